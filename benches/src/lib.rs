@@ -1,0 +1,4 @@
+//! Measurements of the framework: what it withstands, and how fast it is beside its peers.
+
+pub mod robustness;
+pub mod seeded;

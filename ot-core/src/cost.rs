@@ -1,0 +1,138 @@
+//! Ground costs: c(x, y), the price of moving a unit of mass from x to y.
+//!
+//! A cost that can be written as a formula is written once, as a [`CostFormula`] over a generic
+//! scalar; a blanket implementation makes it a [`GroundCost`] with rows at vectorised speed, gradient,
+//! second derivative and the recorded program that a device compiles. A cost that is no formula (a
+//! matrix, a closure, a table of geodesics) implements [`GroundCost`] by hand.
+//!
+//! | cost | c(x, y) | form |
+//! |---|---|---|
+//! | [`SqEuclidean`] | sum_k (x_k - y_k)^2 | `SqEuclidean { scale: 1 }` |
+//! | [`HalfSqEuclidean`] | half of it | `SqEuclidean { scale: 1/2 }` |
+//! | [`Euclidean`] | its square root | `PowerOfNorm { norm: 2, exponent: 1 }` |
+//! | [`PowerOfDistance`] | the distance to the power p > 0 | `PowerOfNorm { norm: 2, exponent: p }` |
+//! | [`Manhattan`] | sum_k abs(x_k - y_k) | `PowerOfNorm { norm: 1, exponent: 1 }` |
+//! | [`Chebyshev`] | max_k abs(x_k - y_k) | `PowerOfNorm { norm: inf, exponent: 1 }` |
+//! | [`PNorm`] | (sum_k abs(x_k - y_k)^p)^(1/p), p in [1, inf] | `PowerOfNorm { norm: p, exponent: 1 }` |
+//! | [`Cosine`] | 1 - cos(x, y) | `Cosine` |
+//! | [`CostMatrix`] | C_ij | `Matrix` |
+//! | [`CostFunction`] | any closure | `Generic` |
+//!
+//! An infinite cost forbids the pair. NaN and minus infinity are no costs.
+
+mod cosine;
+mod distance;
+mod form;
+mod formula;
+mod function;
+mod lanes;
+mod matrix;
+mod norm;
+
+use std::{fmt::Debug, sync::Arc};
+
+pub use self::{
+    cosine::Cosine,
+    distance::{Euclidean, HalfSqEuclidean, PowerOfDistance, SqEuclidean},
+    form::CostForm,
+    formula::CostFormula,
+    function::CostFunction,
+    matrix::{CostMatrix, MatrixView, StridedMatrix},
+    norm::{Chebyshev, Manhattan, PNorm},
+};
+use crate::{
+    measure::BoundingBox,
+    program::{Program, ProgramError},
+};
+
+/// A cost c(x, y) between two supports, and what is known of it.
+///
+/// Object-safe: backends take `&dyn GroundCost`, match on [`form`](Self::form) for what they do
+/// specially and fall back to rows of evaluations or to the recorded [`program`](Self::program).
+///
+/// Points are given as slices of d = `x.len()` coordinates, several of them point-major (point j at
+/// `j * d..(j + 1) * d`). Shapes are the caller's duty: where slices disagree, the points and outputs
+/// that exist on both sides are paired and the others left as they are.
+///
+/// ```
+/// use ot_core::{CostForm, GroundCost, SqEuclidean};
+///
+/// let cost: &dyn GroundCost = &SqEuclidean;
+/// let mut row = [0.0; 3];
+/// cost.costs_f64(&[0.0, 0.0], &[1.0, 0.0, 1.0, 2.0, 3.0, 4.0], &mut row);
+/// assert_eq!(row, [1.0, 5.0, 25.0]);
+/// assert!(matches!(cost.form(), CostForm::SqEuclidean { scale: 1.0 }));
+///
+/// let mut gradient = [0.0; 4];
+/// assert!(cost.gradient(&[0.0, 0.0], &[1.0, 2.0], &mut gradient));
+/// assert_eq!(gradient, [-2.0, -4.0, 2.0, 4.0]);
+/// ```
+pub trait GroundCost: Debug + Send + Sync {
+    /// What kind of cost this is. [`CostForm::Generic`] promises nothing; every other form promises
+    /// that this cost is that one.
+    fn form(&self) -> CostForm<'_>;
+
+    /// The number of coordinates that a point must have, if the cost fixes it.
+    fn dimension(&self) -> Option<usize> {
+        None
+    }
+
+    /// A row of the cost: `out[j]` = c(x, y_j) for the `points` y_0, y_1, ...
+    fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]);
+
+    /// A row of the cost as [`costs_f64`](Self::costs_f64), in single precision.
+    fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]);
+
+    /// The gradient of c at (x, y): `out` = (dc/dx, dc/dy), 2d numbers. Returns false, leaving `out`
+    /// as it is, if the cost does not know it or the shapes do not fit.
+    ///
+    /// At a kink it is an element of the generalised gradient; at coincident points of a distance, 0.
+    fn gradient(&self, x: &[f64], y: &[f64], out: &mut [f64]) -> bool {
+        let _ = (x, y, out);
+        false
+    }
+
+    /// The second derivative of c at (x, y) along `direction` (2d numbers, for x then y): `out` =
+    /// Hessian times direction, 2d numbers. Returns false, leaving `out` as it is, if the cost does not
+    /// know it or the shapes do not fit.
+    fn second_derivative(&self, x: &[f64], y: &[f64], direction: &[f64], out: &mut [f64]) -> bool {
+        let _ = (x, y, direction, out);
+        false
+    }
+
+    /// The formula recorded for points of `dimension` coordinates: 2d inputs, x then y, one output.
+    /// `None` if the cost is no formula.
+    ///
+    /// # Errors
+    ///
+    /// What the recorder refuses: a formula too long, or with too many intermediate values.
+    fn program(&self, dimension: usize) -> Option<Result<Program, ProgramError>> {
+        let _ = dimension;
+        None
+    }
+
+    /// May the cost be infinite (a forbidden pair) at finite points? `true` is always safe to say.
+    fn may_forbid(&self) -> bool {
+        false
+    }
+
+    /// An upper bound of |c| over pairs of points in two boxes, forbidden pairs left out; `None` if the
+    /// cost knows none cheaply. Meant for scales, overflow checks and certificates.
+    fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        self.form().bound(source, target)
+    }
+
+    /// Is c(x + t, y + t) = c(x, y) for every t? Then a kernel may centre the clouds.
+    fn translation_invariant(&self) -> bool {
+        self.form().translation_invariant()
+    }
+
+    /// This cost, to be kept by a geometry that evaluates it again and again; `None` from a cost that
+    /// is better stored as a matrix.
+    fn shared(&self) -> Option<Arc<dyn GroundCost>> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! Costs written as formulas: one body for evaluation, derivatives and device code.
+
+use std::{array, fmt::Debug, sync::Arc};
+
+use super::{CostForm, GroundCost, lanes::Lanes};
+use crate::{
+    dual::Dual,
+    measure::BoundingBox,
+    program::{Program, ProgramError},
+    real::Real,
+    scalar::Scalar,
+};
+
+/// A cost written once over a generic scalar; a blanket implementation makes it a [`GroundCost`].
+///
+/// * Rows are evaluated several points at a time, bit for bit as point by point.
+/// * The gradient reads the formula with dual numbers, four coordinates at a time, the second
+///   derivative with nested ones. Both cost about d / 2 evaluations.
+/// * Up to 16 coordinates per point nothing is allocated; beyond, each call allocates a buffer.
+/// * The program is the formula read with a recorder.
+///
+/// ```
+/// use ot_core::{CostFormula, GroundCost, Real};
+///
+/// /// A squared distance that charges climbing (the last axis) ten times.
+/// #[derive(Clone, Debug)]
+/// struct Hills;
+///
+/// impl CostFormula for Hills {
+///     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
+///         let (across, up) = (x[0] - y[0], x[1] - y[1]);
+///         across * across + R::constant(10.0) * up * up
+///     }
+///     fn dimension(&self) -> Option<usize> {
+///         Some(2)
+///     }
+///     fn translation_invariant(&self) -> bool {
+///         true
+///     }
+/// }
+///
+/// let cost: &dyn GroundCost = &Hills;
+/// let mut gradient = [0.0; 4];
+/// cost.gradient(&[1.0, 1.0], &[0.0, 0.0], &mut gradient);
+/// assert_eq!(gradient, [2.0, 20.0, -2.0, -20.0]);
+/// let program = cost.program(2).expect("a formula has a program")?;
+/// assert_eq!((program.inputs(), program.outputs()), (4, 1));
+/// # Ok::<(), ot_core::ProgramError>(())
+/// ```
+pub trait CostFormula: Clone + Debug + Send + Sync + 'static {
+    /// c(x, y), written with the operations of [`Real`]. Both slices have the same length, which is
+    /// [`dimension`](Self::dimension) where that is fixed.
+    fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R;
+
+    /// See [`GroundCost::form`].
+    fn form(&self) -> CostForm<'_> {
+        CostForm::Generic
+    }
+
+    /// See [`GroundCost::dimension`].
+    fn dimension(&self) -> Option<usize> {
+        None
+    }
+
+    /// See [`GroundCost::may_forbid`].
+    fn may_forbid(&self) -> bool {
+        false
+    }
+
+    /// See [`GroundCost::bound`]; by default what the form knows.
+    fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        self.form().bound(source, target)
+    }
+
+    /// See [`GroundCost::translation_invariant`]; by default what the form knows.
+    fn translation_invariant(&self) -> bool {
+        self.form().translation_invariant()
+    }
+}
+
+impl<F: CostFormula> GroundCost for F {
+    fn form(&self) -> CostForm<'_> {
+        CostFormula::form(self)
+    }
+
+    fn dimension(&self) -> Option<usize> {
+        CostFormula::dimension(self)
+    }
+
+    fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
+        if fits(self, x.len()) {
+            row::<_, _, 8>(self, x, points, out);
+        }
+    }
+
+    fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
+        if fits(self, x.len()) {
+            row::<_, _, 16>(self, x, points, out);
+        }
+    }
+
+    fn gradient(&self, x: &[f64], y: &[f64], out: &mut [f64]) -> bool {
+        let fits = fits(self, x.len()) && y.len() == x.len() && out.len() == 2 * x.len();
+        if fits {
+            gradient(self, x, y, out);
+        }
+        fits
+    }
+
+    fn second_derivative(&self, x: &[f64], y: &[f64], direction: &[f64], out: &mut [f64]) -> bool {
+        let both = 2 * x.len();
+        let fits = fits(self, x.len()) && y.len() == x.len() && direction.len() == both && out.len() == both;
+        if fits {
+            second_derivative(self, x, y, direction, out);
+        }
+        fits
+    }
+
+    fn program(&self, dimension: usize) -> Option<Result<Program, ProgramError>> {
+        if let Some(expected) = CostFormula::dimension(self)
+            && expected != dimension
+        {
+            return Some(Err(ProgramError::Arity { expected: 2 * expected, found: 2 * dimension }));
+        }
+        Some(Program::record_dynamic(2 * dimension, |inputs| {
+            let (x, y) = inputs.split_at(dimension);
+            vec![self.cost(x, y)]
+        }))
+    }
+
+    fn may_forbid(&self) -> bool {
+        CostFormula::may_forbid(self)
+    }
+
+    fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        CostFormula::bound(self, source, target)
+    }
+
+    fn translation_invariant(&self) -> bool {
+        CostFormula::translation_invariant(self)
+    }
+
+    fn shared(&self) -> Option<Arc<dyn GroundCost>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+/// Can the formula be read for points of `dimension` coordinates?
+fn fits<F: CostFormula>(formula: &F, dimension: usize) -> bool {
+    dimension > 0 && formula.dimension().is_none_or(|expected| expected == dimension)
+}
+
+/// out_j = c(x, y_j) for as many points as both sides hold, `N` at a time; what remains, one at a time.
+fn row<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], points: &[T], out: &mut [T]) {
+    let len = out.len().min(points.len() / x.len());
+    let (points, out) = (&points[..len * x.len()], &mut out[..len]);
+    match x.len() {
+        1 => row_of_fixed::<_, _, N, 1>(formula, x, points, out),
+        2 => row_of_fixed::<_, _, N, 2>(formula, x, points, out),
+        3 => row_of_fixed::<_, _, N, 3>(formula, x, points, out),
+        _ => row_of_any::<_, _, N>(formula, x, points, out),
+    }
+}
+
+/// [`row`] for points of `D` coordinates, so that the loops over coordinates unroll.
+fn row_of_fixed<F: CostFormula, T: Scalar, const N: usize, const D: usize>(
+    formula: &F,
+    x: &[T],
+    points: &[T],
+    out: &mut [T],
+) {
+    let splat: [Lanes<T, N>; D] = array::from_fn(|axis| Lanes([x[axis]; N]));
+    let (points, _) = points.as_chunks::<D>();
+    let (tiles, rest) = points.as_chunks::<N>();
+    let (outs, out_rest) = out.as_chunks_mut::<N>();
+    for (tile, out) in tiles.iter().zip(outs) {
+        let transposed: [Lanes<T, N>; D] = array::from_fn(|axis| Lanes(array::from_fn(|lane| tile[lane][axis])));
+        *out = formula.cost(&splat, &transposed).0;
+    }
+    for (y, out) in rest.iter().zip(out_rest) {
+        *out = formula.cost(x, y);
+    }
+}
+
+/// [`row`] for points of any dimension.
+fn row_of_any<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], points: &[T], out: &mut [T]) {
+    let dimension = x.len();
+    with_buffer(2 * dimension, |buffer: &mut [Lanes<T, N>]| {
+        let (splat, transposed) = buffer.split_at_mut(dimension);
+        for (lanes, value) in splat.iter_mut().zip(x) {
+            *lanes = Lanes([*value; N]);
+        }
+        let tiles = points.chunks_exact(N * dimension);
+        let (outs, out_rest) = out.as_chunks_mut::<N>();
+        let rest = tiles.remainder();
+        for (tile, out) in tiles.zip(outs) {
+            for (lane, y) in tile.chunks_exact(dimension).enumerate() {
+                for (lanes, value) in transposed.iter_mut().zip(y) {
+                    lanes.0[lane] = *value;
+                }
+            }
+            *out = formula.cost(splat, transposed).0;
+        }
+        for (y, out) in rest.chunks_exact(dimension).zip(out_rest) {
+            *out = formula.cost(x, y);
+        }
+    });
+}
+
+/// out_i = dc/dz_i for z = (x, y): the formula read with dual numbers.
+fn gradient<F: CostFormula>(formula: &F, x: &[f64], y: &[f64], out: &mut [f64]) {
+    along_axes(
+        out,
+        |first, out: &mut [f64; DIRECTIONS]| {
+            *out =
+                read(formula, x, y, |index, value| Dual::new(Lanes::constant(value), unit(first, index))).derivative.0;
+        },
+        |first| read(formula, x, y, |index, value| Dual::new(value, f64::from(index == first))).derivative,
+    );
+}
+
+/// out_i = sum_j d^2c/dz_i dz_j direction_j for z = (x, y): the formula read with dual numbers of dual
+/// numbers, the inner ones along `direction`, the outer ones along the axes.
+fn second_derivative<F: CostFormula>(formula: &F, x: &[f64], y: &[f64], direction: &[f64], out: &mut [f64]) {
+    along_axes(
+        out,
+        |first, out: &mut [f64; DIRECTIONS]| {
+            *out = read(formula, x, y, |index, value| {
+                let inner = Dual::new(Lanes::constant(value), Lanes::constant(direction[index]));
+                Dual::new(inner, Dual::constant(unit(first, index)))
+            })
+            .derivative
+            .derivative
+            .0;
+        },
+        |first| {
+            read(formula, x, y, |index, value| {
+                let inner = Dual::new(value, direction[index]);
+                Dual::new(inner, Dual::constant(f64::from(index == first)))
+            })
+            .derivative
+            .derivative
+        },
+    );
+}
+
+/// How many axes are followed at once.
+const DIRECTIONS: usize = 4;
+
+/// Fills `out` by `together(first, lanes)`, the derivatives along axes `first..first + DIRECTIONS`.
+///
+/// A lane whose derivative is zero cannot be told from its neighbours, so that it may meet 0 * inf
+/// where a [`Dual`] alone drops the term: what is not finite is asked again, `alone(axis)`.
+fn along_axes(out: &mut [f64], together: impl Fn(usize, &mut [f64; DIRECTIONS]), alone: impl Fn(usize) -> f64) {
+    let mut lanes = [0.0; DIRECTIONS];
+    for (group, out) in out.chunks_mut(DIRECTIONS).enumerate() {
+        let first = group * DIRECTIONS;
+        together(first, &mut lanes);
+        for (offset, (out, lane)) in out.iter_mut().zip(lanes).enumerate() {
+            *out = if lane.is_finite() { lane } else { alone(first + offset) };
+        }
+    }
+}
+
+/// One in the lane that follows axis `index`, if any does.
+fn unit(first: usize, index: usize) -> Lanes<f64, DIRECTIONS> {
+    Lanes(array::from_fn(|lane| f64::from(first + lane == index)))
+}
+
+/// Reads the formula at (x, y), every coordinate (2d of them, x then y) turned into `R` by `lift`.
+fn read<F: CostFormula, R: Real>(formula: &F, x: &[f64], y: &[f64], lift: impl Fn(usize, f64) -> R) -> R {
+    with_buffer(x.len() + y.len(), |buffer| {
+        for (index, (slot, value)) in buffer.iter_mut().zip(x.iter().chain(y)).enumerate() {
+            *slot = lift(index, *value);
+        }
+        let (x, y) = buffer.split_at(x.len());
+        formula.cost(x, y)
+    })
+}
+
+/// Runs `job` with `len` numbers of scratch: on the stack up to two points of 16 coordinates.
+fn with_buffer<R: Real, O>(len: usize, job: impl FnOnce(&mut [R]) -> O) -> O {
+    const SMALL: usize = 8;
+    const LARGE: usize = 32;
+    let zero = R::constant(0.0);
+    if len <= SMALL {
+        job(&mut [zero; SMALL][..len])
+    } else if len <= LARGE {
+        job(&mut [zero; LARGE][..len])
+    } else {
+        job(&mut vec![zero; len])
+    }
+}

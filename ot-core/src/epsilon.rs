@@ -1,0 +1,74 @@
+//! The strength of the entropy, as a rule resolved against a cost.
+
+use crate::{
+    backend::Backend,
+    error::Error,
+    geometry::{CostSurvey, Geometry},
+};
+
+/// How epsilon is chosen. All rules resolve to one positive number in the units of the cost.
+///
+/// ```
+/// use ot_core::Epsilon;
+///
+/// assert_eq!(Epsilon::default(), Epsilon::RelativeToDeviation(0.05));
+/// ```
+#[derive(Copy, Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Epsilon {
+    /// The number itself, in the units of the cost.
+    Absolute(f64),
+    /// A multiple of the mean cost <a x b, C> / (mass(a) mass(b)).
+    RelativeToMean(f64),
+    /// A multiple of the standard deviation of the cost under a x b.
+    RelativeToDeviation(f64),
+    /// The width of a Gaussian blur, in the units of the points: sigma^2 for
+    /// [`HalfSqEuclidean`](crate::HalfSqEuclidean), 2 sigma^2 for
+    /// [`SqEuclidean`](crate::SqEuclidean), sigma^p for a distance to the power p.
+    Blur(f64),
+}
+
+impl Default for Epsilon {
+    /// 0.05 of the standard deviation of the cost.
+    fn default() -> Self {
+        Epsilon::RelativeToDeviation(0.05)
+    }
+}
+
+impl Epsilon {
+    /// Does the rule need statistics of the cost?
+    #[must_use]
+    pub fn needs_survey(&self) -> bool {
+        matches!(self, Epsilon::RelativeToMean(_) | Epsilon::RelativeToDeviation(_))
+    }
+
+    /// The epsilon of this rule for a geometry. A relative rule on a cost that is zero or
+    /// constant has no scale to refer to, and any epsilon gives the same plan: it resolves to the
+    /// multiple itself (of the mean, where there is one).
+    ///
+    /// # Errors
+    /// [`Error::Epsilon`] for a number that is not finite and positive, [`Error::EpsilonRule`]
+    /// for a blur of a cost that has none, or a rule whose survey is missing.
+    pub fn resolve<B: Backend>(&self, geometry: &dyn Geometry<B>, survey: Option<&CostSurvey>) -> Result<f64, Error> {
+        let no_survey = Error::EpsilonRule { rule: "relative epsilon", reason: "the cost was not surveyed" };
+        let epsilon = match *self {
+            Epsilon::Absolute(epsilon) => epsilon,
+            Epsilon::RelativeToMean(multiple) => multiple * or_one(survey.ok_or(no_survey)?.mean.abs()),
+            Epsilon::RelativeToDeviation(multiple) => {
+                let survey = survey.ok_or(no_survey)?;
+                let constant = survey.deviation <= 1e-12 * survey.mean.abs();
+                multiple * or_one(if constant { survey.mean.abs() } else { survey.deviation })
+            }
+            Epsilon::Blur(sigma) if sigma.is_finite() && sigma > 0.0 => geometry
+                .epsilon_of_blur(sigma)
+                .ok_or(Error::EpsilonRule { rule: "blur", reason: "the cost is no power of a distance" })?,
+            Epsilon::Blur(sigma) => sigma,
+        };
+        if epsilon.is_finite() && epsilon > 0.0 { Ok(epsilon) } else { Err(Error::Epsilon(epsilon)) }
+    }
+}
+
+/// The scale, or 1 where there is none.
+fn or_one(scale: f64) -> f64 {
+    if scale > 0.0 { scale } else { 1.0 }
+}

@@ -1,0 +1,211 @@
+//! What can be asked wrongly, and what a machine can refuse.
+//!
+//! An [`Error`] says what was expected and what was found. Not converging is no error: it is a
+//! [`Status`](crate::Status) of a solution that still carries its certificate.
+
+use crate::{backend::Side, program::ProgramError};
+
+/// What was asked wrongly or what the machine could not do.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A measure without atoms.
+    #[error("the measure is empty: expected at least one atom")]
+    EmptyMeasure,
+    /// A batch without columns.
+    #[error("the batch is empty: expected at least one column")]
+    EmptyBatch,
+    /// Points of dimension zero.
+    #[error("the dimension of the points is zero: expected at least one coordinate")]
+    ZeroDimension,
+    /// A slice whose length does not fit.
+    #[error("{what}: expected {expected} entries, found {found}")]
+    Length {
+        /// What the slice holds.
+        what: &'static str,
+        /// The length that fits.
+        expected: usize,
+        /// The length found.
+        found: usize,
+    },
+    /// Two supports of different dimension.
+    #[error("the source points have {source_dimension} coordinates, the target points {target_dimension}")]
+    DimensionMismatch {
+        /// Coordinates per source point.
+        source_dimension: usize,
+        /// Coordinates per target point.
+        target_dimension: usize,
+    },
+    /// Two measures with different numbers of columns.
+    #[error("the source has {source_columns} columns, the target {target_columns}")]
+    BatchMismatch {
+        /// Histograms of the source.
+        source_columns: usize,
+        /// Histograms of the target.
+        target_columns: usize,
+    },
+    /// A coordinate that is not finite.
+    #[error("coordinate {axis} of point {point} is {value}: expected a finite number")]
+    Coordinate {
+        /// Index of the point.
+        point: usize,
+        /// Index of the coordinate.
+        axis: usize,
+        /// The number found.
+        value: f64,
+    },
+    /// A weight that is negative or not finite.
+    #[error("weight {index} of column {column} is {value}: expected a finite number >= 0")]
+    Weight {
+        /// Index of the atom.
+        index: usize,
+        /// Index of the histogram.
+        column: usize,
+        /// The number found.
+        value: f64,
+    },
+    /// A histogram without mass.
+    #[error("column {column} of the weights has total mass {mass}: expected a positive finite mass")]
+    Mass {
+        /// Index of the histogram.
+        column: usize,
+        /// Its total mass.
+        mass: f64,
+    },
+    /// Masses that differ although both marginals are prescribed.
+    #[error(
+        "column {column}: the source has mass {source_mass}, the target {target_mass}; a balanced problem \
+         needs equal masses (relative difference at most {tolerance:e})"
+    )]
+    MassMismatch {
+        /// Index of the histogram.
+        column: usize,
+        /// Total mass of the source.
+        source_mass: f64,
+        /// Total mass of the target.
+        target_mass: f64,
+        /// The relative difference that rounding may explain.
+        tolerance: f64,
+    },
+    /// An atom with mass and no partner at finite cost.
+    #[error("atom {index} of the {side} has mass in column {column} and no partner with mass at finite cost")]
+    Stranded {
+        /// The side of the atom.
+        side: Side,
+        /// Index of the atom.
+        index: usize,
+        /// Index of the histogram.
+        column: usize,
+    },
+    /// A cost that is NaN or minus infinity (plus infinity forbids a pair).
+    #[error(
+        "the cost of pair ({source_index}, {target_index}) is {value}: expected a finite number, or +inf to forbid"
+    )]
+    Cost {
+        /// Index of the source atom.
+        source_index: usize,
+        /// Index of the target atom.
+        target_index: usize,
+        /// The number found.
+        value: f64,
+    },
+    /// Points so far apart that their costs overflow the element type.
+    #[error(
+        "the cost across the supports reaches {bound:e}, beyond the largest {element} that can be computed with ({limit:e})"
+    )]
+    CostOverflow {
+        /// A bound on the costs.
+        bound: f64,
+        /// The element type.
+        element: &'static str,
+        /// The largest cost accepted.
+        limit: f64,
+    },
+    /// A regularisation strength that is not finite and positive.
+    #[error("epsilon is {0}: expected a finite number > 0")]
+    Epsilon(f64),
+    /// An epsilon rule that the cost gives no meaning to.
+    #[error("the rule {rule} resolves to no epsilon for this cost: {reason}")]
+    EpsilonRule {
+        /// The rule.
+        rule: &'static str,
+        /// Why it fails.
+        reason: &'static str,
+    },
+    /// A kernel that exists at one epsilon only.
+    #[error("this kernel exists at epsilon {fixed} only, epsilon {requested} was requested")]
+    FixedEpsilon {
+        /// The epsilon of the kernel.
+        fixed: f64,
+        /// The epsilon asked for.
+        requested: f64,
+    },
+    /// A parameter outside its range.
+    #[error("{name} is {value}: expected {expected}")]
+    Parameter {
+        /// Name of the parameter.
+        name: &'static str,
+        /// The number found.
+        value: f64,
+        /// The range, in words.
+        expected: &'static str,
+    },
+    /// A support that a backend, cost or solver does not know how to read.
+    #[error("{what} cannot be built from a support of kind {found}")]
+    UnsupportedSupport {
+        /// What was asked for.
+        what: &'static str,
+        /// The kind of support found.
+        found: &'static str,
+    },
+    /// An entry of a claimed plan that its potentials do not give.
+    #[error("entry ({source_index}, {target_index}) of the plan is {found:e}: its potentials give {expected:e}")]
+    RefusedEntry {
+        /// Index of the source atom.
+        source_index: usize,
+        /// Index of the target atom.
+        target_index: usize,
+        /// The mass that the potentials give.
+        expected: f64,
+        /// The mass claimed.
+        found: f64,
+    },
+    /// A capability that the kernel does not have.
+    #[error("this kernel has no {0}")]
+    MissingCapability(&'static str),
+    /// A formula that could not be recorded.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// More memory than the backend can give.
+    #[error("out of memory: {bytes} bytes for {what}")]
+    OutOfMemory {
+        /// What the memory was for.
+        what: &'static str,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A failure that a backend met while running what was enqueued.
+    #[error("the backend failed: {0}")]
+    Backend(#[from] BackendFailure),
+}
+
+/// How a device or an operating system failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendFailure {
+    /// Worker threads could not be started.
+    #[error("{requested} worker threads could not be started")]
+    Threads {
+        /// The number asked for.
+        requested: usize,
+    },
+    /// The device is gone.
+    #[error("the device was lost")]
+    DeviceLost,
+    /// No adapter fits.
+    #[error("no adapter was found")]
+    NoAdapter,
+    /// A vector was read that no operation had written.
+    #[error("a vector was read before anything wrote it")]
+    Unwritten,
+}

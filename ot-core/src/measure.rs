@@ -1,0 +1,170 @@
+//! Measures: non-negative weights over a support.
+//!
+//! Optimal transport asks of a measure two things only: where its atoms lie (a [`Support`]) and how
+//! heavy they are (a [`WeightsView`]). Everything else (how a grid, a mesh, a graph or a law is
+//! stored) stays with the type that implements [`Measure`]. What this crate ships is validated when
+//! it is built: [`PointCloud`] for atoms with coordinates, [`Histogram`] for atoms known by their
+//! index.
+//!
+//! A measure may be a batch: several histograms, the *columns*, over one support. Zero weights are
+//! legal; a column without mass is not.
+
+mod bounding_box;
+mod histogram;
+mod point_cloud;
+mod points;
+mod weights;
+
+use std::{any::Any, fmt::Debug, sync::Arc};
+
+pub use self::{
+    bounding_box::BoundingBox, histogram::Histogram, point_cloud::PointCloud, points::PointsView, weights::WeightsView,
+};
+use crate::scalar::Scalar;
+
+/// Where the atoms of a measure lie.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Support<'a, T> {
+    /// Atoms with coordinates: the cost is a function of two points.
+    Points(PointsView<'a, T>),
+    /// This many atoms known by their index alone: the cost is a matrix.
+    Indices(usize),
+    /// A support that this crate does not know (a grid, a mesh, a graph, a third party's law). A
+    /// backend that knows the type downcasts it.
+    Foreign {
+        /// What the support is, in a word, for errors.
+        kind: &'static str,
+        /// The number of atoms; `None` for a law that is not discrete.
+        len: Option<usize>,
+        /// The support itself.
+        support: &'a (dyn Any + Send + Sync),
+    },
+}
+
+impl<T: Scalar> Support<'_, T> {
+    /// The number of atoms; `None` for a law that is not discrete.
+    #[must_use]
+    pub fn len(&self) -> Option<usize> {
+        match self {
+            Self::Points(points) => Some(points.len()),
+            Self::Indices(len) => Some(*len),
+            Self::Foreign { len, .. } => *len,
+        }
+    }
+
+    /// Is the support known to hold no atom?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// What the support is, in a word: `"points"`, `"indices"`, or what a foreign one calls itself.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Points(_) => "points",
+            Self::Indices(_) => "indices",
+            Self::Foreign { kind, .. } => kind,
+        }
+    }
+}
+
+/// Non-negative weights over a support.
+///
+/// Object-safe, so that a problem can hold `&dyn Measure<T>`. An implementation hands out views of
+/// what it stores; a problem rechecks them ([`PointsView::validate`], [`WeightsView::validate`]).
+///
+/// ```
+/// use ot_core::{Measure, PointCloud, Support, WeightsView};
+///
+/// /// The two faces of a coin.
+/// #[derive(Debug)]
+/// struct Coin([f64; 2]);
+///
+/// impl Measure<f64> for Coin {
+///     fn support(&self) -> Support<'_, f64> {
+///         Support::Indices(2)
+///     }
+///     fn weights(&self) -> Option<WeightsView<'_, f64>> {
+///         WeightsView::new(&self.0, 1).ok()
+///     }
+/// }
+///
+/// let coin = Coin([0.5, 0.5]);
+/// let measure: &dyn Measure<f64> = &coin;
+/// assert_eq!(measure.support().len(), Some(2));
+/// assert_eq!(measure.weights().map(|weights| weights.mass(0)), Some(1.0));
+/// ```
+pub trait Measure<T: Scalar>: Debug + Send + Sync {
+    /// Where the atoms lie.
+    fn support(&self) -> Support<'_, T>;
+
+    /// How heavy the atoms are; `None` for a law that is not discrete (a Gaussian, a sampler).
+    fn weights(&self) -> Option<WeightsView<'_, T>>;
+}
+
+/// A pointer to a measure is a measure.
+macro_rules! measure_behind_pointer {
+    ($($pointer:ty),*) => {$(
+        impl<T: Scalar, M: Measure<T> + ?Sized> Measure<T> for $pointer {
+            fn support(&self) -> Support<'_, T> {
+                (**self).support()
+            }
+
+            fn weights(&self) -> Option<WeightsView<'_, T>> {
+                (**self).weights()
+            }
+        }
+    )*};
+}
+
+measure_behind_pointer!(&M, Box<M>, Arc<M>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[derive(Debug)]
+    struct Grid {
+        side: usize,
+        weights: Vec<f64>,
+    }
+
+    impl Measure<f64> for Grid {
+        fn support(&self) -> Support<'_, f64> {
+            Support::Foreign { kind: "grid", len: Some(self.side * self.side), support: &self.side }
+        }
+
+        fn weights(&self) -> Option<WeightsView<'_, f64>> {
+            WeightsView::new(&self.weights, 1).ok()
+        }
+    }
+
+    #[test]
+    fn a_foreign_support_is_downcast_by_who_knows_it() {
+        let grid = Grid { side: 3, weights: vec![1.0; 9] };
+        let Support::Foreign { support, .. } = grid.support() else {
+            panic!("a grid is foreign");
+        };
+        assert_eq!(support.downcast_ref::<usize>(), Some(&3));
+        assert_eq!(support.downcast_ref::<f64>(), None);
+        assert_eq!(grid.support().kind(), "grid");
+        assert_eq!(grid.support().len(), Some(9));
+        assert!(!grid.support().is_empty());
+    }
+
+    #[test]
+    fn pointers_are_measures() -> Result<(), Error> {
+        fn mass(measure: impl Measure<f64>) -> Option<f64> {
+            measure.weights().map(|weights| weights.mass(0))
+        }
+        let cloud = PointCloud::new(vec![0.0, 1.0], 1, vec![0.25, 0.5])?;
+        assert_eq!(mass(&cloud), Some(0.75));
+        assert_eq!(mass(&&cloud as &dyn Measure<f64>), Some(0.75));
+        assert_eq!(mass(Arc::new(cloud.clone())), Some(0.75));
+        assert_eq!(mass(Box::new(cloud) as Box<dyn Measure<f64>>), Some(0.75));
+        Ok(())
+    }
+}

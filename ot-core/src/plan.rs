@@ -1,0 +1,280 @@
+//! The plan as an operator.
+//!
+//! ```text
+//! P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)
+//! ```
+//!
+//! It is never stored: it is applied, summed, projected. Entries are listed only when asked.
+
+use std::sync::Arc;
+
+use crate::{
+    backend::{Backend, Side},
+    error::Error,
+    kernel::{KernelOp, PlanView, Potentials},
+    marginal::Marginal,
+    measure::WeightsView,
+    problem::Problem,
+    regularizer::Balanced,
+    scalar::Scalar,
+};
+
+/// The exponent above which an entry is infinite for every purpose.
+const LARGEST_EXPONENT: f64 = 700.0;
+
+/// One entry of a plan.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct PlanEntry {
+    /// Index of the source atom.
+    pub source: u32,
+    /// Index of the target atom.
+    pub target: u32,
+    /// The mass moved between them.
+    pub mass: f64,
+}
+
+/// A transport plan as an operator, with a kernel of its own. Host slices in and out.
+#[derive(Debug)]
+pub struct Plan<B: Backend> {
+    problem: Problem<B>,
+    potentials: Arc<Potentials<B>>,
+    kernel: Box<dyn KernelOp<B>>,
+}
+
+impl<B: Backend> Plan<B> {
+    /// The plan of potentials, at the epsilon they belong to.
+    ///
+    /// # Errors
+    /// Those of [`Geometry::bind`](crate::Geometry::bind).
+    pub fn new(problem: Problem<B>, potentials: Arc<Potentials<B>>) -> Result<Self, Error> {
+        let problem = problem.with_epsilon(potentials.epsilon)?;
+        let mut kernel = problem.bind()?;
+        kernel.recenter(problem.view(&potentials))?;
+        Ok(Self { problem, potentials, kernel })
+    }
+
+    /// P v for `Side::Source` (v has m values a channel, the result n), P^T v for
+    /// `Side::Target`. Channels follow each other; a batch takes the channels of its first
+    /// column, then those of the second, ...
+    ///
+    /// # Errors
+    /// [`Error::Length`] if `values` is not a multiple of the atoms of the other side and of the
+    /// columns of the batch; a failure of the device.
+    pub fn apply(&mut self, side: Side, values: &[B::Elem]) -> Result<Vec<B::Elem>, Error> {
+        let plan = self.problem.view(&self.potentials);
+        apply(self.kernel.as_mut(), self.problem.backend(), side, plan, values)
+    }
+
+    /// The marginal of one side: P 1 or P^T 1, column after column.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn marginal(&mut self, side: Side) -> Result<Vec<B::Elem>, Error> {
+        let ones = vec![B::Elem::from_f64(1.0); self.problem.marginal(side.opposite()).len() * self.problem.columns()];
+        self.apply(side, &ones)
+    }
+
+    /// The barycentric projection: for each atom i of `side`, the mean of `points` of the other
+    /// side under the plan given i,
+    ///
+    /// ```text
+    /// T(x_i) = sum_j P_ij y_j / sum_j P_ij
+    /// ```
+    ///
+    /// Points go in and out point by point, `dimension` coordinates each; a batch gives its
+    /// columns one after the other. An atom of weight zero has a projection too, that of its
+    /// conditional law. For squared Euclidean costs this is the entropic map (Pooladian,
+    /// Niles-Weed 2021) at the atoms.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::ZeroDimension`]; a failure of the device.
+    pub fn barycentric_projection(
+        &mut self,
+        side: Side,
+        points: &[B::Elem],
+        dimension: usize,
+    ) -> Result<Vec<B::Elem>, Error> {
+        if dimension == 0 {
+            return Err(Error::ZeroDimension);
+        }
+        let backend = self.problem.backend().clone();
+        let (rows, others) = (self.problem.marginal(side).len(), self.problem.marginal(side.opposite()).len());
+        if points.len() != others * dimension {
+            return Err(Error::Length {
+                what: "points to project on",
+                expected: others * dimension,
+                found: points.len(),
+            });
+        }
+
+        // Channels: the coordinates, then ones, for the mass of the conditional law.
+        let columns = self.problem.columns();
+        let mut channels = Vec::with_capacity(others * (dimension + 1) * columns);
+        for _ in 0..columns {
+            for axis in 0..dimension {
+                channels.extend(points.iter().skip(axis).step_by(dimension));
+            }
+            channels.extend(std::iter::repeat_n(B::Elem::from_f64(1.0), others));
+        }
+        let unit = unit_marginal::<B>(&backend, rows)?;
+        let own = self.problem.view(&self.potentials);
+        let conditional = match side {
+            Side::Source => PlanView { source: &unit, ..own },
+            Side::Target => PlanView { target: &unit, ..own },
+        };
+        let sums = apply(self.kernel.as_mut(), &backend, side, conditional, &channels)?;
+
+        let mut projected = Vec::with_capacity(rows * dimension * columns);
+        for block in sums.chunks_exact(rows * (dimension + 1)) {
+            for row in 0..rows {
+                let mass = block[dimension * rows + row].to_f64();
+                for axis in 0..dimension {
+                    let sum = block[axis * rows + row].to_f64();
+                    projected.push(B::Elem::from_f64(if mass > 0.0 { sum / mass } else { 0.0 }));
+                }
+            }
+        }
+        Ok(projected)
+    }
+
+    /// <P, C> of each column.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] for a kernel without a cost; a failure of the device.
+    pub fn transport_cost(&mut self) -> Result<Vec<f64>, Error> {
+        let backend = self.problem.backend().clone();
+        let mut out = backend.alloc_reduced(self.problem.columns())?;
+        let plan = self.problem.view(&self.potentials);
+        self.kernel.transport_cost().ok_or(Error::MissingCapability("transport cost"))?.plan_cost(plan, &mut out)?;
+        Ok(backend.read(&[&out])?.swap_remove(0))
+    }
+
+    /// The entries of one column that carry at least `threshold` of mass, by source and then
+    /// target.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] for a kernel that lists no arcs, [`Error::OutOfMemory`] if
+    /// there are more than `limit`, [`Error::Parameter`] for a threshold that is not positive.
+    pub fn to_sparse(&mut self, column: usize, threshold: f64, limit: usize) -> Result<Vec<PlanEntry>, Error> {
+        if !(threshold.is_finite() && threshold > 0.0) {
+            return Err(Error::Parameter { name: "threshold", value: threshold, expected: "a finite number > 0" });
+        }
+        let weights = self.weights(column)?;
+        let heaviest = |weights: &[f64]| weights.iter().fold(0.0_f64, |a, &b| a.max(b));
+        let largest = heaviest(&weights[0]) * heaviest(&weights[1]);
+        // P_ij >= threshold means C_ij - f_i - g_j <= epsilon log(a_i b_j / threshold).
+        let mut entries =
+            self.entries(column, self.potentials.epsilon * (largest / threshold).ln(), limit, &weights)?;
+        entries.retain(|entry| entry.mass >= threshold);
+        Ok(entries)
+    }
+
+    /// All entries of one column, row-major, n x m.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] for a kernel that lists no arcs, [`Error::OutOfMemory`].
+    pub fn to_dense(&mut self, column: usize) -> Result<Vec<f64>, Error> {
+        let (rows, columns) = (self.problem.marginal(Side::Source).len(), self.problem.marginal(Side::Target).len());
+        let weights = self.weights(column)?;
+        let mut dense = crate::host::try_zeros::<f64>(rows.saturating_mul(columns), "a dense plan")?;
+        for entry in self.entries(column, f64::INFINITY, usize::MAX, &weights)? {
+            dense[entry.source as usize * columns + entry.target as usize] = entry.mass;
+        }
+        Ok(dense)
+    }
+
+    /// Checks a claimed dense plan of one column (row-major, n x m) against the potentials, entry by
+    /// entry, to `tolerance` times the mass of the column.
+    ///
+    /// # Errors
+    /// [`Error::RefusedEntry`] for the first entry that differs or is not finite, [`Error::Length`];
+    /// those of [`to_dense`](Self::to_dense).
+    pub fn certify_entries(&mut self, column: usize, claimed: &[f64], tolerance: f64) -> Result<(), Error> {
+        let dense = self.to_dense(column)?;
+        if claimed.len() != dense.len() {
+            return Err(Error::Length { what: "claimed plan", expected: dense.len(), found: claimed.len() });
+        }
+        let slack = tolerance * self.problem.marginal(Side::Source).mass(column);
+        let columns = self.problem.marginal(Side::Target).len();
+        for (index, (&found, &expected)) in claimed.iter().zip(&dense).enumerate() {
+            let agrees = (found - expected).abs() <= slack;
+            if !agrees {
+                let (source_index, target_index) = (index / columns, index % columns);
+                return Err(Error::RefusedEntry { source_index, target_index, expected, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Arcs below a reduced cost, as entries of the plan.
+    fn entries(
+        &mut self,
+        column: usize,
+        threshold: f64,
+        limit: usize,
+        [source, target]: &[Vec<f64>; 2],
+    ) -> Result<Vec<PlanEntry>, Error> {
+        let Potentials { source: f, target: g, epsilon } = self.potentials.as_ref();
+        let lister = self.kernel.hard_transform().ok_or(Error::MissingCapability("list of arcs"))?;
+        let arcs = lister.arcs_below(f, g, column, threshold, limit)?;
+        let entry = |arc: crate::capability::PricedArc| PlanEntry {
+            source: arc.source,
+            target: arc.target,
+            mass: match source[arc.source as usize] * target[arc.target as usize] {
+                weight if weight > 0.0 => weight * (-arc.reduced_cost / epsilon).min(LARGEST_EXPONENT).exp(),
+                _ => 0.0,
+            },
+        };
+        Ok(arcs.into_iter().map(entry).collect())
+    }
+
+    /// The weights of both sides in one column.
+    fn weights(&self, column: usize) -> Result<[Vec<f64>; 2], Error> {
+        let columns = self.problem.columns();
+        if column >= columns {
+            return Err(Error::Length {
+                what: "columns of the batch, of which one was asked for",
+                expected: columns,
+                found: column,
+            });
+        }
+        let backend = self.problem.backend();
+        let weights = |side: Side| -> Result<Vec<f64>, Error> {
+            let marginal = self.problem.marginal(side);
+            let values = backend.download(&[marginal.weights()])?.swap_remove(0);
+            let first = column.min(values.len() / marginal.len() - 1) * marginal.len();
+            Ok(values[first..first + marginal.len()].iter().map(|weight| weight.to_f64()).collect())
+        };
+        Ok([weights(Side::Source)?, weights(Side::Target)?])
+    }
+}
+
+/// The product of a plan with host values.
+fn apply<B: Backend>(
+    kernel: &mut dyn KernelOp<B>,
+    backend: &B,
+    side: Side,
+    plan: PlanView<'_, B>,
+    values: &[B::Elem],
+) -> Result<Vec<B::Elem>, Error> {
+    let batch = kernel.len(side.opposite()) * kernel.columns();
+    let channels = values.len() / batch;
+    if channels == 0 || values.len() != channels * batch {
+        return Err(Error::Length {
+            what: "values under the plan",
+            expected: channels.max(1) * batch,
+            found: values.len(),
+        });
+    }
+    let columns = channels * kernel.columns();
+    let values = backend.upload(values, columns)?;
+    let mut out = backend.alloc(kernel.len(side), columns)?;
+    backend.scope(|| kernel.apply(side, plan, &values, &mut out))?;
+    Ok(backend.download(&[&out])?.swap_remove(0))
+}
+
+/// Weights of one for every atom: turns rows of the plan into conditional laws.
+fn unit_marginal<B: Backend>(backend: &B, len: usize) -> Result<Marginal<B>, Error> {
+    let ones = vec![B::Elem::from_f64(1.0); len];
+    Marginal::new(backend, WeightsView::new(&ones, 1)?, Arc::new(Balanced))
+}

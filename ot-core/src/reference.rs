@@ -1,0 +1,158 @@
+//! The dense reference geometry: every formula of the contract in plain double loops.
+//!
+//! A [`ReferenceGeometry`] stores the cost matrix and answers each question entry by entry, in f64,
+//! in the order in which the formula is written. It is the oracle that every other geometry is
+//! compared with, the text to read for what the contract means, and the first kernel of a new
+//! [`HostBackend`], which has it for one line. It exploits nothing: a softmin costs 2 n m
+//! exponentials, whatever the shift, and a sweep is two of them.
+
+mod capability;
+mod kernel;
+mod table;
+
+use std::{fmt, sync::Arc};
+
+use self::{kernel::ReferenceKernel, table::CostTable};
+use crate::{
+    backend::{HostBackend, Side},
+    cost::GroundCost,
+    error::Error,
+    geometry::{CostSurvey, Geometry},
+    kernel::KernelOp,
+    measure::{Support, WeightsView},
+    scalar::Scalar,
+};
+
+/// A cost matrix in host memory, row-major, in the element type of the backend.
+///
+/// ```
+/// use ot_core::{Geometry, PointsView, ReferenceGeometry, Side, SqEuclidean, Support};
+/// # #[cfg(feature = "conformance")] {
+/// use ot_core::conformance::ReferenceBackend;
+///
+/// let corners = [0.0, 0.0, 3.0, 4.0];
+/// let points = Support::Points(PointsView::new(&corners, 2)?);
+/// let geometry = ReferenceGeometry::new(&ReferenceBackend::<f64>::default(), points, points, &SqEuclidean)?;
+/// assert_eq!((geometry.len(Side::Source), geometry.cost(0, 1)), (2, 25.0));
+/// # }
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ReferenceGeometry<B: HostBackend> {
+    backend: B,
+    table: Arc<CostTable<B::Elem>>,
+}
+
+impl<B: HostBackend> ReferenceGeometry<B> {
+    /// Evaluates the cost between all pairs of two supports: rows of [`GroundCost`] between points,
+    /// in the element type, or the entries of a cost matrix between supports of its size.
+    ///
+    /// Costs n m evaluations and as many numbers of memory.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedSupport`] for a support that is neither points nor fits a cost matrix,
+    /// [`Error::EmptyMeasure`], [`Error::Coordinate`], [`Error::DimensionMismatch`], [`Error::Length`]
+    /// for a cost matrix of another size or points of another dimension than the cost takes,
+    /// [`Error::Cost`] for NaN or minus infinity, [`Error::CostOverflow`] for a finite cost beyond
+    /// [`Scalar::LARGEST_COST`], [`Error::OutOfMemory`].
+    pub fn new(
+        backend: &B,
+        source: Support<'_, B::Elem>,
+        target: Support<'_, B::Elem>,
+        cost: &dyn GroundCost,
+    ) -> Result<Self, Error> {
+        Ok(Self { backend: backend.clone(), table: Arc::new(CostTable::new(source, target, cost)?) })
+    }
+
+    /// C_ij, as stored; infinite for a forbidden pair. The indices must be below the numbers of atoms.
+    #[must_use]
+    pub fn cost(&self, source: usize, target: usize) -> f64 {
+        self.table.cost(source, target)
+    }
+}
+
+impl<B: HostBackend> Geometry<B> for ReferenceGeometry<B> {
+    fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    fn len(&self, side: Side) -> usize {
+        self.table.len(side)
+    }
+
+    fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<B>>, Error> {
+        Ok(Box::new(ReferenceKernel::new(self.backend.clone(), Arc::clone(&self.table), epsilon, columns)?))
+    }
+
+    fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
+        self.table.epsilon_of_blur(sigma)
+    }
+
+    fn may_forbid(&self) -> bool {
+        self.table.forbids()
+    }
+
+    fn cost_bound(&self) -> Option<f64> {
+        Some(self.table.bound())
+    }
+
+    fn survey(&self, source: WeightsView<'_, B::Elem>, target: WeightsView<'_, B::Elem>) -> Result<CostSurvey, Error> {
+        refuse_stranded(&self.table, source, target)?;
+        let (a, b) = (sum_of_columns(source), sum_of_columns(target));
+        let table = &self.table;
+        let pairs = || {
+            let indices = (0..a.len()).flat_map(|i| (0..b.len()).map(move |j| (i, j)));
+            let pairs = indices.map(|(i, j)| (a[i] * b[j], table.cost(i, j)));
+            pairs.filter(|&(_, cost)| cost < f64::INFINITY)
+        };
+        let mass: f64 = pairs().map(|(weight, _)| weight).sum();
+        let mean = pairs().map(|(weight, cost)| weight * cost).sum::<f64>() / mass;
+        let variance = pairs().map(|(weight, cost)| weight * (cost - mean).powi(2)).sum::<f64>() / mass;
+        Ok(CostSurvey {
+            mean,
+            deviation: variance.sqrt(),
+            minimum: pairs().map(|(_, cost)| cost).fold(f64::INFINITY, f64::min),
+            maximum: pairs().map(|(_, cost)| cost).fold(f64::NEG_INFINITY, f64::max),
+            forbidden: table.forbids(),
+        })
+    }
+}
+
+impl<B: HostBackend> fmt::Debug for ReferenceGeometry<B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ReferenceGeometry").field("backend", &self.backend).field("table", &self.table).finish()
+    }
+}
+
+/// The weights of each atom, over all columns.
+fn sum_of_columns<T: Scalar>(weights: WeightsView<'_, T>) -> Vec<f64> {
+    let atom = |index: usize| weights.iter().map(|column| column[index].to_f64()).sum();
+    (0..weights.len()).map(atom).collect()
+}
+
+/// Fails for an atom with mass that has no partner with mass at finite cost, in any column.
+fn refuse_stranded<T: Scalar>(
+    table: &CostTable<T>,
+    source: WeightsView<'_, T>,
+    target: WeightsView<'_, T>,
+) -> Result<(), Error> {
+    if !table.forbids() {
+        return Ok(());
+    }
+    for column in 0..source.columns().max(target.columns()) {
+        let of_column = |weights: WeightsView<'_, T>| {
+            let column = weights.column(column.min(weights.columns() - 1));
+            column.iter().map(|weight| weight.to_f64() > 0.0).collect::<Vec<_>>()
+        };
+        let (source, target) = (of_column(source), of_column(target));
+        for (side, own, other) in [(Side::Source, &source, &target), (Side::Target, &target, &source)] {
+            let has_partner = |index: usize| {
+                (0..other.len()).any(|partner| other[partner] && table.of(side, index, partner) < f64::INFINITY)
+            };
+            if let Some(index) = (0..own.len()).find(|&index| own[index] && !has_partner(index)) {
+                return Err(Error::Stranded { side, index, column });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Total variation: mass is created and destroyed at a fixed price (partial transport).
+
+use super::{KINK, PenaltyFormula, positive};
+use crate::{error::Error, real::Real};
+
+/// phi(r) = rho |r - 1|: moving mass at a cost above 2 rho is never worth it.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct TotalVariation {
+    rho: f64,
+}
+
+impl TotalVariation {
+    /// The law of strength rho > 0, in the units of the cost.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if rho is not finite and positive.
+    pub fn new(rho: f64) -> Result<Self, Error> {
+        Ok(Self { rho: positive("rho", rho)? })
+    }
+
+    /// The strength.
+    #[must_use]
+    pub fn rho(&self) -> f64 {
+        self.rho
+    }
+}
+
+impl PenaltyFormula for TotalVariation {
+    fn potential_bounds(&self) -> [f64; 2] {
+        [-self.rho, f64::INFINITY]
+    }
+
+    fn step<R: Real>(&self, softmin: R, _epsilon: R) -> R {
+        softmin.clamp(R::constant(-self.rho), R::constant(self.rho))
+    }
+
+    fn conjugate<R: Real>(&self, slope: R) -> R {
+        slope.max(R::constant(-self.rho))
+    }
+
+    fn value<R: Real>(&self, density: R) -> R {
+        R::constant(self.rho) * (density - R::constant(1.0)).abs()
+    }
+
+    /// 1 inside (-rho, rho); [0, 1] at rho, where destroying is free; [1, infinity) at -rho. Rounding
+    /// of rho to f32 counts as on it, too.
+    fn demand<R: Real>(&self, potential: R, epsilon: R) -> [R; 2] {
+        let (zero, one, unbounded) = (R::constant(0.0), R::constant(1.0), R::constant(1e30));
+        let edge = R::constant(self.rho * (1.0 - f64::from(f32::EPSILON))) - R::constant(KINK) * epsilon;
+        let low = (potential - edge).select(zero, one);
+        let high = (-potential - edge).select(unbounded, one);
+        [low, high]
+    }
+}

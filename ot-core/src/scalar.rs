@@ -1,0 +1,149 @@
+//! The element types of vectors: `f32` and `f64`, with their limits and conversions.
+//!
+//! A [`Scalar`] is a [`Real`] that can be stored, sent to a device and read back. Its bounds never
+//! depend on a feature of the crate.
+
+use std::fmt::Display;
+
+use crate::{
+    cost::{GroundCost, MatrixView, StridedMatrix},
+    real::Real,
+};
+
+/// The logarithm given to a weight of zero.
+///
+/// A finite constant, because shader compilers may assume that no infinity occurs. It is far below
+/// any logarithm of a positive number (`ln f64::MIN_POSITIVE` is about -708), and `exp` of it, or of
+/// its sum with any potential of sane size, is exactly zero in either element type.
+pub const LOG_ZERO: f64 = -1e30;
+
+/// The softmin of an atom that no partner can reach: every pair is forbidden or its partner has no
+/// weight. A finite constant, for the same reason as [`LOG_ZERO`]; only atoms without weight can have
+/// it, so that no plan depends on it.
+pub const UNREACHABLE: f64 = 1e30;
+
+/// The element type of vectors: `f32` or `f64` (sealed).
+///
+/// ```
+/// use ot_core::Scalar;
+///
+/// /// The sum of the numbers, accumulated in `f64`.
+/// fn total<T: Scalar>(numbers: &[T]) -> f64 {
+///     numbers.iter().map(|number| number.to_f64()).sum()
+/// }
+///
+/// assert_eq!(total(&[0.5_f32, 0.25]), 0.75);
+/// assert_eq!(<f32 as Scalar>::NAME, "f32");
+/// ```
+pub trait Scalar: Real + Send + Sync + 'static + PartialOrd + Default + Display + sealed::Sealed {
+    /// `"f32"` or `"f64"`, as in messages and shader code.
+    const NAME: &'static str;
+
+    /// The gap between 1 and the next larger number: `2^-23` or `2^-52`. Twice the unit roundoff.
+    const EPSILON: f64;
+
+    /// The largest finite number.
+    const MAX: f64;
+
+    /// The smallest positive normal number.
+    const TINY: f64;
+
+    /// The largest finite cost that is accepted: sums of a few costs and potentials stay finite.
+    const LARGEST_COST: f64 = Self::MAX / 16.0;
+
+    /// `value`, rounded to the nearest element; beyond [`MAX`](Scalar::MAX) to an infinity.
+    fn from_f64(value: f64) -> Self;
+
+    /// The same number as `f64`, without rounding.
+    fn to_f64(self) -> f64;
+
+    /// Whether this is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+
+    /// A row of a ground cost, `out[j] = c(x, points[j])`, computed in this element type.
+    ///
+    /// `points` holds the coordinates of one point after the other. This forwards to
+    /// [`GroundCost::costs_f32`] or [`GroundCost::costs_f64`], which generic code cannot name.
+    fn costs(cost: &dyn GroundCost, x: &[Self], points: &[Self], out: &mut [Self]);
+
+    /// A matrix of this element type, seen as one of either.
+    fn matrix_view(matrix: StridedMatrix<'_, Self>) -> MatrixView<'_>;
+}
+
+macro_rules! scalar_for_float {
+    ($float:ident, $costs:ident, $view:ident) => {
+        impl sealed::Sealed for $float {}
+
+        impl Scalar for $float {
+            const NAME: &'static str = stringify!($float);
+            const EPSILON: f64 = $float::EPSILON as f64;
+            const MAX: f64 = $float::MAX as f64;
+            const TINY: f64 = $float::MIN_POSITIVE as f64;
+
+            #[inline]
+            fn from_f64(value: f64) -> Self {
+                value as $float
+            }
+
+            #[inline]
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+
+            #[inline]
+            fn is_finite(self) -> bool {
+                $float::is_finite(self)
+            }
+
+            #[inline]
+            fn costs(cost: &dyn GroundCost, x: &[Self], points: &[Self], out: &mut [Self]) {
+                cost.$costs(x, points, out);
+            }
+
+            fn matrix_view(matrix: StridedMatrix<'_, Self>) -> MatrixView<'_> {
+                MatrixView::$view(matrix)
+            }
+        }
+    };
+}
+
+scalar_for_float!(f32, costs_f32, F32);
+scalar_for_float!(f64, costs_f64, F64);
+
+mod sealed {
+    /// Closes [`Scalar`](super::Scalar) to other crates.
+    pub trait Sealed {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits_are_the_limits_of<T: Scalar>() {
+        let one = T::from_f64(1.0);
+        assert!(T::from_f64(1.0 + T::EPSILON) > one);
+        assert!(T::from_f64(1.0 + T::EPSILON / 2.0) == one);
+        assert!(T::from_f64(T::MAX).is_finite());
+        assert!(!(T::from_f64(T::MAX) * T::from_f64(2.0)).is_finite());
+        assert_eq!(T::from_f64(T::TINY).to_f64(), T::TINY);
+        assert!(!T::from_f64(f64::NAN).is_finite());
+        // The smallest odd multiple of EPSILON * TINY is exact, its half is not.
+        let next = T::TINY * (1.0 + T::EPSILON);
+        assert_eq!(T::from_f64(next).to_f64(), next);
+        assert_ne!(T::from_f64(next) * T::from_f64(0.5) + T::from_f64(next) * T::from_f64(0.5), T::from_f64(next));
+    }
+
+    #[test]
+    fn limits() {
+        limits_are_the_limits_of::<f32>();
+        limits_are_the_limits_of::<f64>();
+        assert_eq!((<f32 as Scalar>::NAME, <f64 as Scalar>::NAME), ("f32", "f64"));
+    }
+
+    #[test]
+    fn zero_weights_vanish() {
+        assert_eq!(f32::from_f64(LOG_ZERO + 1e20).exp(), 0.0);
+        assert_eq!((LOG_ZERO / 1e6).exp(), 0.0);
+        assert!((f32::from_f64(LOG_ZERO) * 1e6_f32).is_finite());
+    }
+}

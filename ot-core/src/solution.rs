@@ -1,0 +1,105 @@
+//! What a solve returns.
+
+use std::sync::Arc;
+
+use crate::{
+    backend::{Backend, Side},
+    certificate::Certificate,
+    error::Error,
+    kernel::Potentials,
+    plan::Plan,
+    problem::Problem,
+    status::{Check, Status},
+};
+
+/// Potentials, what is proven of them, and why the solver stopped. Borrows nothing, so a problem
+/// can be solved again, warm, while its solution lives.
+#[derive(Clone, Debug)]
+pub struct Solution<B: Backend> {
+    problem: Problem<B>,
+    potentials: Arc<Potentials<B>>,
+    statuses: Vec<Status>,
+    certificates: Vec<Certificate>,
+    iterations: usize,
+    history: Vec<Check>,
+}
+
+impl<B: Backend> Solution<B> {
+    /// Made by solvers: one status and one certificate for each column.
+    #[must_use]
+    pub fn new(
+        problem: Problem<B>,
+        potentials: Arc<Potentials<B>>,
+        statuses: Vec<Status>,
+        certificates: Vec<Certificate>,
+        iterations: usize,
+        history: Vec<Check>,
+    ) -> Self {
+        Self { problem, potentials, statuses, certificates, iterations, history }
+    }
+
+    /// What was solved.
+    #[must_use]
+    pub fn problem(&self) -> &Problem<B> {
+        &self.problem
+    }
+
+    /// The dual potentials, on the device.
+    #[must_use]
+    pub fn potentials(&self) -> &Arc<Potentials<B>> {
+        &self.potentials
+    }
+
+    /// The potential of one side on the host, column after column.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    pub fn potential(&self, side: Side) -> Result<Vec<B::Elem>, Error> {
+        Ok(self.problem.backend().download(&[self.potentials.side(side)])?.swap_remove(0))
+    }
+
+    /// The worst status of all columns.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let worst = self.statuses.iter().copied().max_by_key(Status::severity);
+        worst.unwrap_or(Status::Converged)
+    }
+
+    /// The status of each column.
+    #[must_use]
+    pub fn statuses(&self) -> &[Status] {
+        &self.statuses
+    }
+
+    /// What is proven of the first column: of the problem, where it is no batch.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificates[0]
+    }
+
+    /// What is proven of each column.
+    #[must_use]
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
+    }
+
+    /// Full iterations done, over all stages of an annealing.
+    #[must_use]
+    pub fn iterations(&self) -> usize {
+        self.iterations
+    }
+
+    /// What was read at each check.
+    #[must_use]
+    pub fn history(&self) -> &[Check] {
+        &self.history
+    }
+
+    /// The plan as an operator, with a binding of its own.
+    ///
+    /// # Errors
+    /// Those of [`Geometry::bind`](crate::Geometry::bind).
+    pub fn plan(&self) -> Result<Plan<B>, Error> {
+        Plan::new(self.problem.with_epsilon(self.potentials.epsilon)?, Arc::clone(&self.potentials))
+    }
+}

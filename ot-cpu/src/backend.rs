@@ -1,0 +1,227 @@
+//! A pool of threads as a backend.
+
+use std::{marker::PhantomData, sync::Arc, thread};
+
+use ot_core::{
+    Backend, BackendFailure, Error, Fold, Geometry, HostBackend, Operand, Program, Scalar,
+    cost::GroundCost,
+    host::{self, HostReduced, HostVector},
+    measure::Support,
+    program::BlockMath,
+};
+use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
+
+use crate::{geometry, simd::VectorMath};
+
+/// An element type with vectorised passes: `f32` or `f64`.
+pub trait CpuScalar: Scalar + VectorMath {}
+
+impl<T: Scalar + VectorMath> CpuScalar for T {}
+
+/// Entries up to which costs between points are stored: 2^24, 128 MiB of `f64`.
+pub const DEFAULT_DENSE_LIMIT: usize = 1 << 24;
+
+/// Threads of this process, and vectors in its memory.
+///
+/// Cloning shares the pool. Nothing global is touched: a backend of one thread starts none.
+///
+/// ```
+/// use ot_cpu::CpuBackend;
+///
+/// let backend = CpuBackend::<f32>::new(4)?.with_dense_limit(1 << 20);
+/// assert_eq!(backend.threads(), 4);
+/// assert!(CpuBackend::<f32>::new(0).is_err());
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CpuBackend<T> {
+    /// None: everything runs on the calling thread.
+    pool: Option<Arc<ThreadPool>>,
+    threads: usize,
+    dense_limit: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: CpuScalar> CpuBackend<T> {
+    /// A backend of exactly this many threads.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for zero threads, [`BackendFailure::Threads`] if they cannot be started.
+    pub fn new(threads: usize) -> Result<Self, Error> {
+        let pool = match threads {
+            0 => return Err(Error::Parameter { name: "threads", value: 0.0, expected: "at least one" }),
+            1 => None,
+            _ => {
+                let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+                Some(Arc::new(pool.map_err(|_| BackendFailure::Threads { requested: threads })?))
+            }
+        };
+        Ok(Self { pool, threads, dense_limit: DEFAULT_DENSE_LIMIT, element: PhantomData })
+    }
+
+    /// A backend of as many threads as the operating system says can run at once.
+    ///
+    /// # Errors
+    /// [`BackendFailure::Threads`] if they cannot be started.
+    pub fn with_available_threads() -> Result<Self, Error> {
+        Self::new(thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    /// Stores costs between points up to this many entries, and recomputes them from coordinates beyond.
+    #[must_use]
+    pub fn with_dense_limit(self, entries: usize) -> Self {
+        Self { dense_limit: entries, ..self }
+    }
+
+    /// The number of threads.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Entries up to which costs between points are stored.
+    #[must_use]
+    pub fn dense_limit(&self) -> usize {
+        self.dense_limit
+    }
+}
+
+/// The transcendental functions of pointwise programs, vectorised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VectorisedMath;
+
+impl<T: VectorMath> BlockMath<T> for VectorisedMath {
+    fn exp(lanes: &mut [T]) {
+        T::exp_in_place(lanes);
+    }
+
+    fn ln(lanes: &mut [T]) {
+        T::ln_in_place(lanes);
+    }
+}
+
+impl<T: CpuScalar> Backend for CpuBackend<T> {
+    type Elem = T;
+    type Vector = HostVector<T>;
+    type Reduced = HostReduced;
+
+    fn alloc(&self, rows: usize, columns: usize) -> Result<HostVector<T>, Error> {
+        HostVector::alloc(rows, columns)
+    }
+
+    fn alloc_reduced(&self, columns: usize) -> Result<HostReduced, Error> {
+        Ok(HostReduced::alloc(columns))
+    }
+
+    fn write(&self, values: &[T], vector: &mut HostVector<T>) -> Result<(), Error> {
+        vector.write(values)
+    }
+
+    fn write_reduced(&self, values: &[f64], reduced: &mut HostReduced) -> Result<(), Error> {
+        reduced.write(values)
+    }
+
+    fn shape(&self, vector: &HostVector<T>) -> (usize, usize) {
+        vector.shape()
+    }
+
+    fn reduced_len(&self, reduced: &HostReduced) -> usize {
+        reduced.values().len()
+    }
+
+    fn map(
+        &self,
+        program: &Program,
+        operands: &[Operand<'_, Self>],
+        outputs: &mut [&mut HostVector<T>],
+    ) -> Result<(), Error> {
+        host::map::<_, VectorisedMath>(|tasks, job| self.parallel(tasks, job), program, operands, outputs)
+    }
+
+    fn reduce(
+        &self,
+        program: &Program,
+        fold: Fold,
+        rows: usize,
+        operands: &[Operand<'_, Self>],
+        outputs: &mut [&mut HostReduced],
+    ) -> Result<(), Error> {
+        let parallel = |tasks: usize, job: &(dyn Fn(usize) + Sync)| self.parallel(tasks, job);
+        host::reduce::<_, VectorisedMath>(parallel, program, fold, rows, operands, outputs)
+    }
+
+    fn map_reduced(
+        &self,
+        program: &Program,
+        operands: &[Operand<'_, Self>],
+        outputs: &mut [&mut HostReduced],
+    ) -> Result<(), Error> {
+        host::map_reduced(program, operands, outputs)
+    }
+
+    fn mix(&self, vector: &HostVector<T>, matrix: &[f64], out: &mut HostVector<T>) -> Result<(), Error> {
+        host::mix(vector, matrix, out);
+        Ok(())
+    }
+
+    fn copy(&self, vector: &HostVector<T>, out: &mut HostVector<T>) -> Result<(), Error> {
+        out.write(vector.values())
+    }
+
+    fn read(&self, reduced: &[&HostReduced]) -> Result<Vec<Vec<f64>>, Error> {
+        Ok(reduced.iter().map(|reduced| reduced.values().to_vec()).collect())
+    }
+
+    fn download(&self, vectors: &[&HostVector<T>]) -> Result<Vec<Vec<T>>, Error> {
+        Ok(vectors.iter().map(|vector| vector.values().to_vec()).collect())
+    }
+
+    /// Points on both sides: costs are stored up to [`dense_limit`](CpuBackend::dense_limit) entries, and
+    /// recomputed beyond if the cost can be [shared](GroundCost::shared). Indices on both sides: the cost is a
+    /// matrix, and stored.
+    fn geometry(
+        &self,
+        source: Support<'_, T>,
+        target: Support<'_, T>,
+        cost: &dyn GroundCost,
+    ) -> Result<Arc<dyn Geometry<Self>>, Error> {
+        geometry::request(self, source, target, cost)
+    }
+
+    fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+}
+
+impl<T: CpuScalar> HostBackend for CpuBackend<T> {
+    fn slice<'a>(&self, vector: &'a HostVector<T>) -> &'a [T] {
+        vector.values()
+    }
+
+    fn slice_mut<'a>(&self, vector: &'a mut HostVector<T>) -> &'a mut [T] {
+        vector.values_mut()
+    }
+
+    fn reduced<'a>(&self, reduced: &'a HostReduced) -> &'a [f64] {
+        reduced.values()
+    }
+
+    fn reduced_mut<'a>(&self, reduced: &'a mut HostReduced) -> &'a mut [f64] {
+        reduced.values_mut()
+    }
+
+    /// Through the pool; inside of a [`scope`](Backend::scope) it need not be entered, and nothing is
+    /// allocated.
+    fn parallel(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
+        match &self.pool {
+            Some(pool) if tasks > 1 => {
+                let run = || (0..tasks).into_par_iter().with_max_len(1).for_each(job);
+                if pool.current_thread_index().is_some() { run() } else { pool.install(run) }
+            }
+            _ => (0..tasks).for_each(job),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Sums over the plan P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon): products, costs, functions of pairs.
+//!
+//! All of them walk over tiles of costs, rows of the side that gets values, and form the entries of the plan in
+//! place. Exponents are kept below 80, so that the plan of any potentials is finite.
+
+use std::{array, ops::Range};
+
+use ot_core::{
+    Error, HostBackend, KernelOp, PairSum, PlanView, Program, Side, TransportCost,
+    host::{HostReduced, HostVector, for_each_chunk},
+    program::{BlockInput, Registers},
+};
+
+use super::{
+    kernel::GibbsKernel,
+    rows::{BLOCK, CostRows, TASKS, TILE, column_of, pieces, task_atoms, visit_block},
+};
+use crate::backend::{CpuBackend, CpuScalar, VectorisedMath};
+
+/// Exponents of the plan are kept below this.
+const LARGEST_EXPONENT: f64 = 80.0;
+
+/// Values of an atom that are summed in one pass.
+const CHANNELS: usize = 8;
+
+/// A plan seen from one side, in one column of the batch.
+#[derive(Clone, Copy)]
+pub(super) struct PlanColumn<'a, T> {
+    pub(super) potential: &'a [T],
+    pub(super) weights: &'a [T],
+    pub(super) other_potential: &'a [T],
+    pub(super) other_weights: &'a [T],
+    pub(super) epsilon: f64,
+}
+
+impl<'a, T: CpuScalar> PlanColumn<'a, T> {
+    pub(super) fn new(side: Side, plan: PlanView<'a, CpuBackend<T>>, epsilon: f64, column: usize) -> Self {
+        let other = side.opposite();
+        Self {
+            potential: column_of(plan.potential(side), column),
+            weights: column_of(plan.marginal(side).weights(), column),
+            other_potential: column_of(plan.potential(other), column),
+            other_weights: column_of(plan.marginal(other).weights(), column),
+            epsilon,
+        }
+    }
+
+    /// Calls `visit(r, others, costs, entries)` for the rows r of a block, tile by tile, with the entries of the plan
+    /// over the own weight: b_j exp((f_i + g_j - C_ij) / epsilon).
+    pub(super) fn visit_block<R: CostRows<T>>(
+        &self,
+        cost: &R,
+        side: Side,
+        block: Range<usize>,
+        buffers: &mut Buffers<T>,
+        mut visit: impl FnMut(usize, Range<usize>, &mut [T], &mut [T]),
+    ) {
+        let inverse = T::from_f64(1.0 / self.epsilon);
+        let limit = T::from_f64(LARGEST_EXPONENT);
+        let largest = T::from_f64(T::MAX);
+        let Buffers { tile, row } = buffers;
+        visit_block(cost, side, block.clone(), tile, |r, others, costs| {
+            let entries = &mut row[..costs.len()];
+            entries.copy_from_slice(costs);
+            T::gibbs(self.potential[block.start + r], inverse, limit, &self.other_potential[others.clone()], entries);
+            for (entry, &weight) in entries.iter_mut().zip(&self.other_weights[others.clone()]) {
+                let product = *entry * weight;
+                *entry = if product < largest { product } else { largest };
+            }
+            visit(r, others, costs, entries);
+        });
+    }
+}
+
+/// Room for a tile of costs and a row of entries.
+pub(super) struct Buffers<T> {
+    tile: [T; BLOCK * TILE],
+    row: [T; TILE],
+}
+
+impl<T: CpuScalar> Buffers<T> {
+    pub(super) fn new() -> Self {
+        Self { tile: [T::default(); BLOCK * TILE], row: [T::default(); TILE] }
+    }
+}
+
+/// out_i = sum_j P_ij values_j, in groups of channels that share the entries of the plan.
+pub(super) fn apply<T: CpuScalar, R: CostRows<T>>(
+    kernel: &GibbsKernel<T, R>,
+    side: Side,
+    plan: PlanView<'_, CpuBackend<T>>,
+    values: &HostVector<T>,
+    out: &mut HostVector<T>,
+) {
+    let sum = |_: &mut (), channel: usize, _: usize, others: Range<usize>, entries: &[T]| {
+        T::dot(entries, &column_of(values, channel)[others])
+    };
+    sum_channels(kernel, side, plan, out, &|| (), &|_, _, _| {}, &sum);
+}
+
+/// From (state, channel, i, others, P_i over others) to a sum over the tile.
+type TileSum<'a, T, S> = dyn Fn(&mut S, usize, usize, Range<usize>, &[T]) -> f64 + Sync + 'a;
+
+/// For every channel of `out`, c of them for each column of the batch: out_i = sum over tiles of
+/// `sum(state, channel, i, others, P_i over others)`. A task has a `state`, which is told of each tile by `prepare`
+/// before its channels are summed.
+fn sum_channels<T: CpuScalar, R: CostRows<T>, S>(
+    kernel: &GibbsKernel<T, R>,
+    side: Side,
+    plan: PlanView<'_, CpuBackend<T>>,
+    out: &mut HostVector<T>,
+    state: &(dyn Fn() -> S + Sync),
+    prepare: &(dyn Fn(&mut S, usize, Range<usize>) + Sync),
+    sum: &TileSum<'_, T, S>,
+) {
+    let cost = kernel.cost.as_ref();
+    let (atoms, channels) = out.shape();
+    let of_column = channels / kernel.columns();
+    let task = task_atoms(atoms, cost.len(side.opposite()));
+    for (column, out) in out.values_mut().chunks_mut((atoms * of_column).max(1)).enumerate() {
+        let plan = PlanColumn::new(side, plan, kernel.epsilon, column);
+        for (group, out) in out.chunks_mut(atoms * CHANNELS).enumerate() {
+            let first = column * of_column + group * CHANNELS;
+            let count = out.len() / atoms;
+            let mut channels = out.chunks_mut(atoms).map(|channel| channel.chunks_mut(task));
+            let mut channels: [_; CHANNELS] = array::from_fn(|_| channels.next());
+            let tasks = std::iter::from_fn(move || {
+                channels[0].as_ref()?.len().checked_sub(1)?;
+                Some(channels.each_mut().map(|channel| channel.as_mut().and_then(Iterator::next)))
+            });
+            for_each_chunk(
+                |tasks, job| kernel.backend.parallel(tasks, job),
+                atoms.div_ceil(task),
+                tasks,
+                |index, mut pieces_of_channels: [Option<&mut [T]>; CHANNELS]| {
+                    let (mut buffers, mut state) = (Buffers::new(), state());
+                    let start = index * task;
+                    for block in pieces(start..atoms.min(start + task), BLOCK) {
+                        let mut sums = [[0.0; CHANNELS]; BLOCK];
+                        plan.visit_block(cost, side, block.clone(), &mut buffers, |r, others, _, entries| {
+                            let atom = block.start + r;
+                            prepare(&mut state, atom, others.clone());
+                            for (channel, total) in sums[r][..count].iter_mut().enumerate() {
+                                *total += sum(&mut state, first + channel, atom, others.clone(), entries);
+                            }
+                        });
+                        for (channel, out) in pieces_of_channels.iter_mut().flatten().enumerate() {
+                            for (atom, sums) in block.clone().zip(&sums) {
+                                let weight = plan.weights[atom].to_f64();
+                                out[atom - start] = T::from_f64(weight * sums[channel]);
+                            }
+                        }
+                    }
+                },
+            );
+        }
+    }
+}
+
+impl<T: CpuScalar, R: CostRows<T>> GibbsKernel<T, R> {
+    /// The sum of `of_block` over all blocks of source atoms, in a fixed order.
+    fn sum_blocks(&self, of_block: impl Fn(Range<usize>, &mut Buffers<T>) -> f64 + Sync) -> f64 {
+        let (atoms, others) = (self.cost.len(Side::Source), self.cost.len(Side::Target));
+        let task = task_atoms(atoms, others);
+        let mut sums = [0.0; TASKS];
+        for_each_chunk(
+            |tasks, job| self.backend.parallel(tasks, job),
+            atoms.div_ceil(task),
+            sums.iter_mut(),
+            |index, sum| {
+                let mut buffers = Buffers::new();
+                let start = index * task;
+                let blocks = pieces(start..atoms.min(start + task), BLOCK);
+                *sum = blocks.map(|block| of_block(block, &mut buffers)).sum();
+            },
+        );
+        sums.iter().sum()
+    }
+}
+
+impl<T: CpuScalar, R: CostRows<T>> TransportCost<CpuBackend<T>> for GibbsKernel<T, R> {
+    fn plan_cost(&mut self, plan: PlanView<'_, CpuBackend<T>>, out: &mut HostReduced) -> Result<(), Error> {
+        for (column, out) in out.values_mut().iter_mut().enumerate() {
+            let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
+            *out = self.sum_blocks(|block, buffers| {
+                let mut total = 0.0;
+                plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {
+                    for cost in costs.iter_mut() {
+                        // Forbidden pairs carry nothing, and cost nothing.
+                        *cost = if cost.is_finite() { *cost } else { T::default() };
+                    }
+                    total += plan.weights[block.start + r].to_f64() * T::dot(entries, costs);
+                });
+                total
+            });
+        }
+        Ok(())
+    }
+
+    fn rank_one_cost(&mut self, u: &HostVector<T>, v: &HostVector<T>, out: &mut HostReduced) -> Result<(), Error> {
+        for (column, out) in out.values_mut().iter_mut().enumerate() {
+            let (u, v) = (column_of(u, column), column_of(v, column));
+            *out = self.sum_blocks(|block, buffers| {
+                let mut total = 0.0;
+                if u[block.clone()].iter().all(|&u| u == T::default()) {
+                    return total;
+                }
+                visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
+                    let u = u[block.start + r].to_f64();
+                    if u > 0.0 {
+                        let pairs = costs.iter().zip(&v[others]);
+                        let of_pair =
+                            pairs.map(|(cost, v)| if *v > T::default() { cost.to_f64() * v.to_f64() } else { 0.0 });
+                        total += u * of_pair.sum::<f64>();
+                    }
+                });
+                total
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The working memory of one task of a pair sum.
+struct PairState<T> {
+    registers: Registers<T>,
+    /// phi of each output over a tile.
+    values: Vec<T>,
+}
+
+impl<T: CpuScalar, R: CostRows<T>> PairSum<CpuBackend<T>> for GibbsKernel<T, R> {
+    fn pair_sum(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, CpuBackend<T>>,
+        phi: &Program,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        let clouds = self.cost.clouds().ok_or(Error::MissingCapability("coordinates"))?;
+        let (dimension, outputs) = (clouds.dimension, phi.outputs());
+        if phi.inputs() != 2 * dimension {
+            let what = "inputs of a function of two points";
+            return Err(Error::Length { what, expected: 2 * dimension, found: phi.inputs() });
+        }
+        let (_, channels) = out.shape();
+        if channels != outputs * self.columns() {
+            let what = "columns of a pair sum";
+            return Err(Error::Length { what, expected: outputs * self.columns(), found: channels });
+        }
+        let (own, other) = (clouds.side(side), clouds.side(side.opposite()));
+        let state = || PairState { registers: Registers::new(), values: vec![T::default(); outputs * TILE] };
+        let prepare = |state: &mut PairState<T>, atom: usize, others: Range<usize>| {
+            let (point, axes) = (own.points(atom..atom + 1), other.axes_from(others.start));
+            let fixed = |axis: usize| BlockInput::Uniform(point[axis]);
+            let moving = |axis: usize| BlockInput::Lanes(&axes[axis * other.len()..][..others.len()]);
+            let inputs: Vec<_> = match side {
+                Side::Source => (0..dimension).map(fixed).chain((0..dimension).map(moving)).collect(),
+                Side::Target => (0..dimension).map(moving).chain((0..dimension).map(fixed)).collect(),
+            };
+            let mut values: Vec<_> = state.values.chunks_mut(TILE).map(|values| &mut values[..others.len()]).collect();
+            let run = phi.run_block::<_, VectorisedMath>(&inputs, &mut state.registers, &mut values);
+            debug_assert!(run.is_ok(), "the arity was checked");
+        };
+        let sum = |state: &mut PairState<T>, channel: usize, _: usize, _: Range<usize>, entries: &[T]| {
+            T::dot(entries, &state.values[(channel % outputs) * TILE..][..entries.len()])
+        };
+        sum_channels(self, side, plan, out, &state, &prepare, &sum);
+        Ok(())
+    }
+}

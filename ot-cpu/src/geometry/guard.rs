@@ -1,0 +1,75 @@
+//! When a sum without a running maximum can be trusted.
+//!
+//! A softmin is read off S_i = sum_j E_ij w_j, where E_ij = exp((f0_i + g0_j - C_ij) / epsilon) is centred at
+//! some potentials and w_j = b_j exp((g_j - g0_j) / epsilon). What underflow may have taken from the sum is known:
+//! entries below the floor count as zero, weights below the smallest normal number do, and products may:
+//!
+//! ```text
+//! lost <= FLOOR sum_j w_j  +  m TINY  +  (number of lost weights) TINY max_ij E_ij
+//! ```
+//!
+//! A sum is accepted if it is finite and what may be lost is below its rounding. Nothing else needs to be known
+//! of the centre: a bad one is told by its sums, which are then redone with a running maximum.
+
+use ot_core::LOG_ZERO;
+
+use crate::backend::CpuScalar;
+
+/// Entries below this count as zero: far enough from the subnormal numbers for their products with weights.
+pub(super) fn floor<T: CpuScalar>() -> f64 {
+    T::TINY * 1e8
+}
+
+/// The smallest sum of one column that is accepted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Guard {
+    threshold: f64,
+}
+
+impl Guard {
+    /// The guard of sums with these weights, whose logarithms at the centre are `log_weights`, over entries up
+    /// to `largest`.
+    pub(super) fn new<T: CpuScalar>(weights: &[T], log_weights: &[T], largest: f64) -> Self {
+        let (mut total, mut lost) = (0.0, 0_usize);
+        for (weight, log_weight) in weights.iter().zip(log_weights) {
+            total += weight.to_f64();
+            lost += usize::from(*weight == T::default() && !is_left_out(*log_weight));
+        }
+        Self::from_counts::<T>(total, weights.len(), lost, largest)
+    }
+
+    /// The guard of `count` weights of this total, `lost` of which underflowed.
+    pub(super) fn from_counts<T: CpuScalar>(total: f64, count: usize, lost: usize, largest: f64) -> Self {
+        let of_weights = if lost > 0 { lost as f64 * T::TINY * largest } else { 0.0 };
+        let may_be_lost = floor::<T>() * total + count as f64 * T::TINY + of_weights;
+        Self { threshold: may_be_lost / T::EPSILON }
+    }
+
+    /// Can the sum be trusted? Not if it is infinite or no number.
+    pub(super) fn accepts(self, sum: f64) -> bool {
+        sum > self.threshold && sum < f64::INFINITY
+    }
+}
+
+/// Is this the logarithm of a weight of zero?
+pub(super) fn is_left_out<T: CpuScalar>(log_weight: T) -> bool {
+    log_weight.to_f64() <= LOG_ZERO / 2.0
+}
+
+/// `weights[j]` = exp(log_weights_j + (potential_j - centre_j) / epsilon), and their guard.
+pub(super) fn centred_weights<T: CpuScalar>(
+    log_weights: &[T],
+    potential: &[T],
+    centre: &[T],
+    epsilon: f64,
+    largest: f64,
+    weights: &mut [T],
+) -> Guard {
+    let inverse = T::from_f64(1.0 / epsilon);
+    for (((weight, &log_weight), &potential), &centre) in weights.iter_mut().zip(log_weights).zip(potential).zip(centre)
+    {
+        *weight = log_weight + (potential - centre) * inverse;
+    }
+    T::exp_in_place(weights);
+    Guard::new(weights, log_weights, largest)
+}

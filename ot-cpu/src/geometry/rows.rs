@@ -1,0 +1,80 @@
+//! Costs as tiles of rows, of either side: what every kernel of the host computes from.
+
+use std::{fmt::Debug, ops::Range};
+
+use ot_core::{Side, host::HostVector};
+
+use super::clouds::Clouds;
+use crate::backend::CpuScalar;
+
+/// Atoms whose rows are worked on together.
+pub(super) const BLOCK: usize = 8;
+
+/// Entries of a row that are worked on together: a few rows of them stay in the first-level cache.
+pub(super) const TILE: usize = 1024;
+
+/// The most pieces into which the atoms of a side are cut.
+pub(super) const TASKS: usize = 32;
+
+/// The fewest entries that are worth a task.
+const TASK_ENTRIES: usize = 1 << 14;
+
+/// A cost C_ij between source atoms i and target atoms j.
+pub(super) trait CostRows<T: CpuScalar>: Debug + Send + Sync + 'static {
+    /// Are entries stored, so that an absorbed copy of the kernel is worth its memory?
+    const STORED: bool;
+
+    /// Number of atoms of a side.
+    fn len(&self, side: Side) -> usize;
+
+    /// A tile of costs: between atom `atoms.start + r` of `side` and atom `others.start + c` of the other
+    /// side, at `out[r * stride + c]`. Ranges are within the sides, `atoms` has at most
+    /// [`BLOCK`] of them, and `others.len() <= stride`.
+    fn tile(&self, side: Side, atoms: Range<usize>, others: Range<usize>, stride: usize, out: &mut [T]);
+
+    /// The clouds that the cost is between, if it has coordinates.
+    fn clouds(&self) -> Option<&Clouds<T>>;
+
+    /// A bound on the absolute value of the finite costs.
+    fn bound(&self) -> Option<f64>;
+}
+
+/// Calls `visit(r, others, costs)` for each row r of a block of at most [`BLOCK`] atoms, tile by tile.
+pub(super) fn visit_block<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    side: Side,
+    block: Range<usize>,
+    tile: &mut [T; BLOCK * TILE],
+    mut visit: impl FnMut(usize, Range<usize>, &mut [T]),
+) {
+    for others in pieces(0..rows.len(side.opposite()), TILE) {
+        rows.tile(side, block.clone(), others.clone(), TILE, tile);
+        for row in 0..block.len() {
+            visit(row, others.clone(), &mut tile[row * TILE..][..others.len()]);
+        }
+    }
+}
+
+/// Atoms of one task: as many as make [`TASKS`] tasks at most, and a whole number of blocks. It depends on the
+/// shape alone.
+pub(super) fn task_atoms(atoms: usize, others: usize) -> usize {
+    atoms.div_ceil(TASKS).max(TASK_ENTRIES.div_ceil(others)).next_multiple_of(BLOCK)
+}
+
+/// The range cut into pieces of `size`, the last one shorter.
+pub(super) fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(size).map(move |start| start..end.min(start + size))
+}
+
+/// Column `column` of a vector; a vector of one column is shared by all.
+pub(super) fn column_of<T: CpuScalar>(vector: &HostVector<T>, column: usize) -> &[T] {
+    let (rows, columns) = vector.shape();
+    &vector.values()[column.min(columns - 1) * rows..][..rows]
+}
+
+/// Column `column` of a vector, to be changed; the only one of a vector of one column.
+pub(super) fn column_of_mut<T: CpuScalar>(vector: &mut HostVector<T>, column: usize) -> &mut [T] {
+    let (rows, columns) = vector.shape();
+    &mut vector.values_mut()[column.min(columns - 1) * rows..][..rows]
+}

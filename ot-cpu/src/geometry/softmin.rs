@@ -1,0 +1,121 @@
+//! Softmins from tiles of costs: with the previous potential as a shift, and with a running maximum.
+
+use std::ops::Range;
+
+use ot_core::{Side, UNREACHABLE};
+
+use super::{
+    guard::{Guard, is_left_out},
+    rows::{BLOCK, CostRows, TILE, visit_block},
+};
+use crate::{backend::CpuScalar, simd::VectorMath};
+
+/// What a softmin sums over: the other side of one column.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a, T> {
+    pub(super) potential: &'a [T],
+    pub(super) log_weights: &'a [T],
+    /// Their exponentials.
+    pub(super) weights: &'a [T],
+    pub(super) guard: Guard,
+    pub(super) epsilon: f64,
+}
+
+/// The softmins of a block, of which `shift` is a guess:
+///
+/// ```text
+/// out_i = shift_i - epsilon log sum_j w_j exp((shift_i + potential_j - C_ij) / epsilon)
+/// ```
+///
+/// One exponential per pair. Rows whose sum is not to be trusted are redone by [`exact_block`]. Returns how many.
+pub(super) fn shifted_block<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    side: Side,
+    block: Range<usize>,
+    terms: Terms<'_, T>,
+    shift: &[T],
+    tile: &mut [T; BLOCK * TILE],
+    out: &mut [T],
+) -> usize {
+    let mut sums = [0.0; BLOCK];
+    visit_block(rows, side, block.clone(), tile, |row, others, costs| {
+        let (potential, weights) = (&terms.potential[others.clone()], &terms.weights[others]);
+        sums[row] += T::gibbs_sum(shift[row], terms.epsilon, potential, weights, costs);
+    });
+    accept_or_redo(rows, side, block, terms, &sums, shift, tile, out)
+}
+
+/// out_i = centre_i - epsilon log sum_i where the guard accepts the sum, else the exact softmin. Returns how many
+/// rows were redone.
+#[expect(clippy::too_many_arguments, reason = "one row block and all that its repair may need")]
+pub(super) fn accept_or_redo<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    side: Side,
+    block: Range<usize>,
+    terms: Terms<'_, T>,
+    sums: &[f64],
+    centre: &[T],
+    tile: &mut [T; BLOCK * TILE],
+    out: &mut [T],
+) -> usize {
+    let mut logarithms = [1.0; BLOCK];
+    let accepted: [bool; BLOCK] = std::array::from_fn(|row| row < block.len() && terms.guard.accepts(sums[row]));
+    for row in (0..block.len()).filter(|&row| accepted[row]) {
+        logarithms[row] = sums[row];
+    }
+    f64::ln_in_place(&mut logarithms);
+    for row in (0..block.len()).filter(|&row| accepted[row]) {
+        out[row] = finite(centre[row].to_f64() - terms.epsilon * logarithms[row]);
+    }
+    let redone = (0..block.len()).filter(|&row| !accepted[row]).count();
+    if redone > 0 {
+        let exact = exact_block(rows, side, block.clone(), terms, tile);
+        for row in (0..block.len()).filter(|&row| !accepted[row]) {
+            out[row] = finite(exact[row]);
+        }
+    }
+    redone
+}
+
+/// The softmins of a block by log-sum-exp with a running maximum, in f64: right for any potential.
+pub(super) fn exact_block<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    side: Side,
+    block: Range<usize>,
+    terms: Terms<'_, T>,
+    tile: &mut [T; BLOCK * TILE],
+) -> [f64; BLOCK] {
+    /// No exponent is infinite but for forbidden pairs.
+    const LARGEST: f64 = f64::MAX / 4.0;
+
+    let (mut maximum, mut sum) = ([f64::NEG_INFINITY; BLOCK], [0.0; BLOCK]);
+    let mut exponents = [0.0; TILE];
+    visit_block(rows, side, block, tile, |row, others, costs| {
+        let exponents = &mut exponents[..costs.len()];
+        let terms_of_tile = terms.potential[others.clone()].iter().zip(&terms.log_weights[others]);
+        for ((exponent, cost), (potential, log_weight)) in exponents.iter_mut().zip(costs.iter()).zip(terms_of_tile) {
+            let scaled = (potential.to_f64() - cost.to_f64()) / terms.epsilon + log_weight.to_f64();
+            *exponent = if is_left_out(*log_weight) { f64::NEG_INFINITY } else { scaled.min(LARGEST) };
+        }
+        let largest = <f64 as VectorMath>::max(exponents);
+        if largest > maximum[row] {
+            sum[row] *= (maximum[row] - largest).exp();
+            maximum[row] = largest;
+        }
+        if maximum[row] > f64::NEG_INFINITY {
+            for exponent in exponents.iter_mut() {
+                *exponent -= maximum[row];
+            }
+            sum[row] += f64::exp_shifted_sum(exponents);
+        }
+    });
+    std::array::from_fn(|row| match maximum[row] {
+        f64::NEG_INFINITY => UNREACHABLE,
+        maximum => -terms.epsilon * (maximum + sum[row].ln()),
+    })
+}
+
+/// A softmin as an element, kept where sums of a few of them are finite.
+fn finite<T: CpuScalar>(softmin: f64) -> T {
+    T::from_f64(softmin.clamp(-T::LARGEST_COST, T::LARGEST_COST))
+}

@@ -1,0 +1,182 @@
+//! Two point clouds in memory, and costs computed as they are needed.
+
+use std::{ops::Range, sync::Arc};
+
+use ot_core::{
+    CostForm, CostSurvey, Error, Geometry, HostBackend, KernelOp, PointsView, Side, cost::GroundCost,
+    measure::WeightsView,
+};
+
+use super::{
+    Blur,
+    clouds::{self, Clouds},
+    kernel::GibbsKernel,
+    rows::{BLOCK, CostRows, TILE, pieces, task_atoms, visit_block},
+    survey::survey,
+};
+use crate::backend::{CpuBackend, CpuScalar};
+
+/// A cost between two point clouds that is recomputed from coordinates whenever it is needed: memory O(n + m).
+///
+/// Its kernels spend one exponential per pair on a softmin, and one on a full iteration: the entries of a few rows
+/// serve the new potential of these rows and the sums of all columns. Squared Euclidean costs have
+/// a vectorised path of their own; all others are evaluated by their rows. Cloning shares the points.
+#[derive(Clone, Debug)]
+pub struct StreamingGeometry<T> {
+    backend: CpuBackend<T>,
+    cost: Arc<StreamedCost<T>>,
+}
+
+impl<T: CpuScalar> StreamingGeometry<T> {
+    /// The costs between two point clouds.
+    ///
+    /// A cost that tells no bound is evaluated once for all pairs, to refuse what is no cost.
+    ///
+    /// # Errors
+    /// [`Error::EmptyMeasure`], [`Error::Coordinate`], [`Error::DimensionMismatch`], [`Error::Length`] for a
+    /// dimension that the cost does not take, [`Error::CostOverflow`], [`Error::Cost`] for a cost that is NaN or
+    /// minus infinity, [`Error::OutOfMemory`].
+    pub fn new(
+        backend: &CpuBackend<T>,
+        source: PointsView<'_, T>,
+        target: PointsView<'_, T>,
+        cost: Arc<dyn GroundCost>,
+    ) -> Result<Self, Error> {
+        super::check_points(source, target, cost.as_ref())?;
+        let bound = clouds::bound(source, target, cost.as_ref());
+        let scale = match cost.form() {
+            CostForm::SqEuclidean { scale } => Some(T::from_f64(scale)),
+            _ => None,
+        };
+        let symmetric = clouds::is_symmetric(cost.as_ref());
+        let clouds = Clouds::new(source, target, Some(Arc::clone(&cost)))?;
+        let streamed = StreamedCost { clouds, cost, bound, scale, symmetric };
+        if bound.is_none() {
+            streamed.check(backend)?;
+        }
+        Ok(Self { backend: backend.clone(), cost: Arc::new(streamed) })
+    }
+}
+
+impl<T: CpuScalar> Geometry<CpuBackend<T>> for StreamingGeometry<T> {
+    fn backend(&self) -> &CpuBackend<T> {
+        &self.backend
+    }
+
+    fn len(&self, side: Side) -> usize {
+        self.cost.len(side)
+    }
+
+    fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
+        Ok(Box::new(GibbsKernel::new(&self.backend, &self.cost, epsilon, columns)?))
+    }
+
+    fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
+        Blur::of(self.cost.cost.as_ref()).epsilon(sigma)
+    }
+
+    fn may_forbid(&self) -> bool {
+        self.cost.cost.may_forbid()
+    }
+
+    fn cost_bound(&self) -> Option<f64> {
+        self.cost.bound
+    }
+
+    fn survey(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostSurvey, Error> {
+        survey(&self.backend, self.cost.as_ref(), source, target)
+    }
+}
+
+/// The clouds and the cost.
+#[derive(Debug)]
+pub(super) struct StreamedCost<T> {
+    clouds: Clouds<T>,
+    cost: Arc<dyn GroundCost>,
+    bound: Option<f64>,
+    /// The factor of a squared Euclidean cost.
+    scale: Option<T>,
+    /// Is c(x, y) = c(y, x)?
+    symmetric: bool,
+}
+
+impl<T: CpuScalar> StreamedCost<T> {
+    /// Looks for the first pair that has no cost, or one that overflows.
+    fn check(&self, backend: &CpuBackend<T>) -> Result<(), Error> {
+        let limit = T::LARGEST_COST;
+        let (rows, columns) = (self.len(Side::Source), self.len(Side::Target));
+        let task_rows = task_atoms(rows, columns);
+        let mut first = vec![None; rows.div_ceil(task_rows)];
+        ot_core::host::for_each_chunk(
+            |tasks, job| backend.parallel(tasks, job),
+            rows.div_ceil(task_rows),
+            first.iter_mut(),
+            |task, first| {
+                let mut tile = [T::default(); BLOCK * TILE];
+                let start = task * task_rows;
+                for block in pieces(start..rows.min(start + task_rows), BLOCK) {
+                    visit_block(self, Side::Source, block.clone(), &mut tile, |row, others, costs| {
+                        let is_cost = |cost: &T| {
+                            let cost = cost.to_f64();
+                            cost.abs() <= limit || cost == f64::INFINITY
+                        };
+                        if let Some(offset) = costs.iter().position(|cost| !is_cost(cost)) {
+                            let pair = (block.start + row, others.start + offset, costs[offset].to_f64());
+                            if first.is_none_or(|(i, j, _)| (pair.0, pair.1) < (i, j)) {
+                                *first = Some(pair);
+                            }
+                        }
+                    });
+                }
+            },
+        );
+        match first.into_iter().flatten().next() {
+            None => Ok(()),
+            Some((_, _, value)) if value.is_finite() => {
+                Err(Error::CostOverflow { bound: value.abs(), element: T::NAME, limit })
+            }
+            Some((source_index, target_index, value)) => Err(Error::Cost { source_index, target_index, value }),
+        }
+    }
+}
+
+impl<T: CpuScalar> CostRows<T> for StreamedCost<T> {
+    const STORED: bool = false;
+
+    fn len(&self, side: Side) -> usize {
+        self.clouds.side(side).len()
+    }
+
+    fn tile(&self, side: Side, atoms: Range<usize>, others: Range<usize>, stride: usize, out: &mut [T]) {
+        let (own, other) = (self.clouds.side(side), self.clouds.side(side.opposite()));
+        let width = others.len();
+        if let Some(scale) = self.scale {
+            for (atom, out) in atoms.zip(out.chunks_mut(stride)) {
+                let (x, axes) = (own.points(atom..atom + 1), other.axes_from(others.start));
+                T::square_distances(scale, x, axes, other.len(), &mut out[..width]);
+            }
+        } else if side == Side::Source || self.symmetric {
+            for (atom, out) in atoms.zip(out.chunks_mut(stride)) {
+                let (x, points) = (own.points(atom..atom + 1), other.points(others.clone()));
+                T::costs(self.cost.as_ref(), x, points, &mut out[..width]);
+            }
+        } else {
+            let mut column = [T::default(); BLOCK];
+            for (offset, i) in others.enumerate() {
+                let (x, points) = (other.points(i..i + 1), own.points(atoms.clone()));
+                T::costs(self.cost.as_ref(), x, points, &mut column[..atoms.len()]);
+                for (row, &cost) in column[..atoms.len()].iter().enumerate() {
+                    out[row * stride + offset] = cost;
+                }
+            }
+        }
+    }
+
+    fn clouds(&self) -> Option<&Clouds<T>> {
+        Some(&self.clouds)
+    }
+
+    fn bound(&self) -> Option<f64> {
+        self.bound
+    }
+}

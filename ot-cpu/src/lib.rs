@@ -1,0 +1,28 @@
+//! CPU backend of a computational optimal transport framework.
+//!
+//! A [`CpuBackend`] is a pool of threads with vectorised arithmetic. It makes two geometries:
+//! [`DenseGeometry`] keeps a cost matrix and iterates on an absorbed copy of its Gibbs kernel, one
+//! multiply-add per entry; [`StreamingGeometry`] keeps two point clouds and recomputes entries from
+//! coordinates, one exponential per pair and full iteration, in memory O(n + m).
+//!
+//! Results do not depend on the number of threads, to the bit.
+//!
+//! ```
+//! use ot_core::{Backend, HostBackend, Measure, PointCloud, Side, SqEuclidean};
+//! use ot_cpu::CpuBackend;
+//!
+//! let backend = CpuBackend::<f64>::new(2)?;
+//! let source = PointCloud::new(vec![0.0, 1.0, 2.0], 1, vec![0.25, 0.5, 0.25])?;
+//! let target = PointCloud::new(vec![0.5, 1.5], 1, vec![0.5, 0.5])?;
+//! let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean)?;
+//! assert_eq!((geometry.len(Side::Source), geometry.len(Side::Target)), (3, 2));
+//! # Ok::<(), ot_core::Error>(())
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod backend;
+pub mod geometry;
+pub mod simd;
+
+pub use backend::{CpuBackend, CpuScalar};
+pub use geometry::{DenseGeometry, StreamingGeometry};

@@ -1,0 +1,124 @@
+//! Which instruction set a pass is compiled for, and the choice between them at run time.
+//!
+//! A [`Level`] in hand is the proof that this machine has its instructions: the only ways to get
+//! one are [`Level::BASELINE`], which every machine of the target has, and the detecting
+//! constructors. The calls into feature-enabled code rest on that.
+
+/// An instruction-set level that the running machine is known to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(Isa);
+
+/// The levels themselves. Private to this room, so that no [`Level`] is made without detection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Isa {
+    /// What the compilation target guarantees.
+    Baseline,
+    /// AVX2 with fused multiply-add.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 (F, DQ, BW, VL).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// Whether the baseline of the target has a fused multiply-add instruction.
+pub(super) const BASELINE_IS_FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+impl Level {
+    /// What the compilation target guarantees: the scalar twin of the other levels.
+    pub const BASELINE: Level = Level(Isa::Baseline);
+
+    /// The best level that this machine has. Detected once by the standard library, then cached.
+    #[inline]
+    #[must_use]
+    pub fn detected() -> Level {
+        Level::avx512().or_else(Level::avx2).unwrap_or(Level::BASELINE)
+    }
+
+    /// Every level that this machine has, the baseline first.
+    pub fn available() -> impl Iterator<Item = Level> {
+        [Some(Level::BASELINE), Level::avx2(), Level::avx512()].into_iter().flatten()
+    }
+
+    /// Whether this level fuses multiply and add; the levels that do share their bits.
+    #[must_use]
+    pub const fn is_fused(self) -> bool {
+        BASELINE_IS_FUSED || !matches!(self.0, Isa::Baseline)
+    }
+
+    /// The instruction set behind the level.
+    #[inline]
+    pub(super) const fn isa(self) -> Isa {
+        self.0
+    }
+
+    /// AVX2 with fused multiply-add, where the machine has both.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn avx2() -> Option<Level> {
+        let present = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+        present.then_some(Level(Isa::Avx2))
+    }
+
+    /// AVX-512 with the subsets that its dispatch enables, where the machine has them all.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn avx512() -> Option<Level> {
+        let present = std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512dq")
+            && std::is_x86_feature_detected!("avx512bw")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("fma");
+        present.then_some(Level(Isa::Avx512))
+    }
+
+    /// Not on this architecture.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline]
+    fn avx2() -> Option<Level> {
+        None
+    }
+
+    /// Not on this architecture.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline]
+    fn avx512() -> Option<Level> {
+        None
+    }
+}
+
+/// Compiles one `#[inline(always)]` body for every level and calls the one asked for.
+///
+/// `dispatch!(level, room::body::<T>(argument: Type, …) -> Result)` expects
+/// `room::body::<T, const FUSED: bool>`: the body takes the fused multiply-add where it is true.
+macro_rules! dispatch {
+    ($level:expr, $room:ident::$body:ident::<$type:ty>($($name:ident: $kind:ty),*) -> $result:ty) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        fn avx512($($name: $kind),*) -> $result {
+            $room::$body::<$type, true>($($name),*)
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2($($name: $kind),*) -> $result {
+            $room::$body::<$type, true>($($name),*)
+        }
+
+        fn baseline($($name: $kind),*) -> $result {
+            $room::$body::<$type, { $crate::simd::level::BASELINE_IS_FUSED }>($($name),*)
+        }
+
+        match $level.isa() {
+            $crate::simd::level::Isa::Baseline => baseline($($name),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level of this kind exists only where detection found AVX2 and FMA.
+            $crate::simd::level::Isa::Avx2 => unsafe { avx2($($name),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level of this kind exists only where detection found AVX-512 F, DQ, BW and
+            // VL with FMA; AVX2 is part of AVX-512 F.
+            $crate::simd::level::Isa::Avx512 => unsafe { avx512($($name),*) },
+        }
+    }};
+}
+pub(super) use dispatch;

@@ -1,0 +1,185 @@
+//! Clouds, weights and a naive oracle shared by the tests of this crate.
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::sync::Arc;
+
+use ot_core::{
+    Backend, Balanced, CostFormula, Geometry, LOG_ZERO, Marginal, PointsView, Real, Regularizer, Scalar, Side,
+    SqEuclidean, UNREACHABLE, WeightsView, cost::GroundCost,
+};
+use ot_cpu::{CpuBackend, CpuScalar, DenseGeometry, StreamingGeometry};
+
+/// A generator of reproducible numbers (splitmix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    pub fn vector<T: Scalar>(&mut self, len: usize, low: f64, high: f64) -> Vec<T> {
+        (0..len).map(|_| T::from_f64(low + (high - low) * self.unit())).collect()
+    }
+}
+
+/// c(x, y) = sum_k (k + 1) (x_k - y_k)^2 + x_0 y_0 (1 + x_0) / 4, which no symmetry helps.
+#[derive(Clone, Debug)]
+pub struct Lopsided;
+
+impl CostFormula for Lopsided {
+    fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
+        let quarter = R::constant(0.25);
+        let skew = quarter * x[0] * y[0] * (R::constant(1.0) + x[0]);
+        let squares = x.iter().zip(y).enumerate().map(|(axis, (x, y))| {
+            let difference = *x - *y;
+            R::constant(axis as f64 + 1.0) * difference * difference
+        });
+        squares.fold(skew, |sum, square| sum + square)
+    }
+}
+
+/// A geometry, its costs in f64, and weights.
+pub struct Case<T: CpuScalar> {
+    pub backend: CpuBackend<T>,
+    pub geometry: Arc<dyn Geometry<CpuBackend<T>>>,
+    /// Row-major.
+    pub costs: Vec<f64>,
+    pub n: usize,
+    pub m: usize,
+    pub name: String,
+}
+
+impl<T: CpuScalar> Case<T> {
+    /// The mean of the finite costs.
+    pub fn mean(&self) -> f64 {
+        let finite: Vec<f64> = self.costs.iter().copied().filter(|cost| cost.is_finite()).collect();
+        finite.iter().map(|cost| cost.abs()).sum::<f64>() / finite.len() as f64
+    }
+
+    pub fn len(&self, side: Side) -> usize {
+        match side {
+            Side::Source => self.n,
+            Side::Target => self.m,
+        }
+    }
+
+    pub fn cost(&self, side: Side, atom: usize, other: usize) -> f64 {
+        match side {
+            Side::Source => self.costs[atom * self.m + other],
+            Side::Target => self.costs[other * self.m + atom],
+        }
+    }
+
+    /// The softmin of one atom, naively in f64.
+    pub fn softmin(&self, side: Side, atom: usize, potential: &[T], log_weights: &[T], epsilon: f64) -> f64 {
+        let exponents: Vec<f64> = (0..self.len(side.opposite()))
+            .filter(|&j| log_weights[j].to_f64() > LOG_ZERO / 2.0)
+            .map(|j| (potential[j].to_f64() - self.cost(side, atom, j)) / epsilon + log_weights[j].to_f64())
+            .collect();
+        let largest = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if largest == f64::NEG_INFINITY {
+            return UNREACHABLE;
+        }
+        let sum: f64 = exponents.iter().map(|exponent| (exponent - largest).exp()).sum();
+        -epsilon * (largest + sum.ln())
+    }
+}
+
+/// Which kernel a case has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    Dense,
+    Streaming,
+    DenseLopsided,
+    StreamingLopsided,
+    /// A matrix with forbidden pairs: row 1 entirely, column 2 but for its first entry.
+    Forbidding,
+}
+
+pub const KINDS: [Kind; 5] =
+    [Kind::Dense, Kind::Streaming, Kind::DenseLopsided, Kind::StreamingLopsided, Kind::Forbidding];
+
+/// Two clouds of n and m points of `dimension` coordinates around `offset`, scaled by `scale`.
+pub fn case<T: CpuScalar>(
+    kind: Kind,
+    threads: usize,
+    n: usize,
+    m: usize,
+    dimension: usize,
+    offset: f64,
+    scale: f64,
+) -> Case<T> {
+    let mut random = Random(7 + (n * 31 + m) as u64);
+    let mut cloud = |len: usize| -> Vec<T> {
+        random.vector::<f64>(len * dimension, 0.0, 1.0).iter().map(|x| T::from_f64(offset + scale * x)).collect()
+    };
+    let (x, y) = (cloud(n), cloud(m));
+    let backend = CpuBackend::<T>::new(threads).unwrap();
+    let (source, target) = (PointsView::new(&x, dimension).unwrap(), PointsView::new(&y, dimension).unwrap());
+    let lopsided = matches!(kind, Kind::DenseLopsided | Kind::StreamingLopsided);
+    let cost: Arc<dyn GroundCost> = if lopsided { Arc::new(Lopsided) } else { Arc::new(SqEuclidean) };
+    let wide = |values: &[T]| -> Vec<f64> { values.iter().map(|value| value.to_f64()).collect() };
+    let (x, y) = (wide(&x), wide(&y));
+    let mut costs = vec![0.0; n * m];
+    for (x, row) in x.chunks(dimension).zip(costs.chunks_mut(m)) {
+        cost.costs_f64(x, &y, row);
+    }
+    let geometry: Arc<dyn Geometry<CpuBackend<T>>> = match kind {
+        Kind::Dense | Kind::DenseLopsided => {
+            Arc::new(DenseGeometry::from_points(&backend, source, target, cost.as_ref()).unwrap())
+        }
+        Kind::Streaming | Kind::StreamingLopsided => {
+            Arc::new(StreamingGeometry::new(&backend, source, target, cost).unwrap())
+        }
+        Kind::Forbidding => {
+            for (index, cost) in costs.iter_mut().enumerate() {
+                let (i, j) = (index / m, index % m);
+                if i == 1 || (j == 2 && i > 0) || (i + j) % 5 == 4 {
+                    *cost = f64::INFINITY;
+                }
+            }
+            let matrix = ot_core::StridedMatrix::new(&costs, n, m, m, 1).unwrap();
+            Arc::new(DenseGeometry::from_matrix(&backend, ot_core::cost::MatrixView::F64(matrix)).unwrap())
+        }
+    };
+    let name = format!("{kind:?} {} {n}x{m}", T::NAME);
+    Case { backend, geometry, costs, n, m, name }
+}
+
+/// Weights in `columns` columns of mass 1, every third atom of weight zero if `zeros`.
+pub fn weights<T: Scalar>(len: usize, columns: usize, zeros: bool, seed: u64) -> Vec<T> {
+    let mut random = Random(seed);
+    let mut all = Vec::new();
+    for _ in 0..columns {
+        let raw: Vec<f64> = (0..len).map(|i| if zeros && i % 3 == 1 { 0.0 } else { 0.1 + random.unit() }).collect();
+        let mass: f64 = raw.iter().sum();
+        all.extend(raw.iter().map(|weight| T::from_f64(weight / mass)));
+    }
+    all
+}
+
+pub fn marginal<T: CpuScalar>(
+    backend: &CpuBackend<T>,
+    weights: &[T],
+    columns: usize,
+    law: Arc<dyn Regularizer>,
+) -> Marginal<CpuBackend<T>> {
+    Marginal::new(backend, WeightsView::new(weights, columns).unwrap(), law).unwrap()
+}
+
+pub fn balanced<T: CpuScalar>(backend: &CpuBackend<T>, weights: &[T], columns: usize) -> Marginal<CpuBackend<T>> {
+    marginal(backend, weights, columns, Arc::new(Balanced))
+}
+
+/// The elements of a vector in f64.
+pub fn values<T: CpuScalar>(backend: &CpuBackend<T>, vector: &<CpuBackend<T> as Backend>::Vector) -> Vec<f64> {
+    backend.download(&[vector]).unwrap()[0].iter().map(|value| value.to_f64()).collect()
+}
+
+pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |largest, value| f64::max(largest, value.abs()))
+}

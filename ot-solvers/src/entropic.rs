@@ -1,0 +1,21 @@
+//! Entropic transport: Sinkhorn's iteration and what stands around it.
+
+mod annealing;
+mod bounds;
+mod front;
+mod gauge;
+mod iteration;
+mod relaxation;
+mod sinkhorn;
+mod start;
+mod update;
+
+pub use self::{
+    annealing::Annealing,
+    bounds::{UnregularizedBounds, unregularized_bounds},
+    front::transport,
+    relaxation::Relaxation,
+    sinkhorn::{Run, Sinkhorn},
+    start::Start,
+    update::Update,
+};

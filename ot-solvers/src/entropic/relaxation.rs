@@ -1,0 +1,202 @@
+//! Over-relaxation of the half-steps, adapted to the rate observed and guarded by the dual.
+//!
+//! Near its solution Sinkhorn's iteration is block Gauss-Seidel on the Hessian of the dual, with a
+//! linear rate eta (the square of the second singular value of the plan's Markov operator). With
+//! relaxation omega the theory of successive over-relaxation (Young 1954; for transport Thibault,
+//! Chizat, Dossal, Papadakis 2021; Lehmann, von Renesse, Sambale, Uschmajew 2022) gives
+//!
+//! ```text
+//! (theta + omega - 1)^2 = theta omega^2 eta          omega_best = 2 / (1 + sqrt(1 - eta))
+//! ```
+//!
+//! where theta is the rate at omega; beyond the best omega the rate is omega - 1. So an observed theta
+//! tells eta, and eta tells omega. The rate is read off the dual, whose distance to the optimum falls
+//! with the square of the error: unlike a residual, it rises steadily even where errors swing. Where it
+//! falls, omega returns to 1 and is trusted less from then on.
+
+use ot_core::Error;
+
+/// How strongly half-steps are over-relaxed.
+#[derive(Copy, Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Relaxation {
+    /// The plain iteration, omega = 1.
+    Off,
+    /// The same omega in (0, 2) throughout.
+    Fixed(f64),
+    /// omega from the rate observed at checks, per column, guarded by the dual.
+    Adaptive,
+}
+
+impl Relaxation {
+    /// # Errors
+    /// [`Error::Parameter`] for an omega outside (0, 2).
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match *self {
+            Relaxation::Fixed(omega) if !(omega > 0.0 && omega < 2.0) => {
+                Err(Error::Parameter { name: "relaxation", value: omega, expected: "a number within (0, 2)" })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The controller of one column.
+    pub(crate) fn controller(&self) -> Controller {
+        match *self {
+            Relaxation::Off => Controller::fixed(1.0),
+            Relaxation::Fixed(omega) => Controller::fixed(omega),
+            Relaxation::Adaptive => Controller::adaptive(),
+        }
+    }
+}
+
+/// The relaxation of one column over the checks of a stage.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Controller {
+    omega: f64,
+    ceiling: f64,
+    adaptive: bool,
+    /// Checks since omega last changed.
+    checks: usize,
+    last: Option<Observed>,
+    /// Rise of the dual up to the last check.
+    last_gain: f64,
+}
+
+/// What one check tells of one column.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Observed {
+    /// Marginal error.
+    pub error: f64,
+    /// Dual value.
+    pub dual: f64,
+    /// How far the dual may fall by rounding.
+    pub dual_rounding: f64,
+}
+
+impl Controller {
+    /// No omega above this: the linear theory fails first.
+    const CEILING: f64 = 1.98;
+    /// Checks at one omega before the rate is believed.
+    const SETTLED: usize = 3;
+    /// A gain of the dual this many times its rounding tells a rate.
+    const TELLING: f64 = 1e3;
+
+    fn fixed(omega: f64) -> Self {
+        Self { omega, ceiling: omega, adaptive: false, checks: 0, last: None, last_gain: f64::NAN }
+    }
+
+    fn adaptive() -> Self {
+        Self { adaptive: true, ceiling: Self::CEILING, ..Self::fixed(1.0) }
+    }
+
+    /// The relaxation in use.
+    pub(crate) fn omega(&self) -> f64 {
+        self.omega
+    }
+
+    /// Forgets the past, as a new epsilon wants.
+    pub(crate) fn restart(&mut self) {
+        *self = if self.adaptive { Self::adaptive() } else { Self::fixed(self.omega) };
+    }
+
+    /// Takes in a check that comes `iterations` after the last.
+    pub(crate) fn observe(&mut self, now: Observed, iterations: usize) {
+        let Some(last) = self.last.replace(now).filter(|_| self.adaptive) else { return };
+        let gain = now.dual - last.dual;
+        let last_gain = std::mem::replace(&mut self.last_gain, gain);
+        self.checks += 1;
+        if gain < -now.dual_rounding {
+            self.ceiling = 1.0 + 0.7 * (self.omega.min(self.ceiling) - 1.0);
+            self.set(1.0);
+        } else if self.checks >= Self::SETTLED {
+            // The distance of the dual to its optimum falls with the square of the error.
+            let telling = Self::TELLING * now.dual_rounding;
+            let theta = if gain > telling && last_gain > telling {
+                (gain / last_gain).powf(0.5 / iterations as f64)
+            } else {
+                (now.error / last.error).powf(1.0 / iterations as f64)
+            };
+            if theta < 1.0 && theta > 0.0 {
+                self.set(self.towards_best(theta));
+            }
+        }
+    }
+
+    /// The next relaxation, from the rate observed at this one. Never more than a step: rates of the
+    /// first iterations are not the last ones.
+    fn towards_best(&self, theta: f64) -> f64 {
+        let over = self.omega - 1.0;
+        let slower_than_overrelaxed = over <= 0.0 || theta.ln() > 0.9 * over.ln();
+        if slower_than_overrelaxed {
+            let eta = ((theta + over).powi(2) / (theta * self.omega * self.omega)).min(1.0);
+            let best = 2.0 / (1.0 + (1.0 - eta).sqrt());
+            best.min(2.0 - 0.35 * (2.0 - self.omega))
+        } else {
+            // omega - 1 is the rate at the best omega and above it: step back.
+            2.0 - 1.2 * (2.0 - self.omega)
+        }
+    }
+
+    fn set(&mut self, omega: f64) {
+        self.omega = omega.clamp(1.0, self.ceiling);
+        self.checks = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Errors of a model iteration with rate eta at omega = 1, relaxed as the controller says.
+    fn iterations_to(tolerance: f64, eta: f64, relaxation: Relaxation) -> usize {
+        let mut controller = relaxation.controller();
+        let (mut error, mut iteration) = (1.0_f64, 0);
+        while error > tolerance && iteration < 100_000 {
+            let omega = controller.omega();
+            let mu = eta.sqrt();
+            // The larger root of (theta + omega - 1)^2 = theta omega^2 eta, or omega - 1 beyond the best.
+            let discriminant = (omega * mu).powi(2) - 4.0 * (omega - 1.0);
+            let theta =
+                if discriminant > 0.0 { ((omega * mu + discriminant.sqrt()) / 2.0).powi(2) } else { omega - 1.0 };
+            error *= theta.powi(10);
+            iteration += 10;
+            controller.observe(Observed { error, dual: -error * error, dual_rounding: 1e-16 }, 10);
+        }
+        iteration
+    }
+
+    #[test]
+    fn adaptive_relaxation_finds_the_best_rate() {
+        let eta = 0.99_f64;
+        let plain = iterations_to(1e-9, eta, Relaxation::Off);
+        let best = iterations_to(1e-9, eta, Relaxation::Fixed(2.0 / (1.0 + (1.0 - eta).sqrt())));
+        let adaptive = iterations_to(1e-9, eta, Relaxation::Adaptive);
+        assert!(plain > 8 * best, "plain {plain}, best {best}");
+        assert!(adaptive <= 2 * best, "adaptive {adaptive}, best {best}");
+    }
+
+    #[test]
+    fn a_falling_dual_resets() {
+        let mut controller = Relaxation::Adaptive.controller();
+        let mut observe = |error: f64, dual: f64| {
+            controller.observe(Observed { error, dual, dual_rounding: 1e-12 }, 10);
+            controller.omega()
+        };
+        let mut omega = 1.0;
+        for check in 0..8 {
+            let error = 0.98_f64.powi(10 * check);
+            omega = observe(error, -error * error);
+        }
+        assert!(omega > 1.2, "{omega}");
+        assert_eq!(observe(1e-2, -1.0), 1.0);
+    }
+
+    #[test]
+    fn relaxations_outside_the_interval_are_refused() {
+        for omega in [0.0, 2.0, f64::NAN, -1.0] {
+            assert!(Relaxation::Fixed(omega).check().is_err(), "{omega}");
+        }
+        assert!(Relaxation::Fixed(1.5).check().is_ok());
+    }
+}

@@ -1,0 +1,195 @@
+//! Sinkhorn's iteration (Sinkhorn 1967; Cuturi 2013), in potentials, on any backend and geometry.
+//!
+//! ```text
+//! f <- step_a(-epsilon log sum_j b_j exp((g_j - C_ij) / epsilon))
+//! g <- step_b(-epsilon log sum_i a_i exp((f_i - C_ij) / epsilon))
+//! ```
+//!
+//! It ascends the dual block by block. What speeds it up and guards it stands in rooms of its own:
+//! [`Annealing`], [`Relaxation`], [`Update`], the translation of unbalanced potentials. A solve
+//! returns the best iterate, why it stopped, and a certificate recomputed from scratch.
+
+use std::sync::Arc;
+
+use ot_core::{Backend, Error, KernelOp, Observer, Problem, Solution};
+
+use super::{Annealing, Relaxation, Start, Update, iteration::Iteration};
+
+/// Settings of Sinkhorn's iteration.
+///
+/// Cost: one [`sweep`](KernelOp::sweep) an iteration, two reads at each check. Memory: five vectors
+/// of each side.
+///
+/// ```
+/// use ot_core::{CostMatrix, Epsilon, Histogram, Problem, Backend, Measure};
+/// use ot_cpu::CpuBackend;
+/// use ot_solvers::Sinkhorn;
+///
+/// let backend = CpuBackend::<f64>::new(1)?;
+/// let cost = CostMatrix::new(vec![0.0, 1.0, 1.0, 0.0], 2, 2)?;
+/// let (a, b) = (Histogram::new(vec![0.5, 0.5])?, Histogram::new(vec![0.25, 0.75])?);
+/// let geometry = backend.geometry(a.support(), b.support(), &cost)?;
+/// let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.1))?;
+/// let solution = Sinkhorn::new().tolerance(1e-9).solve(&problem)?;
+/// assert!(solution.status().is_converged());
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sinkhorn {
+    pub(super) tolerance: f64,
+    pub(super) max_iterations: usize,
+    pub(super) check_interval: usize,
+    pub(super) annealing: Annealing,
+    pub(super) relaxation: Relaxation,
+    pub(super) update: Update,
+}
+
+impl Default for Sinkhorn {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sinkhorn {
+    /// Tolerance 1e-6, at most 10 000 iterations, a check every 10, automatic annealing, adaptive
+    /// over-relaxation, alternating updates.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            tolerance: 1e-6,
+            max_iterations: 10_000,
+            check_interval: 10,
+            annealing: Annealing::Automatic,
+            relaxation: Relaxation::Adaptive,
+            update: Update::Alternating,
+        }
+    }
+
+    /// The marginal error that counts as converged: both sides, L1, relative to the mass,
+    /// rounding included (see [`Certificate`](ot_core::Certificate)).
+    #[must_use]
+    pub fn tolerance(self, tolerance: f64) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    /// The most iterations, over all stages of the annealing.
+    #[must_use]
+    pub fn max_iterations(self, max_iterations: usize) -> Self {
+        Self { max_iterations, ..self }
+    }
+
+    /// Iterations between two checks: the only points where the host reads.
+    #[must_use]
+    pub fn check_interval(self, check_interval: usize) -> Self {
+        Self { check_interval, ..self }
+    }
+
+    /// The schedule of epsilons.
+    #[must_use]
+    pub fn annealing(self, annealing: Annealing) -> Self {
+        Self { annealing, ..self }
+    }
+
+    /// The relaxation of half-steps.
+    #[must_use]
+    pub fn relaxation(self, relaxation: Relaxation) -> Self {
+        Self { relaxation, ..self }
+    }
+
+    /// The order of the half-steps.
+    #[must_use]
+    pub fn update(self, update: Update) -> Self {
+        Self { update, ..self }
+    }
+
+    /// Solves a problem from potentials of zero.
+    ///
+    /// # Errors
+    /// Those of [`Run::solve`].
+    pub fn solve<B: Backend>(&self, problem: &Problem<B>) -> Result<Solution<B>, Error> {
+        self.run(problem).solve()
+    }
+
+    /// A run to which a start and an observer can be given.
+    #[must_use]
+    pub fn run<'a, B: Backend>(&'a self, problem: &'a Problem<B>) -> Run<'a, B> {
+        Run { settings: self, problem, start: Start::Zero, observer: None }
+    }
+
+    /// Are the settings within their ranges?
+    fn check(&self) -> Result<(), Error> {
+        let count = |name, value: usize| match value {
+            0 => Err(Error::Parameter { name, value: 0.0, expected: "at least 1" }),
+            _ => Ok(()),
+        };
+        count("max_iterations", self.max_iterations)?;
+        count("check_interval", self.check_interval)?;
+        if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
+            let expected = "a finite number > 0";
+            return Err(Error::Parameter { name: "tolerance", value: self.tolerance, expected });
+        }
+        self.relaxation.check()
+    }
+}
+
+/// One run of [`Sinkhorn`] on one problem.
+pub struct Run<'a, B: Backend> {
+    settings: &'a Sinkhorn,
+    problem: &'a Problem<B>,
+    start: Start<'a, B>,
+    observer: Option<&'a mut dyn Observer>,
+}
+
+impl<'a, B: Backend> Run<'a, B> {
+    /// The potentials to start from.
+    #[must_use]
+    pub fn start(self, start: Start<'a, B>) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Who is told of every check, and may cancel.
+    #[must_use]
+    pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// Solves with a kernel bound for the occasion.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for settings out of range, [`Error::Length`] for a start that does not
+    /// fit, [`Error::OutOfMemory`], a failure of the device. Not converging is no error but a
+    /// [`Status`](ot_core::Status).
+    pub fn solve(self) -> Result<Solution<B>, Error> {
+        let mut kernel = self.problem.bind()?;
+        self.solve_with(kernel.as_mut())
+    }
+
+    /// Solves with a kernel of the caller's, boxed or not, which is bound to the epsilon of the
+    /// problem again at the end.
+    ///
+    /// # Errors
+    /// Those of [`solve`](Self::solve).
+    pub fn solve_with<K: KernelOp<B> + ?Sized>(self, kernel: &mut K) -> Result<Solution<B>, Error> {
+        let Run { settings, problem, start, observer } = self;
+        settings.check()?;
+        problem.backend().scope(|| {
+            let mut iteration = Iteration::new(settings, problem, &start, observer)?;
+            let bound = problem.geometry().cost_bound();
+            let mut stages = match problem.geometry().fixed_epsilon() {
+                Some(_) => vec![problem.epsilon()],
+                None => settings.annealing.stages(problem.epsilon(), bound)?,
+            };
+            let last = stages.pop().unwrap_or(problem.epsilon());
+            // At least half of the iterations are left to the epsilon that was asked for.
+            let share = settings.max_iterations / (2 * stages.len().max(1));
+            for epsilon in stages.into_iter().filter(|_| share > 0) {
+                kernel.rebind(epsilon)?;
+                iteration.approach(kernel, share)?;
+            }
+            kernel.rebind(last)?;
+            let certificates = iteration.converge(kernel)?;
+            let (potentials, statuses, iterations, history) = iteration.finish();
+            Ok(Solution::new(problem.clone(), Arc::new(potentials), statuses, certificates, iterations, history))
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Where an iteration starts from.
+
+use ot_core::{Backend, CostForm, Error, GroundCost, Measure, Potentials, Problem, Scalar, Side, Support};
+
+/// The first potentials of a solve.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub enum Start<'a, B: Backend> {
+    /// f = g = 0.
+    #[default]
+    Zero,
+    /// Potentials on the device: those of an earlier solution, for a warm start.
+    Warm(&'a Potentials<B>),
+    /// Potentials on the host, column after column; one column serves all.
+    Host {
+        /// f, n x columns or n.
+        source: Vec<B::Elem>,
+        /// g, m x columns or m.
+        target: Vec<B::Elem>,
+    },
+}
+
+impl<B: Backend> Start<'_, B> {
+    /// The potentials of transport between the Gaussians of the same means and covariances, for
+    /// squared distances between point clouds: with A the linear part of the optimal map
+    /// (Olkin, Pukelsheim 1982) and c = s |x - y|^2,
+    ///
+    /// ```text
+    /// f(x) = s (|x|^2 - (x - m_a)^T A (x - m_a) - 2 m_b^T x)
+    /// g(y) = s (|y|^2 - (y - m_b)^T A^-1 (y - m_b) - 2 m_a^T (y - m_b))
+    /// ```
+    ///
+    /// Pays where clouds are far apart or of different spread and epsilon is small. The first
+    /// histogram of a batch speaks for all. Costs O((n + m) d^2 + d^3).
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedSupport`] for supports that are no point
+    /// clouds, [`Error::MissingCapability`] for a cost that is no squared distance,
+    /// [`Error::DimensionMismatch`].
+    pub fn gaussian(
+        source: &dyn Measure<B::Elem>,
+        target: &dyn Measure<B::Elem>,
+        cost: &dyn GroundCost,
+    ) -> Result<Self, Error> {
+        let CostForm::SqEuclidean { scale } = cost.form() else {
+            return Err(Error::MissingCapability("Gaussian initialiser: the cost is no squared distance"));
+        };
+        let (x, y) = (Moments::of(source)?, Moments::of(target)?);
+        if x.dimension() != y.dimension() {
+            return Err(Error::DimensionMismatch { source_dimension: x.dimension(), target_dimension: y.dimension() });
+        }
+        let map = optimal_map(&x.covariance, &y.covariance);
+        let inverse = optimal_map(&y.covariance, &x.covariance);
+        Ok(Start::Host {
+            source: quadratic_potential(source, &x.mean, &y.mean, &map, scale, 0.0)?,
+            target: quadratic_potential(target, &y.mean, &x.mean, &inverse, scale, 2.0 * scale * x.mean.dot(&y.mean))?,
+        })
+    }
+
+    /// Potentials on the device, of the shapes of a problem.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for potentials that do not fit, [`Error::Parameter`] for one that is not
+    /// finite; a failure of the device.
+    pub(crate) fn potentials(&self, problem: &Problem<B>) -> Result<Potentials<B>, Error> {
+        let backend = problem.backend();
+        let side = |side: Side| -> Result<B::Vector, Error> {
+            let (rows, columns) = (problem.marginal(side).len(), problem.columns());
+            let zero = || vec![B::Elem::from_f64(0.0); rows * columns];
+            let what = match side {
+                Side::Source => "source potential of the warm start",
+                Side::Target => "target potential of the warm start",
+            };
+            let expected = rows * columns;
+            match self {
+                Start::Zero => backend.upload(&zero(), columns),
+                Start::Warm(potentials) => {
+                    let given = potentials.side(side);
+                    let (given_rows, given_columns) = backend.shape(given);
+                    if (given_rows, given_columns) != (rows, columns) {
+                        return Err(Error::Length { what, expected, found: given_rows * given_columns });
+                    }
+                    let mut copy = backend.alloc(rows, columns)?;
+                    backend.copy(given, &mut copy)?;
+                    Ok(copy)
+                }
+                Start::Host { source, target } => {
+                    let given = if side == Side::Source { source } else { target };
+                    if let Some(index) = given.iter().position(|value| !value.is_finite()) {
+                        return Err(Error::Parameter {
+                            name: what,
+                            value: given[index].to_f64(),
+                            expected: "finite numbers",
+                        });
+                    }
+                    match given.len() {
+                        len if len == expected => backend.upload(given, columns),
+                        len if len == rows => backend.upload(&given.repeat(columns), columns),
+                        found => Err(Error::Length { what, expected, found }),
+                    }
+                }
+            }
+        };
+        Ok(Potentials { source: side(Side::Source)?, target: side(Side::Target)?, epsilon: problem.epsilon() })
+    }
+}
+
+type Matrix = nalgebra::DMatrix<f64>;
+type Vector = nalgebra::DVector<f64>;
+
+/// Mean and covariance of the first histogram of a cloud.
+struct Moments {
+    mean: Vector,
+    covariance: Matrix,
+}
+
+impl Moments {
+    fn of<T: Scalar>(measure: &dyn Measure<T>) -> Result<Self, Error> {
+        let (points, weights) = cloud(measure)?;
+        let (dimension, mass) = (points.dimension(), weights.mass(0));
+        let point = |i: usize| Vector::from_iterator(dimension, points.point(i).iter().map(|x| x.to_f64()));
+        let mut mean = Vector::zeros(dimension);
+        for (i, weight) in weights.column(0).iter().enumerate() {
+            mean.axpy(weight.to_f64() / mass, &point(i), 1.0);
+        }
+        let mut covariance = Matrix::zeros(dimension, dimension);
+        for (i, weight) in weights.column(0).iter().enumerate() {
+            let centred = point(i) - &mean;
+            covariance.ger(weight.to_f64() / mass, &centred, &centred, 1.0);
+        }
+        Ok(Self { mean, covariance })
+    }
+
+    fn dimension(&self) -> usize {
+        self.mean.len()
+    }
+}
+
+/// Points and weights of a discrete cloud.
+fn cloud<T: Scalar>(
+    measure: &dyn Measure<T>,
+) -> Result<(ot_core::PointsView<'_, T>, ot_core::WeightsView<'_, T>), Error> {
+    match (measure.support(), measure.weights()) {
+        (Support::Points(points), Some(weights)) => Ok((points, weights)),
+        (support, _) => Err(Error::UnsupportedSupport { what: "Gaussian initialiser", found: support.kind() }),
+    }
+}
+
+/// A = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2, the linear part of the optimal map from N(., S) to
+/// N(., T), with directions that S does not have left out.
+fn optimal_map(from: &Matrix, to: &Matrix) -> Matrix {
+    let (root, inverse_root) = (power(from, 0.5), power(from, -0.5));
+    let inner = power(&(&root * to * &root), 0.5);
+    &inverse_root * inner * &inverse_root
+}
+
+/// A power of a positive semi-definite matrix, its null space left alone.
+fn power(matrix: &Matrix, exponent: f64) -> Matrix {
+    let eigen = matrix.clone().symmetric_eigen();
+    let largest = eigen.eigenvalues.iter().fold(0.0_f64, |a, &b| a.max(b));
+    let raised = eigen.eigenvalues.map(|value| if value > 1e-12 * largest { value.powf(exponent) } else { 0.0 });
+    &eigen.eigenvectors * Matrix::from_diagonal(&raised) * eigen.eigenvectors.transpose()
+}
+
+/// s (|x|^2 - (x - mean)^T A (x - mean) - 2 other^T x) + constant at the points of a measure.
+fn quadratic_potential<T: Scalar>(
+    measure: &dyn Measure<T>,
+    mean: &Vector,
+    other: &Vector,
+    map: &Matrix,
+    scale: f64,
+    constant: f64,
+) -> Result<Vec<T>, Error> {
+    let (points, _) = cloud(measure)?;
+    let value = |i: usize| {
+        let x = Vector::from_iterator(points.dimension(), points.point(i).iter().map(|x| x.to_f64()));
+        let centred = &x - mean;
+        scale * (x.norm_squared() - centred.dot(&(map * &centred)) - 2.0 * other.dot(&x)) + constant
+    };
+    Ok((0..points.len()).map(|i| T::from_f64(value(i))).collect())
+}

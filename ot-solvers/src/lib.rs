@@ -1,0 +1,26 @@
+//! Solvers over any backend and geometry.
+//!
+//! ```
+//! use ot_core::{Epsilon, PointCloud, SqEuclidean};
+//! use ot_cpu::CpuBackend;
+//! use ot_solvers::transport;
+//!
+//! let backend = CpuBackend::<f64>::new(1)?;
+//! let source = PointCloud::uniform(vec![0.0, 0.0, 1.0, 0.0, 0.0, 1.0], 2)?;
+//! let target = PointCloud::uniform(vec![2.0, 1.0, 3.0, 1.0, 2.0, 2.0], 2)?;
+//! let solution = transport(&backend, &source, &target, &SqEuclidean, Epsilon::default())?;
+//!
+//! assert!(solution.status().is_converged());
+//! let certificate = solution.certificate();
+//! assert!(certificate.marginal_error <= 1e-6 && certificate.gap <= 1e-4);
+//! # Ok::<(), ot_core::Error>(())
+//! ```
+
+pub mod entropic;
+
+/// The code of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+pub use entropic::{Annealing, Relaxation, Sinkhorn, Start, Update, transport};
