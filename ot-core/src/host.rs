@@ -1,15 +1,17 @@
 //! Vectors of host backends, and pointwise programs run over them.
 //!
-//! A host backend is a pool of workers and little else: its `Vector` is a [`HostVector`], its
-//! `Reduced` a [`HostReduced`], and its `map` and `reduce` are [`map`] and [`reduce`] here. The
+//! A host backend is a pool of workers and little else: who implements [`HostWorkers`] is one. Its
+//! vectors are [`HostVector`]s, and its operations are the functions of this room. The
 //! cut into tasks depends on the shape alone, so the bits do not depend on the threads.
 
 mod pointwise;
 mod split;
+mod workers;
 
 pub use self::{
     pointwise::{TASK_ROWS, map, map_reduced, mix, reduce},
     split::for_each_chunk,
+    workers::HostWorkers,
 };
 use crate::{
     error::{BackendFailure, Error},

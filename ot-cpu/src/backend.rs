@@ -3,11 +3,7 @@
 use std::{marker::PhantomData, sync::Arc, thread};
 
 use ot_core::{
-    Backend, BackendFailure, Error, Fold, Geometry, HostBackend, Operand, Program, Scalar,
-    cost::GroundCost,
-    host::{self, HostReduced, HostVector},
-    measure::Support,
-    program::BlockMath,
+    BackendFailure, Error, Geometry, Scalar, cost::GroundCost, host::HostWorkers, measure::Support, program::BlockMath,
 };
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
@@ -88,7 +84,7 @@ impl<T: CpuScalar> CpuBackend<T> {
 
 /// The transcendental functions of pointwise programs, vectorised.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct VectorisedMath;
+pub struct VectorisedMath;
 
 impl<T: VectorMath> BlockMath<T> for VectorisedMath {
     fn exp(lanes: &mut [T]) {
@@ -100,86 +96,26 @@ impl<T: VectorMath> BlockMath<T> for VectorisedMath {
     }
 }
 
-impl<T: CpuScalar> Backend for CpuBackend<T> {
-    type Elem = T;
-    type Vector = HostVector<T>;
-    type Reduced = HostReduced;
+impl<T: CpuScalar> HostWorkers for CpuBackend<T> {
+    type Element = T;
+    type Math = VectorisedMath;
 
-    fn alloc(&self, rows: usize, columns: usize) -> Result<HostVector<T>, Error> {
-        HostVector::alloc(rows, columns)
-    }
-
-    fn alloc_reduced(&self, columns: usize) -> Result<HostReduced, Error> {
-        Ok(HostReduced::alloc(columns))
-    }
-
-    fn write(&self, values: &[T], vector: &mut HostVector<T>) -> Result<(), Error> {
-        vector.write(values)
-    }
-
-    fn write_reduced(&self, values: &[f64], reduced: &mut HostReduced) -> Result<(), Error> {
-        reduced.write(values)
-    }
-
-    fn shape(&self, vector: &HostVector<T>) -> (usize, usize) {
-        vector.shape()
-    }
-
-    fn reduced_len(&self, reduced: &HostReduced) -> usize {
-        reduced.values().len()
-    }
-
-    fn map(
-        &self,
-        program: &Program,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut HostVector<T>],
-    ) -> Result<(), Error> {
-        host::map::<_, VectorisedMath>(|tasks, job| self.parallel(tasks, job), program, operands, outputs)
-    }
-
-    fn reduce(
-        &self,
-        program: &Program,
-        fold: Fold,
-        rows: usize,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut HostReduced],
-    ) -> Result<(), Error> {
-        let parallel = |tasks: usize, job: &(dyn Fn(usize) + Sync)| self.parallel(tasks, job);
-        host::reduce::<_, VectorisedMath>(parallel, program, fold, rows, operands, outputs)
-    }
-
-    fn map_reduced(
-        &self,
-        program: &Program,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut HostReduced],
-    ) -> Result<(), Error> {
-        host::map_reduced(program, operands, outputs)
-    }
-
-    fn mix(&self, vector: &HostVector<T>, matrix: &[f64], out: &mut HostVector<T>) -> Result<(), Error> {
-        host::mix(vector, matrix, out);
-        Ok(())
-    }
-
-    fn copy(&self, vector: &HostVector<T>, out: &mut HostVector<T>) -> Result<(), Error> {
-        out.write(vector.values())
-    }
-
-    fn read(&self, reduced: &[&HostReduced]) -> Result<Vec<Vec<f64>>, Error> {
-        Ok(reduced.iter().map(|reduced| reduced.values().to_vec()).collect())
-    }
-
-    fn download(&self, vectors: &[&HostVector<T>]) -> Result<Vec<Vec<T>>, Error> {
-        Ok(vectors.iter().map(|vector| vector.values().to_vec()).collect())
+    /// Through the pool; inside of a [`scope`](ot_core::Backend::scope) it need not be entered, and nothing is
+    /// allocated.
+    fn run_tasks(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
+        match &self.pool {
+            Some(pool) if tasks > 1 => {
+                let run = || (0..tasks).into_par_iter().with_max_len(1).for_each(job);
+                if pool.current_thread_index().is_some() { run() } else { pool.install(run) }
+            }
+            _ => (0..tasks).for_each(job),
+        }
     }
 
     /// Points on both sides: costs are stored up to [`dense_limit`](CpuBackend::dense_limit) entries, and
     /// recomputed beyond if the cost can be [shared](GroundCost::shared). Indices on both sides: the cost is a
     /// matrix, and stored.
-    fn geometry(
+    fn build_geometry(
         &self,
         source: Support<'_, T>,
         target: Support<'_, T>,
@@ -188,40 +124,10 @@ impl<T: CpuScalar> Backend for CpuBackend<T> {
         geometry::request(self, source, target, cost)
     }
 
-    fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(work),
             None => work(),
-        }
-    }
-}
-
-impl<T: CpuScalar> HostBackend for CpuBackend<T> {
-    fn slice<'a>(&self, vector: &'a HostVector<T>) -> &'a [T] {
-        vector.values()
-    }
-
-    fn slice_mut<'a>(&self, vector: &'a mut HostVector<T>) -> &'a mut [T] {
-        vector.values_mut()
-    }
-
-    fn reduced<'a>(&self, reduced: &'a HostReduced) -> &'a [f64] {
-        reduced.values()
-    }
-
-    fn reduced_mut<'a>(&self, reduced: &'a mut HostReduced) -> &'a mut [f64] {
-        reduced.values_mut()
-    }
-
-    /// Through the pool; inside of a [`scope`](Backend::scope) it need not be entered, and nothing is
-    /// allocated.
-    fn parallel(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
-        match &self.pool {
-            Some(pool) if tasks > 1 => {
-                let run = || (0..tasks).into_par_iter().with_max_len(1).for_each(job);
-                if pool.current_thread_index().is_some() { run() } else { pool.install(run) }
-            }
-            _ => (0..tasks).for_each(job),
         }
     }
 }
