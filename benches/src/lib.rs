@@ -1,4 +1,5 @@
 //! Measurements of the framework: what it withstands, and how fast it is beside its peers.
 
+pub mod compare;
 pub mod robustness;
 pub mod seeded;

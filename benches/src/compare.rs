@@ -1,0 +1,116 @@
+//! Ours and its peers side by side, on the same arrays, to the same error.
+//!
+//! - Inputs come from a seed. Peers get them as files and run in processes of their own (see [`peers`]); without
+//!   their environment ours still runs, and what was left out is told.
+//! - Both clocks run from arrays on the host to potentials, the building of kernels included; what peers compile is
+//!   compiled before. Times are medians.
+//! - Errors and values of both sides are recomputed here in `f64`, entry by entry, from the potentials returned (see
+//!   [`recompute`]): the two-sided relative L1 error of the marginals, and the dual objective. The threshold of a
+//!   peer is tightened until its recomputed error meets the tolerance; where it never does, the row says so and the
+//!   ratio is a lower bound.
+//! - Limits are measured in the same process (see [`roof`]).
+
+mod batch;
+mod dense;
+mod ours;
+mod peak;
+pub mod peers;
+mod points;
+mod problem;
+pub mod recompute;
+pub mod roof;
+pub mod row;
+mod timing;
+
+use std::{error::Error, path::Path};
+
+use clap::ValueEnum;
+
+use self::{
+    peers::Peers,
+    roof::Roof,
+    row::{Report, Row},
+};
+
+/// What went wrong where nothing can be measured.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// A stored cost, to 1e-9.
+    Dense,
+    /// Many histograms on one stored cost.
+    Batch,
+    /// Clouds in space, costs recomputed.
+    Points,
+    /// What the machine can do.
+    Roof,
+}
+
+/// How large the problems are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sizes {
+    /// A minute or two for each suite.
+    Quick,
+    /// The sizes of the published tables.
+    Full,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The suite.
+    pub suite: Suite,
+    /// The seed of the inputs.
+    pub seed: u64,
+    /// Threads of either side.
+    pub threads: usize,
+    /// How large the problems are.
+    pub sizes: Sizes,
+}
+
+impl Options {
+    /// The one or the other, by the sizes asked for.
+    fn pick<T>(&self, quick: T, full: T) -> T {
+        match self.sizes {
+            Sizes::Quick => quick,
+            Sizes::Full => full,
+        }
+    }
+
+    /// Seconds that one measurement of a peer may take.
+    fn budget(&self) -> f64 {
+        self.pick(20.0, 180.0)
+    }
+}
+
+/// What a suite works with.
+struct Bench<'a> {
+    options: Options,
+    peers: Peers,
+    roof: Roof,
+    report: &'a mut Report,
+}
+
+impl Bench<'_> {
+    fn add(&mut self, row: Row) -> Result<(), Failure> {
+        self.report.add(&row)
+    }
+}
+
+/// Runs a suite. Row after row goes to the report; what was left out is returned.
+///
+/// # Errors
+/// What the library refuses, or the file system. A peer that fails is left out, and is no error.
+pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<String>, Failure> {
+    let peers = Peers::new(root, options.threads);
+    let mut bench = Bench { options, peers, roof: Roof::new(options.threads), report };
+    match options.suite {
+        Suite::Dense => dense::run(&mut bench)?,
+        Suite::Batch => batch::run(&mut bench)?,
+        Suite::Points => points::run(&mut bench)?,
+        Suite::Roof => roof::run(&mut bench)?,
+    }
+    Ok(bench.peers.left_out().to_vec())
+}

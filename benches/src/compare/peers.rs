@@ -1,0 +1,377 @@
+//! The peers: other people's solvers, in processes of their own.
+//!
+//! Each library has one process (`benches/peers/serve.py`, in the environment that `benches/peers/setup` makes),
+//! started when first asked, with as many threads as ours. Arrays and potentials go through files in
+//! `target/compare`, requests and replies through pipes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Failure,
+    problem::{Arrays, Cost},
+    recompute::{Recomputed, recompute},
+    row::Measured,
+    timing::median,
+};
+
+/// A solver of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Solver {
+    /// POT's iteration on scaling vectors.
+    PotSinkhorn,
+    /// POT's iteration in the log domain.
+    PotSinkhornLog,
+    /// OTT-JAX, compiled, in the log domain and f64.
+    OttSinkhorn,
+    /// GeomLoss on costs recomputed by KeOps.
+    GeomLossOnline,
+    /// GeomLoss on two scales, truncated.
+    GeomLossMultiscale,
+}
+
+impl Solver {
+    /// Its module and its name there.
+    fn address(self) -> (&'static str, &'static str) {
+        match self {
+            Self::PotSinkhorn => ("pot", "sinkhorn"),
+            Self::PotSinkhornLog => ("pot", "sinkhorn_log"),
+            Self::OttSinkhorn => ("ott_jax", "sinkhorn"),
+            Self::GeomLossOnline => ("geomloss_samples", "online"),
+            Self::GeomLossMultiscale => ("geomloss_samples", "multiscale"),
+        }
+    }
+
+    /// As the tables call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PotSinkhorn => "POT sinkhorn",
+            Self::PotSinkhornLog => "POT sinkhorn_log",
+            Self::OttSinkhorn => "OTT-JAX sinkhorn",
+            Self::GeomLossOnline => "GeomLoss online",
+            Self::GeomLossMultiscale => "GeomLoss multiscale",
+        }
+    }
+}
+
+/// A measurement of a peer, and whether it got there.
+#[derive(Clone, Debug)]
+pub(super) struct Reached {
+    pub(super) measured: Measured,
+    /// Is the recomputed error within the tolerance?
+    pub(super) met: bool,
+}
+
+/// The processes, and what was left out.
+#[derive(Debug)]
+pub struct Peers {
+    scripts: PathBuf,
+    python: PathBuf,
+    arrays: PathBuf,
+    threads: usize,
+    processes: BTreeMap<&'static str, Process>,
+    left_out: Vec<String>,
+}
+
+/// One line to a peer.
+#[derive(Debug, Serialize)]
+struct Request<'a> {
+    solver: String,
+    arrays: &'a Path,
+    n: usize,
+    m: usize,
+    d: usize,
+    columns: usize,
+    epsilon: f64,
+    threshold: f64,
+    iterations: usize,
+    fixed: bool,
+    repeats: usize,
+    budget: f64,
+}
+
+/// One line back.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Reply {
+    Done { seconds: Vec<f64>, iterations: usize },
+    Failed { error: String },
+}
+
+/// When a peer stops, and how often it runs.
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    threshold: f64,
+    iterations: usize,
+    /// Exactly so many iterations?
+    fixed: bool,
+    repeats: usize,
+    budget: f64,
+}
+
+/// What came back.
+struct Outcome {
+    seconds: f64,
+    iterations: usize,
+    recomputed: Recomputed,
+}
+
+impl Peers {
+    /// The peers of a workspace, none of them started.
+    #[must_use]
+    pub fn new(root: &Path, threads: usize) -> Self {
+        Self {
+            scripts: root.join("benches/peers"),
+            python: root.join("target/peers/bin/python"),
+            arrays: root.join("target/compare"),
+            threads,
+            processes: BTreeMap::new(),
+            left_out: Vec::new(),
+        }
+    }
+
+    /// What was left out so far, and why.
+    #[must_use]
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// A solve whose recomputed error meets the tolerance: the peer's own threshold is tightened until it does, until
+    /// a solve would take longer than `budget` seconds, or until tightening no longer helps.
+    pub(super) fn solve(
+        &mut self,
+        solver: Solver,
+        arrays: &Arrays,
+        tolerance: f64,
+        repeats: usize,
+        budget: f64,
+    ) -> Result<Option<Reached>, Failure> {
+        const PROBE: usize = 20;
+        const TRIES: usize = 8;
+        self.write(arrays)?;
+        let probe = Ask { threshold: tolerance, iterations: PROBE, fixed: true, repeats: 1, budget };
+        let Some(outcome) = self.ask(solver, arrays, probe)? else { return Ok(None) };
+        let iterations = ((budget * PROBE as f64 / outcome.seconds) as usize).clamp(PROBE, 1_000_000);
+
+        let mut ask = Ask { iterations, fixed: false, ..probe };
+        let mut tries = 0;
+        let outcome = loop {
+            let Some(outcome) = self.ask(solver, arrays, ask)? else { return Ok(None) };
+            let error = outcome.recomputed.error;
+            tries += 1;
+            if !(error > tolerance && outcome.iterations < iterations && tries < TRIES) {
+                break outcome;
+            }
+            ask.threshold *= 0.9 * tolerance / error;
+        };
+        let met = outcome.recomputed.error <= tolerance;
+        let again = met && outcome.seconds * repeats as f64 <= budget;
+        let outcome = if again { self.ask(solver, arrays, Ask { repeats, ..ask })? } else { Some(outcome) };
+        Ok(outcome.map(|outcome| Reached { measured: measured(solver, &outcome), met }))
+    }
+
+    /// The solve that a peer's own schedule prescribes.
+    pub(super) fn schedule(
+        &mut self,
+        solver: Solver,
+        arrays: &Arrays,
+        repeats: usize,
+        budget: f64,
+    ) -> Result<Option<Measured>, Failure> {
+        self.write(arrays)?;
+        let ask = Ask { threshold: 0.0, iterations: 0, fixed: false, repeats, budget };
+        Ok(self.ask(solver, arrays, ask)?.map(|outcome| measured(solver, &outcome)))
+    }
+
+    /// An iteration: what `last` of them take more than `first`.
+    pub(super) fn iteration(
+        &mut self,
+        solver: Solver,
+        arrays: &Arrays,
+        (first, last): (usize, usize),
+        repeats: usize,
+        budget: f64,
+    ) -> Result<Option<Measured>, Failure> {
+        self.write(arrays)?;
+        let fixed = |iterations| Ask { threshold: 1e-9, iterations, fixed: true, repeats, budget };
+        let Some(few) = self.ask(solver, arrays, fixed(first))? else { return Ok(None) };
+        let Some(many) = self.ask(solver, arrays, fixed(last))? else { return Ok(None) };
+        let seconds = (many.seconds - few.seconds) / (many.iterations - few.iterations) as f64;
+        Ok(Some(Measured::seconds(solver.name(), seconds)))
+    }
+
+    /// One request; `None` if the peer cannot serve it, which is noted once.
+    fn ask(&mut self, solver: Solver, arrays: &Arrays, ask: Ask) -> Result<Option<Outcome>, Failure> {
+        let (module, name) = solver.address();
+        let (n, m) = arrays.shape();
+        let Ask { threshold, iterations, fixed, repeats, budget } = ask;
+        let request = serde_json::to_string(&Request {
+            solver: format!("{module}.{name}"),
+            arrays: &self.arrays,
+            n,
+            m,
+            d: arrays.dimension(),
+            columns: arrays.columns,
+            epsilon: arrays.epsilon,
+            threshold,
+            iterations,
+            fixed,
+            repeats,
+            budget,
+        })?;
+        match self.exchange(module, &request) {
+            Ok(Reply::Done { seconds, iterations }) if !seconds.is_empty() => {
+                let potential = |file: &str| -> Result<Vec<f64>, Failure> {
+                    let bytes = fs::read(self.arrays.join(file))?;
+                    let (words, _) = bytes.as_chunks::<8>();
+                    Ok(words.iter().map(|&word| f64::from_le_bytes(word)).collect())
+                };
+                let (f, g) = (potential("f.f64")?, potential("g.f64")?);
+                if (f.len(), g.len()) != (n * arrays.columns, m * arrays.columns) {
+                    self.leave_out(solver, "it returned potentials of another shape");
+                    return Ok(None);
+                }
+                let recomputed = recompute(arrays, &f, &g, self.threads);
+                Ok(Some(Outcome { seconds: median(seconds), iterations, recomputed }))
+            }
+            Ok(Reply::Done { .. }) => {
+                self.leave_out(solver, "it did not run");
+                Ok(None)
+            }
+            Ok(Reply::Failed { error }) => {
+                self.leave_out(solver, &error);
+                Ok(None)
+            }
+            Err(error) => {
+                self.processes.remove(module);
+                self.leave_out(solver, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    /// One line there and one back.
+    fn exchange(&mut self, module: &'static str, request: &str) -> Result<Reply, Failure> {
+        if !self.python.exists() {
+            return Err("there is no environment: run benches/peers/setup".into());
+        }
+        if !self.processes.contains_key(module) {
+            self.processes.insert(module, Process::start(&self.python, &self.scripts, &self.arrays, self.threads)?);
+        }
+        let process = self.processes.get_mut(module).ok_or("the process is gone")?;
+        Ok(serde_json::from_str(&process.exchange(request)?)?)
+    }
+
+    fn leave_out(&mut self, solver: Solver, reason: &str) {
+        let line = format!("{} ({reason})", solver.name());
+        if !self.left_out.contains(&line) {
+            self.left_out.push(line);
+        }
+    }
+
+    /// The arrays as files of little-endian doubles.
+    fn write(&self, arrays: &Arrays) -> Result<(), Failure> {
+        if !self.python.exists() {
+            return Ok(());
+        }
+        if self.arrays.exists() {
+            for name in ["cost", "x", "y"] {
+                let stale = self.arrays.join(format!("{name}.f64"));
+                if stale.exists() {
+                    fs::remove_file(stale)?;
+                }
+            }
+        }
+        fs::create_dir_all(&self.arrays)?;
+        let write = |name: &str, values: &[f64]| -> Result<(), Failure> {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Ok(fs::write(self.arrays.join(format!("{name}.f64")), bytes)?)
+        };
+        write("source", &arrays.source)?;
+        write("target", &arrays.target)?;
+        match &arrays.cost {
+            Cost::Matrix(cost) => write("cost", cost),
+            Cost::HalfSquares { x, y, .. } => write("x", x).and_then(|()| write("y", y)),
+        }
+    }
+}
+
+/// A process that serves one library; its end of input ends it.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    requests: Option<ChildStdin>,
+    replies: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(python: &Path, scripts: &Path, arrays: &Path, threads: usize) -> Result<Self, Failure> {
+        let count = threads.to_string();
+        let mut command = Command::new(python);
+        command.arg("-B").arg(scripts.join("serve.py")).arg(&count);
+        for variable in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"] {
+            command.env(variable, &count);
+        }
+        command
+            .env("JAX_PLATFORMS", "cpu")
+            .env("CUDA_VISIBLE_DEVICES", "")
+            .env("KEOPS_CACHE_FOLDER", arrays.join("keops"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let replies = BufReader::new(child.stdout.take().ok_or("the process has no output")?);
+        Ok(Self { requests: child.stdin.take(), child, replies })
+    }
+
+    fn exchange(&mut self, request: &str) -> Result<String, Failure> {
+        let requests = self.requests.as_mut().ok_or("the process takes no requests")?;
+        writeln!(requests, "{request}")?;
+        requests.flush()?;
+        let mut reply = String::new();
+        match self.replies.read_line(&mut reply)? {
+            0 => Err("its process ended".into()),
+            _ => Ok(reply),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        // Nobody is left to be told.
+        let _ = self.child.wait();
+    }
+}
+
+fn measured(solver: Solver, outcome: &Outcome) -> Measured {
+    let Outcome { seconds, iterations, recomputed: Recomputed { error, value } } = *outcome;
+    Measured {
+        name: solver.name().to_owned(),
+        seconds,
+        iterations: Some(iterations),
+        error: Some(error),
+        value: Some(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_environment_peers_are_left_out() {
+        let mut peers = Peers::new(Path::new("no such folder"), 1);
+        let arrays = Arrays::gaussian_matrix(1, 3, 3, 1, 1.0);
+        for _ in 0..2 {
+            assert!(peers.solve(Solver::PotSinkhorn, &arrays, 1e-9, 1, 1.0).unwrap().is_none());
+        }
+        let told = peers.left_out();
+        assert!(told.len() == 1 && told[0].contains("POT sinkhorn") && told[0].contains("setup"), "{told:?}");
+    }
+}

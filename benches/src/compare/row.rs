@@ -1,0 +1,248 @@
+//! Rows of the comparison: a table for people, a JSON object a line for programs.
+
+use std::{
+    fmt::Display,
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use serde::Serialize;
+
+use super::Failure;
+
+/// What one second buys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// A whole solve, from arrays on the host to potentials.
+    Solve,
+    /// One full iteration: both potentials.
+    Iteration,
+    /// One pass of a micro-benchmark.
+    Pass,
+}
+
+/// One measurement of one side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Who.
+    pub name: String,
+    /// Seconds, the median.
+    pub seconds: f64,
+    /// Iterations of a solve.
+    pub iterations: Option<usize>,
+    /// Recomputed marginal error.
+    pub error: Option<f64>,
+    /// Recomputed dual objective.
+    pub value: Option<f64>,
+}
+
+impl Measured {
+    /// A time alone.
+    #[must_use]
+    pub fn seconds(name: impl Into<String>, seconds: f64) -> Self {
+        Self { name: name.into(), seconds, iterations: None, error: None, value: None }
+    }
+}
+
+/// One line: ours, a peer if there is one, and the limit.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "the fields are the columns described above")]
+pub struct Row {
+    pub suite: &'static str,
+    pub case: String,
+    pub n: usize,
+    pub m: usize,
+    pub d: Option<usize>,
+    pub epsilon: Option<f64>,
+    pub dtype: &'static str,
+    pub threads: usize,
+    pub per: Per,
+    pub ours: String,
+    pub ours_s: f64,
+    pub ours_iterations: Option<usize>,
+    pub ours_error: Option<f64>,
+    pub ours_value: Option<f64>,
+    pub peer: Option<String>,
+    pub peer_s: Option<f64>,
+    pub peer_iterations: Option<usize>,
+    pub peer_error: Option<f64>,
+    pub peer_value: Option<f64>,
+    pub ratio: Option<f64>,
+    pub limit_s: Option<f64>,
+    pub fraction_of_limit: Option<f64>,
+    pub note: String,
+}
+
+impl Row {
+    /// A row of ours alone.
+    #[must_use]
+    pub fn new(
+        suite: &'static str,
+        case: impl Into<String>,
+        (n, m): (usize, usize),
+        threads: usize,
+        per: Per,
+        ours: Measured,
+    ) -> Self {
+        Self {
+            suite,
+            case: case.into(),
+            n,
+            m,
+            d: None,
+            epsilon: None,
+            dtype: "f64",
+            threads,
+            per,
+            ours: ours.name,
+            ours_s: ours.seconds,
+            ours_iterations: ours.iterations,
+            ours_error: ours.error,
+            ours_value: ours.value,
+            peer: None,
+            peer_s: None,
+            peer_iterations: None,
+            peer_error: None,
+            peer_value: None,
+            ratio: None,
+            limit_s: None,
+            fraction_of_limit: None,
+            note: String::new(),
+        }
+    }
+
+    /// With a peer: the ratio is how many times longer it takes.
+    #[must_use]
+    pub fn with_peer(self, peer: Measured) -> Self {
+        Self {
+            peer: Some(peer.name),
+            peer_s: Some(peer.seconds),
+            peer_iterations: peer.iterations,
+            peer_error: peer.error,
+            peer_value: peer.value,
+            ratio: Some(peer.seconds / self.ours_s),
+            ..self
+        }
+    }
+
+    /// With the least seconds that the machine allows.
+    #[must_use]
+    pub fn with_limit(self, seconds: f64) -> Self {
+        Self { limit_s: Some(seconds), fraction_of_limit: Some(seconds / self.ours_s), ..self }
+    }
+
+    /// With a remark, after those it has.
+    #[must_use]
+    pub fn with_note(mut self, note: impl Display) -> Self {
+        let separator = if self.note.is_empty() { "" } else { "; " };
+        self.note = format!("{}{separator}{note}", self.note);
+        self
+    }
+
+    /// The line of the table.
+    #[must_use]
+    pub fn table_line(&self) -> String {
+        fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+            value.map_or_else(|| "-".to_owned(), show)
+        }
+        let short = |value: f64| format!("{value:.1e}");
+        let seconds = |value: f64| format!("{value:.3e}");
+        let count = |value: usize| value.to_string();
+        let number = |value: f64| format!("{value:.10}");
+        let cells = [
+            self.case.clone(),
+            if self.n == self.m { self.n.to_string() } else { format!("{} x {}", self.n, self.m) },
+            cell(self.d, count),
+            cell(self.epsilon, short),
+            self.dtype.to_owned(),
+            format!("{:?}", self.per).to_lowercase(),
+            seconds(self.ours_s),
+            cell(self.ours_iterations, count),
+            cell(self.ours_error, short),
+            cell(self.ours_value, number),
+            self.peer.clone().unwrap_or_else(|| "-".to_owned()),
+            cell(self.peer_s, seconds),
+            cell(self.peer_iterations, count),
+            cell(self.peer_error, short),
+            cell(self.peer_value, number),
+            cell(self.ratio, |ratio| format!("{ratio:.1}")),
+            cell(self.limit_s, seconds),
+            cell(self.fraction_of_limit, |fraction| format!("{fraction:.2}")),
+            self.note.clone(),
+        ];
+        format!("| {} |", cells.join(" | "))
+    }
+}
+
+/// The head of the table.
+pub const TABLE_HEAD: &str = "| case | n | d | epsilon | type | per | ours s | iterations | error | dual | peer | peer s \
+                              | iterations | error | dual | ratio | limit s | of limit | note |\n\
+                              |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+
+/// Where rows go.
+#[derive(Debug)]
+pub struct Report {
+    json: Option<BufWriter<File>>,
+}
+
+impl Report {
+    /// The table on the standard output and, if asked, the lines in a file.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn new(json: Option<&Path>) -> Result<Self, Failure> {
+        Ok(Self { json: json.map(File::create).transpose()?.map(BufWriter::new) })
+    }
+
+    /// A line of text.
+    ///
+    /// # Errors
+    /// The standard output cannot be written.
+    pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        Ok(writeln!(io::stdout(), "{text}")?)
+    }
+
+    /// Writes a row, at once.
+    ///
+    /// # Errors
+    /// The standard output or the file cannot be written.
+    pub fn add(&mut self, row: &Row) -> Result<(), Failure> {
+        self.line(row.table_line())?;
+        if let Some(file) = &mut self.json {
+            serde_json::to_writer(&mut *file, row)?;
+            writeln!(file)?;
+            file.flush()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_every_field_in_order() {
+        let ours = Measured { error: Some(f64::NAN), ..Measured::seconds("ours \"f32\"", 0.5) };
+        let row = Row::new("dense", "clouds", (2, 3), 2, Per::Iteration, ours)
+            .with_peer(Measured { iterations: Some(7), ..Measured::seconds("theirs", 2.0) })
+            .with_limit(0.25)
+            .with_note("one")
+            .with_note("two");
+        let json = serde_json::to_string(&row).unwrap();
+        let fields = "suite case n m d epsilon dtype threads per ours ours_s ours_iterations ours_error ours_value peer \
+                      peer_s peer_iterations peer_error peer_value ratio limit_s fraction_of_limit note";
+        let mut rest = json.as_str();
+        for field in fields.split_whitespace() {
+            let key = format!("\"{field}\":");
+            rest = &rest[rest.find(&key).unwrap_or_else(|| panic!("{field} in {json}")) + key.len()..];
+        }
+        assert!(json.contains(r#""ours":"ours \"f32\"""#), "{json}");
+        assert!(json.contains(r#""ours_error":null"#) && json.contains(r#""per":"iteration""#), "{json}");
+        assert_eq!((row.ratio, row.fraction_of_limit), (Some(4.0), Some(0.5)));
+        assert_eq!(row.note, "one; two");
+        assert_eq!(row.table_line().matches(" | ").count(), TABLE_HEAD.lines().next().unwrap().matches(" | ").count());
+    }
+}
