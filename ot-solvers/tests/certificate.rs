@@ -9,7 +9,7 @@ use ot_core::{
     Regularizer, RoundedPlan, Side, Solution, SqEuclidean, Status, TotalVariation, certify,
 };
 use ot_cpu::CpuBackend;
-use ot_solvers::{Sinkhorn, entropic::unregularized_bounds};
+use ot_solvers::{Annealing, Sinkhorn, entropic::unregularized_bounds};
 
 type Cpu = CpuBackend<f64>;
 
@@ -184,7 +184,7 @@ fn cancelling_returns_the_best_iterate_with_its_certificate() {
         if seen.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let problem = problem(0.005, None);
-    let settings = Sinkhorn::new().tolerance(1e-13).check_interval(5);
+    let settings = Sinkhorn::new().tolerance(1e-13).check_interval(5).annealing(Annealing::Off);
     let solution = settings.run(&problem).observer(&mut stop_at_third).solve().unwrap();
     assert_eq!((solution.status(), solution.iterations()), (Status::Cancelled, 15));
     assert_eq!(solution.history(), seen);

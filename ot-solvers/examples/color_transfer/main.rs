@@ -76,7 +76,7 @@ fn solve(
         bar.set_message(format!("iteration {}, marginal error {:.1e}", check.iteration, check.marginal_error));
         ControlFlow::Continue(())
     };
-    let settings = Sinkhorn::new().tolerance(arguments.tolerance).check_interval(5);
+    let settings = Sinkhorn::new().tolerance(arguments.tolerance);
     let solution = settings.run(&problem).observer(&mut watch).solve()?;
     bar.finish_and_clear();
     Ok(solution)

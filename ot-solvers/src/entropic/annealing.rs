@@ -20,14 +20,15 @@ pub enum Annealing {
         /// The ratio of one epsilon to the one before, in (0, 1).
         factor: f64,
     },
-    /// Off where epsilon is above 4e-4 of the bound of the cost; else from a tenth of that bound, each
-    /// the tenth of the one before.
+    /// From a tenth of the bound of the cost down, each epsilon the tenth of the one before. Off for a start
+    /// that is not zero, which a large epsilon would only forget, and where epsilon is above 4e-3 of that
+    /// bound.
     Automatic,
 }
 
 impl Annealing {
     /// The share of the bound of the cost above which [`Automatic`](Self::Automatic) stays off.
-    const MODERATE: f64 = 4e-4;
+    const MODERATE: f64 = 4e-3;
     /// The first epsilon of [`Automatic`](Self::Automatic) over the bound, and the ratio of its stages.
     const TENTH: f64 = 0.1;
 

@@ -51,14 +51,14 @@ impl Default for Sinkhorn {
 }
 
 impl Sinkhorn {
-    /// Tolerance 1e-6, at most 10 000 iterations, a check every 10, automatic annealing, adaptive
+    /// Tolerance 1e-6, at most 10 000 iterations, a check every 5, automatic annealing, adaptive
     /// over-relaxation, alternating updates.
     #[must_use]
     pub fn new() -> Self {
         Self {
             tolerance: 1e-6,
             max_iterations: 10_000,
-            check_interval: 10,
+            check_interval: 5,
             annealing: Annealing::Automatic,
             relaxation: Relaxation::Adaptive,
             update: Update::Alternating,
@@ -177,6 +177,9 @@ impl<'a, B: Backend> Run<'a, B> {
             let bound = problem.geometry().cost_bound();
             let mut stages = match problem.geometry().fixed_epsilon() {
                 Some(_) => vec![problem.epsilon()],
+                None if settings.annealing == Annealing::Automatic && !matches!(start, Start::Zero) => {
+                    vec![problem.epsilon()]
+                }
                 None => settings.annealing.stages(problem.epsilon(), bound)?,
             };
             let last = stages.pop().unwrap_or(problem.epsilon());
