@@ -39,17 +39,35 @@ pub trait PairSum<B: Backend>: Debug {
     fn pair_sum(&mut self, side: Side, plan: PlanView<'_, B>, phi: &Program, out: &mut B::Vector) -> Result<(), Error>;
 }
 
-/// The factor w_ij = constant + r_i + s_j + kappa C_ij that multiplies the plan in a derivative.
+/// The factor that multiplies the plan in a derivative:
+///
+/// ```text
+/// w_ij = constant + r_i + s_j + sum_k u_ik v_jk + kappa C_ij
+/// ```
+///
+/// Products close the family under transposition: the cotangent u of the product P v of a plan with values v
+/// meets the plan as sum_k u_ik v_jk.
 #[derive(Debug)]
 pub struct PairWeight<'a, B: Backend> {
     /// The constant.
     pub constant: f64,
-    /// r (n x columns).
+    /// r (n x 1, or n x columns of the batch).
     pub source: Option<&'a B::Vector>,
-    /// s (m x columns).
+    /// s (m x 1, or m x columns of the batch).
     pub target: Option<&'a B::Vector>,
+    /// u (n x c for each column of the batch) and v (m x c for each), laid out like the values of
+    /// [`KernelOp::apply`](crate::KernelOp::apply).
+    pub product: Option<(&'a B::Vector, &'a B::Vector)>,
     /// kappa.
     pub cost: f64,
+}
+
+impl<B: Backend> PairWeight<'_, B> {
+    /// The same factor for every pair.
+    #[must_use]
+    pub fn constant(constant: f64) -> Self {
+        Self { constant, source: None, target: None, product: None, cost: 0.0 }
+    }
 }
 
 impl<B: Backend> Copy for PairWeight<'_, B> {}
@@ -59,7 +77,26 @@ impl<B: Backend> Clone for PairWeight<'_, B> {
     }
 }
 
-/// What a ground cost depends on.
+/// The numbers P_ij w_ij of one column of the batch. (A forbidden pair has P_ij = 0 and counts 0, whatever
+/// its factor.)
+#[derive(Debug)]
+pub struct WeightedPlan<'a, B: Backend> {
+    /// P.
+    pub plan: PlanView<'a, B>,
+    /// w.
+    pub weight: PairWeight<'a, B>,
+    /// The column.
+    pub column: usize,
+}
+
+impl<B: Backend> Copy for WeightedPlan<'_, B> {}
+impl<B: Backend> Clone for WeightedPlan<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// What a ground cost depends on: C_ij(lambda, x, y, M) = lambda (c(x_i, y_j) + M_ij) at lambda = 1.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CostParameter {
@@ -67,55 +104,70 @@ pub enum CostParameter {
     Points(Side),
     /// The entries of a cost matrix, as a vector of n x m.
     Matrix,
+    /// The factor lambda of the whole cost, as a vector of 1 x 1, or of 1 x columns of the batch, of which that of
+    /// the column asked for is read and written. dC_ij / dlambda = C_ij is all that a derivative in epsilon needs:
+    /// optimal potentials are homogeneous, f(lambda C, lambda epsilon) = lambda f(C, epsilon).
+    Scale,
 }
 
-/// Derivatives of the cost in one of its parameters theta, under the plan. One column at a time: vectors
-/// over the atoms may have one column, or those of the batch, of which that one is read and written.
-/// Vectors over a parameter have its shape, stored column after column like all vectors.
-pub trait CostDerivative<B: Backend>: Debug {
-    /// Does C depend on this parameter, and is the derivative known?
-    fn depends_on(&self, parameter: CostParameter) -> bool;
+/// A direction in which a parameter of the cost moves.
+#[derive(Debug)]
+pub struct CostTangent<'a, B: Backend> {
+    /// The parameter.
+    pub parameter: CostParameter,
+    /// Its direction, of the [`shape`](CostDerivative::shape) of the parameter.
+    pub values: &'a B::Vector,
+}
 
-    /// out = sum_ij P_ij w_ij dC_ij/dtheta: from the plan to the parameter.
+impl<B: Backend> Copy for CostTangent<'_, B> {}
+impl<B: Backend> Clone for CostTangent<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+/// Derivatives of the cost in its parameters theta, under the plan. One column of the batch at a time: vectors
+/// over the atoms may have one column, or those of the batch, of which that one is read and written. Vectors over
+/// a parameter have its [`shape`](Self::shape), stored column after column like all vectors, and are written wholly.
+pub trait CostDerivative<B: Backend>: Debug {
+    /// Rows and columns of a vector over this parameter. `None` if C does not depend on it, or if the
+    /// derivative is not known.
+    fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)>;
+
+    /// out = sum_ij P_ij w_ij dC_ij/dtheta: from the plan to the parameter, of whose shape `out` is.
     ///
     /// # Errors
-    /// [`Error::MissingCapability`] for a parameter that C does not depend on.
+    /// [`Error::MissingCapability`] for a parameter without shape.
     fn pull_back(
         &mut self,
-        plan: PlanView<'_, B>,
-        weight: PairWeight<'_, B>,
+        pairs: WeightedPlan<'_, B>,
         parameter: CostParameter,
-        column: usize,
         out: &mut B::Vector,
     ) -> Result<(), Error>;
 
     /// For the atoms i of `side`: out_i = sum_j P_ij w_ij dC_ij, with dC_ij = dC_ij/dtheta . tangent:
-    /// from the parameter to the plan.
+    /// from the parameter to the plan. `out` has a row for each atom of the side.
     ///
     /// # Errors
-    /// [`Error::MissingCapability`] for a parameter that C does not depend on.
-    #[expect(clippy::too_many_arguments, reason = "a plan, its weight, and a parameter with its tangent")]
+    /// [`Error::MissingCapability`] for a parameter without shape.
     fn push_forward(
         &mut self,
         side: Side,
-        plan: PlanView<'_, B>,
-        weight: PairWeight<'_, B>,
-        parameter: CostParameter,
-        tangent: &B::Vector,
-        column: usize,
+        pairs: WeightedPlan<'_, B>,
+        tangent: CostTangent<'_, B>,
         out: &mut B::Vector,
     ) -> Result<(), Error>;
 
-    /// out = sum_ij P_ij (d2C_ij/dtheta2 . tangent): the cost's own curvature under the plan.
+    /// out = sum_ij P_ij w_ij (d2C_ij / dtheta dtau . tangent), where theta is `parameter`, of whose shape `out`
+    /// is, and tau the parameter of the tangent: the cost's own curvature under the plan, block by block.
     ///
     /// # Errors
-    /// [`Error::MissingCapability`] for a parameter that C does not depend on.
+    /// [`Error::MissingCapability`] for a parameter without shape, or a second derivative that is not known.
     fn curvature(
         &mut self,
-        plan: PlanView<'_, B>,
+        pairs: WeightedPlan<'_, B>,
         parameter: CostParameter,
-        tangent: &B::Vector,
-        column: usize,
+        tangent: CostTangent<'_, B>,
         out: &mut B::Vector,
     ) -> Result<(), Error>;
 }

@@ -66,7 +66,7 @@ impl Certificate {
     /// Is the marginal error, rounding included, within a tolerance?
     #[must_use]
     pub fn meets(&self, tolerance: f64) -> bool {
-        self.marginal_error + self.rounding <= tolerance
+        self.is_finite() && self.marginal_error + self.rounding <= tolerance
     }
 
     /// Are all the numbers finite, the primal and the gap possibly excepted?
@@ -88,10 +88,10 @@ pub fn certify<B: Backend>(problem: &Problem<B>, potentials: &Potentials<B>) -> 
     let problem = problem.with_epsilon(potentials.epsilon)?;
     let backend = problem.backend().clone();
     for (side, what) in [(Side::Source, "source potential"), (Side::Target, "target potential")] {
-        let expected = problem.marginal(side).len() * problem.columns();
-        let (rows, columns) = backend.shape(potentials.side(side));
-        if rows * columns != expected {
-            return Err(Error::Length { what, expected, found: rows * columns });
+        let expected = (problem.marginal(side).len(), problem.columns());
+        let found = backend.shape(potentials.side(side));
+        if found != expected {
+            return Err(Error::Length { what, expected: expected.0 * expected.1, found: found.0 * found.1 });
         }
     }
     let mut kernel = problem.bind()?;
@@ -132,7 +132,7 @@ pub fn certify_with<B: Backend, K: KernelOp<B> + ?Sized>(
             source_residual: source.residual,
             target_residual: target.residual,
             mass: source.mass,
-            transport_cost: plan_costs.as_ref().map(|costs| costs[index]),
+            transport_cost: plan_costs.as_ref().map(|costs| costs[index]).filter(|cost| !cost.is_nan()),
             primal: if gap.is_finite() { dual + gap } else { f64::INFINITY },
             dual,
             gap,

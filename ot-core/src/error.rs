@@ -121,8 +121,9 @@ pub enum Error {
         /// The largest cost accepted.
         limit: f64,
     },
-    /// A regularisation strength that is not finite and positive.
-    #[error("epsilon is {0}: expected a finite number > 0")]
+    /// A regularisation strength that is not finite and positive, or that the element type does not hold
+    /// together with its reciprocal.
+    #[error("epsilon is {0:e}: expected a finite number > 0 that the element type holds with its reciprocal")]
     Epsilon(f64),
     /// An epsilon rule that the cost gives no meaning to.
     #[error("the rule {rule} resolves to no epsilon for this cost: {reason}")]

@@ -18,7 +18,9 @@
 //!    passes as the kernel can. The default is [`two_half_steps`].
 //! 4. By-products are hints about the entering iterate. Convergence is said after softmins only.
 //! 5. A batch of columns from the first day; inactive columns are neither read nor written.
-//! 6. Weights are fixed for the life of a binding, or the caller recenters.
+//! 6. Softmin and sweep may rely on weights that are fixed for the life of a binding, unless the
+//!    caller recenters. `apply` and the capabilities take weights and potentials from the
+//!    [`PlanView`] as given, whatever the binding has seen before.
 //! 7. What a kernel can do beyond that is an accessor returning an optional trait object.
 //! 8. Nothing is allocated and nothing is waited for in softmin, sweep and apply.
 
@@ -122,17 +124,40 @@ pub struct SoftMin<'a, B: Backend> {
     pub active: &'a ActiveColumns,
 }
 
-/// A plan seen by a kernel: potentials and the two marginals they belong to.
+/// One side of a plan: a potential, and weights that stand before the exponential with their logarithms.
+/// Each has one column that serves all of the batch, or a column for each.
+#[derive(Debug)]
+pub struct PlanSide<'a, B: Backend> {
+    /// Potential: f or g.
+    pub potential: &'a B::Vector,
+    /// Weights: a or b, or others (ones turn a plan into conditional laws).
+    pub weights: &'a B::Vector,
+    /// Logarithms of the weights; [`LOG_ZERO`](crate::LOG_ZERO) where a weight is zero.
+    pub log_weights: &'a B::Vector,
+}
+
+impl<B: Backend> Copy for PlanSide<'_, B> {}
+impl<B: Backend> Clone for PlanSide<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, B: Backend> PlanSide<'a, B> {
+    /// The side with the weights of a marginal.
+    #[must_use]
+    pub fn new(potential: &'a B::Vector, marginal: &'a Marginal<B>) -> Self {
+        Self { potential, weights: marginal.weights(), log_weights: marginal.log_weights() }
+    }
+}
+
+/// A plan seen by a kernel: potentials and weights of both sides.
 #[derive(Debug)]
 pub struct PlanView<'a, B: Backend> {
-    /// Potential f.
-    pub source_potential: &'a B::Vector,
-    /// Potential g.
-    pub target_potential: &'a B::Vector,
-    /// Weights a.
-    pub source: &'a Marginal<B>,
-    /// Weights b.
-    pub target: &'a Marginal<B>,
+    /// f and a.
+    pub source: PlanSide<'a, B>,
+    /// g and b.
+    pub target: PlanSide<'a, B>,
 }
 
 impl<B: Backend> Copy for PlanView<'_, B> {}
@@ -143,18 +168,9 @@ impl<B: Backend> Clone for PlanView<'_, B> {
 }
 
 impl<'a, B: Backend> PlanView<'a, B> {
-    /// The potential of one side.
+    /// One side.
     #[must_use]
-    pub fn potential(&self, side: Side) -> &'a B::Vector {
-        match side {
-            Side::Source => self.source_potential,
-            Side::Target => self.target_potential,
-        }
-    }
-
-    /// The marginal of one side.
-    #[must_use]
-    pub fn marginal(&self, side: Side) -> &'a Marginal<B> {
+    pub fn side(&self, side: Side) -> PlanSide<'a, B> {
         match side {
             Side::Source => self.source,
             Side::Target => self.target,
@@ -265,7 +281,8 @@ pub trait KernelOp<B: Backend>: Debug + Send {
     /// ```
     ///
     /// `values` has c columns for each column of the batch (column k of the batch takes
-    /// k c, ..., (k + 1) c - 1), and so has `out`.
+    /// k c, ..., (k + 1) c - 1), and so has `out`. Unlike potentials and weights, no column of
+    /// `values` serves several columns of the batch.
     ///
     /// # Errors
     /// A failure of the device.

@@ -60,7 +60,10 @@ pub mod status;
 pub mod translation;
 
 pub use backend::{Backend, Fold, HostBackend, Operand, Side};
-pub use capability::{CostDerivative, CostParameter, HardTransform, PairSum, PairWeight, PricedArc, TransportCost};
+pub use capability::{
+    CostDerivative, CostParameter, CostTangent, HardTransform, PairSum, PairWeight, PricedArc, TransportCost,
+    WeightedPlan,
+};
 pub use certificate::{Certificate, certify};
 pub use cost::{
     Chebyshev, Cosine, CostForm, CostFormula, CostFunction, CostMatrix, Euclidean, GroundCost, HalfSqEuclidean,
@@ -70,7 +73,7 @@ pub use dual::Dual;
 pub use epsilon::Epsilon;
 pub use error::{BackendFailure, Error};
 pub use geometry::{CostSurvey, Geometry};
-pub use kernel::{ActiveColumns, ByProducts, KernelOp, PlanView, Potentials, SoftMin, Sweep, two_half_steps};
+pub use kernel::{ActiveColumns, ByProducts, KernelOp, PlanSide, PlanView, Potentials, SoftMin, Sweep, two_half_steps};
 pub use marginal::Marginal;
 pub use measure::{BoundingBox, Histogram, Measure, PointCloud, PointsView, Support, WeightsView};
 pub use plan::{Plan, PlanEntry};

@@ -11,11 +11,8 @@ use std::sync::Arc;
 use crate::{
     backend::{Backend, Side},
     error::Error,
-    kernel::{KernelOp, PlanView, Potentials},
-    marginal::Marginal,
-    measure::WeightsView,
+    kernel::{ActiveColumns, KernelOp, PlanSide, PlanView, Potentials, SoftMin},
     problem::Problem,
-    regularizer::Balanced,
     scalar::Scalar,
 };
 
@@ -99,12 +96,9 @@ impl<B: Backend> Plan<B> {
         }
         let backend = self.problem.backend().clone();
         let (rows, others) = (self.problem.marginal(side).len(), self.problem.marginal(side.opposite()).len());
-        if points.len() != others * dimension {
-            return Err(Error::Length {
-                what: "points to project on",
-                expected: others * dimension,
-                found: points.len(),
-            });
+        let expected = others.saturating_mul(dimension);
+        if points.len() != expected {
+            return Err(Error::Length { what: "points to project on", expected, found: points.len() });
         }
 
         // Channels: the coordinates, then ones, for the mass of the conditional law.
@@ -116,12 +110,26 @@ impl<B: Backend> Plan<B> {
             }
             channels.extend(std::iter::repeat_n(B::Elem::from_f64(1.0), others));
         }
-        let unit = unit_marginal::<B>(&backend, rows)?;
-        let own = self.problem.view(&self.potentials);
-        let conditional = match side {
-            Side::Source => PlanView { source: &unit, ..own },
-            Side::Target => PlanView { target: &unit, ..own },
+        // Weights of one, and the softmin for a potential, turn rows of the plan into conditional laws, of mass
+        // one under any law of the marginal.
+        let [ones, zeros] = [1.0, 0.0].map(|value| backend.upload(&vec![B::Elem::from_f64(value); rows], 1));
+        let (weights, log_weights) = (&ones?, &zeros?);
+        let mut conditional = self.problem.view(&self.potentials);
+        let (own, other) = (conditional.side(side), conditional.side(side.opposite()));
+        let mut softmin = backend.alloc(rows, columns)?;
+        let request = SoftMin {
+            side,
+            potential: other.potential,
+            log_weights: other.log_weights,
+            shift: own.potential,
+            active: &ActiveColumns::all(columns),
         };
+        self.kernel.softmin(request, &mut softmin)?;
+        let own = PlanSide { potential: &softmin, weights, log_weights };
+        match side {
+            Side::Source => conditional.source = own,
+            Side::Target => conditional.target = own,
+        }
         let sums = apply(self.kernel.as_mut(), &backend, side, conditional, &channels)?;
 
         let mut projected = Vec::with_capacity(rows * dimension * columns);
@@ -271,10 +279,4 @@ fn apply<B: Backend>(
     let mut out = backend.alloc(kernel.len(side), columns)?;
     backend.scope(|| kernel.apply(side, plan, &values, &mut out))?;
     Ok(backend.download(&[&out])?.swap_remove(0))
-}
-
-/// Weights of one for every atom: turns rows of the plan into conditional laws.
-fn unit_marginal<B: Backend>(backend: &B, len: usize) -> Result<Marginal<B>, Error> {
-    let ones = vec![B::Elem::from_f64(1.0); len];
-    Marginal::new(backend, WeightsView::new(&ones, 1)?, Arc::new(Balanced))
 }

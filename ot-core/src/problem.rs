@@ -7,7 +7,7 @@ use crate::{
     epsilon::Epsilon,
     error::Error,
     geometry::Geometry,
-    kernel::{KernelOp, PlanView, Potentials},
+    kernel::{KernelOp, PlanSide, PlanView, Potentials},
     marginal::Marginal,
     measure::{Measure, Support, WeightsView},
     regularizer::{Balanced, LawKind, Regularizer},
@@ -67,7 +67,7 @@ impl<B: Backend> Problem<B> {
         let columns = common_columns(a, b)?;
 
         let survey = if epsilon.needs_survey() || geometry.may_forbid() { Some(geometry.survey(a, b)?) } else { None };
-        let epsilon = epsilon.resolve(geometry.as_ref(), survey.as_ref())?;
+        let epsilon = check_epsilon::<B::Elem>(epsilon.resolve(geometry.as_ref(), survey.as_ref())?)?;
         if let Some(fixed) = geometry.fixed_epsilon().filter(|&fixed| fixed != epsilon) {
             return Err(Error::FixedEpsilon { fixed, requested: epsilon });
         }
@@ -93,9 +93,7 @@ impl<B: Backend> Problem<B> {
     /// # Errors
     /// [`Error::Epsilon`], [`Error::FixedEpsilon`].
     pub fn with_epsilon(&self, epsilon: f64) -> Result<Self, Error> {
-        if !(epsilon.is_finite() && epsilon > 0.0) {
-            return Err(Error::Epsilon(epsilon));
-        }
+        let epsilon = check_epsilon::<B::Elem>(epsilon)?;
         match self.geometry.fixed_epsilon() {
             Some(fixed) if fixed != epsilon => Err(Error::FixedEpsilon { fixed, requested: epsilon }),
             _ => Ok(Self { epsilon, ..self.clone() }),
@@ -114,10 +112,8 @@ impl<B: Backend> Problem<B> {
     #[must_use]
     pub fn view<'a>(&'a self, potentials: &'a Potentials<B>) -> PlanView<'a, B> {
         PlanView {
-            source_potential: &potentials.source,
-            target_potential: &potentials.target,
-            source: &self.source,
-            target: &self.target,
+            source: PlanSide::new(&potentials.source, &self.source),
+            target: PlanSide::new(&potentials.target, &self.target),
         }
     }
 
@@ -161,6 +157,12 @@ impl<B: Backend> Problem<B> {
     }
 }
 
+/// An epsilon that the element type holds, with its reciprocal.
+fn check_epsilon<T: Scalar>(epsilon: f64) -> Result<f64, Error> {
+    let normal = |value: f64| (T::TINY..=T::MAX).contains(&value);
+    if normal(epsilon) && normal(1.0 / epsilon) { Ok(epsilon) } else { Err(Error::Epsilon(epsilon)) }
+}
+
 /// The weights of a measure with as many atoms as the geometry has on this side.
 fn discrete_weights<'a, B: Backend>(
     geometry: &dyn Geometry<B>,
@@ -192,7 +194,7 @@ fn common_columns<T: Scalar>(source: WeightsView<'_, T>, target: WeightsView<'_,
 
 /// The relative difference of two masses that rounding of n + m weights may explain.
 fn mass_tolerance<T: Scalar>(source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> f64 {
-    T::EPSILON * (source.len() + target.len()).max(64) as f64
+    T::EPSILON * (64.0 + 8.0 * ((source.len() + target.len()) as f64).sqrt())
 }
 
 /// Can a plan have marginals that both laws accept?

@@ -171,6 +171,15 @@ pub(crate) fn positive(name: &'static str, value: f64) -> Result<f64, Error> {
     }
 }
 
+/// A strength that both element types hold, with its reciprocal.
+pub(crate) fn strength(rho: f64) -> Result<f64, Error> {
+    if (1e-30..=1e30).contains(&rho) {
+        Ok(rho)
+    } else {
+        Err(Error::Parameter { name: "rho", value: rho, expected: "a number within [1e-30, 1e30]" })
+    }
+}
+
 /// exp with its argument kept where no element type overflows.
 pub(crate) fn bounded_exp<R: Real>(exponent: R) -> R {
     exponent.clamp(R::constant(-LARGEST_EXPONENT), R::constant(LARGEST_EXPONENT)).exp()

@@ -266,7 +266,7 @@ impl RoundedSide {
         let (weights, potential, scaled) = (at(&numbers.weights), at(&numbers.potential), at(&numbers.scaled));
         let marginal_of = |potential: &[f64], softmin: &[f64]| -> Vec<f64> {
             let terms = weights.iter().zip(potential).zip(softmin);
-            terms.map(|((a, f), s)| a * ((f - s) / epsilon).clamp(-700.0, 300.0).exp()).collect()
+            terms.map(|((a, f), s)| finite_or_zero(a * ((f - s) / epsilon).clamp(-700.0, 300.0).exp())).collect()
         };
         let plan_marginal = marginal_of(&potential, &at(&numbers.softmin));
         let scaled_marginal = marginal_of(&scaled, &at(&numbers.scaled_softmin));
@@ -278,15 +278,21 @@ impl RoundedSide {
         let bounds @ [low, high] = law.density_bounds();
         let heavy = |values: f64, weight: f64| if weight > 0.0 { values } else { 0.0 };
         let sum = |term: &dyn Fn(usize) -> f64| (0..len).map(term).sum::<f64>();
+        // Of potentials that are no numbers nothing is claimed: no dual, and an infinite error.
+        let broken = (0..len).any(|i| weights[i] > 0.0 && !potential[i].is_finite());
+        let outside = (0..len).any(|i| weights[i] > 0.0 && is_outside(potential[i], law.potential_bounds()));
         Ok(Self {
-            residual: sum(&|i| {
-                (weights[i] * demand_low[i] - plan_marginal[i])
-                    .max(plan_marginal[i] - weights[i] * demand_high[i])
-                    .max(0.0)
-            }),
+            residual: match broken {
+                true => f64::INFINITY,
+                false => sum(&|i| {
+                    (weights[i] * demand_low[i] - plan_marginal[i])
+                        .max(plan_marginal[i] - weights[i] * demand_high[i])
+                        .max(0.0)
+                }),
+            },
             mass: plan_marginal.iter().sum(),
             weight: weights.iter().sum(),
-            dual: match (0..len).any(|i| weights[i] > 0.0 && is_outside(potential[i], law.potential_bounds())) {
+            dual: match broken || outside {
                 true => f64::NEG_INFINITY,
                 false => sum(&|i| -heavy(weights[i] * conjugate[i], weights[i])),
             },
@@ -399,6 +405,11 @@ impl RoundedColumn {
             source.mass - source.scaled_mass + source.scaled_log + target.scaled_log + log_bound - potentials / epsilon;
         Ok(Self { source, target, added: [first, second], divergence, fenchel_young, feasible })
     }
+}
+
+/// A number, or zero for what is none.
+fn finite_or_zero(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
 }
 
 /// Is phi* infinite at this potential, beyond what rounding of a bound to the element type explains?

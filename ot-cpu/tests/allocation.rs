@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use ot_core::{ActiveColumns, Backend, ByProducts, Potentials, Side, SoftMin, Sweep};
+use ot_core::{ActiveColumns, Backend, ByProducts, PlanSide, PlanView, Potentials, Side, SoftMin, Sweep};
 use support::{Kind, balanced, case, weights};
 
 /// The system's allocator, counted.
@@ -76,11 +76,9 @@ fn softmins_sweeps_and_products_allocate_nothing() {
                 active: &active,
             };
             kernel.softmin(request, &mut out).unwrap();
-            let plan = ot_core::PlanView {
-                source_potential: &potentials.source,
-                target_potential: &potentials.target,
-                source: &source,
-                target: &target,
+            let plan = PlanView {
+                source: PlanSide::new(&potentials.source, &source),
+                target: PlanSide::new(&potentials.target, &target),
             };
             kernel.apply(Side::Source, plan, &potentials.target, &mut out).unwrap();
         }

@@ -6,8 +6,9 @@ mod support;
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, CostForm, CostFunction, CostMatrix, CostParameter, Error, Euclidean, Geometry, HalfSqEuclidean, Measure,
-    PairWeight, PlanView, PointsView, Program, Side, SqEuclidean, StridedMatrix, Support, WeightsView,
+    Backend, CostForm, CostFunction, CostMatrix, CostParameter, CostTangent, Error, Euclidean, Geometry,
+    HalfSqEuclidean, Measure, PairWeight, PlanSide, PlanView, PointsView, Program, Side, SqEuclidean, StridedMatrix,
+    Support, WeightedPlan, WeightsView,
     cost::{GroundCost, MatrixView},
 };
 use ot_cpu::{CpuBackend, DenseGeometry, StreamingGeometry};
@@ -223,8 +224,9 @@ fn derivatives_of_the_cost_are_central_differences() {
     let (source, target) = (balanced(backend, &setup.a, 1), balanced(backend, &setup.b, 1));
     let upload = |values: &[f64]| backend.upload(values, 1).unwrap();
     let (f, g, r, s) = (upload(&setup.f), upload(&setup.g), upload(&setup.r), upload(&setup.s));
-    let plan = PlanView { source_potential: &f, target_potential: &g, source: &source, target: &target };
-    let weight = PairWeight { constant: WEIGHT[0], source: Some(&r), target: Some(&s), cost: WEIGHT[1] };
+    let plan = PlanView { source: PlanSide::new(&f, &source), target: PlanSide::new(&g, &target) };
+    let weight = PairWeight { constant: WEIGHT[0], source: Some(&r), target: Some(&s), product: None, cost: WEIGHT[1] };
+    let pairs = WeightedPlan { plan, weight, column: 0 };
     let mut random = Random(5);
     for streaming in [false, true] {
         let mut kernel = setup.geometry(streaming).bind(EPSILON, 1).unwrap();
@@ -232,7 +234,7 @@ fn derivatives_of_the_cost_are_central_differences() {
         for moving in [Side::Source, Side::Target] {
             let parameter = CostParameter::Points(moving);
             let (len, step) = (if moving == Side::Source { N } else { M }, 1e-5);
-            assert!(derivative.depends_on(parameter));
+            assert_eq!(derivative.shape(parameter), Some((len, 2)));
             // Coordinate by coordinate, and point by point.
             let tangent = random.vector::<f64>(2 * len, -1.0, 1.0);
             let direction: Vec<f64> = (0..2 * len).map(|k| tangent[(k % 2) * len + k / 2]).collect();
@@ -250,14 +252,15 @@ fn derivatives_of_the_cost_are_central_differences() {
             let slope = (sum_at(step) - sum_at(-step)) / (2.0 * step);
 
             let mut out = backend.alloc(len, 2).unwrap();
-            derivative.pull_back(plan, weight, parameter, 0, &mut out).unwrap();
+            derivative.pull_back(pairs, parameter, &mut out).unwrap();
             let pulled: f64 = values(backend, &out).iter().zip(&tangent).map(|(gradient, t)| gradient * t).sum();
             assert!((pulled - slope).abs() < 1e-8, "{moving}: {pulled} {slope}");
 
             let tangent_vector = backend.upload(&tangent, 2).unwrap();
+            let along = CostTangent { parameter, values: &tangent_vector };
             for (side, atoms) in [(Side::Source, N), (Side::Target, M)] {
                 let mut pushed = backend.alloc(atoms, 1).unwrap();
-                derivative.push_forward(side, plan, weight, parameter, &tangent_vector, 0, &mut pushed).unwrap();
+                derivative.push_forward(side, pairs, along, &mut pushed).unwrap();
                 for (atom, found) in values(backend, &pushed).iter().enumerate() {
                     let here = |i: usize, j: usize| if side == Side::Source { i == atom } else { j == atom };
                     let sum_at = |amount: f64| {
@@ -270,11 +273,11 @@ fn derivatives_of_the_cost_are_central_differences() {
             }
 
             let mut bent = backend.alloc(len, 2).unwrap();
-            derivative.curvature(plan, parameter, &tangent_vector, 0, &mut bent).unwrap();
+            derivative.curvature(pairs, parameter, along, &mut bent).unwrap();
             let bent: f64 = values(backend, &bent).iter().zip(&tangent).map(|(bend, t)| bend * t).sum();
             let plain = |amount: f64| {
                 let [x, y] = at(amount);
-                setup.sum(&x, &y, |_, _| 1.0)
+                setup.sum(&x, &y, |i, j| setup.factor(i, j))
             };
             let second = (plain(1e-3) - 2.0 * plain(0.0) + plain(-1e-3)) / 1e-6;
             assert!((bent - second).abs() < 1e-5 && bent.abs() > 1e-2, "{moving}: {bent} {second}");
@@ -283,19 +286,20 @@ fn derivatives_of_the_cost_are_central_differences() {
         let parameter = CostParameter::Matrix;
         let mut out = backend.alloc(N, M).unwrap();
         if streaming {
-            assert!(!derivative.depends_on(parameter));
-            let refused = derivative.pull_back(plan, weight, parameter, 0, &mut out);
+            assert_eq!(derivative.shape(parameter), None);
+            let refused = derivative.pull_back(pairs, parameter, &mut out);
             assert!(matches!(refused, Err(Error::MissingCapability(_))));
         } else {
-            derivative.pull_back(plan, weight, parameter, 0, &mut out).unwrap();
+            derivative.pull_back(pairs, parameter, &mut out).unwrap();
             for (index, found) in values(backend, &out).iter().enumerate() {
                 let (i, j) = (index % N, index / N);
                 assert!((found - setup.mass(i, j) * setup.factor(i, j)).abs() < 1e-14);
             }
             let tangent = random.vector::<f64>(N * M, -1.0, 1.0);
             let tangent_vector = backend.upload(&tangent, M).unwrap();
+            let along = CostTangent { parameter, values: &tangent_vector };
             let mut pushed = backend.alloc(M, 1).unwrap();
-            derivative.push_forward(Side::Target, plan, weight, parameter, &tangent_vector, 0, &mut pushed).unwrap();
+            derivative.push_forward(Side::Target, pairs, along, &mut pushed).unwrap();
             for (j, found) in values(backend, &pushed).iter().enumerate() {
                 let expected: f64 = (0..N).map(|i| setup.mass(i, j) * setup.factor(i, j) * tangent[j * N + i]).sum();
                 assert!((found - expected).abs() < 1e-14, "{j}: {found} {expected}");
@@ -310,7 +314,7 @@ fn pair_sums_are_those_of_the_explicit_plan() {
     let backend = &setup.backend;
     let (source, target) = (balanced(backend, &setup.a, 1), balanced(backend, &setup.b, 1));
     let (f, g) = (backend.upload(&setup.f, 1).unwrap(), backend.upload(&setup.g, 1).unwrap());
-    let plan = PlanView { source_potential: &f, target_potential: &g, source: &source, target: &target };
+    let plan = PlanView { source: PlanSide::new(&f, &source), target: PlanSide::new(&g, &target) };
     let phi = |x: [f64; 2], y: [f64; 2]| [x[0] * y[1] + x[1], y[0] - x[0] * x[1]];
     let program = Program::record(|[x0, x1, y0, y1]| [x0 * y1 + x1, y0 - x0 * x1]).unwrap();
     for streaming in [false, true] {

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, KernelOp, Kl, Marginal, PlanView, Potentials, Side, SoftMin, Sweep,
+    ActiveColumns, Backend, ByProducts, KernelOp, Kl, Marginal, PlanSide, PlanView, Potentials, Side, SoftMin, Sweep,
     UNREACHABLE, two_half_steps,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
@@ -290,7 +290,7 @@ fn with_plan(kind: Kind, check: impl Fn(&Case<f64>, &mut Bound<f64>, PlanView<'_
         })
         .collect();
     let (f, g) = (backend.upload(&f, 1).unwrap(), backend.upload(&g, 1).unwrap());
-    let view = PlanView { source_potential: &f, target_potential: &g, source: &source, target: &target };
+    let view = PlanView { source: PlanSide::new(&f, &source), target: PlanSide::new(&g, &target) };
     let mut kernel = case.geometry.bind(epsilon, 1).unwrap();
     check(&case, &mut kernel, view, &plan, epsilon);
 }
@@ -355,21 +355,13 @@ fn hard_transforms_and_arcs_are_those_of_the_double_loop() {
         with_plan(kind, |case, kernel, view, _, _| {
             let backend = &case.backend;
             for side in [Side::Source, Side::Target] {
-                let other = view.marginal(side.opposite());
-                let potential = values(backend, view.potential(side.opposite()));
-                let log_weights = values(backend, other.log_weights());
+                let other = view.side(side.opposite());
+                let potential = values(backend, other.potential);
+                let log_weights = values(backend, other.log_weights);
                 let mut out = backend.alloc(case.len(side), 1).unwrap();
                 let mut argument = Vec::new();
                 let lister = kernel.hard_transform().unwrap();
-                lister
-                    .c_transform(
-                        side,
-                        view.potential(side.opposite()),
-                        other.log_weights(),
-                        &mut out,
-                        Some(&mut argument),
-                    )
-                    .unwrap();
+                lister.c_transform(side, other.potential, other.log_weights, &mut out, Some(&mut argument)).unwrap();
                 let found = values(backend, &out);
                 for atom in 0..case.len(side) {
                     let partners = (0..potential.len()).filter(|&j| log_weights[j] > -1e20);
@@ -385,14 +377,14 @@ fn hard_transforms_and_arcs_are_those_of_the_double_loop() {
                     assert_eq!(argument[atom], best.1, "{} {side} {atom}", case.name);
                 }
             }
-            let (f, g) = (values(backend, view.source_potential), values(backend, view.target_potential));
+            let (f, g) = (values(backend, view.source.potential), values(backend, view.target.potential));
             let reduced = |index: usize| case.costs[index] - f[index / case.m] - g[index % case.m];
             let expected = (0..case.costs.len()).filter(|&index| reduced(index) <= -0.1).count();
             let lister = kernel.hard_transform().unwrap();
-            let arcs = lister.arcs_below(view.source_potential, view.target_potential, 0, -0.1, expected).unwrap();
+            let arcs = lister.arcs_below(view.source.potential, view.target.potential, 0, -0.1, expected).unwrap();
             assert!(expected > 10 && arcs.len() == expected, "{}: {} of {expected}", case.name, arcs.len());
             assert!(arcs.is_sorted_by_key(|arc| (arc.source, arc.target)));
-            let too_many = lister.arcs_below(view.source_potential, view.target_potential, 0, -0.1, expected - 1);
+            let too_many = lister.arcs_below(view.source.potential, view.target.potential, 0, -0.1, expected - 1);
             assert!(matches!(too_many, Err(ot_core::Error::OutOfMemory { .. })));
         });
     }

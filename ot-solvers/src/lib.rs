@@ -23,4 +23,6 @@ pub mod entropic;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-pub use entropic::{Annealing, Relaxation, Sinkhorn, Start, Update, transport};
+pub use entropic::{
+    Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, transport, unregularized_bounds,
+};

@@ -12,8 +12,8 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, CostSurvey, Epsilon, Error, Geometry, GroundCost, HostBackend, KernelOp, Kl, LOG_ZERO, Measure, PlanView,
-    PointCloud, Problem, Scalar, Side, SoftMin, Solution, SqEuclidean, Support, TransportCost, UNREACHABLE,
+    Backend, CostSurvey, Epsilon, Error, Geometry, GroundCost, HostBackend, KernelOp, Kl, LOG_ZERO, Measure, PlanSide,
+    PlanView, PointCloud, Problem, Scalar, Side, SoftMin, Solution, SqEuclidean, Support, TransportCost, UNREACHABLE,
     WeightsView,
     conformance::{GeometryCase, Seeded},
     conformance_geometry,
@@ -221,8 +221,8 @@ impl<B: HostBackend> GridKernel<B> {
         values: impl Fn(usize) -> f64,
     ) -> impl Iterator<Item = f64> {
         let scaled = |side: Side, values: &dyn Fn(usize) -> f64| {
-            let log_weights = self.column(plan.marginal(side).log_weights(), column);
-            self.scaled(self.column(plan.potential(side), column), log_weights, values)
+            let PlanSide { potential, log_weights, .. } = plan.side(side);
+            self.scaled(self.column(potential, column), self.column(log_weights, column), values)
         };
         let sums = self.geometry.contract(side, self.epsilon, powers, &scaled(side.opposite(), &values));
         let own = scaled(side, &|_| 1.0).into_iter();

@@ -11,7 +11,7 @@ use crate::{
     cost::{CostMatrix, GroundCost, HalfSqEuclidean, Manhattan, PNorm, PowerOfDistance, SqEuclidean},
     error::Error,
     geometry::Geometry,
-    kernel::{ActiveColumns, KernelOp, PlanView, SoftMin},
+    kernel::{ActiveColumns, KernelOp, PlanSide, PlanView, SoftMin},
     marginal::Marginal,
     measure::{PointsView, Support, WeightsView},
     regularizer::{Balanced, Regularizer},
@@ -317,13 +317,8 @@ impl<'a, B: Backend> Scene<'a, B> {
 
     /// Asks the kernel something about the plan.
     pub(super) fn ask<R>(&mut self, ask: impl FnOnce(&mut dyn KernelOp<B>, PlanView<'_, B>) -> R) -> R {
-        let plan = PlanView {
-            source_potential: &self.vectors[0],
-            target_potential: &self.vectors[1],
-            source: &self.marginals[0],
-            target: &self.marginals[1],
-        };
-        ask(self.kernel.as_mut(), plan)
+        let [source, target] = [0, 1].map(|side| PlanSide::new(&self.vectors[side], &self.marginals[side]));
+        ask(self.kernel.as_mut(), PlanView { source, target })
     }
 
     /// How far a softmin may be off.

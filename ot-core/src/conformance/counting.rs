@@ -10,11 +10,14 @@ use std::{
 
 use crate::{
     backend::{Backend, Fold, HostBackend, Operand, Side},
-    capability::{CostDerivative, CostParameter, HardTransform, PairSum, PairWeight, PricedArc, TransportCost},
+    capability::{
+        CostDerivative, CostParameter, CostTangent, HardTransform, PairSum, PairWeight, PricedArc, TransportCost,
+        WeightedPlan,
+    },
     cost::GroundCost,
     error::Error,
     geometry::{CostSurvey, Geometry},
-    kernel::{ByProducts, KernelOp, PlanView, Potentials, SoftMin, Sweep},
+    kernel::{ByProducts, KernelOp, PlanSide, PlanView, Potentials, SoftMin, Sweep},
     marginal::Marginal,
     measure::{Support, WeightsView},
     program::Program,
@@ -288,7 +291,7 @@ impl<B: Backend> Geometry<Counting<B>> for CountingGeometry<B> {
         Ok(Box::new(CountingKernel {
             loan: Loan::new(&self.backend.inner)?,
             backend: self.backend.clone(),
-            depends_on: known_parameters(inner.as_mut()),
+            parameters: KnownParameters::of(inner.as_mut()),
             inner,
         }))
     }
@@ -318,18 +321,32 @@ impl<B: Backend> Geometry<Counting<B>> for CountingGeometry<B> {
 struct CountingKernel<B: Backend> {
     backend: Counting<B>,
     inner: Box<dyn KernelOp<B>>,
-    depends_on: Vec<CostParameter>,
+    parameters: KnownParameters,
     loan: Loan<B>,
 }
 
-/// The parameters that the cost of a kernel is known to depend on.
-pub(super) fn known_parameters<B: Backend>(kernel: &mut dyn KernelOp<B>) -> Vec<CostParameter> {
-    let derivative = kernel.cost_derivative();
-    let known = |parameter: &CostParameter| derivative.as_ref().is_some_and(|known| known.depends_on(*parameter));
-    [CostParameter::Points(Side::Source), CostParameter::Points(Side::Target), CostParameter::Matrix]
-        .into_iter()
-        .filter(known)
-        .collect()
+/// The parameters that the cost of a kernel is known to depend on, and their shapes.
+#[derive(Debug)]
+pub(super) struct KnownParameters(Vec<(CostParameter, (usize, usize))>);
+
+impl KnownParameters {
+    /// Those of a kernel.
+    pub(super) fn of<B: Backend>(kernel: &mut dyn KernelOp<B>) -> Self {
+        let derivative = kernel.cost_derivative();
+        let known = |parameter: CostParameter| Some((parameter, derivative.as_ref()?.shape(parameter)?));
+        let [source, target] = [Side::Source, Side::Target].map(CostParameter::Points);
+        Self([source, target, CostParameter::Matrix, CostParameter::Scale].into_iter().filter_map(known).collect())
+    }
+
+    /// The shape of a parameter.
+    pub(super) fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
+        self.0.iter().find(|(known, _)| *known == parameter).map(|&(_, shape)| shape)
+    }
+
+    /// Is none known?
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Places into which the vectors of a sweep are swapped while the wrapped kernel works on them:
@@ -371,21 +388,25 @@ impl<B: Backend> Loan<B> {
     }
 }
 
-/// Asks with a view of the plan that the wrapped backend understands.
-fn with_plan<B: Backend, R>(plan: PlanView<'_, Counting<B>>, ask: impl FnOnce(PlanView<'_, B>) -> R) -> R {
-    let (source, target): (Marginal<B>, Marginal<B>) = (plan.source.shared_with(), plan.target.shared_with());
-    ask(PlanView {
-        source_potential: plan.source_potential,
-        target_potential: plan.target_potential,
-        source: &source,
-        target: &target,
-    })
+/// The plan as the wrapped backend sees it.
+fn inner_plan<'a, B: Backend>(plan: PlanView<'a, Counting<B>>) -> PlanView<'a, B> {
+    let inner = |side: Side| {
+        let PlanSide { potential, weights, log_weights } = plan.side(side);
+        PlanSide { potential, weights, log_weights }
+    };
+    PlanView { source: inner(Side::Source), target: inner(Side::Target) }
 }
 
-/// The factor as the wrapped backend sees it.
-fn inner_weight<'a, B: Backend>(weight: PairWeight<'a, Counting<B>>) -> PairWeight<'a, B> {
-    let PairWeight { constant, source, target, cost } = weight;
-    PairWeight { constant, source, target, cost }
+/// The weighted plan as the wrapped backend sees it.
+fn inner_pairs<'a, B: Backend>(pairs: WeightedPlan<'a, Counting<B>>) -> WeightedPlan<'a, B> {
+    let WeightedPlan { plan, weight: PairWeight { constant, source, target, product, cost }, column } = pairs;
+    WeightedPlan { plan: inner_plan(plan), weight: PairWeight { constant, source, target, product, cost }, column }
+}
+
+/// The tangent as the wrapped backend sees it.
+fn inner_tangent<'a, B: Backend>(tangent: CostTangent<'a, Counting<B>>) -> CostTangent<'a, B> {
+    let CostTangent { parameter, values } = tangent;
+    CostTangent { parameter, values }
 }
 
 /// A capability that the wrapped kernel was seen to have.
@@ -418,7 +439,7 @@ impl<B: Backend> KernelOp<Counting<B>> for CountingKernel<B> {
 
     fn recenter(&mut self, plan: PlanView<'_, Counting<B>>) -> Result<(), Error> {
         self.request();
-        with_plan(plan, |plan| self.inner.recenter(plan))
+        self.inner.recenter(inner_plan(plan))
     }
 
     fn softmin(&mut self, request: SoftMin<'_, Counting<B>>, out: &mut B::Vector) -> Result<(), Error> {
@@ -455,7 +476,7 @@ impl<B: Backend> KernelOp<Counting<B>> for CountingKernel<B> {
         out: &mut B::Vector,
     ) -> Result<(), Error> {
         self.request();
-        with_plan(plan, |plan| self.inner.apply(side, plan, values, out))
+        self.inner.apply(side, inner_plan(plan), values, out)
     }
 
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Counting<B>>> {
@@ -478,7 +499,7 @@ impl<B: Backend> KernelOp<Counting<B>> for CountingKernel<B> {
 impl<B: Backend> TransportCost<Counting<B>> for CountingKernel<B> {
     fn plan_cost(&mut self, plan: PlanView<'_, Counting<B>>, out: &mut B::Reduced) -> Result<(), Error> {
         self.request();
-        with_plan(plan, |plan| present(self.inner.transport_cost())?.plan_cost(plan, out))
+        present(self.inner.transport_cost())?.plan_cost(inner_plan(plan), out)
     }
 
     fn rank_one_cost(&mut self, u: &B::Vector, v: &B::Vector, out: &mut B::Reduced) -> Result<(), Error> {
@@ -496,56 +517,45 @@ impl<B: Backend> PairSum<Counting<B>> for CountingKernel<B> {
         out: &mut B::Vector,
     ) -> Result<(), Error> {
         self.request();
-        with_plan(plan, |plan| present(self.inner.pair_sum())?.pair_sum(side, plan, phi, out))
+        present(self.inner.pair_sum())?.pair_sum(side, inner_plan(plan), phi, out)
     }
 }
 
 impl<B: Backend> CostDerivative<Counting<B>> for CountingKernel<B> {
-    fn depends_on(&self, parameter: CostParameter) -> bool {
-        self.depends_on.contains(&parameter)
+    fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
+        self.parameters.shape(parameter)
     }
 
     fn pull_back(
         &mut self,
-        plan: PlanView<'_, Counting<B>>,
-        weight: PairWeight<'_, Counting<B>>,
+        pairs: WeightedPlan<'_, Counting<B>>,
         parameter: CostParameter,
-        column: usize,
         out: &mut B::Vector,
     ) -> Result<(), Error> {
         self.request();
-        let derivative = present(self.inner.cost_derivative())?;
-        with_plan(plan, |plan| derivative.pull_back(plan, inner_weight(weight), parameter, column, out))
+        present(self.inner.cost_derivative())?.pull_back(inner_pairs(pairs), parameter, out)
     }
 
     fn push_forward(
         &mut self,
         side: Side,
-        plan: PlanView<'_, Counting<B>>,
-        weight: PairWeight<'_, Counting<B>>,
-        parameter: CostParameter,
-        tangent: &B::Vector,
-        column: usize,
+        pairs: WeightedPlan<'_, Counting<B>>,
+        tangent: CostTangent<'_, Counting<B>>,
         out: &mut B::Vector,
     ) -> Result<(), Error> {
         self.request();
-        let derivative = present(self.inner.cost_derivative())?;
-        with_plan(plan, |plan| {
-            derivative.push_forward(side, plan, inner_weight(weight), parameter, tangent, column, out)
-        })
+        present(self.inner.cost_derivative())?.push_forward(side, inner_pairs(pairs), inner_tangent(tangent), out)
     }
 
     fn curvature(
         &mut self,
-        plan: PlanView<'_, Counting<B>>,
+        pairs: WeightedPlan<'_, Counting<B>>,
         parameter: CostParameter,
-        tangent: &B::Vector,
-        column: usize,
+        tangent: CostTangent<'_, Counting<B>>,
         out: &mut B::Vector,
     ) -> Result<(), Error> {
         self.request();
-        let derivative = present(self.inner.cost_derivative())?;
-        with_plan(plan, |plan| derivative.curvature(plan, parameter, tangent, column, out))
+        present(self.inner.cost_derivative())?.curvature(inner_pairs(pairs), parameter, inner_tangent(tangent), out)
     }
 }
 

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     backend::{HostBackend, Side},
-    capability::{CostDerivative, CostParameter, HardTransform, PairSum, PairWeight, PricedArc, TransportCost},
+    capability::{
+        CostDerivative, CostParameter, CostTangent, HardTransform, PairSum, PairWeight, PricedArc, TransportCost,
+        WeightedPlan,
+    },
     cost::GroundCost,
     error::Error,
     kernel::{KernelOp, PlanView},
@@ -61,73 +64,60 @@ impl<B: HostBackend> PairSum<B> for ReferenceKernel<B> {
 }
 
 impl<B: HostBackend> CostDerivative<B> for ReferenceKernel<B> {
-    fn depends_on(&self, parameter: CostParameter) -> bool {
+    fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         match parameter {
-            CostParameter::Matrix => true,
-            CostParameter::Points(_) => self.differentiable().is_ok(),
+            CostParameter::Points(side) => {
+                self.differentiable().ok().map(|(origin, _)| (self.table.len(side), origin.dimension))
+            }
+            CostParameter::Matrix => Some((self.table.len(Side::Source), self.table.len(Side::Target))),
+            CostParameter::Scale => Some((1, 1)),
         }
     }
 
     fn pull_back(
         &mut self,
-        plan: PlanView<'_, B>,
-        weight: PairWeight<'_, B>,
+        pairs: WeightedPlan<'_, B>,
         parameter: CostParameter,
-        column: usize,
         out: &mut B::Vector,
     ) -> Result<(), Error> {
-        let (plan, weight) = (self.plan(plan, column), self.weight(weight, column));
-        let weighted = |i: usize, j: usize| match plan.mass(i, j) {
-            0.0 => 0.0,
-            mass => mass * weight.at(i, j, self.table.cost(i, j)),
-        };
-        let (rows, _) = self.backend.shape(out);
+        let weighted = self.pairs(pairs);
         match parameter {
-            CostParameter::Matrix => {
-                let out = self.backend.slice_mut(out);
-                self.fill(out, |entry| weighted(entry % rows, entry / rows));
-            }
             CostParameter::Points(side) => {
-                let (origin, cost) = self.differentiable()?;
-                let mut gradient = vec![0.0; 2 * origin.dimension];
-                for own in 0..rows {
-                    let mut sum = vec![0.0; origin.dimension];
-                    for other in 0..self.table.len(side.opposite()) {
-                        let (i, j) = pair(side, own, other);
-                        let (x, y) = origin.pair(i, j);
-                        let mass = weighted(i, j);
-                        if mass != 0.0 && cost.gradient(x, y, &mut gradient) {
-                            add(&mut sum, mass, half(side, &gradient));
-                        }
-                    }
-                    for (axis, sum) in sum.into_iter().enumerate() {
-                        self.backend.slice_mut(out)[axis * rows + own] = element(sum);
-                    }
-                }
+                let (_, cost) = self.differentiable()?;
+                self.sum_over_points(side, weighted, out, |_, x, y, slopes| {
+                    cost.gradient(x, y, slopes);
+                })
+            }
+            CostParameter::Matrix => {
+                let rows = self.table.len(Side::Source);
+                self.fill(self.backend.slice_mut(out), |entry| weighted(entry % rows, entry / rows));
+                Ok(())
+            }
+            CostParameter::Scale => {
+                let total = self.sum_over_pairs(|i, j, cost| match weighted(i, j) {
+                    0.0 => 0.0,
+                    mass => mass * cost,
+                });
+                self.column_mut(out, pairs.column)[0] = element(total);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     fn push_forward(
         &mut self,
         side: Side,
-        plan: PlanView<'_, B>,
-        weight: PairWeight<'_, B>,
-        parameter: CostParameter,
-        tangent: &B::Vector,
-        column: usize,
+        pairs: WeightedPlan<'_, B>,
+        tangent: CostTangent<'_, B>,
         out: &mut B::Vector,
     ) -> Result<(), Error> {
-        let (plan, weight) = (self.plan(plan, column), self.weight(weight, column));
-        let change = self.change_of_cost(parameter, tangent)?;
-        let out = self.column_mut(out, column);
-        self.fill(out, |own| {
+        let (weighted, change) = (self.pairs(pairs), self.change_of_cost(tangent, pairs.column)?);
+        self.fill(self.column_mut(out, pairs.column), |own| {
             let term = |other: usize| {
                 let (i, j) = pair(side, own, other);
-                match plan.mass(i, j) {
+                match weighted(i, j) {
                     0.0 => 0.0,
-                    mass => mass * weight.at(i, j, self.table.cost(i, j)) * change(i, j),
+                    mass => mass * change(i, j),
                 }
             };
             (0..self.table.len(side.opposite())).map(term).sum()
@@ -137,38 +127,54 @@ impl<B: HostBackend> CostDerivative<B> for ReferenceKernel<B> {
 
     fn curvature(
         &mut self,
-        plan: PlanView<'_, B>,
+        pairs: WeightedPlan<'_, B>,
         parameter: CostParameter,
-        tangent: &B::Vector,
-        column: usize,
+        tangent: CostTangent<'_, B>,
         out: &mut B::Vector,
     ) -> Result<(), Error> {
-        let CostParameter::Points(side) = parameter else {
-            // The entries of a matrix enter linearly.
-            self.backend.slice_mut(out).fill(B::Elem::default());
-            return Ok(());
-        };
-        let plan = self.plan(plan, column);
-        let (origin, cost) = self.differentiable()?;
-        let tangent = self.backend.slice(tangent);
-        let (rows, _) = self.backend.shape(out);
-        let mut product = vec![0.0; 2 * origin.dimension];
-        for own in 0..rows {
-            let mut sum = vec![0.0; origin.dimension];
-            let direction = direction(side, &of_point(tangent, rows, own));
-            for other in 0..self.table.len(side.opposite()) {
-                let (i, j) = pair(side, own, other);
-                let (x, y) = origin.pair(i, j);
-                let mass = plan.mass(i, j);
-                if mass != 0.0 && cost.second_derivative(x, y, &direction, &mut product) {
-                    add(&mut sum, mass, half(side, &product));
+        match (parameter, tangent.parameter) {
+            (CostParameter::Points(side), CostParameter::Points(moving)) => {
+                let (origin, cost) = self.differentiable()?;
+                let (x, y) = origin.pair(0, 0);
+                let zeros = vec![0.0; 2 * origin.dimension];
+                if !cost.second_derivative(x, y, &zeros, &mut zeros.clone()) {
+                    return Err(Error::MissingCapability("second derivative of the cost"));
                 }
+                let (values, len) = (self.backend.slice(tangent.values), self.table.len(moving));
+                self.sum_over_points(side, self.pairs(pairs), out, |(i, j), x, y, bent| {
+                    let direction = direction(moving, &of_point(values, len, of_side(moving, i, j)));
+                    cost.second_derivative(x, y, &direction, bent);
+                })
             }
-            for (axis, sum) in sum.into_iter().enumerate() {
-                self.backend.slice_mut(out)[axis * rows + own] = element(sum);
+            // The scale enters linearly: its mixed blocks are first derivatives.
+            (CostParameter::Scale, CostParameter::Points(_) | CostParameter::Matrix) => {
+                let (weighted, change) = (self.pairs(pairs), self.change_of_cost(tangent, pairs.column)?);
+                let total = self.sum_over_pairs(|i, j, _| match weighted(i, j) {
+                    0.0 => 0.0,
+                    mass => mass * change(i, j),
+                });
+                self.column_mut(out, pairs.column)[0] = element(total);
+                Ok(())
+            }
+            (CostParameter::Points(_) | CostParameter::Matrix, CostParameter::Scale) => {
+                self.pull_back(pairs, parameter, out)?;
+                let scale = self.column(tangent.values, pairs.column)[0].to_f64();
+                for value in self.backend.slice_mut(out) {
+                    *value = element(scale * value.to_f64());
+                }
+                Ok(())
+            }
+            // The scale, and the entries of a matrix, enter linearly.
+            (CostParameter::Scale, CostParameter::Scale) => {
+                self.column_mut(out, pairs.column)[0] = element(0.0);
+                Ok(())
+            }
+            (CostParameter::Points(_), CostParameter::Matrix)
+            | (CostParameter::Matrix, CostParameter::Points(_) | CostParameter::Matrix) => {
+                self.backend.slice_mut(out).fill(element(0.0));
+                Ok(())
             }
         }
-        Ok(())
     }
 }
 
@@ -254,41 +260,87 @@ impl<B: HostBackend> ReferenceKernel<B> {
         known.ok_or(Error::MissingCapability("derivative of the cost in the points"))
     }
 
+    /// P_ij w_ij of a pair (i, j).
+    fn pairs<'a>(&'a self, pairs: WeightedPlan<'a, B>) -> impl Fn(usize, usize) -> f64 + Sync + Copy + 'a {
+        let (plan, weight) = (self.plan(pairs.plan, pairs.column), self.weight(pairs.weight, pairs.column));
+        move |i, j| match plan.mass(i, j) {
+            0.0 => 0.0,
+            mass => mass * weight.at(i, j, self.table.cost(i, j)),
+        }
+    }
+
     /// The factor of one column.
     fn weight<'a>(&self, weight: PairWeight<'a, B>, column: usize) -> PairWeightColumn<'a, B::Elem> {
+        let channels = |vector: &'a B::Vector| {
+            let (rows, channels) = self.backend.shape(vector);
+            let len = rows * (channels / self.columns());
+            &self.backend.slice(vector)[column * len..][..len]
+        };
         PairWeightColumn {
             constant: weight.constant,
             source: weight.source.map(|r| self.column(r, column)),
             target: weight.target.map(|s| self.column(s, column)),
+            product: weight.product.map(|(u, v)| (channels(u), channels(v))),
+            len: [Side::Source, Side::Target].map(|side| self.table.len(side)),
             cost: weight.cost,
         }
     }
 
-    /// (i, j) to dC_ij = dC_ij/dtheta . tangent.
+    /// out = sum_ij weighted_ij (the half of slopes_ij that belongs to `side`), of the shape of the points of that
+    /// side, where `slopes((i, j), x_i, y_j, out)` writes numbers for x_i and then for y_j.
+    fn sum_over_points(
+        &self,
+        side: Side,
+        weighted: impl Fn(usize, usize) -> f64,
+        out: &mut B::Vector,
+        slopes: impl Fn((usize, usize), &[f64], &[f64], &mut [f64]),
+    ) -> Result<(), Error> {
+        let origin = self.origin()?;
+        let rows = self.table.len(side);
+        let mut both = vec![0.0; 2 * origin.dimension];
+        for own in 0..rows {
+            let mut sum = vec![0.0; origin.dimension];
+            for other in 0..self.table.len(side.opposite()) {
+                let (i, j) = pair(side, own, other);
+                let mass = weighted(i, j);
+                if mass != 0.0 {
+                    let (x, y) = origin.pair(i, j);
+                    slopes((i, j), x, y, &mut both);
+                    add(&mut sum, mass, half(side, &both));
+                }
+            }
+            for (axis, sum) in sum.into_iter().enumerate() {
+                self.backend.slice_mut(out)[axis * rows + own] = element(sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// (i, j) to dC_ij = dC_ij/dtheta . tangent, of an allowed pair.
     fn change_of_cost<'a>(
         &'a self,
-        parameter: CostParameter,
-        tangent: &'a B::Vector,
+        tangent: CostTangent<'a, B>,
+        column: usize,
     ) -> Result<Box<dyn Fn(usize, usize) -> f64 + Sync + 'a>, Error> {
-        let tangent = self.backend.slice(tangent);
-        match parameter {
-            CostParameter::Matrix => {
-                let rows = self.table.len(Side::Source);
-                Ok(Box::new(move |i, j| tangent[j * rows + i].to_f64()))
-            }
+        let values = self.backend.slice(tangent.values);
+        match tangent.parameter {
             CostParameter::Points(side) => {
                 let (origin, cost) = self.differentiable()?;
                 Ok(Box::new(move |i, j| {
                     let (x, y) = origin.pair(i, j);
                     let mut gradient = vec![0.0; 2 * origin.dimension];
                     cost.gradient(x, y, &mut gradient);
-                    let own = match side {
-                        Side::Source => i,
-                        Side::Target => j,
-                    };
-                    let tangent = of_point(tangent, self.table.len(side), own);
-                    half(side, &gradient).iter().zip(&tangent).map(|(slope, change)| slope * change).sum()
+                    let change = of_point(values, self.table.len(side), of_side(side, i, j));
+                    half(side, &gradient).iter().zip(&change).map(|(slope, change)| slope * change).sum()
                 }))
+            }
+            CostParameter::Matrix => {
+                let rows = self.table.len(Side::Source);
+                Ok(Box::new(move |i, j| values[j * rows + i].to_f64()))
+            }
+            CostParameter::Scale => {
+                let scale = self.column(tangent.values, column)[0].to_f64();
+                Ok(Box::new(move |i, j| scale * self.table.cost(i, j)))
             }
         }
     }
@@ -300,15 +352,32 @@ struct PairWeightColumn<'a, T> {
     constant: f64,
     source: Option<&'a [T]>,
     target: Option<&'a [T]>,
+    /// The channels of this column, one after the other.
+    product: Option<(&'a [T], &'a [T])>,
+    /// n and m.
+    len: [usize; 2],
     cost: f64,
 }
 
 impl<T: Scalar> PairWeightColumn<'_, T> {
-    /// w_ij = constant + r_i + s_j + kappa C_ij.
+    /// w_ij = constant + r_i + s_j + sum_k u_ik v_jk + kappa C_ij.
     fn at(&self, i: usize, j: usize, cost: f64) -> f64 {
         let r = self.source.map_or(0.0, |r| r[i].to_f64());
         let s = self.target.map_or(0.0, |s| s[j].to_f64());
-        self.constant + r + s + self.cost * cost
+        let product = self.product.map_or(0.0, |(u, v)| {
+            let [n, m] = self.len;
+            let channels = u.iter().skip(i).step_by(n).zip(v.iter().skip(j).step_by(m));
+            channels.map(|(u, v)| u.to_f64() * v.to_f64()).sum()
+        });
+        self.constant + r + s + product + self.cost * cost
+    }
+}
+
+/// The index that belongs to a side.
+fn of_side(side: Side, i: usize, j: usize) -> usize {
+    match side {
+        Side::Source => i,
+        Side::Target => j,
     }
 }
 

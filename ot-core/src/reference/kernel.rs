@@ -51,8 +51,8 @@ impl<B: HostBackend> ReferenceKernel<B> {
         PlanColumn {
             table: &self.table,
             epsilon: self.epsilon,
-            potentials: [Side::Source, Side::Target].map(|side| self.column(plan.potential(side), column)),
-            weights: [Side::Source, Side::Target].map(|side| self.column(plan.marginal(side).weights(), column)),
+            potentials: [Side::Source, Side::Target].map(|side| self.column(plan.side(side).potential, column)),
+            weights: [Side::Source, Side::Target].map(|side| self.column(plan.side(side).weights, column)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Kullback-Leibler divergence to the wanted marginal (Liero, Mielke, Savare 2018; Chizat 2018).
 
-use super::{LawKind, PenaltyFormula, bounded_exp, positive};
+use super::{LawKind, PenaltyFormula, bounded_exp, positive, strength};
 use crate::{error::Error, real::Real};
 
 /// phi(r) = rho (r log r - r + 1): mass may be created and destroyed at a price.
@@ -22,9 +22,10 @@ impl Kl {
     /// The law of strength rho > 0, in the units of the cost.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if rho is not finite and positive.
+    /// [`Error::Parameter`] if rho is not within [1e-30, 1e30], which either element type holds; the limits
+    /// are [`Balanced`](super::Balanced) and no law at all.
     pub fn new(rho: f64) -> Result<Self, Error> {
-        Ok(Self { rho: positive("rho", rho)? })
+        Ok(Self { rho: strength(rho)? })
     }
 
     /// From tau = rho / (rho + epsilon) in (0, 1), the exponent of the scaling iteration.
@@ -66,16 +67,65 @@ impl PenaltyFormula for Kl {
 
     fn conjugate<R: Real>(&self, slope: R) -> R {
         let rho = R::constant(self.rho);
-        rho * (bounded_exp(slope / rho) - R::constant(1.0))
+        rho * exp_minus_one(slope / rho)
     }
 
     fn value<R: Real>(&self, density: R) -> R {
-        let one = R::constant(1.0);
-        let entropy = density.select(density * density.max(R::constant(1e-37)).ln(), R::constant(0.0));
-        R::constant(self.rho) * (entropy - density + one)
+        R::constant(self.rho) * entropy_from_one(density)
     }
 
     fn demand<R: Real>(&self, potential: R, _epsilon: R) -> [R; 2] {
         [bounded_exp(-potential / R::constant(self.rho)); 2]
+    }
+}
+
+/// Below this, series: the direct formulas cancel.
+const SMALL: f64 = 0.05;
+
+/// exp(x) - 1 with all its digits near 0, and the exponent bounded.
+fn exp_minus_one<R: Real>(x: R) -> R {
+    let near = x.clamp(R::constant(-SMALL), R::constant(SMALL));
+    // x (1 + x/2 (1 + x/3 (1 + ... x/10)))
+    let one = R::constant(1.0);
+    let series = (2..=10).rev().fold(one, |sum, k| one + near * sum * R::constant(1.0 / f64::from(k)));
+    (x.abs() - R::constant(SMALL)).select(bounded_exp(x) - one, near * series)
+}
+
+/// r log r - r + 1 with all its digits near 1, and 1 at 0.
+fn entropy_from_one<R: Real>(density: R) -> R {
+    let one = R::constant(1.0);
+    let change = density - one;
+    let near = change.clamp(R::constant(-SMALL), R::constant(SMALL));
+    // h^2 (1/2 - h/6 + h^2/12 - ...), the terms of which are (-h)^k / (k (k - 1))
+    let coefficient = |k: i32| 1.0 / f64::from(k * (k - 1));
+    let zero = R::constant(0.0);
+    let series = (2..=13).rev().fold(zero, |sum, k| R::constant(coefficient(k)) - near * sum);
+    let far = density.select(density * density.max(R::constant(1e-37)).ln(), zero) - density + one;
+    (change.abs() - R::constant(SMALL)).select(far, near * near * series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_arguments_keep_their_digits() {
+        for exponent in -60..20 {
+            for x in [0.37, -0.61].map(|x| x * 10_f64.powf(f64::from(exponent) / 5.0)).into_iter().filter(|x| *x < 50.0)
+            {
+                let expected = x.max(-80.0).exp_m1();
+                assert!((exp_minus_one(x) - expected).abs() <= 1e-14 * expected.abs(), "{x}");
+            }
+        }
+        for h in [1e-12_f64, 1e-6, -1e-6, 1e-3, 0.04, -0.049, 0.051] {
+            // By the convergent series in exact order, summed from its small end.
+            let terms = (2..60).rev().map(|k| (-h).powi(k) / f64::from(k * (k - 1)));
+            let expected: f64 = terms.sum();
+            let change = (1.0 + h) - 1.0;
+            let slope = (1.0 + h).ln();
+            let slack = 4e-16 * expected + (change - h).abs() * slope.abs() + 2e-16 * f64::from(u8::from(h > 0.05));
+            assert!((entropy_from_one(1.0 + h) - expected).abs() <= slack, "{h}");
+        }
+        assert_eq!((entropy_from_one(0.0), entropy_from_one(1.0)), (1.0, 0.0));
     }
 }

@@ -1,6 +1,6 @@
 //! Total variation: mass is created and destroyed at a fixed price (partial transport).
 
-use super::{KINK, PenaltyFormula, positive};
+use super::{KINK, PenaltyFormula, strength};
 use crate::{error::Error, real::Real};
 
 /// phi(r) = rho |r - 1|: moving mass at a cost above 2 rho is never worth it.
@@ -13,9 +13,9 @@ impl TotalVariation {
     /// The law of strength rho > 0, in the units of the cost.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if rho is not finite and positive.
+    /// [`Error::Parameter`] if rho is not within [1e-30, 1e30].
     pub fn new(rho: f64) -> Result<Self, Error> {
-        Ok(Self { rho: positive("rho", rho)? })
+        Ok(Self { rho: strength(rho)? })
     }
 
     /// The strength.

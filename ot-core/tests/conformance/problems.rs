@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Backend, Balanced, Epsilon, Error, Geometry, Kl, Measure, PlanView, Potentials, Problem,
-    Regularizer, Side, SqEuclidean, Sweep,
+    ActiveColumns, Backend, Balanced, Epsilon, Error, Geometry, Kl, Measure, Potentials, Problem, Regularizer, Side,
+    SqEuclidean, Sweep,
     conformance::{
         ReferenceBackend,
         problems::{Bures, Diracs, Gaussians, Quantiles, TranslatedCloud, UnbalancedGaussians},
@@ -55,12 +55,7 @@ fn solve(
         kernel.sweep(&backend, sweep)?;
     }
 
-    let plan = PlanView {
-        source_potential: &potentials.source,
-        target_potential: &potentials.target,
-        source: problem.marginal(Side::Source),
-        target: problem.marginal(Side::Target),
-    };
+    let plan = problem.view(&potentials);
     let mut cost = backend.alloc_reduced(1)?;
     kernel.transport_cost().ok_or(Error::MissingCapability("cost"))?.plan_cost(plan, &mut cost)?;
     let positions: Vec<f64> = match target.support() {

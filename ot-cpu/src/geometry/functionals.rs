@@ -17,9 +17,6 @@ use super::{
 };
 use crate::backend::{CpuBackend, CpuScalar, VectorisedMath};
 
-/// Exponents of the plan are kept below this.
-const LARGEST_EXPONENT: f64 = 80.0;
-
 /// Values of an atom that are summed in one pass.
 const CHANNELS: usize = 8;
 
@@ -35,12 +32,12 @@ pub(super) struct PlanColumn<'a, T> {
 
 impl<'a, T: CpuScalar> PlanColumn<'a, T> {
     pub(super) fn new(side: Side, plan: PlanView<'a, CpuBackend<T>>, epsilon: f64, column: usize) -> Self {
-        let other = side.opposite();
+        let (own, other) = (plan.side(side), plan.side(side.opposite()));
         Self {
-            potential: column_of(plan.potential(side), column),
-            weights: column_of(plan.marginal(side).weights(), column),
-            other_potential: column_of(plan.potential(other), column),
-            other_weights: column_of(plan.marginal(other).weights(), column),
+            potential: column_of(own.potential, column),
+            weights: column_of(own.weights, column),
+            other_potential: column_of(other.potential, column),
+            other_weights: column_of(other.weights, column),
             epsilon,
         }
     }
@@ -56,7 +53,8 @@ impl<'a, T: CpuScalar> PlanColumn<'a, T> {
         mut visit: impl FnMut(usize, Range<usize>, &mut [T], &mut [T]),
     ) {
         let inverse = T::from_f64(1.0 / self.epsilon);
-        let limit = T::from_f64(LARGEST_EXPONENT);
+        // Exponents are kept where products with weights stay finite.
+        let limit = T::from_f64(0.9 * T::MAX.ln());
         let largest = T::from_f64(T::MAX);
         let Buffers { tile, row } = buffers;
         visit_block(cost, side, block.clone(), tile, |r, others, costs| {

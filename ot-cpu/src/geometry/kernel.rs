@@ -164,7 +164,7 @@ impl<T: CpuScalar, R: CostRows<T>> KernelOp<CpuBackend<T>> for GibbsKernel<T, R>
 
     fn recenter(&mut self, plan: PlanView<'_, CpuBackend<T>>) -> Result<(), Error> {
         if self.absorbed.is_fresh() {
-            let (f, g) = (column_of(plan.source_potential, 0), column_of(plan.target_potential, 0));
+            let (f, g) = (column_of(plan.source.potential, 0), column_of(plan.target.potential, 0));
             let drift = self.absorbed.drift(f, g) / self.epsilon;
             if drift > LARGEST_DRIFT && drift.is_finite() {
                 self.absorbed.absorb(&self.backend, self.cost.as_ref(), self.epsilon, f, g)?;

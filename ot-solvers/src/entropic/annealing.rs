@@ -58,6 +58,10 @@ impl Annealing {
         if !(start.is_finite() && start > 0.0) {
             return Err(Error::Epsilon(start));
         }
+        let expected = "a number that takes at most 10 000 stages";
+        if (start / epsilon).ln() / -factor.ln() > 1e4 {
+            return Err(Error::Parameter { name: "annealing factor", value: factor, expected });
+        }
         let above = |stage: &f64| *stage > epsilon * (1.0 + 1e-9);
         let mut stages: Vec<f64> =
             std::iter::successors(Some(start), |stage| Some(stage * factor)).take_while(above).collect();

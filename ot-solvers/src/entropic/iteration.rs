@@ -36,13 +36,15 @@ pub(super) struct Iteration<'a, B: Backend> {
     problem: &'a Problem<B>,
     observer: Option<&'a mut dyn Observer>,
     potentials: Potentials<B>,
-    /// The iterate of the last check that was finite.
-    finite: Potentials<B>,
+    /// The iterate that the sweep of a check entered with: what its by-products speak of.
+    entering: Potentials<B>,
+    /// The iterate of the smallest error, column by column.
+    best: Potentials<B>,
     scratch: Potentials<B>,
     by_products: ByProducts<B>,
     relaxation: B::Reduced,
-    restored: B::Reduced,
-    restore: Program,
+    chosen: B::Reduced,
+    choose: Program,
     translation: Option<Translation<B>>,
     active: ActiveColumns,
     columns: Vec<Column>,
@@ -57,6 +59,7 @@ pub(super) struct Iteration<'a, B: Backend> {
 struct Column {
     controller: Controller,
     smallest_error: f64,
+    last_error: f64,
     largest_dual: f64,
     /// Checks without a smaller error or a larger dual.
     checks_since: usize,
@@ -84,14 +87,18 @@ impl<'a, B: Backend> Iteration<'a, B> {
             let side = |side| backend.alloc(problem.marginal(side).len(), columns);
             Ok(Potentials { source: side(Side::Source)?, target: side(Side::Target)?, epsilon: problem.epsilon() })
         };
-        let mut iteration = Self {
-            potentials: start.potentials(problem)?,
-            finite: room()?,
+        let (potentials, mut best) = (start.potentials(problem)?, room()?);
+        backend.copy(&potentials.source, &mut best.source)?;
+        backend.copy(&potentials.target, &mut best.target)?;
+        Ok(Self {
+            potentials,
+            entering: room()?,
+            best,
             scratch: room()?,
             by_products: ByProducts::alloc(backend, columns)?,
             relaxation: backend.alloc_reduced(columns)?,
-            restored: backend.alloc_reduced(columns)?,
-            restore: Program::record(|[now, then, restored]| [restored.select(then, now)])?,
+            chosen: backend.alloc_reduced(columns)?,
+            choose: Program::record(|[now, other, chosen]| [chosen.select(other, now)])?,
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
             columns: vec![Column::new(settings); columns],
@@ -101,15 +108,13 @@ impl<'a, B: Backend> Iteration<'a, B> {
             settings,
             problem,
             observer,
-        };
-        iteration.keep_finite()?;
-        Ok(iteration)
+        })
     }
 
     /// A stage of the annealing: near enough to its solution, and no more, in at most so many iterations.
     pub(super) fn approach<K: KernelOp<B> + ?Sized>(&mut self, kernel: &mut K, share: usize) -> Result<(), Error> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
-        let tolerance = STAGE_TOLERANCE.max(self.settings.tolerance);
+        let tolerance = STAGE_TOLERANCE.max(self.settings.tolerance_for::<B::Elem>());
         self.descend(kernel, Goal { tolerance, last_iteration, patience: PATIENCE })?;
         self.wake(|_| true);
         Ok(())
@@ -117,10 +122,11 @@ impl<'a, B: Backend> Iteration<'a, B> {
 
     /// The last stage: to the tolerance, certified.
     pub(super) fn converge<K: KernelOp<B> + ?Sized>(&mut self, kernel: &mut K) -> Result<Vec<Certificate>, Error> {
-        let Sinkhorn { tolerance, max_iterations, .. } = *self.settings;
+        let (tolerance, max_iterations) = (self.settings.tolerance_for::<B::Elem>(), self.settings.max_iterations);
         let mut goal = Goal { tolerance, last_iteration: max_iterations, patience: PATIENCE };
         for chance in 0.. {
             self.descend(kernel, goal)?;
+            self.choose_best(|column| column.rest != Some(Status::Converged))?;
             fix_gauge(self.problem, &mut self.potentials)?;
             let certificates = certify_with(kernel, self.problem, &self.potentials)?;
             for (column, certificate) in self.columns.iter_mut().zip(&certificates) {
@@ -169,6 +175,10 @@ impl<'a, B: Backend> Iteration<'a, B> {
         if let Some(translation) = &mut self.translation {
             translation.apply(problem, &mut self.potentials, &self.relaxation)?;
         }
+        if at_check {
+            backend.copy(&self.potentials.source, &mut self.entering.source)?;
+            backend.copy(&self.potentials.target, &mut self.entering.target)?;
+        }
         let sweep = Sweep {
             source: problem.marginal(Side::Source),
             target: problem.marginal(Side::Target),
@@ -188,7 +198,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
     fn check(&mut self, epsilon: f64, goal: Goal) -> Result<(), Error> {
         let ByProducts { source_residual, target_residual, mass, source_dual, target_dual } = &self.by_products;
         let read = self.problem.backend().read(&[source_residual, target_residual, mass, source_dual, target_dual])?;
-        let mut restored = vec![0.0; self.columns.len()];
+        let mut improved = vec![false; self.columns.len()];
         let mut seen = Check {
             iteration: self.iterations,
             epsilon,
@@ -207,8 +217,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
                 dual_rounding: 8.0 * <B::Elem as Scalar>::EPSILON * magnitude,
             };
             let column = &mut self.columns[index];
-            column.observe(observed, self.settings.check_interval, goal);
-            restored[index] = f64::from(u8::from(column.rest == Some(Status::NotFinite)));
+            improved[index] = column.observe(observed, self.settings.check_interval, goal);
             if observed.error.is_finite() && observed.dual.is_finite() {
                 seen.marginal_error = seen.marginal_error.max(observed.error);
                 seen.dual = seen.dual.min(observed.dual);
@@ -218,10 +227,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
                 self.active.freeze(index);
             }
         }
-        if restored.contains(&1.0) {
-            self.restore(&restored)?;
-        }
-        self.keep_finite()?;
+        self.keep_best(&improved)?;
         self.write_relaxation()?;
         self.history.push(seen);
         if let Some(observer) = self.observer.as_deref_mut()
@@ -237,7 +243,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
         self.active = ActiveColumns::all(self.columns.len());
         for (index, column) in self.columns.iter_mut().enumerate() {
             if which(column) {
-                column.wake();
+                column.wake(self.settings);
             } else {
                 self.active.freeze(index);
             }
@@ -255,24 +261,40 @@ impl<'a, B: Backend> Iteration<'a, B> {
         self.problem.backend().write_reduced(&omegas, &mut self.relaxation)
     }
 
-    /// Remembers the present iterate as finite.
-    fn keep_finite(&mut self) -> Result<(), Error> {
-        let backend = self.problem.backend();
-        backend.copy(&self.potentials.source, &mut self.finite.source)?;
-        backend.copy(&self.potentials.target, &mut self.finite.target)
+    /// Remembers what a check entered with, in the columns where it is the best so far.
+    fn keep_best(&mut self, improved: &[bool]) -> Result<(), Error> {
+        let Self { problem, best, entering, choose, chosen, .. } = self;
+        choose_columns(problem.backend(), choose, best, entering, improved, chosen)
     }
 
-    /// Brings back the last finite iterate of the columns marked with 1.
-    fn restore(&mut self, restored: &[f64]) -> Result<(), Error> {
-        let backend = self.problem.backend();
-        backend.write_reduced(restored, &mut self.restored)?;
-        let Self { potentials, finite, restored, restore, .. } = self;
-        for (now, then) in [(&mut potentials.source, &finite.source), (&mut potentials.target, &finite.target)] {
-            let operands = [Operand::Output(0), Operand::Vector(then), Operand::Reduced(restored)];
-            backend.map(restore, &operands, &mut [now])?;
-        }
-        Ok(())
+    /// Goes back to the best iterate of some columns.
+    fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
+        let wanted: Vec<bool> =
+            self.columns.iter().map(|column| which(column) && column.smallest_error < column.last_error).collect();
+        let Self { problem, potentials, best, choose, chosen, .. } = self;
+        choose_columns(problem.backend(), choose, potentials, best, &wanted, chosen)
     }
+}
+
+/// Takes the wanted columns of `now` from `other`.
+fn choose_columns<B: Backend>(
+    backend: &B,
+    choose: &Program,
+    now: &mut Potentials<B>,
+    other: &Potentials<B>,
+    wanted: &[bool],
+    chosen: &mut B::Reduced,
+) -> Result<(), Error> {
+    if !wanted.contains(&true) {
+        return Ok(());
+    }
+    let flags: Vec<f64> = wanted.iter().map(|&wanted| f64::from(u8::from(wanted))).collect();
+    backend.write_reduced(&flags, chosen)?;
+    for (now, other) in [(&mut now.source, &other.source), (&mut now.target, &other.target)] {
+        let operands = [Operand::Output(0), Operand::Vector(other), Operand::Reduced(chosen)];
+        backend.map(choose, &operands, &mut [now])?;
+    }
+    Ok(())
 }
 
 impl Column {
@@ -280,44 +302,55 @@ impl Column {
         Self {
             controller: settings.relaxation.controller(),
             smallest_error: f64::INFINITY,
+            last_error: f64::INFINITY,
             largest_dual: f64::NEG_INFINITY,
             checks_since: 0,
             rest: None,
         }
     }
 
-    fn wake(&mut self) {
-        self.controller.restart();
+    fn wake(&mut self, settings: &Sinkhorn) {
+        self.controller = settings.relaxation.controller();
         self.smallest_error = f64::INFINITY;
+        self.last_error = f64::INFINITY;
         self.largest_dual = f64::NEG_INFINITY;
         self.checks_since = 0;
         self.rest = None;
     }
 
-    /// Takes in a check, and comes to rest if there is a reason.
-    fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal) {
+    /// Takes in a check, and comes to rest if there is a reason. Says whether this is the best so far.
+    fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal) -> bool {
         if !(observed.error.is_finite() && observed.dual.is_finite()) {
+            self.last_error = f64::INFINITY;
             self.rest = Some(Status::NotFinite);
-            return;
+            return false;
         }
         self.controller.observe(observed, iterations);
+        let best = observed.error < self.smallest_error;
         let nearer = observed.error < self.smallest_error * (1.0 - 1e-4);
         let higher = observed.dual > self.largest_dual + observed.dual_rounding;
         self.checks_since = if nearer || higher { 0 } else { self.checks_since + 1 };
+        self.last_error = observed.error;
         self.smallest_error = self.smallest_error.min(observed.error);
         self.largest_dual = self.largest_dual.max(observed.dual);
         if observed.error <= goal.tolerance {
             self.rest = Some(Status::Converged);
         } else if self.checks_since >= goal.patience {
-            self.rest = Some(Status::Stalled);
+            // Over-relaxation may be what stands in the way: the plain iteration gets its chance.
+            if self.controller.calm() {
+                self.checks_since = 0;
+            } else {
+                self.rest = Some(Status::Stalled);
+            }
         }
+        best
     }
 }
 
 /// What a certificate says of a column that came to rest for a reason; `None` to go on.
 fn verdict(rest: Option<Status>, certificate: &Certificate, tolerance: f64, may_go_on: bool) -> Option<Status> {
     let Certificate { marginal_error, rounding, .. } = *certificate;
-    let at_precision = rounding > tolerance / 4.0 && marginal_error <= tolerance.max(8.0 * rounding);
+    let at_precision = rounding > tolerance / 4.0 && rounding < 1.0 && marginal_error <= tolerance.max(2.0 * rounding);
     match rest {
         _ if certificate.meets(tolerance) => Some(Status::Converged),
         Some(Status::Cancelled | Status::NotFinite) => rest,

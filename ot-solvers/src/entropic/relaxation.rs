@@ -95,9 +95,13 @@ impl Controller {
         self.omega
     }
 
-    /// Forgets the past, as a new epsilon wants.
-    pub(crate) fn restart(&mut self) {
-        *self = if self.adaptive { Self::adaptive() } else { Self::fixed(self.omega) };
+    /// Returns to the plain iteration for good. Says whether that changes anything.
+    pub(crate) fn calm(&mut self) -> bool {
+        let changes = self.adaptive && self.ceiling > 1.0;
+        if changes {
+            *self = Self::fixed(1.0);
+        }
+        changes
     }
 
     /// Takes in a check that comes `iterations` after the last.

@@ -1,6 +1,8 @@
 //! Where an iteration starts from.
 
-use ot_core::{Backend, CostForm, Error, GroundCost, Measure, Potentials, Problem, Scalar, Side, Support};
+use ot_core::{
+    Backend, CostForm, Error, Fold, GroundCost, Measure, Operand, Potentials, Problem, Program, Scalar, Side, Support,
+};
 
 /// The first potentials of a solve.
 #[derive(Debug, Default)]
@@ -80,6 +82,7 @@ impl<B: Backend> Start<'_, B> {
                     if (given_rows, given_columns) != (rows, columns) {
                         return Err(Error::Length { what, expected, found: given_rows * given_columns });
                     }
+                    check_finite(backend, given, what)?;
                     let mut copy = backend.alloc(rows, columns)?;
                     backend.copy(given, &mut copy)?;
                     Ok(copy)
@@ -102,6 +105,19 @@ impl<B: Backend> Start<'_, B> {
             }
         };
         Ok(Potentials { source: side(Side::Source)?, target: side(Side::Target)?, epsilon: problem.epsilon() })
+    }
+}
+
+/// Refuses a vector with an entry that is no finite number: x - x is 0 for those that are.
+fn check_finite<B: Backend>(backend: &B, vector: &B::Vector, what: &'static str) -> Result<(), Error> {
+    let (rows, columns) = backend.shape(vector);
+    let difference = Program::record(|[x, y]| [x - y])?;
+    let mut sums = backend.alloc_reduced(columns)?;
+    let operands = [Operand::Vector(vector), Operand::Vector(vector)];
+    backend.reduce(&difference, Fold::Sum, rows, &operands, &mut [&mut sums])?;
+    match backend.read(&[&sums])?[0].iter().find(|sum| sum.is_nan()) {
+        Some(&value) => Err(Error::Parameter { name: what, value, expected: "finite numbers" }),
+        None => Ok(()),
     }
 }
 

@@ -203,15 +203,6 @@ impl Data {
         }
     }
 
-    /// The direction in which the cost grows in proportion to itself: half the points, since the squared distance
-    /// is homogeneous of degree 2 in both of them, or the matrix.
-    pub fn scale<B: Backend<Elem = f64>>(&self, backend: &B) -> Vec<(CostParameter, B::Vector)> {
-        match self.cost {
-            Cost::Points(_) => self.map(|x| x / 2.0).parameters(backend),
-            Cost::Matrix(_) => self.parameters(backend),
-        }
-    }
-
     /// <self, gradient>, with a gradient in the parameters of the cost in the order of
     /// [`parameters`](Self::parameters).
     pub fn cost_pairing(&self, gradient: &[Vec<f64>]) -> f64 {

@@ -9,11 +9,11 @@
 //! dD/depsilon = mass(a) mass(b) - sum_ij P_ij + sum_ij P_ij (f_i + g_j - C_ij) / epsilon
 //! ```
 
-use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, Program, Real, Side};
+use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Program, Real, Side, WeightedPlan};
 
 use super::{
     algebra::{Sided, numbers, pairing, sum, update, vector},
-    fixed_point::{FixedPoint, one},
+    fixed_point::FixedPoint,
 };
 
 impl<B: Backend> FixedPoint<'_, B> {
@@ -28,7 +28,8 @@ impl<B: Backend> FixedPoint<'_, B> {
         let mut term = self.backend().alloc(rows, columns)?;
         let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
         for column in 0..self.problem.columns() {
-            derivative.pull_back(self.plan(), one(), parameter, column, &mut term)?;
+            let pairs = WeightedPlan { plan: self.plan(), weight: PairWeight::constant(1.0), column };
+            derivative.pull_back(pairs, parameter, &mut term)?;
             update(self.backend(), &mut total, [Operand::Vector(&term)], |total, [term]| total + term)?;
         }
         Ok(total)

@@ -24,11 +24,9 @@
 //! self-adjoint and non-negative in L2(omega_b), omega_b = sigma_b P^T 1, and zero on constants if both sides are
 //! prescribed: (f + c, g - c) has the same plan.
 
-use std::sync::Arc;
-
 use ot_core::{
-    ActiveColumns, Backend, Balanced, CostParameter, Dual, Error, KernelOp, Marginal, Operand, PairWeight, PlanView,
-    Potentials, Problem, Program, Real, Scalar, Side, SoftMin, WeightsView,
+    ActiveColumns, Backend, CostParameter, CostTangent, Dual, Error, KernelOp, Operand, PairWeight, PlanSide, PlanView,
+    Potentials, Problem, Program, Real, Scalar, Side, SoftMin, WeightedPlan,
 };
 
 use super::{
@@ -61,9 +59,9 @@ impl<B: Backend> Default for Tangent<'_, B> {
 pub struct FixedPoint<'a, B: Backend> {
     pub(super) problem: &'a Problem<B>,
     pub(super) potentials: &'a Potentials<B>,
-    /// A direction of the parameters of the cost along which dC = C: what a derivative in epsilon needs, because
-    /// potentials are homogeneous, f(lambda C, lambda epsilon) = lambda f(C, epsilon).
-    scale: &'a CostDirection<B>,
+    /// The direction in which the cost grows in proportion to itself, dC = C: what a derivative in epsilon needs,
+    /// because potentials are homogeneous, f(lambda C, lambda epsilon) = lambda f(C, epsilon).
+    pub(super) scale: [(CostParameter, B::Vector); 1],
     /// s and t.
     pub(super) softmins: Sided<B::Vector>,
     /// sigma.
@@ -72,8 +70,8 @@ pub struct FixedPoint<'a, B: Backend> {
     pub(super) drifts: Sided<B::Vector>,
     /// omega = sigma times the marginal of the plan.
     pub(super) inner_weights: Sided<B::Vector>,
-    /// Weights of one.
-    unit: Sided<Marginal<B>>,
+    /// Weights of one, and their logarithms.
+    unit: Sided<[B::Vector; 2]>,
     product: Program,
 }
 
@@ -83,9 +81,9 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
         kernel: &mut K,
         problem: &'a Problem<B>,
         potentials: &'a Potentials<B>,
-        scale: &'a CostDirection<B>,
     ) -> Result<Self, Error> {
         let backend = problem.backend();
+        let scale = [(CostParameter::Scale, constant(backend, 1, 1.0)?)];
         kernel.recenter(problem.view(potentials))?;
         let active = ActiveColumns::all(problem.columns());
         let softmins = Sided::try_new(|side| {
@@ -117,7 +115,10 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
                 sigma * a * ((f - s) / epsilon).exp()
             })
         })?;
-        let unit = Sided::try_new(|side| unit_marginal(problem, side))?;
+        let unit = Sided::try_new(|side| {
+            let rows = problem.marginal(side).len();
+            Ok([constant(backend, rows, 1.0)?, constant(backend, rows, 0.0)?])
+        })?;
         let product = Program::record(|[x, y]| [x * y])?;
         Ok(Self { problem, potentials, scale, softmins, slopes, drifts, inner_weights, unit, product })
     }
@@ -191,7 +192,7 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
                 update(backend, &mut change, operands, |change, [density, epsilon]| change - epsilon * density)?;
             }
             if tangent.epsilon != 0.0 {
-                let cost = self.cost_rows(kernel, side, self.conditional(side), self.scale)?;
+                let cost = self.cost_rows(kernel, side, self.conditional(side), &self.scale)?;
                 let mean = self.apply(kernel, side, self.conditional(side), self.potentials.side(other))?;
                 let [s, mean, cost] = [&self.softmins[side], &mean, &cost].map(Operand::Vector);
                 let relative = Operand::Constant(tangent.epsilon / self.problem.epsilon());
@@ -214,10 +215,11 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
         let (backend, shape) = (self.backend(), self.shape(side));
         let mut total = vector(backend, shape, [Operand::Constant(0.0)], |[zero]| zero)?;
         let mut rows = room(self.problem, side)?;
-        for (parameter, tangent) in direction {
+        for (parameter, values) in direction {
+            let (tangent, weight) = (CostTangent { parameter: *parameter, values }, PairWeight::constant(1.0));
             let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
             for column in 0..self.problem.columns() {
-                derivative.push_forward(side, plan, one(), *parameter, tangent, column, &mut rows)?;
+                derivative.push_forward(side, WeightedPlan { plan, weight, column }, tangent, &mut rows)?;
             }
             update(backend, &mut total, [Operand::Vector(&rows)], |total, [rows]| total + rows)?;
         }
@@ -255,8 +257,8 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     pub fn conditional(&self, side: Side) -> PlanView<'_, B> {
         let mut view = self.density(side);
         match side {
-            Side::Source => view.target = self.problem.marginal(Side::Target),
-            Side::Target => view.source = self.problem.marginal(Side::Source),
+            Side::Source => view.target = self.plan().target,
+            Side::Target => view.source = self.plan().source,
         }
         view
     }
@@ -265,20 +267,19 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     pub fn density(&self, side: Side) -> PlanView<'_, B> {
         let mut view = self.gibbs();
         match side {
-            Side::Source => view.target_potential = &self.potentials.target,
-            Side::Target => view.source_potential = &self.potentials.source,
+            Side::Source => view.target.potential = &self.potentials.target,
+            Side::Target => view.source.potential = &self.potentials.source,
         }
         view
     }
 
     /// exp((s_i + t_j - C_ij) / epsilon).
     pub fn gibbs(&self) -> PlanView<'_, B> {
-        PlanView {
-            source_potential: &self.softmins.source,
-            target_potential: &self.softmins.target,
-            source: &self.unit.source,
-            target: &self.unit.target,
-        }
+        let of = |side: Side| {
+            let [weights, log_weights] = &self.unit[side];
+            PlanSide { potential: &self.softmins[side], weights, log_weights }
+        };
+        PlanView { source: of(Side::Source), target: of(Side::Target) }
     }
 
     /// Where the vectors live.
@@ -312,11 +313,6 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     }
 }
 
-/// A weight of one for every pair.
-pub fn one<'a, B: Backend>() -> PairWeight<'a, B> {
-    PairWeight { constant: 1.0, source: None, target: None, cost: 0.0 }
-}
-
 /// Room for a potential.
 fn room<B: Backend>(problem: &Problem<B>, side: Side) -> Result<B::Vector, Error> {
     let (rows, columns) = shape(problem, side);
@@ -328,8 +324,7 @@ fn shape<B: Backend>(problem: &Problem<B>, side: Side) -> (usize, usize) {
     (problem.marginal(side).len(), problem.columns())
 }
 
-/// Weights of one.
-fn unit_marginal<B: Backend>(problem: &Problem<B>, side: Side) -> Result<Marginal<B>, Error> {
-    let ones = vec![B::Elem::from_f64(1.0); problem.marginal(side).len()];
-    Marginal::new(problem.backend(), WeightsView::new(&ones, 1)?, Arc::new(Balanced))
+/// A column of one number.
+fn constant<B: Backend>(backend: &B, rows: usize, value: f64) -> Result<B::Vector, Error> {
+    backend.upload(&vec![B::Elem::from_f64(value); rows], 1)
 }

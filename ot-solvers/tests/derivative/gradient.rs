@@ -1,11 +1,11 @@
 //! Gradients in all data of a problem, on the host.
 
-use ot_core::{Backend, CostParameter, Error, KernelOp, Side};
+use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Side, WeightedPlan};
 
 use super::{
-    algebra::{SIDES, Sided},
+    algebra::{self, SIDES, Sided},
     data::{Data, dot},
-    fixed_point::{FixedPoint, one},
+    fixed_point::FixedPoint,
 };
 
 /// The derivatives of one number, summed over the columns of the batch.
@@ -55,24 +55,98 @@ impl Gradient {
         kernel: &mut dyn KernelOp<B>,
         data: &Data,
     ) -> Result<Self, Error> {
-        let (backend, scale) = (fixed_point.backend(), data.scale(fixed_point.backend()));
-        let rows = Sided::try_new(|side| fixed_point.cost_rows(kernel, side, fixed_point.plan(), &scale))?;
+        let (backend, scale) = (fixed_point.backend(), &fixed_point.scale);
+        let rows = Sided::try_new(|side| fixed_point.cost_rows(kernel, side, fixed_point.plan(), scale))?;
         let cotangent = fixed_point.over_epsilon(&rows)?;
         let mut gradient = Self::of_potentials(fixed_point, kernel, data, cotangent.as_ref())?;
 
-        let slope = ot_core::PairWeight { cost: -1.0 / data.epsilon, ..one() };
-        let direct = parameters(backend, data, |parameter, (rows, columns)| {
-            let mut out = backend.alloc(rows, columns)?;
-            let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
-            derivative.pull_back(fixed_point.plan(), slope, parameter, 0, &mut out)?;
-            Ok(out)
-        })?;
-        gradient.cost.iter_mut().zip(&direct).for_each(|(out, direct)| add(out, direct));
+        let slope = PairWeight { cost: -1.0 / data.epsilon, ..PairWeight::constant(1.0) };
+        let pairs = WeightedPlan { plan: fixed_point.plan(), weight: slope, column: 0 };
+        gradient.add_pull_back(kernel, backend, data, pairs)?;
         for side in SIDES {
-            let density = fixed_point.cost_rows(kernel, side, fixed_point.conditional(side), &scale)?;
+            let density = fixed_point.cost_rows(kernel, side, fixed_point.conditional(side), scale)?;
             add(&mut gradient.weights[side], &host(backend, &density)?);
         }
         Ok(gradient)
+    }
+
+    /// Of sum_ik w_ik T_ik for cotangents w (n x d) of the barycentric projection T(x_i) = sum_j P_ij y_j / sum_j P_ij,
+    /// for one column. (Epsilon is left out.)
+    ///
+    /// ```text
+    /// T = Q y,  Q_ij = b_j exp((s_i + g_j - C_ij) / epsilon)      dQ_ij = (Q_ij / epsilon) (dg_j - dC_ij + ds_i) + K_ij db_j
+    /// ```
+    ///
+    /// Rows of Q keep their sum of 1, so that ds_i takes the mean off the factor (w y^T)_ij that meets all others:
+    /// h_ij = sum_k w_ik (y_jk - T_ik).
+    pub fn of_projection<B: Backend<Elem = f64>>(
+        fixed_point: &FixedPoint<'_, B>,
+        kernel: &mut dyn KernelOp<B>,
+        data: &Data,
+        cotangent: &B::Vector,
+    ) -> Result<Self, Error> {
+        let (backend, laws) = (fixed_point.backend(), fixed_point.conditional(Side::Source));
+        let parameters = data.parameters(backend);
+        let points = &parameters[1].1;
+        let shapes = Sided { source: backend.shape(cotangent), target: backend.shape(points) };
+        let product = |kernel: &mut dyn KernelOp<B>, side: Side, plan, values: &B::Vector| {
+            let (rows, columns) = (shapes[side].0, backend.shape(values).1);
+            let mut out = backend.alloc(rows, columns)?;
+            kernel.apply(side, plan, values, &mut out)?;
+            Ok::<_, Error>(out)
+        };
+
+        // -sum_k w_ik T_ik, the part of h that belongs to the source.
+        let projection = product(kernel, Side::Source, laws, points)?;
+        let (w, t) = (host(backend, cotangent)?, host(backend, &projection)?);
+        let mut mean = vec![0.0; shapes.source.0];
+        w.iter().zip(&t).enumerate().for_each(|(entry, (w, t))| mean[entry % shapes.source.0] -= w * t);
+        let mean = backend.upload(&mean, 1)?;
+
+        // sum_i Q_ij h_ij meets g_j, and sum_i K_ij h_ij meets b_j.
+        let meets = |kernel: &mut dyn KernelOp<B>, plan| {
+            let mut total = host(backend, &product(kernel, Side::Target, plan, &mean)?)?;
+            let image = host(backend, &product(kernel, Side::Target, plan, cotangent)?)?;
+            let pairs = image.iter().zip(host(backend, points)?).map(|(image, y)| image * y).enumerate();
+            pairs.for_each(|(entry, product)| total[entry % shapes.target.0] += product);
+            Ok::<_, Error>(total)
+        };
+        let meets_g: Vec<f64> = meets(kernel, laws)?.iter().map(|sum| sum / data.epsilon).collect();
+        let meets_b = meets(kernel, fixed_point.density(Side::Source))?;
+
+        let [u, v] = [vec![0.0; shapes.source.0], meets_g].map(|values| backend.upload(&values, 1));
+        let mut gradient = Self::of_potentials(fixed_point, kernel, data, Sided { source: &u?, target: &v? })?;
+        add(&mut gradient.weights.target, &meets_b);
+        add(&mut gradient.cost[1], &host(backend, &product(kernel, Side::Target, laws, cotangent)?)?);
+
+        // -h / epsilon meets dC.
+        let over_epsilon = |vector: &B::Vector| {
+            let operands = [Operand::Vector(vector), Operand::Constant(-1.0 / data.epsilon)];
+            algebra::vector(backend, backend.shape(vector), operands, |[x, factor]| x * factor)
+        };
+        let (mean, cotangent) = (over_epsilon(&mean)?, over_epsilon(cotangent)?);
+        let weight =
+            PairWeight { source: Some(&mean), product: Some((&cotangent, points)), ..PairWeight::constant(0.0) };
+        gradient.add_pull_back(kernel, backend, data, WeightedPlan { plan: laws, weight, column: 0 })?;
+        Ok(gradient)
+    }
+
+    /// Adds sum_ij P_ij w_ij dC_ij / dtheta for all parameters of the cost.
+    fn add_pull_back<B: Backend<Elem = f64>>(
+        &mut self,
+        kernel: &mut dyn KernelOp<B>,
+        backend: &B,
+        data: &Data,
+        pairs: WeightedPlan<'_, B>,
+    ) -> Result<(), Error> {
+        let direct = parameters(backend, data, |parameter, (rows, columns)| {
+            let mut out = backend.alloc(rows, columns)?;
+            let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
+            derivative.pull_back(pairs, parameter, &mut out)?;
+            Ok(out)
+        })?;
+        self.cost.iter_mut().zip(&direct).for_each(|(out, direct)| add(out, direct));
+        Ok(())
     }
 
     /// Its product with a direction.

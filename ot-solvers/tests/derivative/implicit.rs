@@ -14,7 +14,7 @@
 //! Where both marginals are prescribed, potentials are those of the gauge <a, f> = <b, g>, which moves with the
 //! weights.
 
-use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Side};
+use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Side, WeightedPlan};
 
 use super::{
     algebra::{SIDES, Sided, numbers, pairing, sum, update, vector},
@@ -155,10 +155,10 @@ impl<B: Backend> Cotangent<'_, '_, B> {
                     Side::Target => [None, Some(&self.softmins.target)],
                 },
             );
-            let weight = PairWeight { constant: 0.0, source: alpha, target: beta, cost: 0.0 };
+            let weight = PairWeight { source: alpha, target: beta, ..PairWeight::constant(0.0) };
             let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
             for column in 0..self.fixed_point.problem.columns() {
-                derivative.pull_back(plan, weight, parameter, column, &mut term)?;
+                derivative.pull_back(WeightedPlan { plan, weight, column }, parameter, &mut term)?;
                 update(backend, &mut total, [Operand::Vector(&term)], |total, [term]| total + term)?;
             }
         }

@@ -87,8 +87,7 @@ fn at_fixed_point<B: Backend<Elem = f64>, R>(
     let problem = data.problem(backend, laws);
     let solution = solve(&problem);
     let mut kernel = problem.bind().unwrap();
-    let scale = data.scale(backend);
-    let fixed_point = FixedPoint::linearise(kernel.as_mut(), &problem, solution.potentials(), &scale).unwrap();
+    let fixed_point = FixedPoint::linearise(kernel.as_mut(), &problem, solution.potentials()).unwrap();
     look(&fixed_point, kernel.as_mut())
 }
 
@@ -178,6 +177,34 @@ fn the_transport_cost_is_differentiated<B: Backend<Elem = f64>>(backend: &B) {
                 vec![solution.certificate().transport_cost.unwrap()]
             });
             let what = format!("transport cost of {name} in {what}");
+            assert_agree(&what, &[gradient.along(&direction)], &expected, DIFFERENCES);
+        }
+    }
+}
+
+/// <w, T> for the barycentric projection T of the target points, a product with the plan whose cotangents meet it as
+/// products sum_k w_ik y_jk.
+fn the_barycentric_projection_is_differentiated<B: Backend<Elem = f64>>(backend: &B) {
+    let data = Data::clouds(7, 5);
+    // Point by point, and coordinate by coordinate.
+    let cotangent = noise(61, 7 * DIMENSION);
+    let columns: Vec<f64> =
+        (0..DIMENSION).flat_map(|axis| cotangent.iter().skip(axis).step_by(DIMENSION).copied()).collect();
+    for (name, laws) in [("balanced", balanced()), ("relaxed", relaxed())] {
+        let gradient = at_fixed_point(backend, &data, &laws, |fixed_point, kernel| {
+            let cotangent = backend.upload(&columns, DIMENSION).unwrap();
+            Gradient::of_projection(fixed_point, kernel, &data, &cotangent).unwrap()
+        });
+        for (what, direction) in directions(&data).into_iter().filter(|(what, _)| *what != "epsilon") {
+            let expected = difference(&data, |step| {
+                let moved = data.moved(&direction, step);
+                let Cost::Points(points) = &moved.cost else { return Vec::new() };
+                let solution = solve(&moved.problem(backend, &laws));
+                let mut plan = solution.plan().unwrap();
+                let projection = plan.barycentric_projection(Side::Source, &points.target, DIMENSION).unwrap();
+                vec![dot(&cotangent, &projection)]
+            });
+            let what = format!("{name} barycentric projection in {what}");
             assert_agree(&what, &[gradient.along(&direction)], &expected, DIFFERENCES);
         }
     }
@@ -318,7 +345,8 @@ macro_rules! laws_on {
             laws_on!(@ $backend;
                 the_value_has_the_gradient_of_the_envelope, potentials_move_as_pushed_forward,
                 the_pull_back_is_the_transpose, the_transport_cost_is_differentiated,
-                a_statistic_of_the_plan_is_differentiated, the_value_in_weights_has_a_closed_form,
+                the_barycentric_projection_is_differentiated, a_statistic_of_the_plan_is_differentiated,
+                the_value_in_weights_has_a_closed_form,
                 relaxed_masses_may_change, the_gauge_is_kept, clamped_potentials_do_not_move);
         })*
     };

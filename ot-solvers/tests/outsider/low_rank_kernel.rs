@@ -145,15 +145,15 @@ impl<B: HostBackend> KernelOp<B> for LowRankKernel<B> {
         out: &mut B::Vector,
     ) -> Result<(), Error> {
         let (rows, (_, channels)) = (self.len(side), self.geometry.backend.shape(values));
-        let (own, other) = (plan.marginal(side), plan.marginal(side.opposite()));
+        let (own, other) = (plan.side(side), plan.side(side.opposite()));
         for channel in 0..channels {
             let column = channel * self.columns / channels;
             let values = self.column(values, channel);
-            let potential = self.column(plan.potential(side.opposite()), column);
-            let log_weights = self.column(other.log_weights(), column);
+            let potential = self.column(other.potential, column);
+            let log_weights = self.column(other.log_weights, column);
             let (product, top) = self.product(side, potential, log_weights, |j| values[j].to_f64());
-            let own_potential = self.column(plan.potential(side), column);
-            let own_log_weights = self.column(own.log_weights(), column);
+            let own_potential = self.column(own.potential, column);
+            let own_log_weights = self.column(own.log_weights, column);
             let out = &mut self.geometry.backend.slice_mut(out)[channel * rows..][..rows];
             for (i, (out, sum)) in out.iter_mut().zip(product).enumerate() {
                 let exponent = own_potential[i].to_f64() / self.geometry.epsilon + own_log_weights[i].to_f64() + top;

@@ -11,15 +11,16 @@ use super::{
 };
 use crate::{
     backend::{HostBackend, Side},
-    capability::{CostDerivative, CostParameter, HardTransform, PairSum, PairWeight, PricedArc, TransportCost},
-    conformance::counting::{known_parameters, present},
+    capability::{
+        CostDerivative, CostParameter, CostTangent, HardTransform, PairSum, PairWeight, PricedArc, TransportCost,
+        WeightedPlan,
+    },
+    conformance::counting::{KnownParameters, present},
     error::Error,
     geometry::{CostSurvey, Geometry},
-    kernel::{KernelOp, PlanView, SoftMin},
-    marginal::Marginal,
+    kernel::{KernelOp, PlanSide, PlanView, SoftMin},
     measure::WeightsView,
     program::Program,
-    regularizer::Regularizer,
 };
 
 /// A geometry of the wrapped backend. It is built and surveyed at once: its data come from the host.
@@ -50,7 +51,7 @@ impl<B: HostBackend> Geometry<Deferred<B>> for DeferredGeometry<B> {
             transport_cost: inner.transport_cost().is_some(),
             pair_sum: inner.pair_sum().is_some(),
             hard_transform: inner.hard_transform().is_some(),
-            derivatives: known_parameters(inner.as_mut()),
+            parameters: KnownParameters::of(inner.as_mut()),
         };
         Ok(Box::new(DeferredKernel {
             backend: self.backend.clone(),
@@ -90,7 +91,7 @@ struct Capabilities {
     transport_cost: bool,
     pair_sum: bool,
     hard_transform: bool,
-    derivatives: Vec<CostParameter>,
+    parameters: KnownParameters,
 }
 
 /// A kernel shared with the operations that wait.
@@ -134,9 +135,9 @@ impl<B: HostBackend> DeferredKernel<B> {
 
     /// Refuses a parameter without derivative, as the wrapped kernel would.
     fn check_parameter(&self, parameter: CostParameter) -> Result<(), Error> {
-        match self.depends_on(parameter) {
-            true => Ok(()),
-            false => Err(Error::MissingCapability("derivative of the cost in this parameter")),
+        match self.shape(parameter) {
+            Some(_) => Ok(()),
+            None => Err(Error::MissingCapability("derivative of the cost in this parameter")),
         }
     }
 }
@@ -172,7 +173,7 @@ impl<B: HostBackend> KernelOp<Deferred<B>> for DeferredKernel<B> {
 
     fn recenter(&mut self, plan: PlanView<'_, Deferred<B>>) -> Result<(), Error> {
         let (plan, kernel) = (RecordedPlan::of(plan), Arc::clone(&self.inner));
-        self.backend.enqueue(move |store| plan.with(store, |plan| lock(&kernel).recenter(plan)));
+        self.backend.enqueue(move |store| lock(&kernel).recenter(plan.read(store)?));
         Ok(())
     }
 
@@ -200,10 +201,7 @@ impl<B: HostBackend> KernelOp<Deferred<B>> for DeferredKernel<B> {
         out: &mut DeferredVector<B>,
     ) -> Result<(), Error> {
         let (plan, values) = (RecordedPlan::of(plan), values.id);
-        self.enqueue(out, move |kernel, store, out| {
-            let values = store.vector(values)?;
-            plan.with(store, |plan| kernel.apply(side, plan, values, out))
-        });
+        self.enqueue(out, move |kernel, store, out| kernel.apply(side, plan.read(store)?, store.vector(values)?, out));
         Ok(())
     }
 
@@ -216,7 +214,7 @@ impl<B: HostBackend> KernelOp<Deferred<B>> for DeferredKernel<B> {
     }
 
     fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<Deferred<B>>> {
-        if self.capabilities.derivatives.is_empty() { None } else { Some(self) }
+        if self.capabilities.parameters.is_empty() { None } else { Some(self) }
     }
 
     fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Deferred<B>>> {
@@ -228,7 +226,7 @@ impl<B: HostBackend> TransportCost<Deferred<B>> for DeferredKernel<B> {
     fn plan_cost(&mut self, plan: PlanView<'_, Deferred<B>>, out: &mut DeferredReduced<B>) -> Result<(), Error> {
         let plan = RecordedPlan::of(plan);
         self.enqueue_reduced(out, move |kernel, store, out| {
-            plan.with(store, |plan| present(kernel.transport_cost())?.plan_cost(plan, out))
+            present(kernel.transport_cost())?.plan_cost(plan.read(store)?, out)
         });
         Ok(())
     }
@@ -257,30 +255,27 @@ impl<B: HostBackend> PairSum<Deferred<B>> for DeferredKernel<B> {
     ) -> Result<(), Error> {
         let (plan, phi) = (RecordedPlan::of(plan), phi.clone());
         self.enqueue(out, move |kernel, store, out| {
-            plan.with(store, |plan| present(kernel.pair_sum())?.pair_sum(side, plan, &phi, out))
+            present(kernel.pair_sum())?.pair_sum(side, plan.read(store)?, &phi, out)
         });
         Ok(())
     }
 }
 
 impl<B: HostBackend> CostDerivative<Deferred<B>> for DeferredKernel<B> {
-    fn depends_on(&self, parameter: CostParameter) -> bool {
-        self.capabilities.derivatives.contains(&parameter)
+    fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
+        self.capabilities.parameters.shape(parameter)
     }
 
     fn pull_back(
         &mut self,
-        plan: PlanView<'_, Deferred<B>>,
-        weight: PairWeight<'_, Deferred<B>>,
+        pairs: WeightedPlan<'_, Deferred<B>>,
         parameter: CostParameter,
-        column: usize,
         out: &mut DeferredVector<B>,
     ) -> Result<(), Error> {
         self.check_parameter(parameter)?;
-        let (plan, weight) = (RecordedPlan::of(plan), RecordedWeight::of(weight));
+        let pairs = RecordedPairs::of(pairs);
         self.enqueue(out, move |kernel, store, out| {
-            let weight = weight.read(store)?;
-            plan.with(store, |plan| present(kernel.cost_derivative())?.pull_back(plan, weight, parameter, column, out))
+            present(kernel.cost_derivative())?.pull_back(pairs.read(store)?, parameter, out)
         });
         Ok(())
     }
@@ -288,38 +283,34 @@ impl<B: HostBackend> CostDerivative<Deferred<B>> for DeferredKernel<B> {
     fn push_forward(
         &mut self,
         side: Side,
-        plan: PlanView<'_, Deferred<B>>,
-        weight: PairWeight<'_, Deferred<B>>,
-        parameter: CostParameter,
-        tangent: &DeferredVector<B>,
-        column: usize,
+        pairs: WeightedPlan<'_, Deferred<B>>,
+        tangent: CostTangent<'_, Deferred<B>>,
         out: &mut DeferredVector<B>,
     ) -> Result<(), Error> {
+        let CostTangent { parameter, values } = tangent;
         self.check_parameter(parameter)?;
-        let (plan, weight, tangent) = (RecordedPlan::of(plan), RecordedWeight::of(weight), tangent.id);
+        let (pairs, values) = (RecordedPairs::of(pairs), values.id);
         self.enqueue(out, move |kernel, store, out| {
-            let (weight, tangent) = (weight.read(store)?, store.vector(tangent)?);
-            plan.with(store, |plan| {
-                let derivative = present(kernel.cost_derivative())?;
-                derivative.push_forward(side, plan, weight, parameter, tangent, column, out)
-            })
+            let tangent = CostTangent { parameter, values: store.vector(values)? };
+            present(kernel.cost_derivative())?.push_forward(side, pairs.read(store)?, tangent, out)
         });
         Ok(())
     }
 
     fn curvature(
         &mut self,
-        plan: PlanView<'_, Deferred<B>>,
+        pairs: WeightedPlan<'_, Deferred<B>>,
         parameter: CostParameter,
-        tangent: &DeferredVector<B>,
-        column: usize,
+        tangent: CostTangent<'_, Deferred<B>>,
         out: &mut DeferredVector<B>,
     ) -> Result<(), Error> {
+        let CostTangent { parameter: moving, values } = tangent;
         self.check_parameter(parameter)?;
-        let (plan, tangent) = (RecordedPlan::of(plan), tangent.id);
+        self.check_parameter(moving)?;
+        let (pairs, values) = (RecordedPairs::of(pairs), values.id);
         self.enqueue(out, move |kernel, store, out| {
-            let tangent = store.vector(tangent)?;
-            plan.with(store, |plan| present(kernel.cost_derivative())?.curvature(plan, parameter, tangent, column, out))
+            let tangent = CostTangent { parameter: moving, values: store.vector(values)? };
+            present(kernel.cost_derivative())?.curvature(pairs.read(store)?, parameter, tangent, out)
         });
         Ok(())
     }
@@ -382,70 +373,57 @@ impl<B: HostBackend> fmt::Debug for DeferredKernel<B> {
     }
 }
 
-/// A [`PlanView`] by name.
-struct RecordedPlan {
-    potentials: [Id; 2],
-    weights: [Id; 2],
-    columns: [usize; 2],
-    laws: [Arc<dyn Regularizer>; 2],
-}
+/// A [`PlanView`] by name: of both sides, the potential, the weights and their logarithms.
+struct RecordedPlan([[Id; 3]; 2]);
 
 impl RecordedPlan {
     fn of<B: HostBackend>(plan: PlanView<'_, Deferred<B>>) -> Self {
-        let sides = [Side::Source, Side::Target];
-        Self {
-            potentials: sides.map(|side| plan.potential(side).id),
-            weights: sides.map(|side| plan.marginal(side).weights().id),
-            columns: sides.map(|side| plan.marginal(side).weights().columns),
-            laws: sides.map(|side| Arc::clone(plan.marginal(side).regularizer())),
-        }
+        Self([plan.source, plan.target].map(|side| [side.potential, side.weights, side.log_weights].map(|v| v.id)))
     }
 
-    /// Asks with the plan as the wrapped backend sees it, its marginals made anew.
-    fn with<B: HostBackend>(
-        self,
-        store: &Store<B>,
-        ask: impl FnOnce(PlanView<'_, B>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let [source_law, target_law] = self.laws;
-        let marginal = |index: usize, law| {
-            let weights = store.backend.slice(store.vector(self.weights[index])?);
-            Marginal::new(&store.backend, WeightsView::new(weights, self.columns[index])?, law)
+    fn read<'a, B: HostBackend>(&self, store: &'a Store<B>) -> Result<PlanView<'a, B>, Error> {
+        let side = |[potential, weights, log_weights]: [Id; 3]| -> Result<_, Error> {
+            let [potential, weights, log_weights] = [potential, weights, log_weights].map(|id| store.vector(id));
+            Ok(PlanSide { potential: potential?, weights: weights?, log_weights: log_weights? })
         };
-        ask(PlanView {
-            source_potential: store.vector(self.potentials[0])?,
-            target_potential: store.vector(self.potentials[1])?,
-            source: &marginal(0, source_law)?,
-            target: &marginal(1, target_law)?,
-        })
+        Ok(PlanView { source: side(self.0[0])?, target: side(self.0[1])? })
     }
 }
 
-/// A [`PairWeight`] by name.
-struct RecordedWeight {
+/// A [`WeightedPlan`] by name.
+struct RecordedPairs {
+    plan: RecordedPlan,
     constant: f64,
     source: Option<Id>,
     target: Option<Id>,
+    product: Option<(Id, Id)>,
     cost: f64,
+    column: usize,
 }
 
-impl RecordedWeight {
-    fn of<B: HostBackend>(weight: PairWeight<'_, Deferred<B>>) -> Self {
+impl RecordedPairs {
+    fn of<B: HostBackend>(pairs: WeightedPlan<'_, Deferred<B>>) -> Self {
+        let WeightedPlan { plan, weight: PairWeight { constant, source, target, product, cost }, column } = pairs;
         Self {
-            constant: weight.constant,
-            source: weight.source.map(|r| r.id),
-            target: weight.target.map(|s| s.id),
-            cost: weight.cost,
+            plan: RecordedPlan::of(plan),
+            constant,
+            source: source.map(|r| r.id),
+            target: target.map(|s| s.id),
+            product: product.map(|(u, v)| (u.id, v.id)),
+            cost,
+            column,
         }
     }
 
-    fn read<'a, B: HostBackend>(&self, store: &'a Store<B>) -> Result<PairWeight<'a, B>, Error> {
-        Ok(PairWeight {
-            constant: self.constant,
-            source: self.source.map(|r| store.vector(r)).transpose()?,
-            target: self.target.map(|s| store.vector(s)).transpose()?,
-            cost: self.cost,
-        })
+    fn read<'a, B: HostBackend>(&self, store: &'a Store<B>) -> Result<WeightedPlan<'a, B>, Error> {
+        let vector = |id: Option<Id>| id.map(|id| store.vector(id)).transpose();
+        let product = match self.product {
+            Some((u, v)) => Some((store.vector(u)?, store.vector(v)?)),
+            None => None,
+        };
+        let (source, target) = (vector(self.source)?, vector(self.target)?);
+        let weight = PairWeight { constant: self.constant, source, target, product, cost: self.cost };
+        Ok(WeightedPlan { plan: self.plan.read(store)?, weight, column: self.column })
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Backend, CostDerivative, CostParameter, CostSurvey, Error, Geometry, HardTransform, HostBackend,
-    KernelOp, PairSum, PairWeight, PlanView, PricedArc, Program, Side, SoftMin, Sweep, TransportCost, WeightsView,
+    ActiveColumns, Backend, CostDerivative, CostParameter, CostSurvey, CostTangent, Error, Geometry, HardTransform,
+    HostBackend, KernelOp, PairSum, PlanView, PricedArc, Program, Side, SoftMin, Sweep, TransportCost, WeightedPlan,
+    WeightsView,
     conformance::{GeometryCase, ReferenceBackend, Verdict, laws::geometry, standard_cases},
     host::HostVector,
 };
@@ -35,8 +36,12 @@ enum Fault {
     CostOfForbiddenPairsIsZero,
     PairsExchanged,
     ConstantForgotten,
+    ProductForgotten,
+    ScaleOff,
+    ShapeTransposed,
     PushedToo,
     NoCurvature,
+    NoMixedCurvature,
     MinimumOfAll,
     ArgumentOff,
     SoftForHard,
@@ -63,8 +68,10 @@ impl Geometry<Reference> for Faulty {
     }
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Reference>>, Error> {
-        let inner = self.inner.bind(epsilon, columns)?;
-        Ok(Box::new(FaultyKernel { backend: *self.backend(), inner, fault: self.fault, centred: 0.0 }))
+        let mut inner = self.inner.bind(epsilon, columns)?;
+        let points = inner.cost_derivative().and_then(|known| known.shape(CostParameter::Points(Side::Source)));
+        let dimension = points.map(|(_, dimension)| dimension);
+        Ok(Box::new(FaultyKernel { backend: *self.backend(), inner, dimension, fault: self.fault, centred: 0.0 }))
     }
 
     fn may_forbid(&self) -> bool {
@@ -91,6 +98,8 @@ impl Geometry<Reference> for Faulty {
 struct FaultyKernel {
     backend: Reference,
     inner: Box<dyn KernelOp<Reference>>,
+    /// Of the points, if the derivative in them is known.
+    dimension: Option<usize>,
     fault: Fault,
     centred: f64,
 }
@@ -119,7 +128,7 @@ impl KernelOp<Reference> for FaultyKernel {
     }
 
     fn recenter(&mut self, plan: PlanView<'_, Reference>) -> Result<(), Error> {
-        self.centred = 1e-9 * self.backend.slice(plan.source_potential)[0].abs();
+        self.centred = 1e-9 * self.backend.slice(plan.source.potential)[0].abs();
         self.inner.recenter(plan)
     }
 
@@ -243,35 +252,44 @@ impl PairSum<Reference> for FaultyKernel {
 }
 
 impl CostDerivative<Reference> for FaultyKernel {
-    fn depends_on(&self, _parameter: CostParameter) -> bool {
-        self.inner.columns() > 0
+    fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
+        let (n, m) = (self.inner.len(Side::Source), self.inner.len(Side::Target));
+        match parameter {
+            CostParameter::Matrix if self.has(Fault::ShapeTransposed) => Some((m, n)),
+            CostParameter::Matrix => Some((n, m)),
+            CostParameter::Points(side) => self.dimension.map(|dimension| (self.inner.len(side), dimension)),
+            CostParameter::Scale => Some((1, 1)),
+            _ => None,
+        }
     }
 
     fn pull_back(
         &mut self,
-        plan: PlanView<'_, Reference>,
-        weight: PairWeight<'_, Reference>,
+        pairs: WeightedPlan<'_, Reference>,
         parameter: CostParameter,
-        column: usize,
         out: &mut Vector,
     ) -> Result<(), Error> {
-        let constant = if self.has(Fault::ConstantForgotten) { 0.0 } else { weight.constant };
-        let weight = PairWeight { constant, ..weight };
-        self.inner.cost_derivative().ok_or(GONE)?.pull_back(plan, weight, parameter, column, out)
+        let mut pairs = pairs;
+        match self.fault {
+            Fault::ConstantForgotten => pairs.weight.constant = 0.0,
+            Fault::ProductForgotten => pairs.weight.product = None,
+            _ => {}
+        }
+        self.inner.cost_derivative().ok_or(GONE)?.pull_back(pairs, parameter, out)?;
+        if self.has(Fault::ScaleOff) && parameter == CostParameter::Scale {
+            out.values_mut()[0] *= 1.0 + 1e-6;
+        }
+        Ok(())
     }
 
     fn push_forward(
         &mut self,
         side: Side,
-        plan: PlanView<'_, Reference>,
-        weight: PairWeight<'_, Reference>,
-        parameter: CostParameter,
-        tangent: &Vector,
-        column: usize,
+        pairs: WeightedPlan<'_, Reference>,
+        tangent: CostTangent<'_, Reference>,
         out: &mut Vector,
     ) -> Result<(), Error> {
-        let derivative = self.inner.cost_derivative().ok_or(GONE)?;
-        derivative.push_forward(side, plan, weight, parameter, tangent, column, out)?;
+        self.inner.cost_derivative().ok_or(GONE)?.push_forward(side, pairs, tangent, out)?;
         if self.has(Fault::PushedToo) {
             out.values_mut()[0] += 1e-6;
         }
@@ -280,14 +298,14 @@ impl CostDerivative<Reference> for FaultyKernel {
 
     fn curvature(
         &mut self,
-        plan: PlanView<'_, Reference>,
+        pairs: WeightedPlan<'_, Reference>,
         parameter: CostParameter,
-        tangent: &Vector,
-        column: usize,
+        tangent: CostTangent<'_, Reference>,
         out: &mut Vector,
     ) -> Result<(), Error> {
-        self.inner.cost_derivative().ok_or(GONE)?.curvature(plan, parameter, tangent, column, out)?;
-        if self.has(Fault::NoCurvature) {
+        self.inner.cost_derivative().ok_or(GONE)?.curvature(pairs, parameter, tangent, out)?;
+        let is_mixed = parameter != tangent.parameter;
+        if self.has(Fault::NoCurvature) || self.has(Fault::NoMixedCurvature) && is_mixed {
             out.values_mut().fill(0.0);
         }
         Ok(())
@@ -345,7 +363,7 @@ impl HardTransform<Reference> for FaultyKernel {
 type Law = fn(&GeometryCase<Reference>) -> Verdict;
 
 /// Each fault, and the law that is there to find it.
-const TABLE: [(Fault, Law); 33] = [
+const TABLE: [(Fault, Law); 38] = [
     (Fault::OneEntryOff, geometry::softmins_are_exact),
     (Fault::ZeroWeightsCount, geometry::softmins_are_exact),
     (Fault::ColumnsMixedUp, geometry::softmins_are_exact),
@@ -369,9 +387,14 @@ const TABLE: [(Fault, Law); 33] = [
     (Fault::CostOfForbiddenPairsIsZero, geometry::costs_of_rank_one_plans_are_sums),
     (Fault::PairsExchanged, geometry::pair_sums_are_sums),
     (Fault::ConstantForgotten, geometry::pull_backs_are_differences),
+    (Fault::ProductForgotten, geometry::pull_backs_are_differences),
+    (Fault::ScaleOff, geometry::pull_backs_are_differences),
+    (Fault::ShapeTransposed, geometry::pull_backs_are_differences),
     (Fault::ConstantForgotten, geometry::push_forwards_are_adjoint_to_pull_backs),
+    (Fault::ProductForgotten, geometry::push_forwards_are_adjoint_to_pull_backs),
     (Fault::PushedToo, geometry::push_forwards_are_adjoint_to_pull_backs),
     (Fault::NoCurvature, geometry::curvatures_are_second_differences),
+    (Fault::NoMixedCurvature, geometry::curvatures_are_second_differences),
     (Fault::MinimumOfAll, geometry::c_transforms_are_minima),
     (Fault::ArgumentOff, geometry::c_transforms_are_minima),
     (Fault::SoftForHard, geometry::softmins_tend_to_c_transforms),
