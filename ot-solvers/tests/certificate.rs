@@ -5,11 +5,11 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    Backend, Balanced, Check, CostMatrix, Epsilon, Histogram, Kl, Measure, PointCloud, Potentials, Problem,
+    Backend, Balanced, Check, CostMatrix, Epsilon, Error, Histogram, Kl, Measure, PointCloud, Potentials, Problem,
     Regularizer, RoundedPlan, Side, Solution, SqEuclidean, Status, TotalVariation, certify,
 };
 use ot_cpu::CpuBackend;
-use ot_solvers::{Annealing, Sinkhorn, entropic::unregularized_bounds};
+use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, unregularized_bounds};
 
 type Cpu = CpuBackend<f64>;
 
@@ -191,4 +191,53 @@ fn cancelling_returns_the_best_iterate_with_its_certificate() {
     let certificate = solution.certificate();
     assert!(certificate.is_finite() && certificate.marginal_error <= seen[0].marginal_error);
     assert!(certificate.gap.is_finite() && certificate.gap > 0.0);
+}
+
+#[test]
+fn potentials_that_are_no_numbers_certify_nothing() {
+    let problem = problem(0.02, None);
+    let solution = Sinkhorn::new().solve(&problem).unwrap();
+    let broken = corrupted(&solution, Side::Source, 3, f64::NAN);
+    let forged = certify(&problem, &broken).unwrap()[0];
+    assert!(!forged.meets(1.0) && forged.marginal_error == f64::INFINITY && forged.dual == f64::NEG_INFINITY);
+    assert!(forged.mass.is_finite() && !forged.gap.is_nan() && !forged.primal.is_nan());
+    let error = Sinkhorn::new().run(&problem).start(Start::Warm(&broken)).solve().unwrap_err();
+    assert!(matches!(error, Error::Parameter { .. }), "{error}");
+}
+
+#[test]
+fn strong_laws_keep_the_digits_of_the_dual() {
+    let balanced = Sinkhorn::new().tolerance(1e-10).solve(&problem(0.02, None)).unwrap();
+    for rho in [1e3, 1e6, 1e9, 1e12, 1e15] {
+        let law: Arc<dyn Regularizer> = Arc::new(Kl::new(rho).unwrap());
+        let solution = Sinkhorn::new().tolerance(1e-10).solve(&problem(0.02, Some(law))).unwrap();
+        let (relaxed, bound) = (solution.certificate().dual, balanced.certificate().primal);
+        assert!(relaxed <= bound + 1e-12, "{rho}: {relaxed} above {bound}");
+        assert!(relaxed >= bound - 1e-8 - 1.0 / rho, "{rho}: {relaxed}");
+        // A marginal off by 1e-10 costs rho (1e-10)^2 / 2.
+        assert!(solution.certificate().gap <= 1e-7 + rho * 1e-20, "{rho}: {:?}", solution.certificate());
+    }
+}
+
+#[test]
+fn what_comes_back_is_the_best_iterate() {
+    let settings = Sinkhorn::new().annealing(Annealing::Off).relaxation(Relaxation::Fixed(1.98)).check_interval(1);
+    let solution = settings.max_iterations(60).tolerance(1e-12).solve(&problem(0.005, None)).unwrap();
+    let errors = || solution.history().iter().map(|check| check.marginal_error);
+    let smallest = errors().fold(f64::INFINITY, f64::min);
+    assert!(errors().last().unwrap() > 2.0 * smallest, "this relaxation should swing");
+    assert!(solution.certificate().marginal_error <= 4.0 * smallest, "{smallest}: {:?}", solution.certificate());
+}
+
+#[test]
+fn projections_are_conditional_means_under_any_law() {
+    let (a, b) = (PointCloud::uniform(vec![0.0, 1.0, 100.0], 1), PointCloud::uniform(vec![5.0, 6.0, 7.0], 1));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    let geometry = Cpu::new(1).unwrap().geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+    let law: Arc<dyn Regularizer> = Arc::new(TotalVariation::new(50.0).unwrap());
+    let problem = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(0.5), law.clone(), law).unwrap();
+    let solution = Sinkhorn::new().solve(&problem).unwrap();
+    let projected = solution.plan().unwrap().barycentric_projection(Side::Source, b.points().coordinates(), 1).unwrap();
+    assert!(projected.iter().all(|y| (5.0..=7.0).contains(y)), "{projected:?}");
+    assert!(projected[2] > 6.9, "the atom far to the right looks to the rightmost: {projected:?}");
 }
