@@ -225,7 +225,7 @@ fn what_comes_back_is_the_best_iterate() {
     let solution = settings.max_iterations(60).tolerance(1e-12).solve(&problem(0.005, None)).unwrap();
     let errors = || solution.history().iter().map(|check| check.marginal_error);
     let smallest = errors().fold(f64::INFINITY, f64::min);
-    assert!(errors().last().unwrap() > 2.0 * smallest, "this relaxation should swing");
+    assert!(errors().next_back().unwrap() > 2.0 * smallest, "this relaxation should swing");
     assert!(solution.certificate().marginal_error <= 4.0 * smallest, "{smallest}: {:?}", solution.certificate());
 }
 
