@@ -116,6 +116,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
         let tolerance = STAGE_TOLERANCE.max(self.settings.tolerance_for::<B::Elem>());
         self.descend(kernel, Goal { tolerance, last_iteration, patience: PATIENCE })?;
+        self.choose_best(|column| column.rest == Some(Status::NotFinite))?;
         self.wake(|_| true);
         Ok(())
     }
@@ -269,8 +270,9 @@ impl<'a, B: Backend> Iteration<'a, B> {
 
     /// Goes back to the best iterate of some columns.
     fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
-        let wanted: Vec<bool> =
-            self.columns.iter().map(|column| which(column) && column.smallest_error < column.last_error).collect();
+        let worse =
+            |column: &Column| column.rest == Some(Status::NotFinite) || column.smallest_error < column.last_error;
+        let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && worse(column)).collect();
         let Self { problem, potentials, best, choose, chosen, .. } = self;
         choose_columns(problem.backend(), choose, potentials, best, &wanted, chosen)
     }
