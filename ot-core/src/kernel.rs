@@ -11,7 +11,8 @@
 //!
 //! The contract, in short:
 //!
-//! 1. Potentials in, potentials out, at any epsilon, exact to the element type.
+//! 1. Potentials in, potentials out, at any epsilon, exact to the element type. A sweep on its way may be off by a
+//!    part of what it moves (a quarter at most), which vanishes as it converges; softmins never are.
 //! 2. The previous potential is handed in as a shift, so no running maximum is needed; rows
 //!    whose shift was too far off are redone with one.
 //! 3. [`sweep`](KernelOp::sweep) does both half-steps and, if asked, the by-products, in as few

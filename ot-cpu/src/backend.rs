@@ -7,12 +7,15 @@ use ot_core::{
 };
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-use crate::{geometry, simd::VectorMath};
+use crate::{
+    geometry,
+    simd::{Stored, VectorMath},
+};
 
 /// An element type with vectorised passes: `f32` or `f64`.
-pub trait CpuScalar: Scalar + VectorMath {}
+pub trait CpuScalar: Scalar + VectorMath + Stored<f32> + Stored<Self> {}
 
-impl<T: Scalar + VectorMath> CpuScalar for T {}
+impl<T: Scalar + VectorMath + Stored<f32> + Stored<T>> CpuScalar for T {}
 
 /// Entries up to which costs between points are stored: 2^24, 128 MiB of `f64`.
 pub const DEFAULT_DENSE_LIMIT: usize = 1 << 24;
@@ -35,6 +38,7 @@ pub struct CpuBackend<T> {
     pool: Option<Arc<ThreadPool>>,
     threads: usize,
     dense_limit: usize,
+    full_entries: bool,
     element: PhantomData<T>,
 }
 
@@ -52,7 +56,7 @@ impl<T: CpuScalar> CpuBackend<T> {
                 Some(Arc::new(pool.map_err(|_| BackendFailure::Threads { requested: threads })?))
             }
         };
-        Ok(Self { pool, threads, dense_limit: DEFAULT_DENSE_LIMIT, element: PhantomData })
+        Ok(Self { pool, threads, dense_limit: DEFAULT_DENSE_LIMIT, full_entries: false, element: PhantomData })
     }
 
     /// A backend of as many threads as the operating system says can run at once.
@@ -67,6 +71,21 @@ impl<T: CpuScalar> CpuBackend<T> {
     #[must_use]
     pub fn with_dense_limit(self, entries: usize) -> Self {
         Self { dense_limit: entries, ..self }
+    }
+
+    /// Keeps the entries of dense kernels in the element type, not in `f32` (see [`DenseGeometry`]): every sweep is then
+    /// exact to the element type by itself, at twice the memory and the time of `f64`.
+    ///
+    /// [`DenseGeometry`]: crate::DenseGeometry
+    #[must_use]
+    pub fn with_full_entries(self) -> Self {
+        Self { full_entries: true, ..self }
+    }
+
+    /// Are the entries of dense kernels kept in the element type?
+    #[must_use]
+    pub fn has_full_entries(&self) -> bool {
+        self.full_entries
     }
 
     /// The number of threads.

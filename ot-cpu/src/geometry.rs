@@ -5,15 +5,21 @@
 //! Gibbs kernel; one that does not makes entries from coordinates as it goes.
 
 mod absorbed;
+mod anchors;
 mod clouds;
+mod cut;
 mod dense;
 mod derivative;
+mod entries;
 mod functionals;
 mod guard;
 mod hard;
 mod kernel;
+mod operand;
 mod rows;
 mod softmin;
+mod steps;
+mod streamed;
 mod streaming;
 mod survey;
 mod sweep;

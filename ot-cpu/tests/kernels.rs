@@ -10,7 +10,7 @@ use ot_core::{
     UNREACHABLE, two_half_steps,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
-use support::{Case, KINDS, Kind, Random, balanced, case, largest, marginal, values, weights};
+use support::{Case, KINDS, Kind, Random, balanced, case, largest, marginal, roughness, values, weights};
 
 type Bound<T> = Box<dyn KernelOp<CpuBackend<T>>>;
 
@@ -176,7 +176,7 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
 }
 
 fn a_fused_sweep_is_two_half_steps<T: CpuScalar>() {
-    for kind in [Kind::Dense, Kind::Streaming, Kind::StreamingLopsided] {
+    for kind in [Kind::Dense, Kind::DenseFull, Kind::Streaming, Kind::StreamingLopsided] {
         for (n, m) in [(70, 150), (9, 1), (130, 67)] {
             for relative in [3e-3, 0.1, 30.0] {
                 let case = case::<T>(kind, 2, n, m, 3, 0.0, 1.0);
@@ -190,11 +190,12 @@ fn a_fused_sweep_is_two_half_steps<T: CpuScalar>() {
                         (run(&case, epsilon, &setting), run(&case, epsilon, &Setting { fused: false, ..setting }));
                     let what = format!("{} epsilon {relative} columns {columns} zeros {zeros}", case.name);
                     let scale = largest(case.costs.iter().copied()) + epsilon;
-                    let tolerance = 200.0 * T::EPSILON * scale;
+                    let tolerance = 200.0 * T::EPSILON * scale + roughness::<T>(kind) * epsilon;
                     assert_close(&fused.source, &halves.source, tolerance, &what);
                     assert_close(&fused.target, &halves.target, tolerance, &what);
                     for (found, expected) in fused.by_products.iter().zip(&halves.by_products) {
-                        assert_close(found, expected, (400.0 * T::EPSILON * scale / epsilon).min(0.1), &what);
+                        let tolerance = 400.0 * T::EPSILON * scale / epsilon + roughness::<T>(kind) * scale / epsilon;
+                        assert_close(found, expected, tolerance.min(0.1), &what);
                     }
                 }
             }
@@ -230,7 +231,7 @@ fn sweeps_have_the_same_bits_for_any_number_of_threads() {
 
 #[test]
 fn a_batch_is_a_loop_and_frozen_columns_rest() {
-    for kind in [Kind::Dense, Kind::Streaming] {
+    for kind in [Kind::DenseFull, Kind::Dense, Kind::Streaming] {
         let case = case::<f64>(kind, 2, 60, 45, 2, 0.0, 1.0);
         let batch = run(&case, 0.01, &Setting { columns: 10, sweeps: 10, frozen: Some(4), ..PLAIN });
         let early = run(&case, 0.01, &Setting { columns: 10, sweeps: 5, ..PLAIN });
@@ -238,13 +239,13 @@ fn a_batch_is_a_loop_and_frozen_columns_rest() {
         let column = |values: &[f64], len: usize, column: usize| values[column * len..][..len].to_vec();
         for k in 0..10 {
             let expected = if k == 4 { &early } else { &late };
-            let tolerance = if k == 4 { 0.0 } else { 1e-12 };
+            let tolerance = if k == 4 { 0.0 } else { 1e-12 + 0.01 * roughness::<f64>(kind) };
             assert_close(&column(&batch.source, 60, k), &column(&expected.source, 60, k), tolerance, "source");
             assert_close(&column(&batch.target, 45, k), &column(&expected.target, 45, k), tolerance, "target");
         }
         // Column 0 of the batch has the weights of a batch of one.
         let alone = run(&case, 0.01, &Setting { sweeps: 10, ..PLAIN });
-        assert_close(&column(&late.source, 60, 0), &alone.source, 1e-12, "alone");
+        assert_close(&column(&late.source, 60, 0), &alone.source, 1e-12 + 0.01 * roughness::<f64>(kind), "alone");
     }
 }
 
@@ -252,7 +253,7 @@ fn a_batch_is_a_loop_and_frozen_columns_rest() {
 fn dense_and_streaming_agree() {
     let settings = [(0.0, 1.0, 1e-2), (1e6, 1.0, 1e-2), (0.0, 1e75, 1e-5), (0.0, 1e75, 1e2), (0.0, 1e-80, 1e-3)];
     for (offset, scale, relative) in settings {
-        let [dense, streaming] = [Kind::Dense, Kind::Streaming].map(|kind| {
+        let [dense, streaming] = [Kind::DenseFull, Kind::Streaming].map(|kind| {
             let case = case::<f64>(kind, 2, 80, 90, 3, offset, scale);
             let epsilon = relative * case.mean();
             (run(&case, epsilon, &Setting { sweeps: 20, zeros: true, ..PLAIN }), case.mean())
@@ -266,7 +267,7 @@ fn dense_and_streaming_agree() {
 
 #[test]
 fn the_plan_of_a_long_run_has_the_marginals_asked_for() {
-    for kind in [Kind::Dense, Kind::Streaming] {
+    for kind in [Kind::Dense, Kind::DenseFull, Kind::Streaming] {
         let case = case::<f64>(kind, 2, 200, 150, 3, 0.0, 1.0);
         let run = run(&case, 0.05 * case.mean(), &Setting { sweeps: 400, ..PLAIN });
         let [source, target, mass, ..] = &run.by_products[..] else { unreachable!("five by-products") };

@@ -414,7 +414,7 @@ fn relaxed_marginals_and_signed_values_agree() {
     for (side, len) in [(Side::Source, 21), (Side::Target, 24)] {
         let values = seeded.vector::<f64>(2 * 2 * len, -1.0, 1.0);
         let [grid, points] = [&grid, &points].map(|solution| solution.plan().unwrap().apply(side, &values).unwrap());
-        assert!(largest_difference(&grid, &points) < 1e-13);
+        assert!(largest_difference(&grid, &points) < 1e-11);
     }
 }
 

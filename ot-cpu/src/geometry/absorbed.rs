@@ -1,67 +1,65 @@
-//! Entries of the Gibbs kernel around a centre: stored for a dense cost, made as they are needed for a streamed one.
-//!
-//! ```text
-//! E_ij = exp((f0_i + g0_j - C_ij) / epsilon)
-//! ```
-//!
-//! The centre (f0, g0) is any pair of potentials near those in use (Schmitzer 2019: absorption). Sums over E that
-//! the centre makes untrustworthy are told by a [`Guard`](super::guard::Guard).
+//! The kept copy of the entries of a stored cost, in a type of its own.
 
-use std::{
-    ops::Range,
-    sync::{Mutex, PoisonError},
-};
+use std::ops::Range;
 
-use ot_core::{Error, HostBackend, Side, UNREACHABLE, host::for_each_chunk};
+use ot_core::{Error, Side};
 
 use super::{
+    cut::PANEL,
     dense::zeroed,
-    guard,
-    rows::{BLOCK, CostRows, TILE, pieces, task_atoms},
+    entries::{Entries, Place, Weights},
+    guard, operand,
+    rows::BLOCK,
 };
-use crate::backend::{CpuBackend, CpuScalar};
+use crate::{backend::CpuScalar, simd::Stored};
 
-/// The most rows of a panel.
-pub(super) const PANEL: usize = 64;
-
-/// Bytes of stored entries that stay in the second-level cache until they are met again.
+/// Bytes of entries that stay in the second-level cache until they are met again.
 const PANEL_BYTES: usize = 1 << 18;
 
-/// Entries around a centre, a panel of source rows at a time.
-pub(super) trait Entries<T: CpuScalar>: Sync {
-    /// The potential that entries are centred at.
-    fn centre(&self, side: Side) -> &[T];
+/// The same for a batch, whose products take longer than reading.
+const BATCH_PANEL_BYTES: usize = 1 << 19;
 
-    /// A bound on the entries; infinite if none is known.
-    fn largest(&self) -> f64;
-
-    /// Rows of a panel: a multiple of [`BLOCK`] that the shape alone decides.
-    fn panel_rows(&self) -> usize;
-
-    /// The entries of some rows, one row after the other, in `buffer` if they are not stored, and their products
-    /// with the weights of each column: `sums[k * rows.len() + r]`.
-    fn panel<'a>(&'a self, rows: Range<usize>, weights: &[&[T]], sums: &mut [f64], buffer: &'a mut [T]) -> &'a [T];
-}
-
-/// The absorbed copy of a stored cost.
+/// Entries of type X around a centre of type T.
 #[derive(Debug, Default)]
-pub(super) struct Absorbed<T> {
-    entries: Vec<T>,
+pub(super) struct Absorbed<T, X> {
+    entries: Vec<X>,
     source: Vec<T>,
     target: Vec<T>,
     largest: f64,
-    fresh: bool,
 }
 
-impl<T: CpuScalar> Absorbed<T> {
-    /// Does the copy belong to the epsilon bound?
-    pub(super) fn is_fresh(&self) -> bool {
-        self.fresh
+/// What one task keeps: the entries of its rows, and the potential that each row is centred at.
+pub(super) struct Kept<'a, T, X> {
+    pub(super) entries: &'a mut [X],
+    pub(super) centre: &'a mut [T],
+}
+
+impl<T: CpuScalar + Stored<X>, X: CpuScalar> Absorbed<T, X> {
+    /// Makes room for a copy of this shape. Allocates at the first call only.
+    pub(super) fn reserve(&mut self, rows: usize, columns: usize) -> Result<(), Error> {
+        if self.entries.is_empty() {
+            self.entries = zeroed(rows.saturating_mul(columns), "an absorbed copy of the Gibbs kernel")?;
+            self.source = zeroed(rows, "a potential")?;
+            self.target = zeroed(columns, "a potential")?;
+        }
+        Ok(())
     }
 
-    /// Forgets the copy, but not its memory.
-    pub(super) fn invalidate(&mut self) {
-        self.fresh = false;
+    /// Centres the copy at a target potential, with no rows yet.
+    pub(super) fn begin(&mut self, target: &[T]) {
+        self.target.copy_from_slice(target);
+        self.largest = 0.0;
+    }
+
+    /// Room for the entries, in pieces of so many rows.
+    pub(super) fn pieces(&mut self, rows: usize) -> impl Iterator<Item = Kept<'_, T, X>> {
+        let pieces = self.entries.chunks_mut(rows * self.target.len()).zip(self.source.chunks_mut(rows));
+        pieces.map(|(entries, centre)| Kept { entries, centre })
+    }
+
+    /// Sets the bound on what has been kept.
+    pub(super) fn finish(&mut self, largest: f64) {
+        self.largest = largest;
     }
 
     /// The largest difference of potentials to the centre. Not a number if one of them is none.
@@ -72,67 +70,22 @@ impl<T: CpuScalar> Absorbed<T> {
         };
         of_side(source, &self.source).max(of_side(target, &self.target))
     }
+}
 
-    /// Centres the copy at potentials. Allocates at the first call only.
-    pub(super) fn absorb<R: CostRows<T>>(
-        &mut self,
-        backend: &CpuBackend<T>,
-        cost: &R,
-        epsilon: f64,
-        source: &[T],
-        target: &[T],
-    ) -> Result<(), Error> {
-        if self.entries.is_empty() {
-            self.entries = zeroed(source.len().saturating_mul(target.len()), "an absorbed copy of the Gibbs kernel")?;
-            self.source = zeroed(source.len(), "a potential")?;
-            self.target = zeroed(target.len(), "a potential")?;
-        }
-        copy_reachable(source, cost.bound(), &mut self.source);
-        copy_reachable(target, cost.bound(), &mut self.target);
-
-        let (inverse, unlimited) = (T::from_f64(1.0 / epsilon), T::from_f64(f64::INFINITY));
-        let floor = T::from_f64(guard::floor::<T>());
-        let (f, g, columns) = (&self.source, &self.target, target.len());
-        let task_rows = task_atoms(source.len(), columns);
-        let largest = Mutex::new(0.0_f64);
-        for_each_chunk(
-            |tasks, job| backend.parallel(tasks, job),
-            source.len().div_ceil(task_rows),
-            self.entries.chunks_mut(task_rows * columns),
-            |task, chunk| {
-                let mut largest_of_task = T::default();
-                for (offset, row) in chunk.chunks_mut(columns).enumerate() {
-                    let i = task * task_rows + offset;
-                    for others in pieces(0..columns, TILE) {
-                        let entries = &mut row[others.clone()];
-                        cost.tile(Side::Source, i..i + 1, others.clone(), entries.len(), entries);
-                        T::gibbs(f[i], inverse, unlimited, &g[others], entries);
-                        for entry in entries {
-                            largest_of_task = if *entry > largest_of_task { *entry } else { largest_of_task };
-                            *entry = if *entry < floor { T::default() } else { *entry };
-                        }
-                    }
-                }
-                let mut largest = largest.lock().unwrap_or_else(PoisonError::into_inner);
-                *largest = largest.max(largest_of_task.to_f64());
-            },
-        );
-        self.largest = largest.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.fresh = true;
-        Ok(())
+impl<T: CpuScalar + Stored<X>, X: CpuScalar> Kept<'_, T, X> {
+    /// Keeps the entries of some rows, of which `first` is the number of the first within the task. Returns the
+    /// largest.
+    pub(super) fn keep(&mut self, first: usize, centre: &[T], entries: &[T]) -> f64 {
+        let columns = entries.len() / centre.len();
+        self.centre[first..first + centre.len()].copy_from_slice(centre);
+        let floor = X::from_f64(guard::floor::<X>());
+        T::store(floor, entries, &mut self.entries[first * columns..][..entries.len()]).to_f64()
     }
 }
 
-/// Copies a potential; atoms that nothing reaches get 0, which keeps the entries of the others in range.
-fn copy_reachable<T: CpuScalar>(potential: &[T], bound: Option<f64>, centre: &mut [T]) {
-    let is_cost_small = bound.is_some_and(|bound| bound < 1e-3 * UNREACHABLE);
-    let limit = if is_cost_small { UNREACHABLE / 2.0 } else { f64::INFINITY };
-    for (centre, &potential) in centre.iter_mut().zip(potential) {
-        *centre = if potential.to_f64().abs() < limit { potential } else { T::default() };
-    }
-}
+impl<T: CpuScalar, X: CpuScalar> Entries<T> for Absorbed<T, X> {
+    type Entry = X;
 
-impl<T: CpuScalar> Entries<T> for Absorbed<T> {
     fn centre(&self, side: Side) -> &[T] {
         match side {
             Side::Source => &self.source,
@@ -144,59 +97,26 @@ impl<T: CpuScalar> Entries<T> for Absorbed<T> {
         self.largest
     }
 
-    fn panel_rows(&self) -> usize {
-        let rows = PANEL_BYTES / (self.target.len() * size_of::<T>());
+    fn panel_rows(&self, columns: usize) -> usize {
+        let bytes = if columns == 1 { PANEL_BYTES } else { BATCH_PANEL_BYTES };
+        let rows = bytes / (self.target.len() * size_of::<X>());
         (rows - rows % BLOCK).clamp(BLOCK, PANEL)
     }
 
-    fn panel<'a>(&'a self, rows: Range<usize>, weights: &[&[T]], sums: &mut [f64], _: &'a mut [T]) -> &'a [T] {
+    fn fill(&self, rows: Range<usize>, weights: Weights<'_, T, X>, sums: &mut [f64], _: &mut [X]) {
+        operand::row_sums(self.rows(rows, &[]), self.target.len(), weights.operand, weights.columns, sums);
+    }
+
+    fn rows<'a>(&'a self, rows: Range<usize>, _: &'a [X]) -> &'a [X] {
         let columns = self.target.len();
-        let entries = &self.entries[rows.start * columns..rows.end * columns];
-        for (row, entries) in entries.chunks_exact(columns).enumerate() {
-            for (k, weights) in weights.iter().enumerate() {
-                sums[k * rows.len() + row] = T::dot(entries, weights);
-            }
-        }
-        entries
-    }
-}
-
-/// Entries of a streamed cost, centred at the potentials in use: of one column.
-pub(super) struct Streamed<'a, T, R> {
-    pub(super) cost: &'a R,
-    pub(super) source: &'a [T],
-    pub(super) target: &'a [T],
-    pub(super) epsilon: f64,
-}
-
-impl<T: CpuScalar, R: CostRows<T>> Entries<T> for Streamed<'_, T, R> {
-    fn centre(&self, side: Side) -> &[T] {
-        match side {
-            Side::Source => self.source,
-            Side::Target => self.target,
-        }
+        &self.entries[rows.start * columns..rows.end * columns]
     }
 
-    fn largest(&self) -> f64 {
-        f64::INFINITY
+    fn exact_rows<'a>(&'a self, _: Range<usize>, _: &'a [X]) -> &'a [T] {
+        &[]
     }
 
-    fn panel_rows(&self) -> usize {
-        BLOCK
-    }
-
-    fn panel<'a>(&'a self, rows: Range<usize>, weights: &[&[T]], sums: &mut [f64], buffer: &'a mut [T]) -> &'a [T] {
-        let columns = self.target.len();
-        let entries = &mut buffer[..rows.len() * columns];
-        sums.fill(0.0);
-        for others in pieces(0..columns, TILE) {
-            self.cost.tile(Side::Source, rows.clone(), others.clone(), columns, &mut entries[others.start..]);
-            for (row, i) in rows.clone().enumerate() {
-                let costs = &mut entries[row * columns..][others.clone()];
-                let (g, weights) = (&self.target[others.clone()], &weights[0][others.clone()]);
-                sums[row] += T::gibbs_sum(self.source[i], self.epsilon, g, weights, costs);
-            }
-        }
-        entries
+    fn remake(&self, _: Place, _: T, _: Weights<'_, T, X>, _: &mut [X]) -> Option<f64> {
+        None
     }
 }

@@ -23,10 +23,13 @@ use crate::backend::{CpuBackend, CpuScalar};
 
 /// A cost between two supports, all n m entries of it in memory, row after row.
 ///
-/// Its kernels keep an absorbed copy exp((f0 + g0 - C) / epsilon), as large again, so that an iteration is
-/// one pass over it with one multiply-add per entry and side. The copy is made at the first softmin, and
-/// again when the potentials have drifted so far that sums over it can no longer be trusted; such sums are
-/// redone from the costs. Cloning shares the matrix.
+/// Its kernels keep the entries exp((f0 + g0 - C) / epsilon) around potentials (f0, g0) near those in use (absorption:
+/// Schmitzer 2019), in `f32`: 4 bytes an entry on top of the cost, so that a sweep is one pass over them with one
+/// multiply-add per entry and side. Products only carry what has changed since the entries were made, when sums were
+/// taken in the element type (iterative refinement), and entries are made anew when rounding would come near to what
+/// an iteration still moves: potentials converge to the accuracy of the element type. A sweep on the way there may be
+/// as inexact as a quarter of its own movement; softmins, and what is certified by them, are taken from the costs. With
+/// [full entries](CpuBackend::with_full_entries) every sweep is exact by itself. Cloning shares the matrix.
 #[derive(Clone, Debug)]
 pub struct DenseGeometry<T> {
     backend: CpuBackend<T>,
@@ -93,7 +96,11 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for DenseGeometry<T> {
     }
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
-        Ok(Box::new(GibbsKernel::new(&self.backend, &self.cost, epsilon, columns)?))
+        Ok(if self.backend.has_full_entries() {
+            Box::new(GibbsKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?)
+        } else {
+            Box::new(GibbsKernel::<T, _, f32>::new(&self.backend, &self.cost, epsilon, columns)?)
+        })
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {

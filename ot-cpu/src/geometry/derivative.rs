@@ -16,9 +16,12 @@ use super::{
     kernel::GibbsKernel,
     rows::{BLOCK, CostRows, column_of, column_of_mut, pieces, task_atoms},
 };
-use crate::backend::{CpuBackend, CpuScalar};
+use crate::{
+    backend::{CpuBackend, CpuScalar},
+    simd::Stored,
+};
 
-impl<T: CpuScalar, R: CostRows<T>> GibbsKernel<T, R> {
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
     /// Calls `visit(i, pairs, out_i)` for every atom i of `side`, where `out_i` are `width` numbers, zero at first, and
     /// pairs are (j, P_ij w_ij, C_ij) of one tile with P_ij > 0. Returns the numbers of all atoms, one after the other.
     fn sum_pairs(
@@ -145,7 +148,7 @@ impl<T: CpuScalar, R: CostRows<T>> GibbsKernel<T, R> {
 /// A parameter that the cost does not depend on, or not in a known way.
 const UNKNOWN: Error = Error::MissingCapability("derivative of the cost in this parameter");
 
-impl<T: CpuScalar, R: CostRows<T>> CostDerivative<CpuBackend<T>> for GibbsKernel<T, R> {
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> CostDerivative<CpuBackend<T>> for GibbsKernel<T, R, X> {
     /// Entries of a matrix are a parameter of stored costs; points are one where the cost knows its gradient.
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         match parameter {

@@ -15,7 +15,10 @@ use super::{
     kernel::GibbsKernel,
     rows::{BLOCK, CostRows, TASKS, TILE, column_of, pieces, task_atoms, visit_block},
 };
-use crate::backend::{CpuBackend, CpuScalar, VectorisedMath};
+use crate::{
+    backend::{CpuBackend, CpuScalar, VectorisedMath},
+    simd::Stored,
+};
 
 /// Values of an atom that are summed in one pass.
 const CHANNELS: usize = 8;
@@ -83,8 +86,8 @@ impl<T: CpuScalar> Buffers<T> {
 }
 
 /// out_i = sum_j P_ij values_j, in groups of channels that share the entries of the plan.
-pub(super) fn apply<T: CpuScalar, R: CostRows<T>>(
-    kernel: &GibbsKernel<T, R>,
+pub(super) fn apply<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar>(
+    kernel: &GibbsKernel<T, R, X>,
     side: Side,
     plan: PlanView<'_, CpuBackend<T>>,
     values: &HostVector<T>,
@@ -102,8 +105,8 @@ type TileSum<'a, T, S> = dyn Fn(&mut S, usize, usize, Range<usize>, &[T]) -> f64
 /// For every channel of `out`, c of them for each column of the batch: out_i = sum over tiles of
 /// `sum(state, channel, i, others, P_i over others)`. A task has a `state`, which is told of each tile by `prepare`
 /// before its channels are summed.
-fn sum_channels<T: CpuScalar, R: CostRows<T>, S>(
-    kernel: &GibbsKernel<T, R>,
+fn sum_channels<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar, S>(
+    kernel: &GibbsKernel<T, R, X>,
     side: Side,
     plan: PlanView<'_, CpuBackend<T>>,
     out: &mut HostVector<T>,
@@ -155,7 +158,7 @@ fn sum_channels<T: CpuScalar, R: CostRows<T>, S>(
     }
 }
 
-impl<T: CpuScalar, R: CostRows<T>> GibbsKernel<T, R> {
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
     /// The sum of `of_block` over all blocks of source atoms, in a fixed order.
     fn sum_blocks(&self, of_block: impl Fn(Range<usize>, &mut Buffers<T>) -> f64 + Sync) -> f64 {
         let (atoms, others) = (self.cost.len(Side::Source), self.cost.len(Side::Target));
@@ -176,7 +179,7 @@ impl<T: CpuScalar, R: CostRows<T>> GibbsKernel<T, R> {
     }
 }
 
-impl<T: CpuScalar, R: CostRows<T>> TransportCost<CpuBackend<T>> for GibbsKernel<T, R> {
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBackend<T>> for GibbsKernel<T, R, X> {
     fn plan_cost(&mut self, plan: PlanView<'_, CpuBackend<T>>, out: &mut HostReduced) -> Result<(), Error> {
         for (column, out) in out.values_mut().iter_mut().enumerate() {
             let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
@@ -226,7 +229,7 @@ struct PairState<T> {
     values: Vec<T>,
 }
 
-impl<T: CpuScalar, R: CostRows<T>> PairSum<CpuBackend<T>> for GibbsKernel<T, R> {
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> PairSum<CpuBackend<T>> for GibbsKernel<T, R, X> {
     fn pair_sum(
         &mut self,
         side: Side,

@@ -5,9 +5,11 @@
 //! entries below the floor count as zero, weights below the smallest normal number do, and products may:
 //!
 //! ```text
-//! lost <= FLOOR sum_j w_j  +  m TINY  +  (number of lost weights) TINY max_ij E_ij
+//! lost <= FLOOR sum_j w_j  +  m TINY max(1, max_ij E_ij)  +  (number of lost weights) TINY max_ij E_ij
 //! ```
 //!
+//! with FLOOR and the first TINY of the type that entries are stored in, the second of the type of the weights.
+
 //! A sum is accepted if it is finite and what may be lost is below its rounding. Nothing else needs to be known
 //! of the centre: a bad one is told by its sums, which are then redone with a running maximum.
 
@@ -16,8 +18,8 @@ use ot_core::LOG_ZERO;
 use crate::backend::CpuScalar;
 
 /// Entries below this count as zero: far enough from the subnormal numbers for their products with weights.
-pub(super) fn floor<T: CpuScalar>() -> f64 {
-    T::TINY * 1e8
+pub(super) fn floor<X: CpuScalar>() -> f64 {
+    X::TINY * 1e8
 }
 
 /// The smallest sum of one column that is accepted.
@@ -27,21 +29,23 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// The guard of sums with these weights, whose logarithms at the centre are `log_weights`, over entries up
-    /// to `largest`.
-    pub(super) fn new<T: CpuScalar>(weights: &[T], log_weights: &[T], largest: f64) -> Self {
+    /// The guard of sums with these weights, whose logarithms at the centre are `log_weights`, over entries of type
+    /// `X` up to `largest`.
+    pub(super) fn new<T: CpuScalar, X: CpuScalar>(weights: &[T], log_weights: &[T], largest: f64) -> Self {
         let (mut total, mut lost) = (0.0, 0_usize);
         for (weight, log_weight) in weights.iter().zip(log_weights) {
             total += weight.to_f64();
             lost += usize::from(*weight == T::default() && !is_left_out(*log_weight));
         }
-        Self::from_counts::<T>(total, weights.len(), lost, largest)
+        Self::from_counts::<T, X>(total, weights.len(), lost, largest)
     }
 
     /// The guard of `count` weights of this total, `lost` of which underflowed.
-    pub(super) fn from_counts<T: CpuScalar>(total: f64, count: usize, lost: usize, largest: f64) -> Self {
+    pub(super) fn from_counts<T: CpuScalar, X: CpuScalar>(total: f64, count: usize, lost: usize, largest: f64) -> Self {
         let of_weights = if lost > 0 { lost as f64 * T::TINY * largest } else { 0.0 };
-        let may_be_lost = floor::<T>() * total + count as f64 * T::TINY + of_weights;
+        // Weights are rounded to the type of the entries before they are multiplied.
+        let of_rounding = if X::TINY > T::TINY { count as f64 * X::TINY * largest } else { 0.0 };
+        let may_be_lost = floor::<X>() * total + count as f64 * X::TINY + of_rounding + of_weights;
         Self { threshold: may_be_lost / T::EPSILON }
     }
 
@@ -57,7 +61,7 @@ pub(super) fn is_left_out<T: CpuScalar>(log_weight: T) -> bool {
 }
 
 /// `weights[j]` = exp(log_weights_j + (potential_j - centre_j) / epsilon), and their guard.
-pub(super) fn centred_weights<T: CpuScalar>(
+pub(super) fn centred_weights<T: CpuScalar, X: CpuScalar>(
     log_weights: &[T],
     potential: &[T],
     centre: &[T],
@@ -71,5 +75,5 @@ pub(super) fn centred_weights<T: CpuScalar>(
         *weight = log_weight + (potential - centre) * inverse;
     }
     T::exp_in_place(weights);
-    Guard::new(weights, log_weights, largest)
+    Guard::new::<T, X>(weights, log_weights, largest)
 }

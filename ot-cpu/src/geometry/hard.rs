@@ -10,9 +10,12 @@ use super::{
     kernel::GibbsKernel,
     rows::{BLOCK, CostRows, TASKS, TILE, column_of, column_of_mut, pieces, task_atoms, visit_block},
 };
-use crate::backend::{CpuBackend, CpuScalar};
+use crate::{
+    backend::{CpuBackend, CpuScalar},
+    simd::Stored,
+};
 
-impl<T: CpuScalar, R: CostRows<T>> HardTransform<CpuBackend<T>> for GibbsKernel<T, R> {
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBackend<T>> for GibbsKernel<T, R, X> {
     /// An atom without a partner gets [`UNREACHABLE`], and `u32::MAX` as its argument.
     fn c_transform(
         &mut self,

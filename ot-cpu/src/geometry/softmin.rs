@@ -27,7 +27,7 @@ pub(super) struct Terms<'a, T> {
 /// out_i = shift_i - epsilon log sum_j w_j exp((shift_i + potential_j - C_ij) / epsilon)
 /// ```
 ///
-/// One exponential per pair. Rows whose sum is not to be trusted are redone by [`exact_block`]. Returns how many.
+/// One exponential per pair. Rows whose sum is not to be trusted are redone by [`exact_block`].
 pub(super) fn shifted_block<T: CpuScalar, R: CostRows<T>>(
     rows: &R,
     side: Side,
@@ -36,17 +36,17 @@ pub(super) fn shifted_block<T: CpuScalar, R: CostRows<T>>(
     shift: &[T],
     tile: &mut [T; BLOCK * TILE],
     out: &mut [T],
-) -> usize {
+) {
     let mut sums = [0.0; BLOCK];
     visit_block(rows, side, block.clone(), tile, |row, others, costs| {
         let (potential, weights) = (&terms.potential[others.clone()], &terms.weights[others]);
         sums[row] += T::gibbs_sum(shift[row], terms.epsilon, potential, weights, costs);
     });
-    accept_or_redo(rows, side, block, terms, &sums, shift, tile, out)
+    accept_or_redo(rows, side, block, terms, &sums, shift, tile, out);
 }
 
-/// out_i = centre_i - epsilon log sum_i where the guard accepts the sum, else the exact softmin. Returns how many
-/// rows were redone.
+/// out_i = centre_i - epsilon log sum_i where the guard accepts the sum, else the exact softmin. Returns which rows
+/// were redone.
 #[expect(clippy::too_many_arguments, reason = "one row block and all that its repair may need")]
 pub(super) fn accept_or_redo<T: CpuScalar, R: CostRows<T>>(
     rows: &R,
@@ -57,28 +57,67 @@ pub(super) fn accept_or_redo<T: CpuScalar, R: CostRows<T>>(
     centre: &[T],
     tile: &mut [T; BLOCK * TILE],
     out: &mut [T],
-) -> usize {
+) -> [bool; BLOCK] {
+    let refused: [bool; BLOCK] = std::array::from_fn(|row| row < block.len() && !terms.guard.accepts(sums[row]));
     let mut logarithms = [1.0; BLOCK];
-    let accepted: [bool; BLOCK] = std::array::from_fn(|row| row < block.len() && terms.guard.accepts(sums[row]));
-    for row in (0..block.len()).filter(|&row| accepted[row]) {
+    for row in (0..block.len()).filter(|&row| !refused[row]) {
         logarithms[row] = sums[row];
     }
     f64::ln_in_place(&mut logarithms);
-    for row in (0..block.len()).filter(|&row| accepted[row]) {
+    for row in (0..block.len()).filter(|&row| !refused[row]) {
         out[row] = finite(centre[row].to_f64() - terms.epsilon * logarithms[row]);
     }
-    let redone = (0..block.len()).filter(|&row| !accepted[row]).count();
-    if redone > 0 {
+    if refused.contains(&true) {
         let exact = exact_block(rows, side, block.clone(), terms, tile);
-        for row in (0..block.len()).filter(|&row| !accepted[row]) {
+        for row in (0..block.len()).filter(|&row| refused[row]) {
             out[row] = finite(exact[row]);
         }
     }
-    redone
+    refused
 }
 
-/// The softmins of a block by log-sum-exp with a running maximum, in f64: right for any potential.
+/// The softmins of a block from scratch, right for any potential: shifted by the hard minimum of the costs, or, where
+/// atoms of next to no weight own that minimum, with a running maximum over the atoms that have weight.
 pub(super) fn exact_block<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    side: Side,
+    block: Range<usize>,
+    terms: Terms<'_, T>,
+    tile: &mut [T; BLOCK * TILE],
+) -> [f64; BLOCK] {
+    let (mut largest, mut sums) = ([f64::NEG_INFINITY; BLOCK], [0.0; BLOCK]);
+    let (mut total, mut lost) = (0.0, 0);
+    let mut weights = [T::default(); TILE];
+    visit_block(rows, side, block.clone(), tile, |row, others, costs| {
+        let (potential, log_weights) = (&terms.potential[others.clone()], &terms.log_weights[others]);
+        let weights = &mut weights[..costs.len()];
+        if row == 0 {
+            weights.copy_from_slice(log_weights);
+            T::exp_in_place(weights);
+            let is_lost = |(weight, log): (&T, &T)| *weight == T::default() && !is_left_out(*log);
+            total += weights.iter().map(|weight| weight.to_f64()).sum::<f64>();
+            lost += weights.iter().zip(log_weights).filter(|&pair| is_lost(pair)).count();
+        }
+        let largest_here = T::largest_difference(potential, costs).to_f64();
+        if largest_here > largest[row] {
+            sums[row] *= ((largest[row] - largest_here) / terms.epsilon).exp();
+            largest[row] = largest_here;
+        }
+        if largest[row] > f64::NEG_INFINITY {
+            sums[row] += T::gibbs_sum(T::from_f64(-largest[row]), terms.epsilon, potential, weights, costs);
+        }
+    });
+    let guard = Guard::from_counts::<T, T>(total, terms.potential.len(), lost, 1.0);
+    let accepted = |row: usize| guard.accepts(sums[row]);
+    if (0..block.len()).all(accepted) {
+        return std::array::from_fn(|row| -largest[row] - terms.epsilon * sums[row].ln());
+    }
+    let careful = careful_block(rows, side, block, terms, tile);
+    std::array::from_fn(|row| if accepted(row) { -largest[row] - terms.epsilon * sums[row].ln() } else { careful[row] })
+}
+
+/// The softmins of a block by log-sum-exp with a running maximum, in f64, term by term.
+fn careful_block<T: CpuScalar, R: CostRows<T>>(
     rows: &R,
     side: Side,
     block: Range<usize>,

@@ -68,7 +68,7 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for StreamingGeometry<T> {
     }
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
-        Ok(Box::new(GibbsKernel::new(&self.backend, &self.cost, epsilon, columns)?))
+        Ok(Box::new(GibbsKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?))
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {

@@ -13,7 +13,7 @@
 //! have touched are redone one by one.
 
 use std::{
-    array,
+    array, iter,
     ops::Range,
     sync::{
         Mutex, PoisonError,
@@ -22,25 +22,30 @@ use std::{
 };
 
 use ot_core::{
-    Error, HostBackend, LawPrograms, Side, Sweep,
+    Error, HostBackend, Scalar, Side, Sweep, UNREACHABLE,
     host::{HostReduced, HostVector, for_each_chunk},
-    program::{BlockInput, Registers},
+    program::Registers,
 };
 
 use super::{
-    absorbed::{Entries, PANEL},
+    absorbed::Kept,
+    anchors::{Anchors, part},
+    cut::{Cut, PANEL},
     dense::zeroed,
+    entries::{Entries, Place, Weights},
     guard::{Guard, centred_weights, is_left_out},
-    rows::{BLOCK, CostRows, TASKS, TILE, column_of, column_of_mut, pieces, task_atoms},
+    operand::{self, operand_len},
+    rows::{BLOCK, CostRows, TASKS, TILE, column_of, pieces},
     softmin::{Terms, accept_or_redo},
+    steps::{Steps, Tally},
 };
-use crate::backend::{CpuBackend, CpuScalar, VectorisedMath};
+use crate::{
+    backend::{CpuBackend, CpuScalar},
+    simd::Stored,
+};
 
-/// Columns of a batch that share a pass over stored entries.
-pub(super) const GROUP: usize = 8;
-
-/// Lanes of a panel: its atoms in each column of a group, column after column.
-const LANES: usize = PANEL * GROUP;
+/// Columns of a batch that share a pass over entries.
+pub(super) const GROUP: usize = 64;
 
 /// The memory of passes, allocated once.
 #[derive(Debug)]
@@ -53,31 +58,114 @@ pub(super) struct Scratch<T> {
     sums: Vec<f64>,
     /// What each task counted in each column.
     tallies: Vec<Tally>,
-    /// Entries of a panel, one buffer for each thread, empty where entries are stored.
-    buffers: Mutex<Vec<Vec<T>>>,
+    /// What a thread works with.
+    workspaces: Pool<Box<Workspace<T>>>,
+    /// Sums and factors of a pass, panel after panel, where they are to be kept.
+    pub(super) kept_sums: Vec<f64>,
+    kept_factors: Vec<T>,
+    /// Of each column of a group, after the first half of a sweep: movement and distance to the anchor.
+    pub(super) drifts: [Drift; GROUP],
 }
 
-impl<T: CpuScalar> Scratch<T> {
-    /// Memory for passes over n x m entries in groups of this many columns, with buffers for entries of this many
-    /// rows on each thread.
+/// How far a column is from where it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Drift {
+    /// Mean movement of the source potential in the last sweep, in units of epsilon.
+    pub(super) movement: f64,
+    /// Mean distance of weights to those of the anchor, as a part of them; 1 without an anchor.
+    pub(super) distance: f64,
+}
+
+impl Drift {
+    /// Is what the column moves drowned in the rounding of entries to this accuracy?
+    pub(super) fn is_drowned(self, accuracy: f64) -> bool {
+        /// The part of the movement that rounding may be.
+        const LARGEST_NOISE: f64 = 0.25;
+        /// Nearer to the anchor than this there is nothing to gain from another.
+        const SMALLEST_DISTANCE: f64 = 1e-6;
+
+        self.distance > SMALLEST_DISTANCE && accuracy * self.distance > LARGEST_NOISE * self.movement
+    }
+}
+
+/// What a thread works with while it is at a task.
+#[derive(Debug)]
+struct Workspace<T> {
+    sums: Vec<f64>,
+    factors: Vec<T>,
+    registers: Registers<T>,
+    tile: [T; BLOCK * TILE],
+}
+
+/// Operands of products with entries of type X, and room for entries that are not kept.
+#[derive(Debug)]
+pub(super) struct Operands<X> {
+    weights: Vec<X>,
+    /// Factors of a panel, and entries, for each thread.
+    pools: Pool<(Vec<X>, Vec<X>)>,
+}
+
+impl<X: CpuScalar> Operands<X> {
+    /// Operands for groups of so many columns, and entries of so many rows on each thread.
     pub(super) fn new(
-        rows: usize,
-        others: usize,
+        (rows, others): (usize, usize),
         group: usize,
         threads: usize,
         buffer_rows: usize,
     ) -> Result<Self, Error> {
-        let (what, longest) = ("scratch of a kernel", rows.max(others));
-        let mut pool = Vec::with_capacity(threads);
+        let what = "scratch of a kernel";
+        let mut pools = Vec::with_capacity(threads);
         for _ in 0..threads {
-            pool.push(zeroed(buffer_rows * others, what)?);
+            pools.push((zeroed(operand_len(PANEL, group), what)?, zeroed(buffer_rows * others, what)?));
+        }
+        Ok(Self { weights: zeroed(operand_len(rows.max(others), group), what)?, pools: Pool(Mutex::new(pools)) })
+    }
+}
+
+/// What threads work with, one item for each.
+#[derive(Debug)]
+struct Pool<N>(Mutex<Vec<N>>);
+
+impl<N> Pool<N> {
+    /// Takes an item, which is to be [put](Self::put) back: no thread holds more than one.
+    fn take(&self) -> N {
+        let item = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        item.expect("there are as many items as threads")
+    }
+
+    fn put(&self, item: N) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+    }
+}
+
+impl<T: CpuScalar> Scratch<T> {
+    /// Memory for passes over n x m entries in groups of this many columns. Sums and factors are kept if `keeps`.
+    pub(super) fn new(
+        (rows, others): (usize, usize),
+        group: usize,
+        threads: usize,
+        keeps: bool,
+    ) -> Result<Self, Error> {
+        let (what, longest) = ("scratch of a kernel", rows.max(others));
+        let kept = if keeps { group * longest } else { 0 };
+        let mut workspaces = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            workspaces.push(Box::new(Workspace {
+                sums: zeroed(group * PANEL, what)?,
+                factors: zeroed(group * PANEL, what)?,
+                registers: Registers::new(),
+                tile: [T::default(); BLOCK * TILE],
+            }));
         }
         Ok(Self {
             weights: zeroed(group * longest, what)?,
             staged: zeroed(group * longest, what)?,
-            sums: zeroed(TASKS * group * others, what)?,
+            sums: zeroed(TASKS * operand_len(others, group), what)?,
             tallies: vec![Tally::default(); TASKS * group],
-            buffers: Mutex::new(pool),
+            workspaces: Pool(Mutex::new(workspaces)),
+            kept_sums: zeroed(kept, what)?,
+            kept_factors: zeroed(kept, what)?,
+            drifts: [Drift::default(); GROUP],
         })
     }
 
@@ -87,16 +175,14 @@ impl<T: CpuScalar> Scratch<T> {
     }
 }
 
-/// What one task counted in one column.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    /// Sum of the factors.
-    factors: f64,
-    /// Factors that underflowed.
-    lost: usize,
-    residual: f64,
-    mass: f64,
-    dual: f64,
+/// What is kept of a pass.
+pub(super) enum Keep<P> {
+    /// Nothing.
+    Nothing,
+    /// Sums and factors.
+    Sums,
+    /// Sums and factors, and the entries in these pieces, one for each task.
+    Entries(P),
 }
 
 /// What all passes over a kernel need.
@@ -109,150 +195,216 @@ pub(super) struct Pass<'a, T, R> {
 }
 
 impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
-    /// The softmins of the source rows, written to the columns of the group. Returns how many rows of the first
-    /// column had to be redone.
-    pub(super) fn source_softmins<E: Entries<T>>(
-        &self,
-        entries: &E,
-        potential: &HostVector<T>,
-        log_weights: &HostVector<T>,
-        scratch: &mut Scratch<T>,
-        out: &mut HostVector<T>,
-    ) -> usize {
-        let columns = self.group.len();
-        let Scratch { weights, staged, .. } = scratch;
-        let terms = self.terms(entries, Side::Target, potential, log_weights, weights);
-        let weights = terms.map(|terms| terms.weights);
-        let shape = self.row_shape(entries);
-        let redone = AtomicUsize::new(0);
-        for_each_chunk(
-            |tasks, job| self.backend.parallel(tasks, job),
-            shape.tasks(),
-            staged[..shape.atoms * columns].chunks_mut(shape.task * columns),
-            |task, chunk| {
-                let mut sums = [0.0; LANES];
-                let mut tile = [T::default(); BLOCK * TILE];
-                for (panel, out) in shape.panels(task).zip(chunk.chunks_mut(shape.panel * columns)) {
-                    let sums = &mut sums[..out.len()];
-                    entries.panel(panel.clone(), &weights[..columns], sums, &mut []);
-                    let centre = entries.centre(Side::Source);
-                    let count = self.softmins(Side::Source, panel, &terms, centre, sums, &mut tile, out);
-                    redone.fetch_add(count, Ordering::Relaxed);
-                }
-            },
-        );
-        shape.scatter(staged, self.group, out);
-        redone.into_inner()
-    }
-
-    /// The softmins of the target columns, written to the columns of the group. Returns how many columns of the
-    /// kernel had to be redone for the first column of the group.
+    /// The softmins of the target columns, written to the columns of the group, row after row of the cost.
     pub(super) fn target_softmins<E: Entries<T>>(
         &self,
         entries: &E,
         potential: &HostVector<T>,
         log_weights: &HostVector<T>,
         scratch: &mut Scratch<T>,
+        operands: &mut Operands<E::Entry>,
         out: &mut HostVector<T>,
-    ) -> usize {
+    ) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, .. } = scratch;
+        let Scratch { weights, staged, sums, workspaces, .. } = scratch;
         let terms = self.terms(entries, Side::Source, potential, log_weights, weights);
-        let rows = self.row_shape(entries);
+        let (rows, pools, workspaces) = (self.row_cut(entries), &operands.pools, &*workspaces);
+        let no_weights = Weights { columns: 0, first: &[], operand: &[] };
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
             rows.tasks(),
-            sums.chunks_mut(others * columns),
+            sums.chunks_mut(operand_len(others, columns)),
             |task, sums| {
+                let (mut factors, mut buffer) = pools.take();
                 sums.fill(0.0);
                 for panel in rows.panels(task) {
-                    let factors: [&[T]; GROUP] = array::from_fn(|k| &terms[k].weights[panel.clone()]);
-                    accumulate(entries.panel(panel, &[], &mut [], &mut []), &factors[..columns], others, sums);
+                    entries.fill(panel.clone(), no_weights, &mut [], &mut buffer);
+                    let operand = &mut factors[..operand_len(panel.len(), columns)];
+                    for (k, terms) in terms[..columns].iter().enumerate() {
+                        let number = |r: usize| E::Entry::from_f64(terms.weights[panel.start + r].to_f64());
+                        operand::write_column(operand, (panel.len(), columns), k, number);
+                    }
+                    operand::add_to_columns(entries.rows(panel, &buffer), others, operand, columns, sums);
                 }
+                pools.put((factors, buffer));
             },
         );
 
-        let shape = Shape::of_columns(others, rows.atoms);
-        let (sums, redone) = (&*sums, AtomicUsize::new(0));
+        let cut = Cut::of_columns(others);
+        let sums = &*sums;
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
-            shape.tasks(),
-            staged[..others * columns].chunks_mut(shape.task * columns),
+            cut.tasks(),
+            staged[..others * columns].chunks_mut(cut.task_atoms() * columns),
             |task, chunk| {
-                let mut folded = [0.0; LANES];
-                let mut tile = [T::default(); BLOCK * TILE];
-                for (panel, out) in shape.panels(task).zip(chunk.chunks_mut(shape.panel * columns)) {
-                    let folded = &mut folded[..out.len()];
-                    fold_sums(sums, rows.tasks(), others, panel.clone(), folded);
-                    let centre = entries.centre(Side::Target);
-                    let count = self.softmins(Side::Target, panel, &terms, centre, folded, &mut tile, out);
-                    redone.fetch_add(count, Ordering::Relaxed);
+                let mut workspace = workspaces.take();
+                let Workspace { sums: sums_of_panel, tile, .. } = &mut *workspace;
+                for (panel, out) in cut.panels(task).zip(chunk.chunks_mut(cut.panel_atoms() * columns)) {
+                    let folded = &mut sums_of_panel[..out.len()];
+                    operand::fold(sums, rows.tasks(), others, (panel.start, columns), folded);
+                    let centre = &entries.centre(Side::Target)[panel.clone()];
+                    let lanes = folded.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
+                    for (terms, (sums, out)) in terms.iter().zip(lanes) {
+                        self.softmins(Side::Target, panel.clone(), *terms, centre, sums, tile, out, |_| ());
+                    }
                 }
+                workspaces.put(workspace);
             },
         );
-        shape.scatter(staged, self.group, out);
-        redone.into_inner()
+        cut.scatter(staged, self.group, out);
     }
 
-    /// The first half of a sweep: stages the new source potential, and sums the columns at it. Returns how many rows
-    /// of the first column had to be redone.
-    pub(super) fn sweep_rows<E: Entries<T>>(
+    /// The first half of a sweep: stages the new source potential, and sums the columns at it. Sums by kept entries
+    /// are completed by what the anchors know. Returns how many sums had to be redone, and a bound on the entries
+    /// kept.
+    #[expect(clippy::too_many_lines, reason = "the loop over panels in one piece")]
+    pub(super) fn sweep_rows<'k, E: Entries<T>, X: CpuScalar>(
         &self,
         entries: &E,
+        anchors: Option<&Anchors>,
+        keep: Keep<impl Iterator<Item = Kept<'k, T, X>> + Send>,
         sweep: &Sweep<'_, CpuBackend<T>>,
         scratch: &mut Scratch<T>,
-    ) -> usize {
+        operands: &mut Operands<E::Entry>,
+    ) -> (usize, f64)
+    where
+        T: Stored<X>,
+    {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, tallies, buffers } = scratch;
+        let Scratch { weights, staged, sums, tallies, workspaces, kept_sums, kept_factors, drifts } = scratch;
         let (potential, log_weights) = (&sweep.potentials.target, sweep.target.log_weights());
         let terms = self.terms(entries, Side::Target, potential, log_weights, weights);
-        let weights = terms.map(|terms| terms.weights);
-        let (steps, buffers) = (Steps::new(self, sweep, Side::Source), &*buffers);
+        self.write_weights(&terms, anchors, sweep, drifts, &mut operands.weights);
+        let operand = &operands.weights[..operand_len(others, columns)];
+        let weights = Weights { columns, first: terms[0].weights, operand };
+        let (steps, workspaces) = (Steps::new(self.group, self.epsilon, sweep, Side::Source), &*workspaces);
         let log_a = self.columns_of(sweep.source.log_weights());
-        let (shape, centre) = (self.row_shape(entries), entries.centre(Side::Source));
-        let redone = AtomicUsize::new(0);
-        let pieces_of_tasks = staged[..shape.atoms * columns]
-            .chunks_mut(shape.task * columns)
-            .zip(sums.chunks_mut(others * columns))
-            .zip(tallies.chunks_mut(columns));
+        let (cut, centre, pools) = (self.row_cut(entries), entries.centre(Side::Source), &operands.pools);
+        let (redone, largest) = (AtomicUsize::new(0), Mutex::new(0.0_f64));
+        let of_anchors: [_; GROUP] =
+            array::from_fn(|k| anchors.and_then(|anchors| anchors.get(Side::Source, *self.group.get(k)?)));
+
+        let task_lanes = cut.task_atoms() * columns;
+        let (keeps_sums, kept) = match keep {
+            Keep::Nothing => (false, None),
+            Keep::Sums => (true, None),
+            Keep::Entries(pieces) => (true, Some(pieces)),
+        };
+        let sums_and_factors =
+            keeps_sums.then(|| kept_sums.chunks_mut(task_lanes).zip(kept_factors.chunks_mut(task_lanes)));
+        let pieces_of_tasks = staged[..cut.atoms * columns]
+            .chunks_mut(task_lanes)
+            .zip(sums.chunks_mut(operand_len(others, columns)))
+            .zip(tallies.chunks_mut(columns))
+            .zip(or_none(sums_and_factors).zip(or_none(kept)));
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
-            shape.tasks(),
+            cut.tasks(),
             pieces_of_tasks,
-            |task, ((chunk, column_sums), tallies)| {
-                let pool = || buffers.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut buffer = pool().pop().unwrap_or_default();
-                let mut lanes = Lanes::new();
-                let mut sums = [0.0; LANES];
-                let mut factors = [T::default(); LANES];
-                let mut tile = [T::default(); BLOCK * TILE];
+            |task, (((chunk, column_sums), tallies), (mut kept_numbers, mut kept))| {
+                let (mut operand, mut buffer) = pools.take();
+                let mut workspace = workspaces.take();
+                let Workspace { sums: sums_of_panel, factors: factors_of_panel, registers, tile } = &mut *workspace;
+                let mut largest_of_task = 0.0_f64;
                 column_sums.fill(0.0);
                 tallies.fill(Tally::default());
-                for (panel, out) in shape.panels(task).zip(chunk.chunks_mut(shape.panel * columns)) {
-                    let sums = &mut sums[..out.len()];
-                    let entries = entries.panel(panel.clone(), &weights[..columns], sums, &mut buffer);
-                    let count = self.softmins(Side::Source, panel.clone(), &terms, centre, sums, &mut tile, out);
-                    redone.fetch_add(count, Ordering::Relaxed);
-                    steps.advance(panel.clone(), &mut lanes, out, tallies);
+                let first = task * cut.task_atoms();
+                for (panel, out) in cut.panels(task).zip(chunk.chunks_mut(cut.panel_atoms() * columns)) {
+                    let len = panel.len();
+                    let sums = &mut sums_of_panel[..out.len()];
+                    entries.fill(panel.clone(), weights, sums, &mut buffer);
+                    let mut centre_of_panel = [T::default(); PANEL];
+                    let centre_of_panel = &mut centre_of_panel[..len];
+                    centre_of_panel.copy_from_slice(&centre[panel.clone()]);
 
-                    let factors = &mut factors[..out.len()];
-                    self.factors(panel.clone(), &log_a, centre, out, factors, tallies);
-                    let factors: [&[T]; GROUP] = array::from_fn(|k| lanes_of(factors, panel.len(), k.min(columns - 1)));
-                    accumulate(entries, &factors[..columns], others, column_sums);
+                    let operand = &mut operand[..operand_len(len, columns)];
+                    let mut remade = [false; PANEL];
+                    for k in 0..columns {
+                        let lanes = k * len..(k + 1) * len;
+                        let (sums, out) = (&mut sums[lanes.clone()], &mut out[lanes]);
+                        if let Some(anchor) = of_anchors[k] {
+                            anchor.complete(panel.start, sums);
+                        }
+                        let mut refused = [false; PANEL];
+                        let count = |r: usize| refused[r] = true;
+                        let around = &centre[panel.clone()];
+                        self.softmins(Side::Source, panel.clone(), terms[k], around, sums, tile, out, count);
+                        steps.advance(k, panel.clone(), registers, out, &mut tallies[k]);
+                        for r in (0..len).filter(|&r| refused[r]) {
+                            redone.fetch_add(1, Ordering::Relaxed);
+                            sums[r] = f64::NAN;
+                            if k == 0 {
+                                let (row, potential) = (panel.start + r, reachable(out[r]));
+                                let is_weightless = log_a[..columns].iter().all(|log_a| is_left_out(log_a[row]));
+                                let at = Place { row, place: r, is_weightless };
+                                if let Some(sum) = entries.remake(at, potential, weights, &mut buffer) {
+                                    (remade[r], centre_of_panel[r], sums[r]) = (true, potential, sum);
+                                }
+                            }
+                        }
+                    }
+                    for k in 0..columns {
+                        let lanes = k * len..(k + 1) * len;
+                        for r in (0..len).filter(|&r| k > 0 && remade[r]) {
+                            // This sum was around another centre.
+                            sums[k * len + r] = f64::NAN;
+                        }
+                        let (factors, tally) = (&mut factors_of_panel[lanes.clone()], &mut tallies[k]);
+                        let out = &out[lanes];
+                        self.factors(&log_a[k][panel.clone()], centre_of_panel, out, factors, tally);
+                        let (a, entering) = (&steps.weights(k)[panel.clone()], &steps.entering(k)[panel.clone()]);
+                        let known = of_anchors[k].map(|anchor| &anchor.weights[panel.clone()]);
+                        tally.measure(a, entering, out, factors, known, self.epsilon);
+                        operand::write_column(operand, (len, columns), k, |r| {
+                            E::Entry::from_f64(factors[r].to_f64() - known.map_or(0.0, |known| known[r]))
+                        });
+                    }
+                    operand::add_to_columns(
+                        entries.rows(panel.clone(), &buffer),
+                        others,
+                        operand,
+                        columns,
+                        column_sums,
+                    );
+
+                    let local = panel.start - first;
+                    if let Some((kept_sums, kept_factors)) = &mut kept_numbers {
+                        kept_sums[local * columns..][..sums.len()].copy_from_slice(sums);
+                        kept_factors[local * columns..][..sums.len()].copy_from_slice(&factors_of_panel[..sums.len()]);
+                    }
+                    if let Some(kept) = &mut kept {
+                        let entries = entries.exact_rows(panel.clone(), &buffer);
+                        largest_of_task = largest_of_task.max(kept.keep(local, centre_of_panel, entries));
+                    }
                 }
-                pool().push(buffer);
+                pools.put((operand, buffer));
+                workspaces.put(workspace);
+                let mut largest = largest.lock().unwrap_or_else(PoisonError::into_inner);
+                *largest = largest.max(largest_of_task);
             },
         );
-        redone.into_inner()
+        (redone.into_inner(), largest.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Moves the staged source potential to its vector, with the by-products of the first half of a sweep.
-    pub(super) fn finish_rows(&self, panel_rows: usize, sweep: &mut Sweep<'_, CpuBackend<T>>, scratch: &Scratch<T>) {
-        let shape = Shape::of_rows(self.cost.len(Side::Source), self.cost.len(Side::Target), panel_rows);
-        shape.scatter(&scratch.staged, self.group, &mut sweep.potentials.source);
+    /// Moves the staged source potential to its vector, with the by-products of the first half of a sweep, and adds
+    /// up how far the columns of the group have moved.
+    pub(super) fn finish_rows<E: Entries<T>>(
+        &self,
+        entries: &E,
+        sweep: &mut Sweep<'_, CpuBackend<T>>,
+        scratch: &mut Scratch<T>,
+    ) {
+        let cut = self.row_cut(entries);
+        cut.scatter(&scratch.staged, self.group, &mut sweep.potentials.source);
+        for (k, drift) in scratch.drifts.iter_mut().enumerate().take(self.group.len()) {
+            let sum = |number: fn(&Tally) -> f64| self.sum(&scratch.tallies, cut.tasks(), k, number);
+            let weight = sum(|tally| tally.weight).max(f64::MIN_POSITIVE);
+            drift.movement = sum(|tally| tally.movement) / weight;
+            drift.distance = drift.distance.max(sum(|tally| tally.distance) / weight);
+        }
         if let Some(hints) = sweep.by_products.as_deref_mut() {
             let fill = |out: &mut HostReduced, number: fn(&Tally) -> f64| {
-                self.fill(out, &scratch.tallies, shape.tasks(), number);
+                self.fill(out, &scratch.tallies, cut.tasks(), number);
             };
             fill(&mut hints.source_residual, |tally| tally.residual);
             fill(&mut hints.mass, |tally| tally.mass);
@@ -260,67 +412,116 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         }
     }
 
-    /// The second half of a sweep, from the sums of the first: the target potential, and its by-products. `centre`
-    /// is the target potential that the entries were centred at; None for the entering one. Returns how many columns
-    /// of the kernel had to be redone for the first column of the group.
-    pub(super) fn sweep_columns(
+    /// The second half of a sweep, from the sums of the first: the target potential, and its by-products. Returns how
+    /// many sums had to be redone.
+    pub(super) fn sweep_columns<E: Entries<T>>(
         &self,
-        panel_rows: usize,
-        centre: Option<&[T]>,
-        largest: f64,
+        entries: &E,
+        anchors: Option<&Anchors>,
         sweep: &mut Sweep<'_, CpuBackend<T>>,
         scratch: &mut Scratch<T>,
     ) -> usize {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { staged, sums, tallies, .. } = scratch;
-        let rows = Shape::of_rows(self.cost.len(Side::Source), others, panel_rows);
+        let Scratch { staged, sums, tallies, workspaces, kept_sums, .. } = scratch;
+        let rows = self.row_cut(entries);
         let terms: [Terms<'_, T>; GROUP] = array::from_fn(|k| {
             let column = self.group[k.min(columns - 1)];
-            let of_column = tallies.iter().skip(k.min(columns - 1)).step_by(columns).take(rows.tasks());
-            let (total, lost) =
-                of_column.fold((0.0, 0), |(total, lost), tally| (total + tally.factors, lost + tally.lost));
+            let total = self.sum(tallies, rows.tasks(), k.min(columns - 1), |tally| tally.factors);
+            let lost = self.sum(tallies, rows.tasks(), k.min(columns - 1), |tally| tally.lost as f64);
             Terms {
                 potential: column_of(&sweep.potentials.source, column),
                 log_weights: column_of(sweep.source.log_weights(), column),
                 weights: &[],
-                guard: Guard::from_counts::<T>(total, rows.atoms, lost, largest),
+                guard: Guard::from_counts::<T, E::Entry>(total, rows.atoms, lost as usize, entries.largest()),
                 epsilon: self.epsilon,
             }
         });
-        let centre = centre.unwrap_or_else(|| column_of(&sweep.potentials.target, self.group[0]));
-        let steps = Steps::new(self, sweep, Side::Target);
-        let shape = Shape::of_columns(others, rows.atoms);
-        let (sums, redone) = (&*sums, AtomicUsize::new(0));
+        let centre = entries.centre(Side::Target);
+        let of_anchors: [_; GROUP] =
+            array::from_fn(|k| anchors.and_then(|anchors| anchors.get(Side::Target, *self.group.get(k)?)));
+        let steps = Steps::new(self.group, self.epsilon, sweep, Side::Target);
+        let cut = Cut::of_columns(others);
+        let task_lanes = cut.task_atoms() * columns;
+        let kept_sums = (!kept_sums.is_empty()).then(|| kept_sums.chunks_mut(task_lanes));
+        let (sums, workspaces, redone) = (&*sums, &*workspaces, AtomicUsize::new(0));
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
-            shape.tasks(),
-            staged[..others * columns].chunks_mut(shape.task * columns).zip(tallies.chunks_mut(columns)),
-            |task, (chunk, tallies)| {
-                let mut lanes = Lanes::new();
-                let mut folded = [0.0; LANES];
-                let mut tile = [T::default(); BLOCK * TILE];
+            cut.tasks(),
+            staged[..others * columns].chunks_mut(task_lanes).zip(tallies.chunks_mut(columns)).zip(or_none(kept_sums)),
+            |task, ((chunk, tallies), mut kept_sums)| {
+                let mut workspace = workspaces.take();
+                let Workspace { sums: sums_of_panel, registers, tile, .. } = &mut *workspace;
                 tallies.fill(Tally::default());
-                for (panel, out) in shape.panels(task).zip(chunk.chunks_mut(shape.panel * columns)) {
-                    let folded = &mut folded[..out.len()];
-                    fold_sums(sums, rows.tasks(), others, panel.clone(), folded);
-                    let count = self.softmins(Side::Target, panel.clone(), &terms, centre, folded, &mut tile, out);
-                    redone.fetch_add(count, Ordering::Relaxed);
-                    steps.advance(panel, &mut lanes, out, tallies);
+                let first = task * cut.task_atoms();
+                for (panel, out) in cut.panels(task).zip(chunk.chunks_mut(cut.panel_atoms() * columns)) {
+                    let len = panel.len();
+                    let folded = &mut sums_of_panel[..out.len()];
+                    operand::fold(sums, rows.tasks(), others, (panel.start, columns), folded);
+                    for k in 0..columns {
+                        let lanes = k * len..(k + 1) * len;
+                        let (sums, out) = (&mut folded[lanes.clone()], &mut out[lanes]);
+                        if let Some(anchor) = of_anchors[k] {
+                            anchor.complete(panel.start, sums);
+                        }
+                        let mut refused = [false; PANEL];
+                        let count = |c: usize| refused[c] = true;
+                        let around = &centre[panel.clone()];
+                        self.softmins(Side::Target, panel.clone(), terms[k], around, sums, tile, out, count);
+                        steps.advance(k, panel.clone(), registers, out, &mut tallies[k]);
+                        for c in (0..len).filter(|&c| refused[c]) {
+                            redone.fetch_add(1, Ordering::Relaxed);
+                            sums[c] = f64::NAN;
+                        }
+                    }
+                    if let Some(kept_sums) = &mut kept_sums {
+                        kept_sums[(panel.start - first) * columns..][..folded.len()].copy_from_slice(folded);
+                    }
                 }
+                workspaces.put(workspace);
             },
         );
 
-        shape.scatter(staged, self.group, &mut sweep.potentials.target);
+        cut.scatter(staged, self.group, &mut sweep.potentials.target);
         if let Some(hints) = sweep.by_products.as_deref_mut() {
-            self.fill(&mut hints.target_residual, tallies, shape.tasks(), |tally| tally.residual);
-            self.fill(&mut hints.target_dual, tallies, shape.tasks(), |tally| tally.dual);
+            self.fill(&mut hints.target_residual, tallies, cut.tasks(), |tally| tally.residual);
+            self.fill(&mut hints.target_dual, tallies, cut.tasks(), |tally| tally.dual);
         }
         redone.into_inner()
     }
 
+    /// After the first half of a sweep of which sums and factors were kept: the anchors of the group, as seen from the
+    /// source. The weights are those that the sweep entered with.
+    pub(super) fn anchor_rows<E: Entries<T>>(&self, entries: &E, anchors: &mut Anchors, scratch: &Scratch<T>) {
+        let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
+        let cut = self.row_cut(entries);
+        cut.for_lanes(columns, &scratch.kept_sums[..cut.atoms * columns], |k, atoms, lanes| {
+            anchors.numbers_mut(Side::Source, self.group[k]).0[atoms].copy_from_slice(lanes);
+        });
+        cut.for_lanes(columns, &scratch.kept_factors[..cut.atoms * columns], |k, atoms, lanes| {
+            widen(lanes, &mut anchors.numbers_mut(Side::Source, self.group[k]).1[atoms]);
+        });
+        for (k, weights) in scratch.weights.chunks(others).take(columns).enumerate() {
+            widen(weights, anchors.numbers_mut(Side::Target, self.group[k]).1);
+        }
+    }
+
+    /// After the second half: the anchors as seen from the target.
+    pub(super) fn anchor_columns(&self, anchors: &mut Anchors, scratch: &Scratch<T>) {
+        let (columns, cut) = (self.group.len(), Cut::of_columns(self.cost.len(Side::Target)));
+        cut.for_lanes(columns, &scratch.kept_sums[..cut.atoms * columns], |k, atoms, lanes| {
+            anchors.numbers_mut(Side::Target, self.group[k]).0[atoms].copy_from_slice(lanes);
+        });
+    }
+
     /// Panels of source rows.
-    fn row_shape<E: Entries<T>>(&self, entries: &E) -> Shape {
-        Shape::of_rows(self.cost.len(Side::Source), self.cost.len(Side::Target), entries.panel_rows())
+    fn row_cut<E: Entries<T>>(&self, entries: &E) -> Cut {
+        let columns = self.group.len();
+        Cut::of_rows(self.cost.len(Side::Source), self.cost.len(Side::Target), entries.panel_rows(columns), columns)
+    }
+
+    /// Rows of a task.
+    pub(super) fn task_rows<E: Entries<T>>(&self, entries: &E) -> usize {
+        self.row_cut(entries).task_atoms()
     }
 
     /// The columns of a vector that the group takes; beyond the group, the last one again.
@@ -340,251 +541,123 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         let (len, columns, centre) = (self.cost.len(side), self.group.len(), entries.centre(side));
         let (potentials, log_weights) = (self.columns_of(potential), self.columns_of(log_weights));
         let mut guards = [Guard::default(); GROUP];
-        for (k, weights) in weights.chunks_mut(len).take(columns).enumerate() {
-            let (potential, log_weights) = (potentials[k], log_weights[k]);
-            guards[k] = centred_weights(log_weights, potential, centre, self.epsilon, entries.largest(), weights);
-        }
+        for_each_chunk(
+            |tasks, job| self.backend.parallel(tasks, job),
+            columns,
+            weights.chunks_mut(len).zip(&mut guards).take(columns),
+            |k, (weights, guard)| {
+                let (potential, log_weights, largest) = (potentials[k], log_weights[k], entries.largest());
+                *guard = centred_weights::<T, E::Entry>(log_weights, potential, centre, self.epsilon, largest, weights);
+            },
+        );
         let weights = &*weights;
         array::from_fn(|k| Terms {
             potential: potentials[k],
             log_weights: log_weights[k],
-            weights: lanes_of(weights, len, k.min(columns - 1)),
+            weights: &weights[k.min(columns - 1) * len..][..len],
             guard: guards[k],
             epsilon: self.epsilon,
         })
     }
 
-    /// The softmins of a panel from its sums, exact where the guard refuses. Returns how many rows of the first
-    /// column were redone.
+    /// Writes the weights of the target side as products read them, less those of the anchors. Returns the mean
+    /// distance to the anchors, column by column.
+    fn write_weights<X: CpuScalar>(
+        &self,
+        terms: &[Terms<'_, T>; GROUP],
+        anchors: Option<&Anchors>,
+        sweep: &Sweep<'_, CpuBackend<T>>,
+        drifts: &mut [Drift; GROUP],
+        operand: &mut [X],
+    ) {
+        let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
+        for (k, terms) in terms[..columns].iter().enumerate() {
+            let weights = terms.weights;
+            drifts[k].distance = 0.0;
+            let Some(anchor) = anchors.and_then(|anchors| anchors.get(Side::Target, self.group[k])) else {
+                operand::write_column(operand, (others, columns), k, |j| X::from_f64(weights[j].to_f64()));
+                continue;
+            };
+            operand::write_column(operand, (others, columns), k, |j| {
+                X::from_f64(weights[j].to_f64() - anchor.weights[j])
+            });
+            drifts[k].distance = mean_part(column_of(sweep.target.weights(), self.group[k]), weights, anchor.weights);
+        }
+    }
+
+    /// The softmins of a panel in one column from its sums, exact where the guard refuses, and told of there.
     #[expect(clippy::too_many_arguments, reason = "one panel and all that its repair may need")]
     fn softmins(
         &self,
         side: Side,
         panel: Range<usize>,
-        terms: &[Terms<'_, T>; GROUP],
+        terms: Terms<'_, T>,
         centre: &[T],
         sums: &[f64],
         tile: &mut [T; BLOCK * TILE],
         out: &mut [T],
-    ) -> usize {
-        let mut redone = 0;
-        let of_columns = sums.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
-        for (k, (sums, out)) in of_columns.enumerate() {
-            let blocks = sums.chunks(BLOCK).zip(out.chunks_mut(BLOCK));
-            for (block, (sums, out)) in pieces(panel.clone(), BLOCK).zip(blocks) {
-                let centre = &centre[block.clone()];
-                let count = accept_or_redo(self.cost, side, block, terms[k], sums, centre, tile, out);
-                redone += if k == 0 { count } else { 0 };
-            }
-        }
-        redone
-    }
-
-    /// v_i = a_i exp((f_i - f0_i) / epsilon) for a panel of new potentials, counted.
-    fn factors(
-        &self,
-        panel: Range<usize>,
-        log_weights: &[&[T]; GROUP],
-        centre: &[T],
-        potentials: &[T],
-        factors: &mut [T],
-        tallies: &mut [Tally],
+        mut refused: impl FnMut(usize),
     ) {
-        let inverse = T::from_f64(1.0 / self.epsilon);
-        let centre = &centre[panel.clone()];
-        let of_columns = factors.chunks_mut(panel.len()).zip(potentials.chunks(panel.len()));
-        for (((factors, potential), log_weights), tally) in of_columns.zip(log_weights).zip(tallies) {
-            let log_weights = &log_weights[panel.clone()];
-            for (((factor, &potential), &centre), &log_weight) in
-                factors.iter_mut().zip(potential).zip(centre).zip(log_weights)
-            {
-                *factor = log_weight + (potential - centre) * inverse;
-            }
-            T::exp_in_place(factors);
-            for (factor, log_weight) in factors.iter().zip(log_weights) {
-                tally.factors += factor.to_f64();
-                tally.lost += usize::from(*factor == T::default() && !is_left_out(*log_weight));
+        let blocks = sums.chunks(BLOCK).zip(centre.chunks(BLOCK)).zip(out.chunks_mut(BLOCK));
+        for (block, ((sums, centre), out)) in pieces(panel.clone(), BLOCK).zip(blocks) {
+            let first = block.start - panel.start;
+            let of_block = accept_or_redo(self.cost, side, block, terms, sums, centre, tile, out);
+            for (row, _) in of_block.iter().enumerate().filter(|(_, refused)| **refused) {
+                refused(first + row);
             }
         }
     }
 
-    /// Folds one number of the tallies of all tasks, in order, into the columns of the group.
+    /// v_i = a_i exp((f_i - f0_i) / epsilon) for a panel of new potentials in one column, counted.
+    fn factors(&self, log_weights: &[T], centre: &[T], potential: &[T], factors: &mut [T], tally: &mut Tally) {
+        let inverse = T::from_f64(1.0 / self.epsilon);
+        for (((factor, &potential), &centre), &log_weight) in
+            factors.iter_mut().zip(potential).zip(centre).zip(log_weights)
+        {
+            *factor = log_weight + (potential - centre) * inverse;
+        }
+        T::exp_in_place(factors);
+        for (factor, log_weight) in factors.iter().zip(log_weights) {
+            tally.factors += factor.to_f64();
+            tally.lost += usize::from(*factor == T::default() && !is_left_out(*log_weight));
+        }
+    }
+
+    /// One number of the tallies of all tasks in column k, in order.
+    fn sum(&self, tallies: &[Tally], tasks: usize, k: usize, number: fn(&Tally) -> f64) -> f64 {
+        tallies.iter().skip(k).step_by(self.group.len()).take(tasks).map(number).sum()
+    }
+
+    /// Folds one number of the tallies into the columns of the group.
     fn fill(&self, out: &mut HostReduced, tallies: &[Tally], tasks: usize, number: fn(&Tally) -> f64) {
         for (k, &column) in self.group.iter().enumerate() {
-            let of_column = tallies.iter().skip(k).step_by(self.group.len()).take(tasks);
-            out.values_mut()[column] = of_column.map(number).sum();
+            out.values_mut()[column] = self.sum(tallies, tasks, k, number);
         }
     }
 }
 
-/// How the atoms of a side are cut: into tasks of whole panels.
-#[derive(Clone, Copy)]
-struct Shape {
-    atoms: usize,
-    task: usize,
-    panel: usize,
+/// The items, or for ever none.
+fn or_none<Item>(items: Option<impl Iterator<Item = Item>>) -> impl Iterator<Item = Option<Item>> {
+    items.into_iter().flatten().map(Some).chain(iter::repeat_with(|| None))
 }
 
-impl Shape {
-    fn of_rows(atoms: usize, others: usize, panel: usize) -> Self {
-        Self { atoms, task: task_atoms(atoms, others).next_multiple_of(panel), panel }
-    }
-
-    fn of_columns(atoms: usize, others: usize) -> Self {
-        // A column of a task costs as many additions as there are tasks, not as many as there are rows.
-        Self { atoms, task: task_atoms(atoms, others.min(TASKS)).next_multiple_of(PANEL), panel: PANEL }
-    }
-
-    fn tasks(self) -> usize {
-        self.atoms.div_ceil(self.task)
-    }
-
-    fn panels(self, task: usize) -> impl Iterator<Item = Range<usize>> {
-        pieces(task * self.task..self.atoms.min((task + 1) * self.task), self.panel)
-    }
-
-    /// Copies staged panels to the columns of a vector.
-    fn scatter<T: CpuScalar>(self, staged: &[T], group: &[usize], out: &mut HostVector<T>) {
-        for panel in pieces(0..self.atoms, self.panel) {
-            let lanes = &staged[panel.start * group.len()..panel.end * group.len()];
-            for (&column, lanes) in group.iter().zip(lanes.chunks(panel.len())) {
-                column_of_mut(out, column)[panel.clone()].copy_from_slice(lanes);
-            }
-        }
-    }
+/// A potential to centre a row at; 0 for a row that nothing reaches.
+fn reachable<T: CpuScalar>(potential: T) -> T {
+    if potential.to_f64().abs() < UNREACHABLE / 2.0 { potential } else { T::default() }
 }
 
-/// Lanes of column k of a group.
-fn lanes_of<T>(lanes: &[T], len: usize, k: usize) -> &[T] {
-    &lanes[k * len..][..len]
-}
-
-/// Adds the entries of a panel, times the factors of each column, to the column sums.
-fn accumulate<T: CpuScalar>(entries: &[T], factors: &[&[T]], others: usize, sums: &mut [f64]) {
-    for tile in pieces(0..others, TILE) {
-        for (factors, sums) in factors.iter().zip(sums.chunks_mut(others)) {
-            T::accumulate(factors, &entries[tile.start..], others, &mut sums[tile.clone()]);
-        }
+/// The mean over `masses` of |w - w°| / w.
+fn mean_part<T: CpuScalar>(masses: &[T], weights: &[T], anchored: &[f64]) -> f64 {
+    let (mut total, mut sum) = (f64::MIN_POSITIVE, 0.0);
+    for ((&mass, &weight), &anchored) in masses.iter().zip(weights).zip(anchored) {
+        total += mass.to_f64();
+        sum += mass.to_f64() * part(weight, anchored);
     }
+    sum / total
 }
 
-/// The column sums of a panel over all tasks, in order.
-fn fold_sums(sums: &[f64], tasks: usize, others: usize, panel: Range<usize>, folded: &mut [f64]) {
-    let columns = folded.len() / panel.len();
-    folded.fill(0.0);
-    for sums in sums.chunks(others * columns).take(tasks) {
-        for (folded, sums) in folded.chunks_mut(panel.len()).zip(sums.chunks(others)) {
-            for (folded, sum) in folded.iter_mut().zip(&sums[panel.clone()]) {
-                *folded += sum;
-            }
-        }
-    }
-}
-
-/// One side of a group of columns, as its steps read it.
-struct Steps<'a, T> {
-    law: &'a LawPrograms,
-    side: Side,
-    /// The entering potential.
-    entering: [&'a [T]; GROUP],
-    weights: [&'a [T]; GROUP],
-    relaxation: [T; GROUP],
-    epsilon: T,
-    /// Are by-products wanted?
-    hints: bool,
-}
-
-impl<'a, T: CpuScalar> Steps<'a, T> {
-    fn new<R: CostRows<T>>(pass: &Pass<'_, T, R>, sweep: &'a Sweep<'_, CpuBackend<T>>, side: Side) -> Self {
-        let marginal = match side {
-            Side::Source => sweep.source,
-            Side::Target => sweep.target,
-        };
-        let relaxation = sweep.relaxation.values();
-        Self {
-            law: marginal.law(),
-            side,
-            entering: pass.columns_of(sweep.potentials.side(side)),
-            weights: pass.columns_of(marginal.weights()),
-            relaxation: array::from_fn(|k| {
-                let column = pass.group[k.min(pass.group.len() - 1)];
-                T::from_f64(relaxation[column.min(relaxation.len() - 1)])
-            }),
-            epsilon: T::from_f64(pass.epsilon),
-            hints: sweep.by_products.is_some(),
-        }
-    }
-
-    /// Turns the softmins of a panel into its new potentials, and counts the by-products.
-    fn advance(&self, panel: Range<usize>, lanes: &mut Lanes<T>, softmins: &mut [T], tallies: &mut [Tally]) {
-        let len = panel.len();
-        let Lanes { registers, entering, softmin, weights, relaxation, residual, mass, dual } = lanes;
-        let count = softmins.len();
-        for (k, _) in tallies.iter().enumerate() {
-            let of_column = k * len..(k + 1) * len;
-            entering[of_column.clone()].copy_from_slice(&self.entering[k][panel.clone()]);
-            weights[of_column.clone()].copy_from_slice(&self.weights[k][panel.clone()]);
-            relaxation[of_column].fill(self.relaxation[k]);
-        }
-        softmin[..count].copy_from_slice(softmins);
-        let (f, s) = (BlockInput::Lanes(&entering[..count]), BlockInput::Lanes(&softmin[..count]));
-        let (a, omega) = (BlockInput::Lanes(&weights[..count]), BlockInput::Lanes(&relaxation[..count]));
-        let epsilon = BlockInput::Uniform(self.epsilon);
-
-        let step = self.law.relaxed_step();
-        let run = step.run_block::<_, VectorisedMath>(&[f, s, omega, epsilon], registers, &mut [softmins]);
-        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
-        if !self.hints {
-            return;
-        }
-        let (residual, mass, dual) = (&mut residual[..count], &mut mass[..count], &mut dual[..count]);
-        let inputs = [f, s, a, epsilon];
-        let run = match self.side {
-            Side::Source => self.law.residual_and_mass().run_block::<_, VectorisedMath>(
-                &inputs,
-                registers,
-                &mut [&mut *residual, &mut *mass],
-            ),
-            Side::Target => {
-                self.law.residual().run_block::<_, VectorisedMath>(&inputs, registers, &mut [&mut *residual])
-            }
-        };
-        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
-        let run = self.law.dual().run_block::<_, VectorisedMath>(&[f, a], registers, &mut [&mut *dual]);
-        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
-        for (k, tally) in tallies.iter_mut().enumerate() {
-            let sum = |lanes: &[T]| lanes_of(lanes, len, k).iter().map(|lane| lane.to_f64()).sum::<f64>();
-            tally.residual += sum(residual);
-            tally.mass += sum(mass);
-            tally.dual += sum(dual);
-        }
-    }
-}
-
-/// What a law's programs read and write for a panel.
-struct Lanes<T> {
-    registers: Registers<T>,
-    entering: [T; LANES],
-    softmin: [T; LANES],
-    weights: [T; LANES],
-    relaxation: [T; LANES],
-    residual: [T; LANES],
-    mass: [T; LANES],
-    dual: [T; LANES],
-}
-
-impl<T: CpuScalar> Lanes<T> {
-    fn new() -> Self {
-        let zero = [T::default(); LANES];
-        Self {
-            registers: Registers::new(),
-            entering: zero,
-            softmin: zero,
-            weights: zero,
-            relaxation: zero,
-            residual: zero,
-            mass: zero,
-            dual: zero,
-        }
+fn widen<T: CpuScalar>(numbers: &[T], out: &mut [f64]) {
+    for (out, number) in out.iter_mut().zip(numbers) {
+        *out = number.to_f64();
     }
 }

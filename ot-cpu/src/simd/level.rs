@@ -92,21 +92,21 @@ impl Level {
 /// `dispatch!(level, room::body::<T>(argument: Type, …) -> Result)` expects
 /// `room::body::<T, const FUSED: bool>`: the body takes the fused multiply-add where it is true.
 macro_rules! dispatch {
-    ($level:expr, $room:ident::$body:ident::<$type:ty>($($name:ident: $kind:ty),*) -> $result:ty) => {{
+    ($level:expr, $room:ident::$body:ident::<$($type:ty),+>($($name:ident: $kind:ty),*) -> $result:ty) => {{
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
         fn avx512($($name: $kind),*) -> $result {
-            $room::$body::<$type, true>($($name),*)
+            $room::$body::<$($type,)+ true>($($name),*)
         }
 
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
         fn avx2($($name: $kind),*) -> $result {
-            $room::$body::<$type, true>($($name),*)
+            $room::$body::<$($type,)+ true>($($name),*)
         }
 
         fn baseline($($name: $kind),*) -> $result {
-            $room::$body::<$type, { $crate::simd::level::BASELINE_IS_FUSED }>($($name),*)
+            $room::$body::<$($type,)+ { $crate::simd::level::BASELINE_IS_FUSED }>($($name),*)
         }
 
         match $level.isa() {
@@ -122,3 +122,43 @@ macro_rules! dispatch {
     }};
 }
 pub(super) use dispatch;
+
+/// Compiles one `#[inline(always)]` body for every level, over the registers of the level, and calls the one asked
+/// for.
+///
+/// `dispatch_registers!(level, room::body::<T>(argument: Type, …) -> Result)` expects `room::body::<T, _>`, which takes
+/// the [`Registers`](crate::simd::sixteen::Registers) before its arguments.
+macro_rules! dispatch_registers {
+    ($level:expr, $room:ident::$body:ident::<$type:ty>($($name:ident: $kind:ty),*) -> $result:ty) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        fn avx512($($name: $kind),*) -> $result {
+            // SAFETY: a function with these features is called only where the machine has them.
+            $room::$body::<$type, _>(unsafe { $crate::simd::sixteen::Avx512::assume() }, $($name),*)
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2($($name: $kind),*) -> $result {
+            // SAFETY: a function with these features is called only where the machine has them.
+            $room::$body::<$type, _>(unsafe { $crate::simd::sixteen::Avx2::assume() }, $($name),*)
+        }
+
+        fn baseline($($name: $kind),*) -> $result {
+            let arrays = $crate::simd::sixteen::Arrays::<{ $crate::simd::level::BASELINE_IS_FUSED }>;
+            $room::$body::<$type, _>(arrays, $($name),*)
+        }
+
+        match $level.isa() {
+            $crate::simd::level::Isa::Baseline => baseline($($name),*),
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level of this kind exists only where detection found AVX2 and FMA.
+            $crate::simd::level::Isa::Avx2 => unsafe { avx2($($name),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: a level of this kind exists only where detection found AVX-512 F, DQ, BW and
+            // VL with FMA; AVX2 is part of AVX-512 F.
+            $crate::simd::level::Isa::Avx512 => unsafe { avx512($($name),*) },
+        }
+    }};
+}
+pub(super) use dispatch_registers;

@@ -16,6 +16,11 @@
 //! | [`VectorMath::gibbs`]            | `c[j] ← exp((f + g[j] − c[j])/ε)` | one per class of level  |
 //! | [`VectorMath::gibbs_sum`]        | the same, returns `Σ c[j]·w[j]`   | one per class of level  |
 //! | [`VectorMath::accumulate`]       | `out[j] ← out[j] + Σ_r a[r]·k[r, j]` | one per class of level |
+//! | [`VectorMath::row_sums`]         | `out[r] = Σ_j k[r, j]·w[j]`       | one per class of level  |
+//! | [`VectorMath::add_row_products`] | the same for 16 columns, added    | one per class of level  |
+//! | [`VectorMath::add_column_products`] | `out[j, k] ← out[j, k] + Σ_r a[r, k]·k[r, j]` | one per class of level |
+//! | [`VectorMath::largest_difference`] | `max (g[j] − c[j])`             | the same everywhere     |
+//! | [`Stored::store`]                | entries rounded to a stored type, tiny ones to zero | the same everywhere |
 //!
 //! # How it is vectorised
 //!
@@ -56,15 +61,22 @@ mod gibbs;
 mod level;
 mod ln;
 mod map;
+mod product;
 mod reduce;
+mod sixteen;
+mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use level::Level;
+pub use store::Stored;
+
+/// Columns of weights that stand side by side in a matrix product.
+pub const PRODUCT_LANES: usize = sixteen::LANES;
 
 use element::Element;
-use level::dispatch;
+use level::{dispatch, dispatch_registers};
 
 /// The vectorised passes, for `f32` and `f64`.
 ///
@@ -138,6 +150,75 @@ pub trait VectorMath: Element {
     /// Up to eight rows at a time are summed in the element type, then added in `f64`. Panics if `rows` ends
     /// before the last entry.
     fn accumulate_at(level: Level, factors: &[Self], rows: &[Self], stride: usize, out: &mut [f64]);
+
+    /// Sums of rows `sums[r] = Σ_j rows[r·stride + j]·weights[j]`, at the given level.
+    ///
+    /// Runs of 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Panics if `rows`
+    /// ends before the last entry.
+    fn row_sums_at(level: Level, rows: &[Self], stride: usize, weights: &[Self], sums: &mut [f64]);
+
+    /// Adds the matrix product `Σ_j rows[r·stride + j]·weights[j][k]` to `sums[r][k]`, at the given level.
+    ///
+    /// Runs of 256 products are summed in the element type, and the runs in `f64`. Panics if `rows` ends before the
+    /// last entry.
+    fn add_row_products_at(
+        level: Level,
+        rows: &[Self],
+        stride: usize,
+        weights: &[[Self; PRODUCT_LANES]],
+        sums: &mut [[f64; PRODUCT_LANES]],
+    );
+
+    /// Adds the matrix product `Σ_r factors[r][k]·rows[r·stride + j]` to `sums[j][k]`, at the given level.
+    ///
+    /// Runs of 256 rows are summed in the element type, and the runs in `f64`. Panics if `rows` ends before the last
+    /// entry.
+    fn add_column_products_at(
+        level: Level,
+        rows: &[Self],
+        stride: usize,
+        factors: &[[Self; PRODUCT_LANES]],
+        sums: &mut [[f64; PRODUCT_LANES]],
+    );
+
+    /// The largest difference `max g[j] − costs[j]` over the common length, at the given level; `−∞` for none.
+    ///
+    /// Differences that are NaN are passed over.
+    fn largest_difference_at(level: Level, g: &[Self], costs: &[Self]) -> Self;
+
+    /// [`row_sums_at`](Self::row_sums_at) the detected level.
+    #[inline]
+    fn row_sums(rows: &[Self], stride: usize, weights: &[Self], sums: &mut [f64]) {
+        Self::row_sums_at(Level::detected(), rows, stride, weights, sums);
+    }
+
+    /// [`add_row_products_at`](Self::add_row_products_at) the detected level.
+    #[inline]
+    fn add_row_products(
+        rows: &[Self],
+        stride: usize,
+        weights: &[[Self; PRODUCT_LANES]],
+        sums: &mut [[f64; PRODUCT_LANES]],
+    ) {
+        Self::add_row_products_at(Level::detected(), rows, stride, weights, sums);
+    }
+
+    /// [`add_column_products_at`](Self::add_column_products_at) the detected level.
+    #[inline]
+    fn add_column_products(
+        rows: &[Self],
+        stride: usize,
+        factors: &[[Self; PRODUCT_LANES]],
+        sums: &mut [[f64; PRODUCT_LANES]],
+    ) {
+        Self::add_column_products_at(Level::detected(), rows, stride, factors, sums);
+    }
+
+    /// [`largest_difference_at`](Self::largest_difference_at) the detected level.
+    #[inline]
+    fn largest_difference(g: &[Self], costs: &[Self]) -> Self {
+        Self::largest_difference_at(Level::detected(), g, costs)
+    }
 
     /// [`square_distances_at`](Self::square_distances_at) the detected level.
     #[inline]
@@ -258,6 +339,40 @@ macro_rules! implement_vector_math {
                 dispatch!(level, gibbs::gibbs_sum::<$type>(
                     f: $type, epsilon: f64, g: &[$type], weights: &[$type], costs: &mut [$type]
                 ) -> f64)
+            }
+
+            fn row_sums_at(level: Level, rows: &[$type], stride: usize, weights: &[$type], sums: &mut [f64]) {
+                dispatch_registers!(level, product::row_sums::<$type>(
+                    rows: &[$type], stride: usize, weights: &[$type], sums: &mut [f64]
+                ) -> ())
+            }
+
+            fn add_row_products_at(
+                level: Level,
+                rows: &[$type],
+                stride: usize,
+                weights: &[[$type; PRODUCT_LANES]],
+                sums: &mut [[f64; PRODUCT_LANES]],
+            ) {
+                dispatch_registers!(level, product::add_row_products::<$type>(
+                    rows: &[$type], stride: usize, weights: &[[$type; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
+                ) -> ())
+            }
+
+            fn add_column_products_at(
+                level: Level,
+                rows: &[$type],
+                stride: usize,
+                factors: &[[$type; PRODUCT_LANES]],
+                sums: &mut [[f64; PRODUCT_LANES]],
+            ) {
+                dispatch_registers!(level, product::add_column_products::<$type>(
+                    rows: &[$type], stride: usize, factors: &[[$type; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
+                ) -> ())
+            }
+
+            fn largest_difference_at(level: Level, g: &[$type], costs: &[$type]) -> $type {
+                dispatch!(level, reduce::largest_difference::<$type>(g: &[$type], costs: &[$type]) -> $type)
             }
 
             fn accumulate_at(level: Level, factors: &[$type], rows: &[$type], stride: usize, out: &mut [f64]) {

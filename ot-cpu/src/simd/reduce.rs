@@ -88,6 +88,22 @@ pub(super) fn max<T: Element, const FUSED: bool>(x: &[T]) -> T {
     fold(lanes, larger)
 }
 
+/// `max g[j] − costs[j]` over the common length; `−∞` for none. NaN is passed over.
+#[inline(always)]
+pub(super) fn largest_difference<T: Element, const FUSED: bool>(g: &[T], costs: &[T]) -> T {
+    let length = g.len().min(costs.len());
+    let (g_chunks, g_tail) = g[..length].as_chunks::<LANES>();
+    let (cost_chunks, cost_tail) = costs[..length].as_chunks::<LANES>();
+    let mut lanes = [T::NEUTRAL_OF_MAXIMUM; LANES];
+    for (g, costs) in g_chunks.iter().zip(cost_chunks) {
+        for lane in 0..LANES {
+            lanes[lane] = larger(lanes[lane], g[lane] - costs[lane]);
+        }
+    }
+    let largest = fold(lanes, larger);
+    g_tail.iter().zip(cost_tail).fold(largest, |largest, (&g, &cost)| larger(largest, g - cost))
+}
+
 /// The larger of two, the first where they are equal or the second is NaN.
 #[inline(always)]
 fn larger<T: Element>(a: T, b: T) -> T {

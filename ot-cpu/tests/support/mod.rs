@@ -92,7 +92,10 @@ impl<T: CpuScalar> Case<T> {
 /// Which kernel a case has.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
+    /// Entries kept in f32.
     Dense,
+    /// Entries kept in the element type.
+    DenseFull,
     Streaming,
     DenseLopsided,
     StreamingLopsided,
@@ -100,8 +103,8 @@ pub enum Kind {
     Forbidding,
 }
 
-pub const KINDS: [Kind; 5] =
-    [Kind::Dense, Kind::Streaming, Kind::DenseLopsided, Kind::StreamingLopsided, Kind::Forbidding];
+pub const KINDS: [Kind; 6] =
+    [Kind::Dense, Kind::DenseFull, Kind::Streaming, Kind::DenseLopsided, Kind::StreamingLopsided, Kind::Forbidding];
 
 /// Two clouds of n and m points of `dimension` coordinates around `offset`, scaled by `scale`.
 pub fn case<T: CpuScalar>(
@@ -119,6 +122,7 @@ pub fn case<T: CpuScalar>(
     };
     let (x, y) = (cloud(n), cloud(m));
     let backend = CpuBackend::<T>::new(threads).unwrap();
+    let backend = if kind == Kind::DenseFull { backend.with_full_entries() } else { backend };
     let (source, target) = (PointsView::new(&x, dimension).unwrap(), PointsView::new(&y, dimension).unwrap());
     let lopsided = matches!(kind, Kind::DenseLopsided | Kind::StreamingLopsided);
     let cost: Arc<dyn GroundCost> = if lopsided { Arc::new(Lopsided) } else { Arc::new(SqEuclidean) };
@@ -129,7 +133,7 @@ pub fn case<T: CpuScalar>(
         cost.costs_f64(x, &y, row);
     }
     let geometry: Arc<dyn Geometry<CpuBackend<T>>> = match kind {
-        Kind::Dense | Kind::DenseLopsided => {
+        Kind::Dense | Kind::DenseFull | Kind::DenseLopsided => {
             Arc::new(DenseGeometry::from_points(&backend, source, target, cost.as_ref()).unwrap())
         }
         Kind::Streaming | Kind::StreamingLopsided => {
@@ -173,6 +177,12 @@ pub fn marginal<T: CpuScalar>(
 
 pub fn balanced<T: CpuScalar>(backend: &CpuBackend<T>, weights: &[T], columns: usize) -> Marginal<CpuBackend<T>> {
     marginal(backend, weights, columns, Arc::new(Balanced))
+}
+
+/// How far a sweep on its way may be from the exact one, as a part of epsilon: the rounding of kept entries.
+pub fn roughness<T: CpuScalar>(kind: Kind) -> f64 {
+    let rounded = matches!(kind, Kind::Dense | Kind::DenseLopsided | Kind::Forbidding) && T::EPSILON < 1e-10;
+    if rounded { 5e-6 } else { 0.0 }
 }
 
 /// The elements of a vector in f64.

@@ -1,0 +1,138 @@
+//! The step of a marginal's law on a panel: softmins become potentials, and by-products are counted.
+
+use std::{array, ops::Range};
+
+use ot_core::{
+    LawPrograms, Side, Sweep,
+    program::{BlockInput, Registers},
+};
+
+use super::{anchors::part, cut::PANEL, rows::column_of, sweep::GROUP};
+use crate::backend::{CpuBackend, CpuScalar, VectorisedMath};
+
+/// What one task counted in one column.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Sum of the factors.
+    pub(super) factors: f64,
+    /// Factors that underflowed.
+    pub(super) lost: usize,
+    /// Sum of the weights.
+    pub(super) weight: f64,
+    /// By how much the potential moved, in units of epsilon, summed over the weights.
+    pub(super) movement: f64,
+    /// By how much factors differ from those of the anchor, as a part of them, summed over the weights.
+    pub(super) distance: f64,
+    pub(super) residual: f64,
+    pub(super) mass: f64,
+    pub(super) dual: f64,
+}
+
+impl Tally {
+    /// Counts how far a panel has moved from its entering potential, and from its anchor.
+    pub(super) fn measure<T: CpuScalar>(
+        &mut self,
+        weights: &[T],
+        entering: &[T],
+        potential: &[T],
+        factors: &[T],
+        anchored: Option<&[f64]>,
+        epsilon: f64,
+    ) {
+        for (r, &weight) in weights.iter().enumerate() {
+            let weight = weight.to_f64();
+            let moved = (potential[r].to_f64() - entering[r].to_f64()).abs() / epsilon;
+            self.weight += weight;
+            self.movement += weight * moved.min(1.0);
+            self.distance += weight * anchored.map_or(1.0, |anchored| part(factors[r], anchored[r]));
+        }
+    }
+}
+
+/// One side of a group of columns, as its steps read it.
+pub(super) struct Steps<'a, T> {
+    law: &'a LawPrograms,
+    side: Side,
+    /// The entering potential.
+    entering: [&'a [T]; GROUP],
+    weights: [&'a [T]; GROUP],
+    relaxation: [T; GROUP],
+    epsilon: T,
+    /// Are by-products wanted?
+    hints: bool,
+}
+
+impl<'a, T: CpuScalar> Steps<'a, T> {
+    pub(super) fn new(group: &[usize], epsilon: f64, sweep: &'a Sweep<'_, CpuBackend<T>>, side: Side) -> Self {
+        let marginal = match side {
+            Side::Source => sweep.source,
+            Side::Target => sweep.target,
+        };
+        let column = |k: usize| group[k.min(group.len() - 1)];
+        let relaxation = sweep.relaxation.values();
+        Self {
+            law: marginal.law(),
+            side,
+            entering: array::from_fn(|k| column_of(sweep.potentials.side(side), column(k))),
+            weights: array::from_fn(|k| column_of(marginal.weights(), column(k))),
+            relaxation: array::from_fn(|k| T::from_f64(relaxation[column(k).min(relaxation.len() - 1)])),
+            epsilon: T::from_f64(epsilon),
+            hints: sweep.by_products.is_some(),
+        }
+    }
+
+    /// The entering potential of column k of the group.
+    pub(super) fn entering(&self, k: usize) -> &'a [T] {
+        self.entering[k]
+    }
+
+    /// The weights of column k of the group.
+    pub(super) fn weights(&self, k: usize) -> &'a [T] {
+        self.weights[k]
+    }
+
+    /// Turns the softmins of a panel in column k into its new potentials, and counts the by-products.
+    pub(super) fn advance(
+        &self,
+        k: usize,
+        panel: Range<usize>,
+        registers: &mut Registers<T>,
+        softmins: &mut [T],
+        tally: &mut Tally,
+    ) {
+        let len = softmins.len();
+        let mut softmin = [T::default(); PANEL];
+        softmin[..len].copy_from_slice(softmins);
+        let f = BlockInput::Lanes(&self.entering[k][panel.clone()]);
+        let s = BlockInput::Lanes(&softmin[..len]);
+        let a = BlockInput::Lanes(&self.weights[k][panel]);
+        let (omega, epsilon) = (BlockInput::Uniform(self.relaxation[k]), BlockInput::Uniform(self.epsilon));
+
+        let step = self.law.relaxed_step();
+        let run = step.run_block::<_, VectorisedMath>(&[f, s, omega, epsilon], registers, &mut [softmins]);
+        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
+        if !self.hints {
+            return;
+        }
+        let (mut residual, mut mass) = ([T::default(); PANEL], [T::default(); PANEL]);
+        let sum = |lanes: &[T]| lanes.iter().map(|lane| lane.to_f64()).sum::<f64>();
+        let inputs = [f, s, a, epsilon];
+        let run = match self.side {
+            Side::Source => self.law.residual_and_mass().run_block::<_, VectorisedMath>(
+                &inputs,
+                registers,
+                &mut [&mut residual[..len], &mut mass[..len]],
+            ),
+            Side::Target => {
+                self.law.residual().run_block::<_, VectorisedMath>(&inputs, registers, &mut [&mut residual[..len]])
+            }
+        };
+        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
+        tally.residual += sum(&residual[..len]);
+        tally.mass += sum(&mass[..len]);
+        let dual = &mut residual[..len];
+        let run = self.law.dual().run_block::<_, VectorisedMath>(&[f, a], registers, &mut [&mut *dual]);
+        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
+        tally.dual += sum(dual);
+    }
+}

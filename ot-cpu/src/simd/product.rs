@@ -1,0 +1,276 @@
+//! Matrix products of a panel of entries with weights: one column of weights, or sixteen side by side.
+//!
+//! Entries are stored row after row. Products are summed in the element type, runs of at most 256 terms to a sum, and
+//! the runs in `f64`. Some rows by sixteen columns of sums stay in registers (Goto, van de Geijn 2008), so that each
+//! entry loaded serves sixteen multiply-adds.
+
+use super::{
+    element::Element,
+    sixteen::{LANES, Registers},
+};
+
+/// The most terms summed in the element type, over all lanes.
+const RUN: usize = 256;
+
+/// `sums[r] = Σ_j rows[r·stride + j]·weights[j]`.
+#[inline(always)]
+pub(super) fn row_sums<T: Element, S: Registers<T>>(
+    simd: S,
+    rows: &[T],
+    stride: usize,
+    weights: &[T],
+    sums: &mut [f64],
+) {
+    let (fours, rest) = sums.as_chunks_mut::<4>();
+    let whole = 4 * fours.len();
+    for (group, sums) in fours.iter_mut().enumerate() {
+        *sums = sums_of_rows::<T, S, 4>(simd, &rows[4 * group * stride..], stride, weights);
+    }
+    for (offset, sum) in rest.iter_mut().enumerate() {
+        [*sum] = sums_of_rows::<T, S, 1>(simd, &rows[(whole + offset) * stride..], stride, weights);
+    }
+}
+
+/// [`row_sums`] of `R` rows.
+#[inline(always)]
+fn sums_of_rows<T: Element, S: Registers<T>, const R: usize>(
+    simd: S,
+    rows: &[T],
+    stride: usize,
+    weights: &[T],
+) -> [f64; R] {
+    let zero = T::NEUTRAL_OF_SUM;
+    let rows: [&[T]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
+    let mut totals = [[0.0; LANES]; R];
+    for (run, weights) in weights.chunks(RUN).enumerate() {
+        let rows: [&[T]; R] = std::array::from_fn(|row| &rows[row][run * RUN..][..weights.len()]);
+        let (chunks, tail) = weights.as_chunks::<LANES>();
+        let whole = chunks.len();
+        let rows_of_chunks: [&[[T; LANES]]; R] = std::array::from_fn(|row| &rows[row].as_chunks::<LANES>().0[..whole]);
+        let mut lanes = [simd.splat(zero); R];
+        for (chunk, weights) in chunks.iter().enumerate() {
+            let weights = simd.load(weights);
+            for row in 0..R {
+                lanes[row] = simd.multiply_add(simd.load(&rows_of_chunks[row][chunk]), weights, lanes[row]);
+            }
+        }
+        if !tail.is_empty() {
+            let padded = |values: &[T]| {
+                let mut chunk = [zero; LANES];
+                chunk[..values.len()].copy_from_slice(values);
+                simd.load(&chunk)
+            };
+            let weights = padded(tail);
+            for row in 0..R {
+                lanes[row] = simd.multiply_add(padded(&rows[row][LANES * whole..]), weights, lanes[row]);
+            }
+        }
+        for row in 0..R {
+            let lanes = simd.lanes(lanes[row]);
+            for (total, lane) in totals[row].iter_mut().zip(lanes) {
+                *total += lane.as_double();
+            }
+        }
+    }
+    totals.map(|mut lanes| {
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                lanes[lane] += lanes[lane + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    })
+}
+
+/// `sums[r][k] += Σ_j rows[r·stride + j]·weights[j][k]`.
+#[inline(always)]
+pub(super) fn add_row_products<T: Element, S: Registers<T>>(
+    simd: S,
+    rows: &[T],
+    stride: usize,
+    weights: &[[T; LANES]],
+    sums: &mut [[f64; LANES]],
+) {
+    for (run, weights) in weights.chunks(RUN).enumerate() {
+        let rows = &rows[run * RUN..];
+        let mut row = 0;
+        while row < sums.len() {
+            let (rows, sums) = (&rows[row * stride..], &mut sums[row..]);
+            let count = if sums.len() >= S::ROWS { S::ROWS } else { 1 };
+            match count {
+                8 => row_products::<T, S, 8>(simd, rows, stride, weights, sums),
+                4 => row_products::<T, S, 4>(simd, rows, stride, weights, sums),
+                2 => row_products::<T, S, 2>(simd, rows, stride, weights, sums),
+                _ => row_products::<T, S, 1>(simd, rows, stride, weights, sums),
+            }
+            row += count;
+        }
+    }
+}
+
+/// [`add_row_products`] of the first `R` rows over one run.
+#[inline(always)]
+fn row_products<T: Element, S: Registers<T>, const R: usize>(
+    simd: S,
+    rows: &[T],
+    stride: usize,
+    weights: &[[T; LANES]],
+    sums: &mut [[f64; LANES]],
+) {
+    let rows: [&[T]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
+    let mut products = [simd.splat(T::NEUTRAL_OF_SUM); R];
+    for (term, weights) in weights.iter().enumerate() {
+        let weights = simd.load(weights);
+        for row in 0..R {
+            products[row] = simd.multiply_add(simd.splat(rows[row][term]), weights, products[row]);
+        }
+    }
+    add(simd, &products, sums);
+}
+
+/// `sums[j][k] += Σ_r factors[r][k]·rows[r·stride + j]`.
+#[inline(always)]
+pub(super) fn add_column_products<T: Element, S: Registers<T>>(
+    simd: S,
+    rows: &[T],
+    stride: usize,
+    factors: &[[T; LANES]],
+    sums: &mut [[f64; LANES]],
+) {
+    for (run, factors) in factors.chunks(RUN).enumerate() {
+        let rows = &rows[run * RUN * stride..];
+        let mut column = 0;
+        while column < sums.len() {
+            let (rows, sums) = (&rows[column..], &mut sums[column..]);
+            let count = if sums.len() >= S::ROWS { S::ROWS } else { 1 };
+            match count {
+                8 => column_products::<T, S, 8>(simd, rows, stride, factors, sums),
+                4 => column_products::<T, S, 4>(simd, rows, stride, factors, sums),
+                2 => column_products::<T, S, 2>(simd, rows, stride, factors, sums),
+                _ => column_products::<T, S, 1>(simd, rows, stride, factors, sums),
+            }
+            column += count;
+        }
+    }
+}
+
+/// [`add_column_products`] of the first `R` columns over one run.
+#[inline(always)]
+fn column_products<T: Element, S: Registers<T>, const R: usize>(
+    simd: S,
+    rows: &[T],
+    stride: usize,
+    factors: &[[T; LANES]],
+    sums: &mut [[f64; LANES]],
+) {
+    let mut products = [simd.splat(T::NEUTRAL_OF_SUM); R];
+    for (term, factors) in factors.iter().enumerate() {
+        let entries = &rows[term * stride..][..R];
+        let factors = simd.load(factors);
+        for column in 0..R {
+            products[column] = simd.multiply_add(simd.splat(entries[column]), factors, products[column]);
+        }
+    }
+    add(simd, &products, sums);
+}
+
+/// Adds sums of a run in `f64`.
+#[inline(always)]
+fn add<T: Element, S: Registers<T>, const R: usize>(simd: S, products: &[S::Sixteen; R], sums: &mut [[f64; LANES]]) {
+    for (sums, products) in sums.iter_mut().zip(products) {
+        let lanes = simd.lanes(*products);
+        for (sum, lane) in sums.iter_mut().zip(lanes) {
+            *sum += lane.as_double();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::simd::{Level, PRODUCT_LANES as LANES, VectorMath};
+
+    /// Numbers in [-1/2, 1/2), reproducible.
+    fn number(index: usize) -> f64 {
+        let mixed = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
+    }
+
+    macro_rules! tests_of_type {
+        ($module:ident, $type:ident) => {
+            mod $module {
+                use super::*;
+
+                /// Rows of entries, further apart than they are long.
+                fn panel(rows: usize, terms: usize) -> (Vec<$type>, usize) {
+                    let stride = terms + 3;
+                    ((0..rows * stride).map(|index| number(index) as $type).collect(), stride)
+                }
+
+                fn lanes(terms: usize) -> Vec<[$type; LANES]> {
+                    let lane = |term: usize, k: usize| number(7_000_000 + term * LANES + k) as $type;
+                    (0..terms).map(|term| std::array::from_fn(|k| lane(term, k))).collect()
+                }
+
+                const SLACK: f64 = 3.0 * $type::EPSILON as f64;
+
+                #[test]
+                fn products_are_those_of_the_formula() {
+                    for (rows, terms) in [(1, 1), (3, 15), (4, 16), (8, 256), (9, 257), (13, 600), (30, 31)] {
+                        let (entries, stride) = panel(rows, terms);
+                        let entry = |r: usize, j: usize| f64::from(entries[r * stride + j]);
+                        let (weights, factors) = (lanes(terms), lanes(rows));
+                        let one: Vec<$type> = weights.iter().map(|lanes| lanes[3]).collect();
+                        for level in Level::available() {
+                            let mut sums = vec![0.0; rows];
+                            $type::row_sums_at(level, &entries, stride, &one, &mut sums);
+                            let mut products = vec![[1.0; LANES]; rows];
+                            $type::add_row_products_at(level, &entries, stride, &weights, &mut products);
+                            for r in 0..rows {
+                                for k in 0..LANES {
+                                    let exact = |j: usize| entry(r, j) * f64::from(weights[j][k]);
+                                    let expected: f64 = (0..terms).map(exact).sum();
+                                    let size: f64 = 1.0 + (0..terms).map(|j| exact(j).abs()).sum::<f64>();
+                                    assert!((products[r][k] - 1.0 - expected).abs() <= SLACK * size);
+                                    assert!(k != 3 || (sums[r] - expected).abs() <= SLACK * size);
+                                }
+                            }
+                            let mut products = vec![[2.0; LANES]; terms];
+                            $type::add_column_products_at(level, &entries, stride, &factors, &mut products);
+                            for j in 0..terms {
+                                for k in 0..LANES {
+                                    let exact = |r: usize| entry(r, j) * f64::from(factors[r][k]);
+                                    let expected: f64 = (0..rows).map(exact).sum();
+                                    let size: f64 = 2.0 + (0..rows).map(|r| exact(r).abs()).sum::<f64>();
+                                    assert!((products[j][k] - 2.0 - expected).abs() <= SLACK * size);
+                                }
+                            }
+                        }
+                    }
+                }
+
+                #[test]
+                fn fused_levels_have_the_same_bits() {
+                    let (entries, stride) = panel(11, 333);
+                    let (weights, factors) = (lanes(333), lanes(11));
+                    let one: Vec<$type> = weights.iter().map(|lanes| lanes[0]).collect();
+                    let all = |level: Level| {
+                        let (mut sums, mut rows) = (vec![0.0; 11], vec![[0.0; LANES]; 11]);
+                        let mut columns = vec![[0.0; LANES]; 333];
+                        $type::row_sums_at(level, &entries, stride, &one, &mut sums);
+                        $type::add_row_products_at(level, &entries, stride, &weights, &mut rows);
+                        $type::add_column_products_at(level, &entries, stride, &factors, &mut columns);
+                        let of_lanes = rows.into_iter().chain(columns).flatten();
+                        sums.into_iter().chain(of_lanes).map(f64::to_bits).collect::<Vec<_>>()
+                    };
+                    let fused: Vec<_> = Level::available().filter(|level| level.is_fused()).map(all).collect();
+                    assert!(fused.windows(2).all(|pair| pair[0] == pair[1]));
+                }
+            }
+        };
+    }
+
+    tests_of_type!(type_f32, f32);
+    tests_of_type!(type_f64, f64);
+}
