@@ -11,7 +11,9 @@
 //! - Limits are measured in the same process (see [`roof`]).
 
 mod batch;
+mod best;
 mod dense;
+mod monolith;
 mod ours;
 mod peak;
 pub mod peers;
@@ -95,7 +97,7 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn add(&mut self, row: Row) -> Result<(), Failure> {
-        self.report.add(&row)
+        self.report.add(row)
     }
 }
 

@@ -23,6 +23,7 @@ mod streamed;
 mod streaming;
 mod survey;
 mod sweep;
+mod transport_cost;
 
 use std::sync::Arc;
 

@@ -5,14 +5,23 @@
 //! cargo run --release -p benches --bin compare -- --suite dense --json dense.jsonl
 //! ```
 
-use std::{fs, path::PathBuf, thread};
-
-use benches::compare::{
-    Failure, Options, Sizes, Suite,
-    row::{Report, TABLE_HEAD},
-    run,
+use std::{
+    path::{Path, PathBuf},
+    thread,
 };
-use clap::Parser;
+
+use benches::{
+    compare::{Failure, Options, Sizes, Suite, row::Report, run},
+    machine,
+    memory::Counting,
+};
+use clap::{Parser, ValueEnum};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Seed of the published tables.
+const SEED: u64 = 2026;
 
 /// Ours and its peers side by side, on the same arrays, to the same error.
 #[derive(Debug, Parser)]
@@ -21,11 +30,14 @@ struct Arguments {
     #[arg(long)]
     suite: Suite,
     /// Seed of the inputs.
-    #[arg(long, default_value_t = 2026)]
+    #[arg(long, default_value_t = SEED)]
     seed: u64,
     /// Where to write one JSON object a line.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Where to write a page in Markdown.
+    #[arg(long)]
+    table: Option<PathBuf>,
     /// Threads of either side; as many as can run at once if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -35,22 +47,57 @@ struct Arguments {
 }
 
 fn main() -> Result<(), Failure> {
-    let Arguments { suite, seed, json, threads, sizes } = Arguments::parse();
-    let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let mut report = Report::new(json.as_deref())?;
-    report.line(format!("{threads} threads, seed {seed}, load before {}\n\n{TABLE_HEAD}", load()))?;
+    let arguments = Arguments::parse();
+    let Arguments { suite, seed, sizes, .. } = arguments;
+    let available = thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or(available).max(1);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut report = Report::new(arguments.json.as_deref(), arguments.table.as_deref())?;
+    report.paragraph(format!("# Suite `{}`", name(suite)))?;
+    report.paragraph(format!("Made by `{}` on {}.", arguments.command(), machine::description()))?;
+    report.paragraph(format!("{threads} threads, seed {seed}."))?;
+    report.paragraph(idleness("before"))?;
     let left_out = run(Options { suite, seed, threads, sizes }, &root, &mut report)?;
-    report.line(format!("\nload after {}", load()))?;
+    report.paragraph(idleness("after"))?;
     for reason in left_out {
-        report.line(format!("left out: {reason}"))?;
+        report.paragraph(format!("Left out: {reason}."))?;
     }
-    Ok(())
+    report.finish()
 }
 
-/// What else the machine was busy with, as the system tells it: averages over 1, 5 and 15 minutes.
-fn load() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let averages: Vec<&str> = text.split_whitespace().take(3).collect();
-    if averages.is_empty() { "unknown".to_owned() } else { averages.join(" ") }
+/// How much of the machine others took.
+fn idleness(when: &str) -> String {
+    /// The share that a table can bear.
+    const BEARABLE: f64 = 0.05;
+    match machine::busy() {
+        None => format!("What others took of the processors {when} is not known."),
+        Some(busy) if busy <= BEARABLE => format!("Others took {:.0} % of the processors {when}.", 100.0 * busy),
+        Some(busy) => format!(
+            "**Others took {:.0} % of the processors {when}: ratios and fractions compare nothing.** Who waits at \
+             barriers loses more than who does not.",
+            100.0 * busy
+        ),
+    }
+}
+
+impl Arguments {
+    /// The command that does this again.
+    fn command(&self) -> String {
+        let mut command = format!("cargo run --release -p benches --bin compare -- --suite {}", name(self.suite));
+        if self.sizes != Sizes::Full {
+            command += &format!(" --sizes {}", name(self.sizes));
+        }
+        if self.seed != SEED {
+            command += &format!(" --seed {}", self.seed);
+        }
+        if let Some(threads) = self.threads {
+            command += &format!(" --threads {threads}");
+        }
+        command
+    }
+}
+
+/// What a value is called on the command line.
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -1,10 +1,8 @@
 //! Many histograms on one stored cost: POT's matrix form.
 
-use ot_solvers::Sinkhorn;
-
 use super::{
     Bench, Failure,
-    dense::{REPEATS, TOLERANCE, beside},
+    dense::{ITERATIONS, REPEATS, TOLERANCE, beside},
     ours::Ours,
     peers::Solver,
     problem::Arrays,
@@ -25,27 +23,22 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     // Two products a full iteration: with the kernel and with its transpose.
     let products = (2 * n * n * COLUMNS) as f64 / bench.roof.multiply_adds();
 
-    let (solved, status) = ours.solve(NAME, &Sinkhorn::new().tolerance(TOLERANCE), 3)?;
-    let limit = solved.iterations.map_or(0.0, |iterations| iterations as f64 * products);
-    let mut row = described(bench, &arrays, Per::Solve, solved).with_limit(limit);
-    if !status.is_converged() {
-        row = row.with_note(format!("ours: {status}"));
-    }
-    let peer = bench.peers.solve(Solver::PotSinkhorn, &arrays, TOLERANCE, 3, budget)?;
+    let (solved, remark) = ours.solve(NAME, TOLERANCE, REPEATS)?;
+    let limit = solved.iterations.unwrap_or(0) as f64 * products;
+    let row = described(bench, &arrays, Per::Solve, solved).with_limit(limit).with_remark(remark);
+    let peer = bench.peers.solve(Solver::PotSinkhorn, &arrays, TOLERANCE, REPEATS, budget)?;
     bench.add(beside(row, peer))?;
 
-    let iteration = ours.iteration(NAME, (10, 30), REPEATS)?;
+    let iteration = ours.iteration(NAME, ITERATIONS, REPEATS)?;
     let row = described(bench, &arrays, Per::Iteration, iteration).with_limit(products);
     // A peer's check, every tenth iteration, is among them.
     let peer = bench.peers.iteration(Solver::PotSinkhorn, &arrays, (10, 30), 3, budget)?;
-    bench.add(match peer {
-        Some(peer) => row.with_peer(peer),
-        None => row,
-    })
+    bench.add(row.with_any_peer(peer))
 }
 
 fn described(bench: &Bench<'_>, arrays: &Arrays, per: Per, ours: Measured) -> Row {
     let case = format!("{COLUMNS} histograms");
     let row = Row::new("batch", case, arrays.shape(), bench.options.threads, per, ours);
-    Row { d: Some(arrays.dimension()), epsilon: Some(arrays.epsilon), ..row }.with_note("limit: products in f32")
+    Row { d: Some(arrays.dimension()), epsilon: Some(arrays.epsilon), ..row }
+        .with_note("limit: the multiply-adds of two products, in f32")
 }

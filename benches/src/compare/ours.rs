@@ -1,7 +1,13 @@
 //! Our side: from arrays on the host to potentials on the host.
 
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
 use ot_core::{
-    Backend, CostMatrix, Epsilon, GroundCost, HalfSqEuclidean, Histogram, Measure, PointCloud, Problem, Side, Status,
+    Backend, Check, CostMatrix, Epsilon, GroundCost, HalfSqEuclidean, Histogram, Measure, PointCloud, Problem, Side,
+    Status,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Annealing, Relaxation, Sinkhorn};
@@ -11,7 +17,7 @@ use super::{
     problem::{Arrays, Cost},
     recompute::recompute,
     row::Measured,
-    timing::time,
+    timing::{median, time},
 };
 
 /// The arrays of a problem in one element type, before the clock runs.
@@ -50,36 +56,57 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         Ok(Self { arrays, backend, source: narrow(&arrays.source), target: narrow(&arrays.target), cost })
     }
 
-    /// A solve to a tolerance, and why it ended.
-    pub(super) fn solve(&self, name: &str, solver: &Sinkhorn, repeats: usize) -> Result<(Measured, Status), Failure> {
-        let (seconds, Outcome { f, g, iterations, status }) = time(repeats, || self.run(solver))?;
-        let recomputed = recompute(self.arrays, &f, &g, self.backend.threads());
+    /// A solve to a tolerance, and a remark if that was not met.
+    pub(super) fn solve(
+        &self,
+        name: &str,
+        tolerance: f64,
+        repeats: usize,
+    ) -> Result<(Measured, Option<String>), Failure> {
+        let solver = Sinkhorn::new().tolerance(tolerance);
+        let (seconds, outcome) = time(repeats, || self.run(&solver))?;
+        let recomputed = recompute(self.arrays, &outcome.f, &outcome.g, self.backend.threads());
         let measured = Measured {
             name: name.to_owned(),
             seconds,
-            iterations: Some(iterations),
+            iterations: Some(outcome.iterations),
             error: Some(recomputed.error),
             value: Some(recomputed.value),
         };
-        Ok((measured, status))
+        let remark = if !outcome.status.is_converged() {
+            Some(format!("ours: {}", outcome.status))
+        } else if recomputed.error <= tolerance {
+            None
+        } else {
+            Some("ours missed the tolerance".to_owned())
+        };
+        Ok((measured, remark))
     }
 
-    /// A plain iteration: what `last` of them take more than `first`.
-    pub(super) fn iteration(
-        &self,
-        name: &str,
-        (first, last): (usize, usize),
-        repeats: usize,
-    ) -> Result<Measured, Failure> {
-        let seconds = |iterations: usize| time(repeats, || self.run(&plain(iterations)));
-        let ((few, _), (many, outcome)) = (seconds(first)?, seconds(last)?);
-        if outcome.iterations != last {
-            return Err(format!("a plain run ended after {} of {last} iterations", outcome.iterations).into());
-        }
-        Ok(Measured::seconds(name, (many - few) / (last - first) as f64))
+    /// A plain iteration of `iterations`, checks included.
+    pub(super) fn iteration(&self, name: &str, iterations: usize, repeats: usize) -> Result<Measured, Failure> {
+        let problem = self.problem()?;
+        let seconds = (0..repeats).map(|_| mean_iteration(&problem, iterations)).collect::<Result<_, _>>()?;
+        Ok(Measured::seconds(name, median(seconds)))
     }
 
     fn run(&self, solver: &Sinkhorn) -> Result<Outcome, Failure> {
+        let solution = solver.solve(&self.problem()?)?;
+        let wide = |side: Side| -> Result<Vec<f64>, Failure> {
+            Ok(solution.potential(side)?.into_iter().map(|value| value.to_f64()).collect())
+        };
+        let (f, g) = (wide(Side::Source)?, wide(Side::Target)?);
+        Ok(Outcome { f, g, iterations: solution.iterations(), status: solution.status() })
+    }
+
+    /// Potentials after so many plain iterations.
+    pub(super) fn potentials(&self, iterations: usize) -> Result<(Vec<f64>, Vec<f64>), Failure> {
+        let Outcome { f, g, .. } = self.run(&plain(iterations))?;
+        Ok((f, g))
+    }
+
+    /// The problem, its geometry built.
+    pub(super) fn problem(&self) -> Result<Problem<CpuBackend<T>>, Failure> {
         let (source, target): (Box<dyn Measure<T> + '_>, Box<dyn Measure<T> + '_>) = match &self.cost {
             Stored::Matrix(_) => (
                 Box::new(Histogram::new(self.source.as_slice())?),
@@ -101,18 +128,43 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         };
         let geometry = self.backend.geometry(source.support(), target.support(), cost)?;
         let epsilon = Epsilon::Absolute(self.arrays.epsilon);
-        let problem = Problem::new(geometry, source.as_ref(), target.as_ref(), epsilon)?;
-        let solution = solver.solve(&problem)?;
-        let wide = |side: Side| -> Result<Vec<f64>, Failure> {
-            Ok(solution.potential(side)?.into_iter().map(|value| value.to_f64()).collect())
-        };
-        let (f, g) = (wide(Side::Source)?, wide(Side::Target)?);
-        Ok(Outcome { f, g, iterations: solution.iterations(), status: solution.status() })
+        Ok(Problem::new(geometry, source.as_ref(), target.as_ref(), epsilon)?)
+    }
+}
+
+/// Iterations that do not count: kernels are absorbed and caches warmed in them.
+const WARM: usize = 10;
+
+/// Seconds that one run of iterations takes at most, once enough of them are timed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The mean seconds of an iteration over a run of the plain solver, from the check after [`WARM`] iterations to the
+/// last check, checks included: everything that recurs is in it, what a solve does once is not.
+pub(super) fn mean_iteration<B: Backend>(problem: &Problem<B>, iterations: usize) -> Result<f64, Failure> {
+    let (mut first, mut last) = (None, None);
+    let mut clock = |check: &Check| {
+        let now = (check.iteration, Instant::now());
+        match first {
+            None if check.iteration >= WARM => first = Some(now),
+            None => {}
+            Some((_, start)) => {
+                last = Some(now);
+                if now.1.duration_since(start) > PATIENCE {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    };
+    plain(WARM + iterations).run(problem).observer(&mut clock).solve()?;
+    match (first, last) {
+        (Some((from, start)), Some((to, end))) => Ok(end.duration_since(start).as_secs_f64() / (to - from) as f64),
+        _ => Err("a plain run ended before its iterations could be timed".into()),
     }
 }
 
 /// So many iterations of Sinkhorn's plain iteration.
-pub(super) fn plain(iterations: usize) -> Sinkhorn {
+fn plain(iterations: usize) -> Sinkhorn {
     Sinkhorn::new()
         .tolerance(f64::MIN_POSITIVE)
         .max_iterations(iterations)

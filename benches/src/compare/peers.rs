@@ -113,6 +113,7 @@ struct Ask {
     iterations: usize,
     /// Exactly so many iterations?
     fixed: bool,
+    /// Runs that count, after one that does not; with none it is the one that is told.
     repeats: usize,
     budget: f64,
 }
@@ -157,7 +158,7 @@ impl Peers {
         const PROBE: usize = 20;
         const TRIES: usize = 8;
         self.write(arrays)?;
-        let probe = Ask { threshold: tolerance, iterations: PROBE, fixed: true, repeats: 1, budget };
+        let probe = Ask { threshold: tolerance, iterations: PROBE, fixed: true, repeats: 0, budget };
         let Some(outcome) = self.ask(solver, arrays, probe)? else { return Ok(None) };
         let iterations = ((budget * PROBE as f64 / outcome.seconds) as usize).clamp(PROBE, 1_000_000);
 

@@ -1,27 +1,25 @@
-//! Clouds in space, costs recomputed: GeomLoss, to the error of its own potentials; iterations against the roof.
+//! Clouds in space, costs recomputed: GeomLoss, to the error of its own potentials; iterations against the roof; the
+//! memory of a large solve.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use ot_core::{Backend, CostForm, Epsilon, GroundCost, HalfSqEuclidean, Measure, PointCloud, Problem};
 use ot_cpu::{CpuBackend, CpuScalar};
-use ot_solvers::Sinkhorn;
+use ot_solvers::{Annealing, Sinkhorn};
 
 use super::{
     Bench, Failure,
-    ours::{Ours, plain},
+    ours::{Ours, mean_iteration},
     peers::Solver,
     problem::Arrays,
-    roof::{Roofed, shipped_costs},
+    roof::{DIMENSIONS, Roofed, shipped_costs},
     row::{Measured, Per, Row},
-    timing::median,
+    timing::{median, time_once},
 };
-use crate::seeded::Seeded;
+use crate::{memory::Peak, seeded::Seeded};
 
 /// The blur of the schedule.
 const BLUR: f64 = 0.05;
@@ -29,8 +27,14 @@ const BLUR: f64 = 0.05;
 /// Our name in the tables.
 const NAME: &str = "Sinkhorn, streaming";
 
+/// Repetitions, of which the median counts.
+const REPEATS: usize = 5;
+
 /// The error asked for where no peer sets it.
 const TOLERANCE: f64 = 1e-3;
+
+/// The memory that a solve may take above its input.
+const MEMORY: usize = 64 << 20;
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     for n in bench.options.pick([1000, 2000], [5000, 10_000]) {
@@ -40,10 +44,13 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let n = bench.options.pick(4096, 8192);
     iterations::<f32>(bench, ("HalfSqEuclidean", &HalfSqEuclidean), n, 3)?;
     iterations::<f64>(bench, ("HalfSqEuclidean", &HalfSqEuclidean), n, 3)?;
+    memory::<f32>(bench)?;
+    memory::<f64>(bench)?;
     let n = bench.options.pick(1024, 4096);
     for (name, cost) in shipped_costs()? {
-        for dimension in [2, 3, 16, 64] {
+        for dimension in DIMENSIONS {
             iterations::<f32>(bench, (name, cost.as_ref()), n, dimension)?;
+            iterations::<f64>(bench, (name, cost.as_ref()), n, dimension)?;
         }
     }
     Ok(())
@@ -54,28 +61,49 @@ fn solves(bench: &mut Bench<'_>, n: usize) -> Result<(), Failure> {
     let (threads, budget) = (bench.options.threads, bench.options.budget());
     let arrays = Arrays::cube_and_blob(bench.options.seed, n, n, 3, BLUR);
     let single = Ours::<f32>::new(&arrays, threads, 0)?;
-    let mut beside_any = false;
+    let mut peers = Vec::new();
     for solver in [Solver::GeomLossOnline, Solver::GeomLossMultiscale] {
-        let Some(peer) = bench.peers.schedule(solver, &arrays, 3, budget / 2.0)? else { continue };
-        let tolerance = peer.error.unwrap_or(TOLERANCE);
-        let (ours, status) = single.solve(NAME, &Sinkhorn::new().tolerance(tolerance), 5)?;
-        let row = solve_row::<f32>(bench, &arrays, ours).with_peer(peer);
-        bench.add(if status.is_converged() { row } else { row.with_note(format!("ours: {status}")) })?;
-        beside_any = true;
+        peers.extend(bench.peers.schedule(solver, &arrays, 3, budget)?);
     }
-    if !beside_any {
-        let (ours, _) = single.solve(NAME, &Sinkhorn::new().tolerance(TOLERANCE), 5)?;
-        let row = solve_row::<f32>(bench, &arrays, ours);
+    for peer in &peers {
+        let (ours, remark) = single.solve(NAME, peer.error.unwrap_or(TOLERANCE), REPEATS)?;
+        let row = solve_row::<f32>(bench, &arrays, ours).with_peer(peer.clone()).with_remark(remark);
+        bench.add(row)?;
+    }
+    if peers.is_empty() {
+        let (ours, remark) = single.solve(NAME, TOLERANCE, REPEATS)?;
+        let row = solve_row::<f32>(bench, &arrays, ours).with_remark(remark);
         bench.add(row)?;
     }
     Ok(())
 }
 
+/// The peak of the heap in a large solve, of a few iterations: nothing in it depends on their number.
+fn memory<T: Roofed>(bench: &mut Bench<'_>) -> Result<(), Failure> {
+    const ITERATIONS: usize = 10;
+    let n = bench.options.pick(10_000, 100_000);
+    let arrays = Arrays::cube_and_blob(bench.options.seed, n, n, 3, BLUR);
+    let ours = Ours::<T>::new(&arrays, bench.options.threads, 0)?;
+    let peak = Peak::start();
+    let solver = Sinkhorn::new().max_iterations(ITERATIONS).annealing(Annealing::Off);
+    let (seconds, solution) = time_once(|| Ok(solver.solve(&ours.problem()?)?))?;
+    let bytes = peak.bytes();
+    let measured = Measured { iterations: Some(solution.iterations()), ..Measured::seconds(NAME, seconds) };
+    let row = solve_row::<T>(bench, &arrays, measured);
+    let note = format!("memory: peak {:.1} MiB above the input, aim {} MiB", mebibytes(bytes), MEMORY >> 20);
+    bench.add(Row { case: "cube and blob, a few iterations".to_owned(), ..row }.with_note(note))
+}
+
+fn mebibytes(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
 fn solve_row<T: Roofed>(bench: &Bench<'_>, arrays: &Arrays, ours: Measured) -> Row {
     let ((n, m), d) = (arrays.shape(), arrays.dimension());
     let iterations = ours.iterations.unwrap_or(0);
-    let limit = (iterations * n * m) as f64 / bench.roof.pairs::<T>(&HalfSqEuclidean, d);
-    let row = Row::new("points", "cube and blob", (n, m), bench.options.threads, Per::Solve, ours).with_limit(limit);
+    let limit = bench.roof.pairs::<T>(&HalfSqEuclidean, d).map(|rate| (iterations * n * m) as f64 / rate);
+    let row = Row::new("points", "cube and blob", (n, m), bench.options.threads, Per::Solve, ours);
+    let row = row.with_any_limit(limit);
     Row { d: Some(d), epsilon: Some(arrays.epsilon), dtype: T::NAME, ..row }
 }
 
@@ -86,23 +114,16 @@ fn iterations<T: Roofed>(
     n: usize,
     dimension: usize,
 ) -> Result<(), Failure> {
-    const SPAN: (usize, usize) = (5, 15);
+    const ITERATIONS: usize = 40;
     let threads = bench.options.threads;
     let problem = cloud_problem::<T>(bench, cost, n, dimension)?;
-    let seconds = |iterations: usize| -> Result<f64, Failure> {
-        let mut runs = Vec::new();
-        for _ in 0..3 {
-            let start = Instant::now();
-            plain(iterations).solve(&problem)?;
-            runs.push(start.elapsed().as_secs_f64());
-        }
-        Ok(median(runs))
-    };
-    let iteration = (seconds(SPAN.1)? - seconds(SPAN.0)?) / (SPAN.1 - SPAN.0) as f64;
-    let pairs = (n * n) as f64;
+    let runs = (0..3).map(|_| mean_iteration(&problem, ITERATIONS)).collect::<Result<_, _>>()?;
+    let iteration = median(runs);
+    let rate = (n * n) as f64 / iteration;
+    let limit = bench.roof.pairs::<T>(cost, dimension).map(|roof| (n * n) as f64 / roof);
     let row = Row::new("points", name, (n, n), threads, Per::Iteration, Measured::seconds(NAME, iteration))
-        .with_limit(pairs / bench.roof.pairs::<T>(cost, dimension))
-        .with_note(format!("{:.2} G pairs/s", pairs / iteration / 1e9));
+        .with_any_limit(limit)
+        .with_note(format!("{:.2} G pairs/s, {:.2} a core", rate / 1e9, rate / threads as f64 / 1e9));
     bench.add(Row { d: Some(dimension), epsilon: Some(problem.epsilon()), dtype: T::NAME, ..row })
 }
 
@@ -112,13 +133,14 @@ fn exponentials(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let cost = CountedCost::default();
     let problem = cloud_problem::<f32>(bench, &cost, LEN, 3)?;
     let count = |iterations: usize| -> Result<(u64, f64), Failure> {
-        let (before, start) = (cost.pairs.load(Ordering::Relaxed), Instant::now());
-        plain(iterations).solve(&problem)?;
-        Ok((cost.pairs.load(Ordering::Relaxed) - before, start.elapsed().as_secs_f64()))
+        let before = cost.pairs.load(Ordering::Relaxed);
+        let solver = Sinkhorn::new().tolerance(f64::MIN_POSITIVE).annealing(Annealing::Off).max_iterations(iterations);
+        let (seconds, _) = time_once(|| Ok(solver.solve(&problem)?))?;
+        Ok((cost.pairs.load(Ordering::Relaxed) - before, seconds))
     };
-    let ((few, _), (many, seconds)) = (count(10)?, count(20)?);
+    let ((few, few_seconds), (many, many_seconds)) = (count(10)?, count(20)?);
     let each = many.saturating_sub(few) as f64 / (10 * LEN * LEN) as f64;
-    let ours = Measured::seconds(NAME, seconds / 20.0);
+    let ours = Measured::seconds(NAME, (many_seconds - few_seconds) / 10.0);
     let row = Row::new("points", "a counted cost", (LEN, LEN), bench.options.threads, Per::Iteration, ours);
     let note = format!("{each:.2} costs and exponentials per pair");
     bench.add(Row { d: Some(3), epsilon: Some(problem.epsilon()), dtype: "f32", ..row }.with_note(note))

@@ -2,9 +2,9 @@
 
 use std::{
     fmt::Display,
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
@@ -127,10 +127,37 @@ impl Row {
         }
     }
 
+    /// With a peer, if it ran.
+    #[must_use]
+    pub fn with_any_peer(self, peer: Option<Measured>) -> Self {
+        match peer {
+            Some(peer) => self.with_peer(peer),
+            None => self,
+        }
+    }
+
     /// With the least seconds that the machine allows.
     #[must_use]
     pub fn with_limit(self, seconds: f64) -> Self {
         Self { limit_s: Some(seconds), fraction_of_limit: Some(seconds / self.ours_s), ..self }
+    }
+
+    /// With the least seconds that the machine allows, if they are known.
+    #[must_use]
+    pub fn with_any_limit(self, seconds: Option<f64>) -> Self {
+        match seconds {
+            Some(seconds) => self.with_limit(seconds),
+            None => self,
+        }
+    }
+
+    /// With a remark, if there is one.
+    #[must_use]
+    pub fn with_remark(self, remark: Option<String>) -> Self {
+        match remark {
+            Some(remark) => self.with_note(remark),
+            None => self,
+        }
     }
 
     /// With a remark, after those it has.
@@ -141,17 +168,16 @@ impl Row {
         self
     }
 
-    /// The line of the table.
-    #[must_use]
-    pub fn table_line(&self) -> String {
+    /// What the columns of the table say.
+    fn cells(&self) -> [String; COLUMNS.len()] {
         fn cell<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
-            value.map_or_else(|| "-".to_owned(), show)
+            value.map_or_else(|| NOTHING.to_owned(), show)
         }
         let short = |value: f64| format!("{value:.1e}");
         let seconds = |value: f64| format!("{value:.3e}");
         let count = |value: usize| value.to_string();
         let number = |value: f64| format!("{value:.10}");
-        let cells = [
+        [
             self.case.clone(),
             if self.n == self.m { self.n.to_string() } else { format!("{} x {}", self.n, self.m) },
             cell(self.d, count),
@@ -162,45 +188,96 @@ impl Row {
             cell(self.ours_iterations, count),
             cell(self.ours_error, short),
             cell(self.ours_value, number),
-            self.peer.clone().unwrap_or_else(|| "-".to_owned()),
+            self.peer.clone().unwrap_or_else(|| NOTHING.to_owned()),
             cell(self.peer_s, seconds),
             cell(self.peer_iterations, count),
             cell(self.peer_error, short),
             cell(self.peer_value, number),
-            cell(self.ratio, |ratio| format!("{ratio:.1}")),
+            cell(self.ratio, |ratio| if ratio < 10.0 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }),
             cell(self.limit_s, seconds),
             cell(self.fraction_of_limit, |fraction| format!("{fraction:.2}")),
             self.note.clone(),
-        ];
-        format!("| {} |", cells.join(" | "))
+        ]
     }
 }
 
-/// The head of the table.
-pub const TABLE_HEAD: &str = "| case | n | d | epsilon | type | per | ours s | iterations | error | dual | peer | peer s \
-                              | iterations | error | dual | ratio | limit s | of limit | note |\n\
-                              |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+/// The heads of the columns.
+const COLUMNS: [&str; 19] = [
+    "case",
+    "n",
+    "d",
+    "epsilon",
+    "type",
+    "per",
+    "ours s",
+    "iterations",
+    "error",
+    "dual",
+    "peer",
+    "peer s",
+    "iterations",
+    "error",
+    "dual",
+    "ratio",
+    "limit s",
+    "of limit",
+    "note",
+];
 
-/// Where rows go.
+/// A cell without a value.
+const NOTHING: &str = "-";
+
+/// A line of a table, of the columns that are wanted.
+fn line(cells: &[impl AsRef<str>], wanted: &[bool]) -> String {
+    let cells = cells.iter().zip(wanted).filter(|(_, wanted)| **wanted).map(|(cell, _)| cell.as_ref());
+    format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
+}
+
+/// The head of a table.
+fn head(wanted: &[bool]) -> String {
+    format!("{}\n{}", line(&COLUMNS, wanted), line(&["---"; COLUMNS.len()], wanted))
+}
+
+/// A table of the columns that say something.
+fn table(rows: &[Row]) -> String {
+    let cells: Vec<_> = rows.iter().map(Row::cells).collect();
+    let says = |column: usize| cells.iter().any(|cells| !["", NOTHING].contains(&cells[column].as_str()));
+    let wanted: Vec<bool> = (0..COLUMNS.len()).map(says).collect();
+    let lines = cells.iter().map(|cells| line(cells, &wanted));
+    [head(&wanted)].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+/// Where rows go: at once to the standard output and, if asked, to a file of JSON lines; at the end to a page.
 #[derive(Debug)]
 pub struct Report {
     json: Option<BufWriter<File>>,
+    page: Option<PathBuf>,
+    before: String,
+    rows: Vec<Row>,
+    after: String,
 }
 
 impl Report {
-    /// The table on the standard output and, if asked, the lines in a file.
+    /// A report that has told nothing yet.
     ///
     /// # Errors
-    /// The file cannot be made.
-    pub fn new(json: Option<&Path>) -> Result<Self, Failure> {
-        Ok(Self { json: json.map(File::create).transpose()?.map(BufWriter::new) })
+    /// The file of JSON lines cannot be made.
+    pub fn new(json: Option<&Path>, page: Option<&Path>) -> Result<Self, Failure> {
+        let json = json.map(File::create).transpose()?.map(BufWriter::new);
+        let page = page.map(Path::to_owned);
+        Ok(Self { json, page, before: String::new(), rows: Vec::new(), after: String::new() })
     }
 
-    /// A line of text.
+    /// A paragraph, before the rows or after them.
     ///
     /// # Errors
     /// The standard output cannot be written.
-    pub fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+    pub fn paragraph(&mut self, text: impl Display) -> Result<(), Failure> {
+        let page = if self.rows.is_empty() { &mut self.before } else { &mut self.after };
+        page.push_str(&format!("{text}\n\n"));
+        if !self.rows.is_empty() {
+            writeln!(io::stdout())?;
+        }
         Ok(writeln!(io::stdout(), "{text}")?)
     }
 
@@ -208,14 +285,31 @@ impl Report {
     ///
     /// # Errors
     /// The standard output or the file cannot be written.
-    pub fn add(&mut self, row: &Row) -> Result<(), Failure> {
-        self.line(row.table_line())?;
+    pub fn add(&mut self, row: Row) -> Result<(), Failure> {
+        let all = [true; COLUMNS.len()];
+        if self.rows.is_empty() {
+            writeln!(io::stdout(), "\n{}", head(&all))?;
+        }
+        writeln!(io::stdout(), "{}", line(&row.cells(), &all))?;
         if let Some(file) = &mut self.json {
-            serde_json::to_writer(&mut *file, row)?;
+            serde_json::to_writer(&mut *file, &row)?;
             writeln!(file)?;
             file.flush()?;
         }
+        self.rows.push(row);
         Ok(())
+    }
+
+    /// Writes the page, if one was asked for: the columns that say something, in full.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn finish(self) -> Result<(), Failure> {
+        let Self { page: Some(path), before, rows, after, .. } = self else { return Ok(()) };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        Ok(fs::write(path, format!("{before}{}\n\n{}\n", table(&rows), after.trim_end()))?)
     }
 }
 
@@ -243,6 +337,16 @@ mod tests {
         assert!(json.contains(r#""ours_error":null"#) && json.contains(r#""per":"iteration""#), "{json}");
         assert_eq!((row.ratio, row.fraction_of_limit), (Some(4.0), Some(0.5)));
         assert_eq!(row.note, "one; two");
-        assert_eq!(row.table_line().matches(" | ").count(), TABLE_HEAD.lines().next().unwrap().matches(" | ").count());
+    }
+
+    #[test]
+    fn a_table_has_the_columns_that_say_something() {
+        let row = |case: &str| Row::new("dense", case, (2, 3), 2, Per::Solve, Measured::seconds("ours", 0.5));
+        let page = table(&[row("one"), row("two").with_limit(0.25)]);
+        let expected = "| case | n | type | per | ours s | limit s | of limit |\n\
+                        | --- | --- | --- | --- | --- | --- | --- |\n\
+                        | one | 2 x 3 | f64 | solve | 5.000e-1 | - | - |\n\
+                        | two | 2 x 3 | f64 | solve | 5.000e-1 | 2.500e-1 | 0.50 |";
+        assert_eq!(page, expected);
     }
 }

@@ -10,14 +10,21 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values[(values.len() - 1) / 2]
 }
 
+/// The seconds of one run, and what it returned.
+pub(super) fn time_once<R>(run: impl FnOnce() -> Result<R, Failure>) -> Result<(f64, R), Failure> {
+    let start = Instant::now();
+    let result = run()?;
+    Ok((start.elapsed().as_secs_f64(), result))
+}
+
 /// The median seconds of `repeats` runs after one that does not count, and what the last run returned.
 pub(super) fn time<R>(repeats: usize, mut run: impl FnMut() -> Result<R, Failure>) -> Result<(f64, R), Failure> {
     let mut result = run()?;
     let mut seconds = Vec::with_capacity(repeats);
     for _ in 0..repeats {
-        let start = Instant::now();
-        result = run()?;
-        seconds.push(start.elapsed().as_secs_f64());
+        let (taken, last) = time_once(&mut run)?;
+        seconds.push(taken);
+        result = last;
     }
     Ok((median(seconds), result))
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use ot_core::host::HostVector;
 
-use super::rows::{TASKS, column_of_mut, pieces, task_atoms};
+use super::rows::{TASKS, column_of_mut, most_tasks, pieces, task_atoms};
 use crate::backend::CpuScalar;
 
 /// The most atoms of a panel: as many lanes as a law's programs work on at a time.
@@ -29,6 +29,11 @@ impl Cut {
     pub(super) fn of_rows(atoms: usize, others: usize, panel: usize, columns: usize) -> Self {
         let fewest = if columns > 1 { BATCH_TASK } else { 1 };
         Self { atoms, task: task_atoms(atoms, others).max(fewest).next_multiple_of(panel), panel }
+    }
+
+    /// The most tasks of source atoms, for groups of up to so many columns of a batch.
+    pub(super) fn most_tasks(atoms: usize, others: usize, columns: usize) -> usize {
+        if columns > 1 { most_tasks(others).min(atoms.div_ceil(BATCH_TASK)) } else { most_tasks(others) }
     }
 
     /// Target atoms, the sums of which are folded.

@@ -1,4 +1,4 @@
-//! Sums over the plan P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon): products, costs, functions of pairs.
+//! Sums over the plan P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon): products, functions of pairs.
 //!
 //! All of them walk over tiles of costs, rows of the side that gets values, and form the entries of the plan in
 //! place. Exponents are kept below 80, so that the plan of any potentials is finite.
@@ -6,8 +6,8 @@
 use std::{array, ops::Range};
 
 use ot_core::{
-    Error, HostBackend, KernelOp, PairSum, PlanView, Program, Side, TransportCost,
-    host::{HostReduced, HostVector, for_each_chunk},
+    Error, HostBackend, KernelOp, PairSum, PlanView, Program, Side,
+    host::{HostVector, for_each_chunk},
     program::{BlockInput, Registers},
 };
 
@@ -75,7 +75,7 @@ impl<'a, T: CpuScalar> PlanColumn<'a, T> {
 
 /// Room for a tile of costs and a row of entries.
 pub(super) struct Buffers<T> {
-    tile: [T; BLOCK * TILE],
+    pub(super) tile: [T; BLOCK * TILE],
     row: [T; TILE],
 }
 
@@ -160,65 +160,32 @@ fn sum_channels<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar, S>(
 
 impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
     /// The sum of `of_block` over all blocks of source atoms, in a fixed order.
-    fn sum_blocks(&self, of_block: impl Fn(Range<usize>, &mut Buffers<T>) -> f64 + Sync) -> f64 {
+    pub(super) fn sum_blocks(&self, of_block: impl Fn(Range<usize>, &mut Buffers<T>) -> f64 + Sync) -> f64 {
+        self.sum_blocks_of(1, |block, buffers, totals| totals[0] += of_block(block, buffers))[0]
+    }
+
+    /// The sums of some numbers that `of_block` adds to, over all blocks of source atoms, in a fixed order.
+    pub(super) fn sum_blocks_of(
+        &self,
+        numbers: usize,
+        of_block: impl Fn(Range<usize>, &mut Buffers<T>, &mut [f64]) + Sync,
+    ) -> Vec<f64> {
         let (atoms, others) = (self.cost.len(Side::Source), self.cost.len(Side::Target));
         let task = task_atoms(atoms, others);
-        let mut sums = [0.0; TASKS];
+        let mut sums = vec![0.0; TASKS * numbers];
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
             atoms.div_ceil(task),
-            sums.iter_mut(),
-            |index, sum| {
+            sums.chunks_mut(numbers),
+            |index, sums| {
                 let mut buffers = Buffers::new();
                 let start = index * task;
-                let blocks = pieces(start..atoms.min(start + task), BLOCK);
-                *sum = blocks.map(|block| of_block(block, &mut buffers)).sum();
+                for block in pieces(start..atoms.min(start + task), BLOCK) {
+                    of_block(block, &mut buffers, sums);
+                }
             },
         );
-        sums.iter().sum()
-    }
-}
-
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBackend<T>> for GibbsKernel<T, R, X> {
-    fn plan_cost(&mut self, plan: PlanView<'_, CpuBackend<T>>, out: &mut HostReduced) -> Result<(), Error> {
-        for (column, out) in out.values_mut().iter_mut().enumerate() {
-            let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
-            *out = self.sum_blocks(|block, buffers| {
-                let mut total = 0.0;
-                plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {
-                    for cost in costs.iter_mut() {
-                        // Forbidden pairs carry nothing, and cost nothing.
-                        *cost = if cost.is_finite() { *cost } else { T::default() };
-                    }
-                    total += plan.weights[block.start + r].to_f64() * T::dot(entries, costs);
-                });
-                total
-            });
-        }
-        Ok(())
-    }
-
-    fn rank_one_cost(&mut self, u: &HostVector<T>, v: &HostVector<T>, out: &mut HostReduced) -> Result<(), Error> {
-        for (column, out) in out.values_mut().iter_mut().enumerate() {
-            let (u, v) = (column_of(u, column), column_of(v, column));
-            *out = self.sum_blocks(|block, buffers| {
-                let mut total = 0.0;
-                if u[block.clone()].iter().all(|&u| u == T::default()) {
-                    return total;
-                }
-                visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
-                    let u = u[block.start + r].to_f64();
-                    if u > 0.0 {
-                        let pairs = costs.iter().zip(&v[others]);
-                        let of_pair =
-                            pairs.map(|(cost, v)| if *v > T::default() { cost.to_f64() * v.to_f64() } else { 0.0 });
-                        total += u * of_pair.sum::<f64>();
-                    }
-                });
-                total
-            });
-        }
-        Ok(())
+        (0..numbers).map(|number| sums.iter().skip(number).step_by(numbers).sum()).collect()
     }
 }
 

@@ -82,7 +82,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
             absorbed: Absorbed::default(),
             anchors: if is_rounded { Some(Anchors::new(rows, others, columns)?) } else { None },
             scratch: Scratch::new(shape, group, threads, R::STORED)?,
-            operands: Operands::new(shape, group, threads, Streamed::<T, R>::panel_rows_for(group))?,
+            operands: Operands::new(shape, group, threads, Streamed::<T, R>::panel_rows_for(others, group))?,
             kept_operands: if R::STORED { Some(Operands::new(shape, group, threads, 0)?) } else { None },
         })
     }
@@ -117,14 +117,23 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
         }
     }
 
-    /// Softmins of the columns of stored costs, row after row.
+    /// Softmins of stored costs, row after row, with one exponential for all columns of a group.
     fn row_wise_softmin(&mut self, request: &SoftMin<'_, CpuBackend<T>>, out: &mut HostVector<T>) {
+        let SoftMin { side, potential, log_weights, shift, active } = *request;
         let Self { backend, cost, epsilon, scratch, operands, .. } = self;
-        for group in request.active.indices().chunks(1) {
+        for group in active.indices().chunks(GROUP) {
             let pass = Pass { backend, cost: cost.as_ref(), epsilon: *epsilon, group };
-            let (source, target) = (column_of(request.potential, group[0]), column_of(request.shift, group[0]));
-            let entries = Streamed { cost: cost.as_ref(), source, target, epsilon: *epsilon, movable: false };
-            pass.target_softmins(&entries, request.potential, request.log_weights, scratch, operands, out);
+            let (own, other) = (column_of(shift, group[0]), column_of(potential, group[0]));
+            let entries =
+                |source, target| Streamed { cost: cost.as_ref(), source, target, epsilon: *epsilon, movable: false };
+            match side {
+                Side::Source => {
+                    pass.source_softmins(&entries(own, other), potential, log_weights, scratch, operands, out);
+                }
+                Side::Target => {
+                    pass.target_softmins(&entries(other, own), potential, log_weights, scratch, operands, out);
+                }
+            }
         }
     }
 
@@ -269,7 +278,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> KernelOp<CpuBackend
     }
 
     fn softmin(&mut self, request: SoftMin<'_, CpuBackend<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
-        if R::STORED && request.side == Side::Target {
+        if R::STORED {
             self.row_wise_softmin(&request, out);
         } else {
             self.shifted_softmin(&request, out);

@@ -16,6 +16,12 @@ pub(super) const TILE: usize = 1024;
 /// The most pieces into which the atoms of a side are cut.
 pub(super) const TASKS: usize = 32;
 
+/// The fewest, for many atoms.
+const FEWEST_TASKS: usize = 8;
+
+/// Sums of all columns of a kernel, one for each piece, take this many numbers at most, where pieces are not the fewest.
+const SUMS: usize = 1 << 19;
+
 /// The fewest entries that are worth a task.
 const TASK_ENTRIES: usize = 1 << 14;
 
@@ -55,10 +61,15 @@ pub(super) fn visit_block<T: CpuScalar, R: CostRows<T>>(
     }
 }
 
-/// Atoms of one task: as many as make [`TASKS`] tasks at most, and a whole number of blocks. It depends on the
-/// shape alone.
+/// The most pieces into which atoms are cut whose rows have so many entries.
+pub(super) fn most_tasks(others: usize) -> usize {
+    (SUMS / others.max(1)).clamp(FEWEST_TASKS, TASKS)
+}
+
+/// Atoms of one task: as many as make [`most_tasks`] at most, and a whole number of blocks. It depends on the shape
+/// alone.
 pub(super) fn task_atoms(atoms: usize, others: usize) -> usize {
-    atoms.div_ceil(TASKS).max(TASK_ENTRIES.div_ceil(others)).next_multiple_of(BLOCK)
+    atoms.div_ceil(most_tasks(others)).max(TASK_ENTRIES.div_ceil(others)).next_multiple_of(BLOCK)
 }
 
 /// The range cut into pieces of `size`, the last one shorter.

@@ -14,6 +14,9 @@ use crate::backend::CpuScalar;
 /// Rows of a panel of a batch.
 const BATCH_ROWS: usize = 32;
 
+/// Rows that are longer than this come in panels of half a block: no cache holds more.
+const LONG: usize = 1 << 16;
+
 /// Entries centred at the potentials of one column, or at those of a kept copy.
 pub(super) struct Streamed<'a, T, R> {
     pub(super) cost: &'a R,
@@ -25,9 +28,13 @@ pub(super) struct Streamed<'a, T, R> {
 }
 
 impl<T: CpuScalar, R: CostRows<T>> Streamed<'_, T, R> {
-    /// Rows of a panel for so many columns of a batch.
-    pub(super) fn panel_rows_for(columns: usize) -> usize {
-        if columns == 1 { BLOCK } else { BATCH_ROWS }
+    /// Rows of a panel of so many entries each, for so many columns of a batch.
+    pub(super) fn panel_rows_for(others: usize, columns: usize) -> usize {
+        match columns {
+            1 if others > LONG => BLOCK / 2,
+            1 => BLOCK,
+            _ => BATCH_ROWS,
+        }
     }
 
     /// Entries of one row in place of its costs, and their sum with some weights.
@@ -53,7 +60,7 @@ impl<T: CpuScalar, R: CostRows<T>> Entries<T> for Streamed<'_, T, R> {
     }
 
     fn panel_rows(&self, columns: usize) -> usize {
-        Self::panel_rows_for(columns)
+        Self::panel_rows_for(self.target.len(), columns)
     }
 
     fn fill(&self, rows: Range<usize>, weights: Weights<'_, T, T>, sums: &mut [f64], buffer: &mut [T]) {

@@ -148,6 +148,7 @@ impl<T: CpuScalar> Scratch<T> {
     ) -> Result<Self, Error> {
         let (what, longest) = ("scratch of a kernel", rows.max(others));
         let kept = if keeps { group * longest } else { 0 };
+        let sums_of = |columns: usize| Cut::most_tasks(rows, others, columns) * operand_len(others, columns);
         let mut workspaces = Vec::with_capacity(threads);
         for _ in 0..threads {
             workspaces.push(Box::new(Workspace {
@@ -160,7 +161,7 @@ impl<T: CpuScalar> Scratch<T> {
         Ok(Self {
             weights: zeroed(group * longest, what)?,
             staged: zeroed(group * longest, what)?,
-            sums: zeroed(TASKS * operand_len(others, group), what)?,
+            sums: zeroed(sums_of(1).max(sums_of(group)), what)?,
             tallies: vec![Tally::default(); TASKS * group],
             workspaces: Pool(Mutex::new(workspaces)),
             kept_sums: zeroed(kept, what)?,
@@ -195,6 +196,50 @@ pub(super) struct Pass<'a, T, R> {
 }
 
 impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
+    /// The softmins of the source rows, written to the columns of the group.
+    pub(super) fn source_softmins<E: Entries<T>>(
+        &self,
+        entries: &E,
+        potential: &HostVector<T>,
+        log_weights: &HostVector<T>,
+        scratch: &mut Scratch<T>,
+        operands: &mut Operands<E::Entry>,
+        out: &mut HostVector<T>,
+    ) {
+        let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
+        let Scratch { weights, staged, workspaces, .. } = scratch;
+        let terms = self.terms(entries, Side::Target, potential, log_weights, weights);
+        for (k, terms) in terms[..columns].iter().enumerate() {
+            let number = |j: usize| E::Entry::from_f64(terms.weights[j].to_f64());
+            operand::write_column(&mut operands.weights, (others, columns), k, number);
+        }
+        let operand = &operands.weights[..operand_len(others, columns)];
+        let weights = Weights { columns, first: terms[0].weights, operand };
+        let (cut, pools, workspaces) = (self.row_cut(entries), &operands.pools, &*workspaces);
+        for_each_chunk(
+            |tasks, job| self.backend.parallel(tasks, job),
+            cut.tasks(),
+            staged[..cut.atoms * columns].chunks_mut(cut.task_atoms() * columns),
+            |task, chunk| {
+                let (factors, mut buffer) = pools.take();
+                let mut workspace = workspaces.take();
+                let Workspace { sums, tile, .. } = &mut *workspace;
+                for (panel, out) in cut.panels(task).zip(chunk.chunks_mut(cut.panel_atoms() * columns)) {
+                    let sums = &mut sums[..out.len()];
+                    entries.fill(panel.clone(), weights, sums, &mut buffer);
+                    let centre = &entries.centre(Side::Source)[panel.clone()];
+                    let lanes = sums.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
+                    for (terms, (sums, out)) in terms.iter().zip(lanes) {
+                        self.softmins(Side::Source, panel.clone(), *terms, centre, sums, tile, out, |_| ());
+                    }
+                }
+                workspaces.put(workspace);
+                pools.put((factors, buffer));
+            },
+        );
+        cut.scatter(staged, self.group, out);
+    }
+
     /// The softmins of the target columns, written to the columns of the group, row after row of the cost.
     pub(super) fn target_softmins<E: Entries<T>>(
         &self,

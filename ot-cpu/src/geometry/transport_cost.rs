@@ -1,0 +1,190 @@
+//! Sums of the cost under a plan, or under a product of two vectors: column by column, or a batch at once.
+//!
+//! A batch on a stored cost is a product of matrices. With entries E around the potentials of its first column, and
+//! factors v and weights w of the others around them,
+//!
+//! ```text
+//! <P_k, C> = sum_i v_ik sum_j (E_ij C_ij) w_jk                u_k^T C v_k = sum_i u_ik sum_j C_ij v_jk
+//! ```
+//!
+//! so that one exponential serves all columns. Columns far from the first, and costs that forbid pairs, go one by one.
+
+use ot_core::{
+    Error, PlanView, Side, TransportCost,
+    host::{HostReduced, HostVector},
+};
+
+use super::{
+    functionals::PlanColumn,
+    kernel::GibbsKernel,
+    operand::{self, operand_len},
+    rows::{BLOCK, CostRows, TILE, column_of, visit_block},
+};
+use crate::{
+    backend::{CpuBackend, CpuScalar},
+    simd::Stored,
+};
+
+/// The largest difference of potentials to those of the first column, in units of epsilon, at which entries around
+/// them serve.
+const LARGEST_DRIFT: f64 = 60.0;
+
+/// Columns that share a pass.
+const GROUP: usize = 64;
+
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBackend<T>> for GibbsKernel<T, R, X> {
+    fn plan_cost(&mut self, plan: PlanView<'_, CpuBackend<T>>, out: &mut HostReduced) -> Result<(), Error> {
+        let together = self.plan_costs_together(plan, out.values_mut());
+        for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
+            let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
+            *out = self.sum_blocks(|block, buffers| {
+                let mut total = 0.0;
+                plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {
+                    for cost in costs.iter_mut() {
+                        // Forbidden pairs carry nothing, and cost nothing.
+                        *cost = if cost.is_finite() { *cost } else { T::default() };
+                    }
+                    total += plan.weights[block.start + r].to_f64() * T::dot(entries, costs);
+                });
+                total
+            });
+        }
+        Ok(())
+    }
+
+    fn rank_one_cost(&mut self, u: &HostVector<T>, v: &HostVector<T>, out: &mut HostReduced) -> Result<(), Error> {
+        let together = self.rank_one_costs_together(u, v, out.values_mut());
+        for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
+            let (u, v) = (column_of(u, column), column_of(v, column));
+            *out = self.sum_blocks(|block, buffers| {
+                let mut total = 0.0;
+                if u[block.clone()].iter().all(|&u| u == T::default()) {
+                    return total;
+                }
+                visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
+                    let u = u[block.start + r].to_f64();
+                    if u > 0.0 {
+                        let pairs = costs.iter().zip(&v[others]);
+                        let of_pair =
+                            pairs.map(|(cost, v)| if *v > T::default() { cost.to_f64() * v.to_f64() } else { 0.0 });
+                        total += u * of_pair.sum::<f64>();
+                    }
+                });
+                total
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
+    /// The costs of the plans near that of the first column. Says which columns are done.
+    fn plan_costs_together(&self, plan: PlanView<'_, CpuBackend<T>>, out: &mut [f64]) -> Vec<bool> {
+        let mut done = vec![false; out.len()];
+        if !R::STORED || out.len() == 1 {
+            return done;
+        }
+        let (f0, g0) = (column_of(plan.source.potential, 0), column_of(plan.target.potential, 0));
+        let drift = |potential: &[T], centre: &[T]| {
+            let differences = potential.iter().zip(centre).map(|(a, b)| (a.to_f64() - b.to_f64()).abs());
+            differences.fold(0.0, |largest, difference| if difference <= largest { largest } else { difference })
+        };
+        let near = |column: &usize| {
+            let (f, g) = (column_of(plan.source.potential, *column), column_of(plan.target.potential, *column));
+            drift(f, f0) + drift(g, g0) <= LARGEST_DRIFT * self.epsilon
+        };
+        let near: Vec<usize> = (0..out.len()).filter(near).collect();
+        let around = |weights: &[T], potential: &[T], centre: &[T]| -> Vec<f64> {
+            let of_atom =
+                |((weight, p), c): ((&T, &T), &T)| weight.to_f64() * ((p.to_f64() - c.to_f64()) / self.epsilon).exp();
+            weights.iter().zip(potential).zip(centre).map(of_atom).collect()
+        };
+        for group in near.chunks(GROUP) {
+            let side = |side: Side, centre: &[T]| -> Vec<Vec<f64>> {
+                let side = plan.side(side);
+                let of_column = |&column: &usize| {
+                    around(column_of(side.weights, column), column_of(side.potential, column), centre)
+                };
+                group.iter().map(of_column).collect()
+            };
+            let (left, right) = (side(Side::Source, f0), side(Side::Target, g0));
+            let sums = self.sum_products(&left, &right, |i, others, costs| {
+                let mut entries = [T::default(); TILE];
+                let entries = &mut entries[..costs.len()];
+                entries.copy_from_slice(costs);
+                // Any weights will do: entries are what is wanted.
+                T::gibbs_sum(f0[i], self.epsilon, &g0[others.clone()], &g0[others], entries);
+                for (cost, entry) in costs.iter_mut().zip(entries) {
+                    *cost = *cost * *entry;
+                }
+            });
+            take_finite(group, &sums, out, &mut done);
+        }
+        done
+    }
+
+    /// u^T C v for all columns, if no pair is forbidden. Says which columns are done.
+    fn rank_one_costs_together(&self, u: &HostVector<T>, v: &HostVector<T>, out: &mut [f64]) -> Vec<bool> {
+        let mut done = vec![false; out.len()];
+        if !R::STORED || out.len() == 1 {
+            return done;
+        }
+        let all: Vec<usize> = (0..out.len()).collect();
+        for group in all.chunks(GROUP) {
+            let side = |vector: &HostVector<T>| -> Vec<Vec<f64>> {
+                group.iter().map(|&k| column_of(vector, k).iter().map(|x| x.to_f64()).collect()).collect()
+            };
+            let sums = self.sum_products(&side(u), &side(v), |_, _, _| ());
+            take_finite(group, &sums, out, &mut done);
+        }
+        done
+    }
+
+    /// sum_ij left_ik M_ij right_jk for each column k of a group, where `entry(i, others, costs)` turns a tile of
+    /// costs into one of M.
+    fn sum_products(
+        &self,
+        left: &[Vec<f64>],
+        right: &[Vec<f64>],
+        entry: impl Fn(usize, std::ops::Range<usize>, &mut [T]) + Sync,
+    ) -> Vec<f64> {
+        let (columns, others) = (left.len(), self.cost.len(Side::Target));
+        // The right factors tile by tile, as products read them.
+        let tiles: Vec<Vec<T>> = (0..others)
+            .step_by(TILE)
+            .map(|start| {
+                let len = TILE.min(others - start);
+                let mut operand = vec![T::default(); operand_len(len, columns)];
+                for (k, right) in right.iter().enumerate() {
+                    operand::write_column(&mut operand, (len, columns), k, |j| T::from_f64(right[start + j]));
+                }
+                operand
+            })
+            .collect();
+        self.sum_blocks_of(columns, |block, buffers, totals| {
+            for (tile, operand) in tiles.iter().enumerate() {
+                let span = tile * TILE..others.min((tile + 1) * TILE);
+                self.cost.tile(Side::Source, block.clone(), span.clone(), span.len(), &mut buffers.tile);
+                let costs = &mut buffers.tile[..block.len() * span.len()];
+                for (i, costs) in block.clone().zip(costs.chunks_mut(span.len())) {
+                    entry(i, span.clone(), costs);
+                }
+                let mut sums = [0.0; BLOCK * GROUP];
+                let sums = &mut sums[..block.len() * columns];
+                operand::row_sums(costs, span.len(), operand, columns, sums);
+                for ((sums, left), total) in sums.chunks(block.len()).zip(left).zip(totals.iter_mut()) {
+                    *total += sums.iter().zip(&left[block.clone()]).map(|(sum, left)| sum * left).sum::<f64>();
+                }
+            }
+        })
+    }
+}
+
+/// Takes over the sums that are numbers.
+fn take_finite(group: &[usize], sums: &[f64], out: &mut [f64], done: &mut [bool]) {
+    for (&column, &sum) in group.iter().zip(sums) {
+        if sum.is_finite() {
+            (out[column], done[column]) = (sum, true);
+        }
+    }
+}
