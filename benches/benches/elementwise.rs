@@ -13,13 +13,20 @@ use ot_core::{
     Balanced, Kl, LawPrograms, Program, Regularizer, TotalVariation,
     program::{BlockInput, Registers},
 };
-use ot_cpu::{CpuScalar, backend::VectorisedMath, simd::Level};
+use ot_cpu::{
+    CpuScalar,
+    backend::VectorisedMath,
+    simd::{Level, PRODUCT_LANES, PointCost, PointPairs},
+};
 
 /// Elements of a vector: the first-level cache holds three of them in `f64`.
 const LEN: usize = 1024;
 
 /// Rows that are added up together.
 const ROWS: usize = 8;
+
+/// Points whose costs are evaluated together.
+const POINTS: usize = 4;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut criterion = Criterion::default()
@@ -62,13 +69,32 @@ fn passes<T: CpuScalar>(criterion: &mut Criterion) {
     pass::<T, _>(criterion, "accumulate", ROWS * LEN, |level| {
         T::accumulate_at(level, black_box(&factors), black_box(&rows), LEN, &mut wide);
     });
-    for dimension in [2, 3, 8] {
-        let point = &factors[..dimension];
-        let name = format!("square_distances, d = {dimension}");
-        pass::<T, _>(criterion, &name, LEN, |level| {
-            T::square_distances_at(level, T::from_f64(0.5), black_box(point), black_box(&rows), LEN, &mut room);
+    let costs = [
+        ("square", PointCost::Square { scale: 0.5 }),
+        ("Euclidean", PointCost::Power { norm: 2.0, exponent: 1.0 }),
+        ("Manhattan", PointCost::Power { norm: 1.0, exponent: 1.0 }),
+        ("PNorm 3", PointCost::Power { norm: 3.0, exponent: 1.0 }),
+    ];
+    let mut tile = vec![T::default(); POINTS * LEN];
+    for ((name, cost), dimension) in costs.iter().flat_map(|cost| [2, 3, 8].map(|dimension| (cost, dimension))) {
+        let points = &factors.repeat(POINTS)[..POINTS * dimension];
+        let name = format!("point_costs {name}, d = {dimension}");
+        pass::<T, _>(criterion, &name, POINTS * LEN, |level| {
+            let pairs = PointPairs { points: black_box(points), dimension, axes: black_box(&rows), stride: LEN };
+            T::point_costs_at(level, *cost, pairs, LEN, LEN, &mut tile);
         });
     }
+    pass::<T, _>(criterion, "row_sums", ROWS * LEN, |level| {
+        T::row_sums_at(level, black_box(&rows), LEN, black_box(&y), &mut wide[..ROWS]);
+    });
+    let lanes: Vec<[T; PRODUCT_LANES]> = x.iter().map(|&x| [x; PRODUCT_LANES]).collect();
+    let mut products = vec![[0.0; PRODUCT_LANES]; LEN];
+    pass::<T, _>(criterion, "add_row_products", ROWS * LEN * PRODUCT_LANES, |level| {
+        T::add_row_products_at(level, black_box(&rows), LEN, black_box(&lanes), &mut products[..ROWS]);
+    });
+    pass::<T, _>(criterion, "add_column_products", ROWS * LEN * PRODUCT_LANES, |level| {
+        T::add_column_products_at(level, black_box(&rows), LEN, black_box(&lanes[..ROWS]), &mut products);
+    });
     let f = T::from_f64(0.2);
     pass::<T, _>(criterion, "gibbs", LEN, |level| {
         room.copy_from_slice(black_box(&x));

@@ -193,7 +193,15 @@ macro_rules! exp_costs {
                         *sum += $float::from_bits(power.to_bits().wrapping_add(exponent));
                     } }
                 }
-                sums.iter().sum()
+                // By halves: one lane after the other would take as long as all the rest.
+                let mut half = sums.len() / 2;
+                while half > 0 {
+                    for lane in 0..half {
+                        sums[lane] += sums[lane + half];
+                    }
+                    half /= 2;
+                }
+                sums[0]
             }
 
             impl ExpCosts for $float {

@@ -10,10 +10,12 @@ use std::{
 };
 
 use ot_core::{
-    Chebyshev, Cosine, CostForm, Error, Euclidean, GroundCost, HalfSqEuclidean, Manhattan, PNorm, PowerOfDistance,
-    SqEuclidean,
+    Chebyshev, Cosine, Error, Euclidean, GroundCost, HalfSqEuclidean, Manhattan, PNorm, PowerOfDistance, SqEuclidean,
 };
-use ot_cpu::CpuScalar;
+use ot_cpu::{
+    CpuScalar,
+    simd::{GibbsTerms, PointCost, PointPairs},
+};
 
 use super::{
     Bench, Failure,
@@ -87,29 +89,34 @@ impl Roof {
         Some(calls * (peak::ROWS * peak::TILE) as f64)
     }
 
-    /// Pairs a second of all threads together with the library's own passes: a row of costs, the exponentials of it
-    /// and their sum.
+    /// Pairs a second of all threads together with the library's own loops: a few rows of entries of a kernel, and
+    /// their sums. That of a cosine is the one between directions, which its clouds keep.
     fn row_pairs<T: Roofed>(&self, cost: &dyn GroundCost, dimension: usize) -> f64 {
+        const ROWS: usize = 8;
         let calls = rate(self.threads, |thread| {
             let mut random = Seeded::new(thread as u64);
             let mut draw = |len| -> Vec<T> { random.draw(len, Seeded::uniform).into_iter().map(T::from_f64).collect() };
-            let (x, points, weights) = (draw(dimension), draw(TILE * dimension), draw(TILE));
-            let (potential, mut costs) = (vec![T::default(); TILE], vec![T::default(); TILE]);
-            let scale = match cost.form() {
-                CostForm::SqEuclidean { scale } => Some(T::from_f64(scale)),
-                _ => None,
-            };
+            let (points, axes, weights) = (draw(ROWS * dimension), draw(TILE * dimension), draw(TILE));
+            let (potential, mut entries) = (vec![T::default(); TILE], vec![T::default(); ROWS * TILE]);
+            let (formula, mut sums) = (PointCost::of(cost.form()), [0.0; ROWS]);
             move || {
-                let (x, points) = (black_box(x.as_slice()), black_box(points.as_slice()));
-                match scale {
-                    // The numbers are coordinates axis after axis as well as point after point.
-                    Some(scale) => T::square_distances(scale, x, points, TILE, &mut costs),
-                    None => T::costs(cost, x, points, &mut costs),
+                // The numbers are coordinates axis after axis as well as point after point.
+                let (points, axes) = (black_box(points.as_slice()), black_box(axes.as_slice()));
+                if let Some(formula) = formula {
+                    let pairs = PointPairs { points, dimension, axes, stride: TILE };
+                    let (f, g, weights) = (&potential[..ROWS], potential.as_slice(), weights.as_slice());
+                    let terms = GibbsTerms { f, g, weights, epsilon: 0.5 };
+                    T::point_entries(formula, pairs, terms, TILE, &mut entries, &mut sums);
+                } else {
+                    for ((x, entries), sum) in points.chunks(dimension).zip(entries.chunks_mut(TILE)).zip(&mut sums) {
+                        T::costs(cost, x, axes, entries);
+                        *sum += T::gibbs_sum(T::default(), 0.5, &potential, &weights, entries);
+                    }
                 }
-                T::gibbs_sum(T::default(), 0.5, &potential, &weights, &mut costs)
+                sums
             }
         });
-        calls * TILE as f64
+        calls * (ROWS * TILE) as f64
     }
 }
 

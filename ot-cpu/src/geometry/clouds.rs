@@ -4,15 +4,19 @@ use std::{ops::Range, sync::Arc};
 
 use ot_core::{BoundingBox, CostForm, Error, PointsView, Side, cost::GroundCost, host::try_zeros};
 
-use crate::backend::CpuScalar;
+use crate::{
+    backend::CpuScalar,
+    simd::{GibbsTerms, PointCost, PointPairs},
+};
 
-/// The points of both sides, and the cost if it can be kept.
+/// The points of both sides, the cost if it can be kept, and its vector loop if it has one.
 #[derive(Debug)]
 pub(super) struct Clouds<T> {
     pub(super) source: Cloud<T>,
     pub(super) target: Cloud<T>,
     pub(super) dimension: usize,
     pub(super) cost: Option<Arc<dyn GroundCost>>,
+    formula: Option<PointCost>,
 }
 
 /// Points in two layouts.
@@ -21,8 +25,19 @@ pub(super) struct Cloud<T> {
     len: usize,
     /// Point after point.
     points: Box<[T]>,
-    /// Coordinate after coordinate.
+    /// Coordinate after coordinate, [`stride`](Self::stride) numbers for each.
     axes: Box<[T]>,
+    /// What a cosine reads instead.
+    directions: Option<Directions<T>>,
+}
+
+/// The directions x / |x| of points, zero where there is none.
+#[derive(Debug)]
+struct Directions<T> {
+    points: Box<[T]>,
+    axes: Box<[T]>,
+    /// The points whose squared norm is zero, in order.
+    none: Box<[usize]>,
 }
 
 impl<T: CpuScalar> Clouds<T> {
@@ -31,9 +46,12 @@ impl<T: CpuScalar> Clouds<T> {
     pub(super) fn new(
         source: PointsView<'_, T>,
         target: PointsView<'_, T>,
+        form: CostForm<'_>,
         cost: Option<Arc<dyn GroundCost>>,
     ) -> Result<Self, Error> {
-        Ok(Self { source: Cloud::new(source)?, target: Cloud::new(target)?, dimension: source.dimension(), cost })
+        let formula = PointCost::of(form);
+        let cloud = |view| Cloud::new(view, form == CostForm::Cosine);
+        Ok(Self { source: cloud(source)?, target: cloud(target)?, dimension: source.dimension(), cost, formula })
     }
 
     /// The points of a side.
@@ -43,19 +61,80 @@ impl<T: CpuScalar> Clouds<T> {
             Side::Target => &self.target,
         }
     }
+
+    /// Costs between some points of `side` and some of the other, `out[r * width + c]`, by the vector loop of the
+    /// cost. Returns false, leaving `out` as it is, if it has none.
+    pub(super) fn costs(
+        &self,
+        side: Side,
+        points: Range<usize>,
+        others: Range<usize>,
+        width: usize,
+        out: &mut [T],
+    ) -> bool {
+        let Some(formula) = self.formula else { return false };
+        let pairs = self.pairs(side, points.clone(), others.start);
+        T::point_costs(formula, pairs, others.len(), width, out);
+        for (row, column) in self.undirected(side, points, others) {
+            out[row * width + column] = T::constant(1.0);
+        }
+        true
+    }
+
+    /// A tile of entries and their sums as [`entries`](super::rows::CostRows::entries) gives them, with the others
+    /// from `start` on, by the vector loop of the cost. Returns false, leaving everything as it is, if it has none.
+    #[expect(clippy::too_many_arguments, reason = "a tile, and what makes entries of it")]
+    pub(super) fn entries(
+        &self,
+        side: Side,
+        points: Range<usize>,
+        start: usize,
+        terms: GibbsTerms<'_, T>,
+        width: usize,
+        out: &mut [T],
+        sums: &mut [f64],
+    ) -> bool {
+        let is_exceptional = !(self.source.undirected().is_empty() && self.target.undirected().is_empty());
+        let Some(formula) = self.formula.filter(|_| !is_exceptional) else { return false };
+        T::point_entries(formula, self.pairs(side, points, start), terms, width, out, sums);
+        true
+    }
+
+    /// Some points of `side`, and those of the other from `start` on, as the vector loop reads them.
+    fn pairs(&self, side: Side, points: Range<usize>, start: usize) -> PointPairs<'_, T> {
+        let (own, other) = (self.side(side), self.side(side.opposite()));
+        let coordinates = own.directions.as_ref().map_or(&own.points, |directions| &directions.points);
+        let axes = other.directions.as_ref().map_or(&other.axes, |directions| &directions.axes);
+        PointPairs {
+            points: &coordinates[points.start * self.dimension..points.end * self.dimension],
+            dimension: self.dimension,
+            axes: &axes[start..],
+            stride: other.stride(),
+        }
+    }
+
+    /// The pairs of a tile, row and column, one point of which has no direction.
+    fn undirected(
+        &self,
+        side: Side,
+        points: Range<usize>,
+        others: Range<usize>,
+    ) -> impl Iterator<Item = (usize, usize)> {
+        let (rows, columns) = (points.len(), others.len());
+        let of_rows = within(self.side(side).undirected(), points);
+        let of_columns = within(self.side(side.opposite()).undirected(), others);
+        let in_rows = of_rows.flat_map(move |row| (0..columns).map(move |column| (row, column)));
+        in_rows.chain(of_columns.flat_map(move |column| (0..rows).map(move |row| (row, column))))
+    }
 }
 
 impl<T: CpuScalar> Cloud<T> {
-    fn new(view: PointsView<'_, T>) -> Result<Self, Error> {
+    fn new(view: PointsView<'_, T>, directed: bool) -> Result<Self, Error> {
         let mut points = try_zeros(view.coordinates().len(), "points")?;
         points.copy_from_slice(view.coordinates());
-        let mut axes = try_zeros(points.len(), "points")?;
-        for (index, point) in view.iter().enumerate() {
-            for (axis, &coordinate) in point.iter().enumerate() {
-                axes[axis * view.len() + index] = coordinate;
-            }
-        }
-        Ok(Self { len: view.len(), points: points.into(), axes: axes.into() })
+        let axes = axes_of(&points, view.dimension())?;
+        let directions = if directed { Some(Directions::new(view)?) } else { None };
+        Ok(Self { len: view.len(), points: points.into(), axes, directions })
     }
 
     /// Number of points.
@@ -69,10 +148,66 @@ impl<T: CpuScalar> Cloud<T> {
         &self.points[range.start * dimension..range.end * dimension]
     }
 
-    /// Coordinates from point `start` on: coordinate k of point `start + j` at `k * len + j`.
+    /// From one coordinate of a point to the next in the other layout: an odd number of cache lines, so that the
+    /// coordinates of a point do not compete for the same few places in a cache.
+    pub(super) fn stride(&self) -> usize {
+        stride_of::<T>(self.len)
+    }
+
+    /// Coordinates from point `start` on: coordinate k of point `start + j` at `k * stride + j`.
     pub(super) fn axes_from(&self, start: usize) -> &[T] {
         &self.axes[start..]
     }
+
+    /// The points that a cosine finds without a direction.
+    fn undirected(&self) -> &[usize] {
+        self.directions.as_ref().map_or(&[], |directions| &directions.none)
+    }
+}
+
+impl<T: CpuScalar> Directions<T> {
+    fn new(view: PointsView<'_, T>) -> Result<Self, Error> {
+        let zero = T::default();
+        let (mut points, mut none) = (try_zeros(view.coordinates().len(), "points")?, Vec::new());
+        for (index, (point, direction)) in view.iter().zip(points.chunks_exact_mut(view.dimension())).enumerate() {
+            let square = point.iter().fold(zero, |sum, &coordinate| sum + coordinate * coordinate);
+            if square > zero {
+                let norm = square.sqrt();
+                for (direction, &coordinate) in direction.iter_mut().zip(point) {
+                    *direction = coordinate / norm;
+                }
+            } else {
+                none.push(index);
+            }
+        }
+        let axes = axes_of(&points, view.dimension())?;
+        Ok(Self { points: points.into(), axes, none: none.into() })
+    }
+}
+
+/// Coordinates of points, coordinate after coordinate.
+fn axes_of<T: CpuScalar>(points: &[T], dimension: usize) -> Result<Box<[T]>, Error> {
+    let stride = stride_of::<T>(points.len() / dimension);
+    let mut axes = try_zeros(stride * dimension, "points")?;
+    for (index, point) in points.chunks_exact(dimension).enumerate() {
+        for (axis, &coordinate) in point.iter().enumerate() {
+            axes[axis * stride + index] = coordinate;
+        }
+    }
+    Ok(axes.into())
+}
+
+/// The [`stride`](Cloud::stride) of so many points.
+fn stride_of<T>(len: usize) -> usize {
+    const LINE: usize = 64;
+    let of_line = LINE / size_of::<T>();
+    (len.div_ceil(of_line) | 1) * of_line
+}
+
+/// Which numbers of an ordered list are in a range, counted from its start.
+fn within(numbers: &[usize], range: Range<usize>) -> impl Iterator<Item = usize> {
+    let below = |end: usize| numbers.partition_point(|&number| number < end);
+    numbers[below(range.start)..below(range.end)].iter().map(move |number| number - range.start)
 }
 
 /// A bound on the costs between two clouds, if the cost knows one.
@@ -84,7 +219,58 @@ pub(super) fn bound<T: CpuScalar>(
     cost.bound(&BoundingBox::of(source), &BoundingBox::of(target))
 }
 
-/// Is c(x, y) = c(y, x)?
-pub(super) fn is_symmetric(cost: &dyn GroundCost) -> bool {
-    matches!(cost.form(), CostForm::SqEuclidean { .. } | CostForm::PowerOfNorm { .. } | CostForm::Cosine)
+#[cfg(test)]
+mod tests {
+    use ot_core::{Cosine, GroundCost, PNorm};
+
+    use super::*;
+
+    /// Vectors at many angles, 1e-9 and pi among them, of lengths far apart; every fifth is zero.
+    fn vectors(len: usize, dimension: usize) -> Vec<f64> {
+        let of_vector = |i: usize| {
+            let (angle, length) = (1e-9 * (i % 3) as f64 + (i % 7) as f64, 10_f64.powi(i as i32 % 9 - 4));
+            (0..dimension).map(move |axis| if i % 5 == 4 { 0.0 } else { length * (angle + axis as f64).cos() })
+        };
+        (0..len).flat_map(of_vector).collect()
+    }
+
+    #[test]
+    fn tiles_of_either_side_are_those_of_the_formula() -> Result<(), Error> {
+        let third = PNorm::new(3.0)?;
+        for (cost, dimension) in [(&Cosine as &dyn GroundCost, 2), (&Cosine, 5), (&third, 3)] {
+            let (x, y) = (vectors(11, dimension), vectors(40, dimension));
+            let (source, target) = (PointsView::new(&x, dimension)?, PointsView::new(&y, dimension)?);
+            let clouds = Clouds::new(source, target, cost.form(), None)?;
+            for (side, rows, columns) in [(Side::Source, 3..10, 2..39), (Side::Target, 31..38, 1..11)] {
+                let (own, other) = if side == Side::Source { (source, target) } else { (target, source) };
+                let mut found = vec![0.0; rows.len() * 50];
+                assert!(clouds.costs(side, rows.clone(), columns.clone(), 50, &mut found));
+                for (i, found) in rows.zip(found.chunks(50)) {
+                    for (j, found) in columns.clone().zip(found) {
+                        let mut expected = [0.0];
+                        cost.costs_f64(own.point(i), other.point(j), &mut expected);
+                        // Directions are rounded to half a gap each: 2e-16 of a difference as small as 1e-9.
+                        let tolerance = 4e-15 * expected[0] + 1e-15 * expected[0].sqrt();
+                        let error = (found - expected[0]).abs();
+                        assert!(error <= tolerance, "{cost:?} {side:?} {i} {j}: {found} for {expected:?}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_cloud_with_a_vector_of_no_direction_has_no_entries_of_its_own() -> Result<(), Error> {
+        let terms = GibbsTerms { f: &[0.0], g: &[0.0; 4], weights: &[1.0; 4], epsilon: 1.0 };
+        for (len, has_entries) in [(4, true), (5, false)] {
+            let x = vectors(len, 3);
+            let view = PointsView::new(&x, 3)?;
+            let clouds = Clouds::new(view, view, CostForm::Cosine, None)?;
+            let (mut out, mut sums) = ([0.0; 4], [0.0]);
+            assert_eq!(clouds.entries(Side::Source, 0..1, 0, terms, 4, &mut out, &mut sums), has_entries);
+            assert_eq!(out[0] == 1.0, has_entries);
+        }
+        Ok(())
+    }
 }

@@ -52,10 +52,14 @@ impl<T: CpuScalar> DenseGeometry<T> {
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
         super::check_points(source, target, cost)?;
-        let clouds = Clouds::new(source, target, cost.shared())?;
-        let points = target.coordinates();
-        let row = |i: usize, out: &mut [T]| T::costs(cost, source.point(i), points, out);
-        let stored = StoredCost::evaluate(backend, source.len(), target.len(), Some(clouds), row)?;
+        let clouds = Clouds::new(source, target, cost.form(), cost.shared())?;
+        let row = |i: usize, out: &mut [T]| {
+            if !clouds.costs(Side::Source, i..i + 1, 0..target.len(), target.len(), out) {
+                T::costs(cost, source.point(i), target.coordinates(), out);
+            }
+        };
+        let stored = StoredCost::evaluate(backend, source.len(), target.len(), row)?;
+        let stored = StoredCost { clouds: Some(clouds), ..stored };
         Ok(Self { backend: backend.clone(), cost: Arc::new(stored), blur: Blur::of(cost) })
     }
 
@@ -75,7 +79,7 @@ impl<T: CpuScalar> DenseGeometry<T> {
                 }
             }
         };
-        let stored = StoredCost::evaluate(backend, rows, columns, None, row)?;
+        let stored = StoredCost::evaluate(backend, rows, columns, row)?;
         Ok(Self { backend: backend.clone(), cost: Arc::new(stored), blur: Blur::Unknown })
     }
 
@@ -134,12 +138,11 @@ pub(super) struct StoredCost<T> {
 }
 
 impl<T: CpuScalar> StoredCost<T> {
-    /// Evaluates and checks all rows.
+    /// Evaluates and checks all rows, of clouds that are not known yet.
     fn evaluate(
         backend: &CpuBackend<T>,
         rows: usize,
         columns: usize,
-        clouds: Option<Clouds<T>>,
         row: impl Fn(usize, &mut [T]) + Sync,
     ) -> Result<Self, Error> {
         if rows == 0 || columns == 0 {
@@ -167,7 +170,7 @@ impl<T: CpuScalar> StoredCost<T> {
             return Err(Error::Cost { source_index, target_index, value });
         }
         check_bound::<T>(bound)?;
-        Ok(Self { values: values.into(), rows, columns, bound, forbidden, clouds })
+        Ok(Self { values: values.into(), rows, columns, bound, forbidden, clouds: None })
     }
 
     /// Row i.

@@ -220,7 +220,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> PairSum<CpuBackend<
         let prepare = |state: &mut PairState<T>, atom: usize, others: Range<usize>| {
             let (point, axes) = (own.points(atom..atom + 1), other.axes_from(others.start));
             let fixed = |axis: usize| BlockInput::Uniform(point[axis]);
-            let moving = |axis: usize| BlockInput::Lanes(&axes[axis * other.len()..][..others.len()]);
+            let moving = |axis: usize| BlockInput::Lanes(&axes[axis * other.stride()..][..others.len()]);
             let inputs: Vec<_> = match side {
                 Side::Source => (0..dimension).map(fixed).chain((0..dimension).map(moving)).collect(),
                 Side::Target => (0..dimension).map(moving).chain((0..dimension).map(fixed)).collect(),

@@ -5,7 +5,7 @@ use std::{fmt::Debug, ops::Range};
 use ot_core::{Side, host::HostVector};
 
 use super::clouds::Clouds;
-use crate::backend::CpuScalar;
+use crate::{backend::CpuScalar, simd::GibbsTerms};
 
 /// Atoms whose rows are worked on together.
 pub(super) const BLOCK: usize = 8;
@@ -38,6 +38,23 @@ pub(super) trait CostRows<T: CpuScalar>: Debug + Send + Sync + 'static {
     /// [`BLOCK`] of them, and `others.len() <= stride`.
     fn tile(&self, side: Side, atoms: Range<usize>, others: Range<usize>, stride: usize, out: &mut [T]);
 
+    /// A tile of entries exp((f_i + g_j - C_ij) / epsilon), laid out as [`tile`](Self::tile) lays out costs, and their
+    /// sums times weights, added to `sums`. The terms are those of the tile: potentials of `atoms`, potentials and
+    /// weights of `others`.
+    #[expect(clippy::too_many_arguments, reason = "a tile, and what makes entries of it")]
+    fn entries(
+        &self,
+        side: Side,
+        atoms: Range<usize>,
+        others: Range<usize>,
+        terms: GibbsTerms<'_, T>,
+        stride: usize,
+        out: &mut [T],
+        sums: &mut [f64],
+    ) {
+        entries_of_tiles(self, side, atoms, others, terms, stride, out, sums);
+    }
+
     /// The clouds that the cost is between, if it has coordinates.
     fn clouds(&self) -> Option<&Clouds<T>>;
 
@@ -57,6 +74,29 @@ pub(super) fn visit_block<T: CpuScalar, R: CostRows<T>>(
         rows.tile(side, block.clone(), others.clone(), TILE, tile);
         for row in 0..block.len() {
             visit(row, others.clone(), &mut tile[row * TILE..][..others.len()]);
+        }
+    }
+}
+
+/// [`CostRows::entries`] from tiles of costs.
+#[expect(clippy::too_many_arguments, reason = "those of the method")]
+pub(super) fn entries_of_tiles<T: CpuScalar, R: CostRows<T> + ?Sized>(
+    cost: &R,
+    side: Side,
+    atoms: Range<usize>,
+    others: Range<usize>,
+    terms: GibbsTerms<'_, T>,
+    stride: usize,
+    out: &mut [T],
+    sums: &mut [f64],
+) {
+    for columns in pieces(0..others.len(), TILE) {
+        let tile = others.start + columns.start..others.start + columns.end;
+        cost.tile(side, atoms.clone(), tile, stride, &mut out[columns.start..]);
+        for ((row, sum), &f) in sums.iter_mut().enumerate().zip(terms.f) {
+            let (g, weights) = (&terms.g[columns.clone()], &terms.weights[columns.clone()]);
+            let costs = &mut out[row * stride..][columns.clone()];
+            *sum += T::gibbs_sum(f, terms.epsilon, g, weights, costs);
         }
     }
 }

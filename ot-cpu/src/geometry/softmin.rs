@@ -6,9 +6,12 @@ use ot_core::{Side, UNREACHABLE};
 
 use super::{
     guard::{Guard, is_left_out},
-    rows::{BLOCK, CostRows, TILE, visit_block},
+    rows::{BLOCK, CostRows, TILE, pieces, visit_block},
 };
-use crate::{backend::CpuScalar, simd::VectorMath};
+use crate::{
+    backend::CpuScalar,
+    simd::{GibbsTerms, VectorMath},
+};
 
 /// What a softmin sums over: the other side of one column.
 #[derive(Clone, Copy)]
@@ -38,10 +41,11 @@ pub(super) fn shifted_block<T: CpuScalar, R: CostRows<T>>(
     out: &mut [T],
 ) {
     let mut sums = [0.0; BLOCK];
-    visit_block(rows, side, block.clone(), tile, |row, others, costs| {
-        let (potential, weights) = (&terms.potential[others.clone()], &terms.weights[others]);
-        sums[row] += T::gibbs_sum(shift[row], terms.epsilon, potential, weights, costs);
-    });
+    for others in pieces(0..rows.len(side.opposite()), TILE) {
+        let (g, weights) = (&terms.potential[others.clone()], &terms.weights[others.clone()]);
+        let of_tile = GibbsTerms { f: shift, g, weights, epsilon: terms.epsilon };
+        rows.entries(side, block.clone(), others, of_tile, TILE, tile, &mut sums[..block.len()]);
+    }
     accept_or_redo(rows, side, block, terms, &sums, shift, tile, out);
 }
 

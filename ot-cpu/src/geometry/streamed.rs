@@ -7,9 +7,9 @@ use ot_core::Side;
 use super::{
     entries::{Entries, Place, Weights},
     operand,
-    rows::{BLOCK, CostRows, TILE, pieces},
+    rows::{BLOCK, CostRows, pieces},
 };
-use crate::backend::CpuScalar;
+use crate::{backend::CpuScalar, simd::GibbsTerms};
 
 /// Rows of a panel of a batch.
 const BATCH_ROWS: usize = 32;
@@ -37,11 +37,12 @@ impl<T: CpuScalar, R: CostRows<T>> Streamed<'_, T, R> {
         }
     }
 
-    /// Entries of one row in place of its costs, and their sum with some weights.
-    fn exponentiate(&self, potential: T, others: Range<usize>, weights: &[T], costs: &mut [T]) -> f64 {
+    /// Entries of some rows at some potentials, and their sums with the weights of the first column.
+    fn make(&self, rows: Range<usize>, f: &[T], weights: &[T], entries: &mut [T], sums: &mut [f64]) {
         // Without weights any numbers will do.
         let weights = if weights.is_empty() { self.target } else { weights };
-        T::gibbs_sum(potential, self.epsilon, &self.target[others.clone()], &weights[others], costs)
+        let (columns, terms) = (self.target.len(), GibbsTerms { f, g: self.target, weights, epsilon: self.epsilon });
+        self.cost.entries(Side::Source, rows, 0..columns, terms, columns, entries, sums);
     }
 }
 
@@ -65,18 +66,14 @@ impl<T: CpuScalar, R: CostRows<T>> Entries<T> for Streamed<'_, T, R> {
 
     fn fill(&self, rows: Range<usize>, weights: Weights<'_, T, T>, sums: &mut [f64], buffer: &mut [T]) {
         let columns = self.target.len();
-        sums.fill(0.0);
         for block in pieces(rows.clone(), BLOCK) {
-            let entries = &mut buffer[(block.start - rows.start) * columns..];
-            for others in pieces(0..columns, TILE) {
-                self.cost.tile(Side::Source, block.clone(), others.clone(), columns, &mut entries[others.start..]);
-                for (row, i) in block.clone().enumerate() {
-                    let costs = &mut entries[row * columns..][others.clone()];
-                    let sum = self.exponentiate(self.source[i], others.clone(), weights.first, costs);
-                    if weights.columns == 1 {
-                        sums[i - rows.start] += sum;
-                    }
-                }
+            let place = block.start - rows.start;
+            let mut sums_of_block = [0.0; BLOCK];
+            let sums_of_block = &mut sums_of_block[..block.len()];
+            let f = &self.source[block.clone()];
+            self.make(block, f, weights.first, &mut buffer[place * columns..], sums_of_block);
+            if weights.columns == 1 {
+                sums[place..place + sums_of_block.len()].copy_from_slice(sums_of_block);
             }
         }
         if weights.columns > 1 {
@@ -98,13 +95,10 @@ impl<T: CpuScalar, R: CostRows<T>> Entries<T> for Streamed<'_, T, R> {
         }
         let columns = self.target.len();
         let entries = &mut buffer[at.place * columns..][..columns];
-        let mut sum = 0.0;
-        for others in pieces(0..columns, TILE) {
-            let costs = &mut entries[others.clone()];
-            self.cost.tile(Side::Source, at.row..at.row + 1, others.clone(), columns, costs);
-            sum += self.exponentiate(potential, others, weights.first, costs);
-        }
-        if at.is_weightless && sum.is_nan() {
+        let mut sum = [0.0];
+        self.make(at.row..at.row + 1, &[potential], weights.first, entries, &mut sum);
+        let [sum] = sum;
+        if at.is_weightless && !sum.is_finite() {
             entries.fill(T::default());
         }
         Some(sum)

@@ -3,24 +3,27 @@
 use std::{ops::Range, sync::Arc};
 
 use ot_core::{
-    CostForm, CostSurvey, Error, Geometry, HostBackend, KernelOp, PointsView, Side, cost::GroundCost,
-    measure::WeightsView,
+    CostSurvey, Error, Geometry, HostBackend, KernelOp, PointsView, Side, cost::GroundCost, measure::WeightsView,
 };
 
 use super::{
     Blur,
     clouds::{self, Clouds},
     kernel::GibbsKernel,
-    rows::{BLOCK, CostRows, TILE, pieces, task_atoms, visit_block},
+    rows::{BLOCK, CostRows, TILE, entries_of_tiles, pieces, task_atoms, visit_block},
     survey::survey,
 };
-use crate::backend::{CpuBackend, CpuScalar};
+use crate::{
+    backend::{CpuBackend, CpuScalar},
+    simd::GibbsTerms,
+};
 
 /// A cost between two point clouds that is recomputed from coordinates whenever it is needed: memory O(n + m).
 ///
 /// Its kernels spend one exponential per pair on a softmin, and one on a full iteration: the entries of a few rows
-/// serve the new potential of these rows and the sums of all columns. Squared Euclidean costs have
-/// a vectorised path of their own; all others are evaluated by their rows. Cloning shares the points.
+/// serve the new potential of these rows and the sums of all columns. Powers of norms and cosines, as told by
+/// the [form](GroundCost::form) of the cost, have vector loops; all others are evaluated by their rows. Cloning
+/// shares the points.
 #[derive(Clone, Debug)]
 pub struct StreamingGeometry<T> {
     backend: CpuBackend<T>,
@@ -44,13 +47,8 @@ impl<T: CpuScalar> StreamingGeometry<T> {
     ) -> Result<Self, Error> {
         super::check_points(source, target, cost.as_ref())?;
         let bound = clouds::bound(source, target, cost.as_ref());
-        let scale = match cost.form() {
-            CostForm::SqEuclidean { scale } => Some(T::from_f64(scale)),
-            _ => None,
-        };
-        let symmetric = clouds::is_symmetric(cost.as_ref());
-        let clouds = Clouds::new(source, target, Some(Arc::clone(&cost)))?;
-        let streamed = StreamedCost { clouds, cost, bound, scale, symmetric };
+        let clouds = Clouds::new(source, target, cost.form(), Some(Arc::clone(&cost)))?;
+        let streamed = StreamedCost { clouds, cost, bound };
         if bound.is_none() {
             streamed.check(backend)?;
         }
@@ -94,10 +92,6 @@ pub(super) struct StreamedCost<T> {
     clouds: Clouds<T>,
     cost: Arc<dyn GroundCost>,
     bound: Option<f64>,
-    /// The factor of a squared Euclidean cost.
-    scale: Option<T>,
-    /// Is c(x, y) = c(y, x)?
-    symmetric: bool,
 }
 
 impl<T: CpuScalar> StreamedCost<T> {
@@ -148,17 +142,14 @@ impl<T: CpuScalar> CostRows<T> for StreamedCost<T> {
     }
 
     fn tile(&self, side: Side, atoms: Range<usize>, others: Range<usize>, stride: usize, out: &mut [T]) {
+        if self.clouds.costs(side, atoms.clone(), others.clone(), stride, out) {
+            return;
+        }
         let (own, other) = (self.clouds.side(side), self.clouds.side(side.opposite()));
-        let width = others.len();
-        if let Some(scale) = self.scale {
-            for (atom, out) in atoms.zip(out.chunks_mut(stride)) {
-                let (x, axes) = (own.points(atom..atom + 1), other.axes_from(others.start));
-                T::square_distances(scale, x, axes, other.len(), &mut out[..width]);
-            }
-        } else if side == Side::Source || self.symmetric {
+        if side == Side::Source {
             for (atom, out) in atoms.zip(out.chunks_mut(stride)) {
                 let (x, points) = (own.points(atom..atom + 1), other.points(others.clone()));
-                T::costs(self.cost.as_ref(), x, points, &mut out[..width]);
+                T::costs(self.cost.as_ref(), x, points, &mut out[..others.len()]);
             }
         } else {
             let mut column = [T::default(); BLOCK];
@@ -169,6 +160,21 @@ impl<T: CpuScalar> CostRows<T> for StreamedCost<T> {
                     out[row * stride + offset] = cost;
                 }
             }
+        }
+    }
+
+    fn entries(
+        &self,
+        side: Side,
+        atoms: Range<usize>,
+        others: Range<usize>,
+        terms: GibbsTerms<'_, T>,
+        stride: usize,
+        out: &mut [T],
+        sums: &mut [f64],
+    ) {
+        if !self.clouds.entries(side, atoms.clone(), others.start, terms, stride, out, sums) {
+            entries_of_tiles(self, side, atoms, others, terms, stride, out, sums);
         }
     }
 

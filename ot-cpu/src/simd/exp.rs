@@ -16,13 +16,16 @@
 //!   arithmetic: 2⁻⁵⁷·⁸ for `f64` (degree 11), 2⁻²⁸·² for `f32` (degree 6).
 //! - `2^k`: `k` is added to the exponent field of `exp(r)`, exact while the result is normal.
 //!
-//! A power of two, `2^(x·scale)`, needs no splitting of ln 2: `r = x·scale − k` is one fused operation, and the
-//! powers of ln 2 go into the coefficients.
-//!
 //! The polynomial is summed in pairs (Estrin), which shortens the chain of dependent operations.
 //! Outside the normal range the result is selected: `x + ∞` above (`+∞`, or NaN for NaN), 0 below.
+//!
+//! A power of two, `2^x`, needs no splitting of ln 2: `r = x − k` is exact, and the powers of ln 2 go into the
+//! coefficients. It stands in the hottest loops, many at a time, where operations count and chains do not: the
+//! polynomial is summed by Horner's rule, `f32` makes do with degree 5 (relative error 2⁻²³·³, with `2^0 = 1`), and
+//! arguments are clamped instead of results selected.
 
-use super::element::{multiply_add_f32, multiply_add_f64};
+use super::element::{Element, multiply_add_f32, multiply_add_f64};
+use super::vector::Vector;
 
 /// c₂ … c₁₁ of `f64`.
 const C_F64: [f64; 10] = [
@@ -93,40 +96,49 @@ pub(super) fn exp_f32<const FUSED: bool>(x: f32) -> f32 {
     if x < SMALLEST { 0.0 } else { bounded }
 }
 
-/// `2^(x·scale)` in `f64` where `|x·scale| ≤ 1021`, and anything beyond.
-///
-/// With `k` the integer nearest to `x·scale`, the rest `r = x·scale − k` is rounded once, so that the product costs
-/// no accuracy; no range is checked.
-#[inline(always)]
-pub(super) fn exp2_f64<const FUSED: bool>(x: f64, scale: f64) -> f64 {
-    /// 1.5·2⁵².
-    const ROUNDER: f64 = 6_755_399_441_055_744.0;
-    /// c₂ … for powers of two.
-    const C: [f64; 10] = for_powers_of_two_f64(C_F64);
-
-    let rounded = multiply_add_f64::<FUSED>(x, scale, ROUNDER);
-    let k = rounded - ROUNDER;
-    let r = multiply_add_f64::<FUSED>(x, scale, -k);
-    let power = polynomial_f64::<FUSED>(r, std::f64::consts::LN_2, &C);
-    f64::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 52))
+/// The numbers from which powers of two are made.
+#[derive(Clone, Copy)]
+pub struct PowerOfTwo<T: 'static> {
+    /// Adding 1.5·2⁵² (1.5·2²³) rounds to an integer.
+    rounder: T,
+    /// The exponent of twice the smallest normal number: lower ones are raised to it.
+    lowest: T,
+    /// From here on, the exponent field of the sum is that of infinity, and its significand zero.
+    overflow: T,
+    /// The coefficients of 2^r, the highest first.
+    coefficients: &'static [T],
 }
 
-/// `2^(x·scale)` in `f32` where `|x·scale| ≤ 125`, and anything beyond.
-///
-/// With `k` the integer nearest to `x·scale`, the rest `r = x·scale − k` is rounded once, so that the product costs
-/// no accuracy; no range is checked.
-#[inline(always)]
-pub(super) fn exp2_f32<const FUSED: bool>(x: f32, scale: f32) -> f32 {
-    /// 1.5·2²³.
-    const ROUNDER: f32 = 12_582_912.0;
-    /// c₂ … for powers of two.
-    const C: [f32; 5] = for_powers_of_two_f32(C_F32);
+/// For `f32`: degree 5, fitted and rounded as the others are, under the constraint `2^0 = 1`.
+#[expect(clippy::approx_constant, reason = "the coefficient of r is fitted: near ln 2, and not it")]
+pub(super) const POWER_OF_TWO_F32: PowerOfTwo<f32> = PowerOfTwo {
+    rounder: 12_582_912.0,
+    lowest: -125.0,
+    overflow: 128.0,
+    coefficients: &[1.327_106_5e-3, 9.671_361e-3, 5.550_707_5e-2, 0.240_222_45, 0.693_147, 1.0],
+};
 
-    let rounded = multiply_add_f32::<FUSED>(x, scale, ROUNDER);
-    let k = rounded - ROUNDER;
-    let r = multiply_add_f32::<FUSED>(x, scale, -k);
-    let power = polynomial_f32::<FUSED>(r, std::f32::consts::LN_2, &C);
-    f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23))
+/// For `f64`: the coefficients of the exponential, times powers of ln 2.
+pub(super) const POWER_OF_TWO_F64: PowerOfTwo<f64> = PowerOfTwo {
+    rounder: 6_755_399_441_055_744.0,
+    lowest: -1021.0,
+    overflow: 1024.0,
+    coefficients: &for_powers_of_two(C_F64),
+};
+
+/// `2^x`, not less than twice the smallest normal number; `+∞` where it overflows.
+#[inline(always)]
+pub(super) fn power_of_two<V: Vector>(x: V) -> V {
+    let PowerOfTwo { rounder, lowest, overflow, coefficients } = V::Element::POWER_OF_TWO;
+    let rounder = V::splat(rounder);
+    let x = V::splat(overflow).smaller(V::splat(lowest).larger(x));
+    let rounded = x.plus(rounder);
+    let r = x.minus(rounded.minus(rounder));
+    let mut power = V::splat(coefficients[0]);
+    for &coefficient in &coefficients[1..] {
+        power = power.multiply_add(r, V::splat(coefficient));
+    }
+    power.times_power_of_two(rounded)
 }
 
 /// `1 + c₁·r + c₂·r² + …` in `f64`, summed in pairs.
@@ -163,24 +175,14 @@ fn polynomial_f32<const FUSED: bool>(r: f32, c1: f32, c: &[f32; 5]) -> f32 {
     multiply_add_f32::<FUSED>(slope, r, 1.0)
 }
 
-/// The coefficients for powers of two: `c[n]·(ln 2)^(n + 2)`.
-const fn for_powers_of_two_f64(mut c: [f64; 10]) -> [f64; 10] {
-    let (mut index, mut power) = (0, std::f64::consts::LN_2);
-    while index < 10 {
+/// The coefficients of 2^r, the highest first: those of exp(r) times powers of ln 2.
+const fn for_powers_of_two(c: [f64; 10]) -> [f64; 12] {
+    let mut coefficients = [1.0; 12];
+    let (mut degree, mut power) = (1, std::f64::consts::LN_2);
+    while degree < 12 {
+        coefficients[11 - degree] = if degree == 1 { power } else { c[degree - 2] * power };
         power *= std::f64::consts::LN_2;
-        c[index] = c[index] * power;
-        index += 1;
+        degree += 1;
     }
-    c
-}
-
-/// The coefficients for powers of two: `c[n]·(ln 2)^(n + 2)`.
-const fn for_powers_of_two_f32(mut c: [f32; 5]) -> [f32; 5] {
-    let (mut index, mut power) = (0, std::f64::consts::LN_2);
-    while index < 5 {
-        power *= std::f64::consts::LN_2;
-        c[index] = (c[index] as f64 * power) as f32;
-        index += 1;
-    }
-    c
+    coefficients
 }

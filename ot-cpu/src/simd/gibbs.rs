@@ -1,82 +1,25 @@
 //! The passes of a Gibbs kernel exp((f + g − C)/ε): distances, entries, weighted sums of rows and columns.
 //!
+//! Entries are not less than twice the smallest normal number, those of forbidden pairs among them, and infinite
+//! where they overflow. So a sum that is not finite tells of one that did, or of a weight that is no match for it.
+//!
 //! The exponent is formed as `((f + g) − c)/ε`: on the support of a plan the sum cancels the cost, and what is left
 //! carries the rounding of its terms only. Costs are overwritten by entries in the first-level
 //! cache.
 
+use std::f64::consts::LOG2_E;
+
+use super::costs::{PointCost, PointPairs, ROWS, load_some, point_costs, store_some};
 use super::element::Element;
+use super::exp::power_of_two;
+use super::vector::{MOST_LANES, Vector};
+use super::{Level, VectorMath};
 
-/// Elements to a chunk: two 512-bit registers of `f64`, one of `f32`.
-const LANES: usize = 16;
+/// Columns whose products are summed in the element type before they are added in `f64`.
+const RUN: usize = 256;
 
-/// Chunks summed in the element type before they are added in `f64`.
-const RUN: usize = 16;
-
-/// `out[j] = scale·Σ_k (x[k] − axes[k·stride + j])²`.
-#[inline(always)]
-pub(super) fn square_distances<T: Element, const FUSED: bool>(
-    scale: T,
-    x: &[T],
-    axes: &[T],
-    stride: usize,
-    out: &mut [T],
-) {
-    match x.len() {
-        0 => out.fill(T::NEUTRAL_OF_SUM),
-        1 => square_distances_of::<T, FUSED, 1>(scale, x, axes, stride, out),
-        2 => square_distances_of::<T, FUSED, 2>(scale, x, axes, stride, out),
-        3 => square_distances_of::<T, FUSED, 3>(scale, x, axes, stride, out),
-        4 => square_distances_of::<T, FUSED, 4>(scale, x, axes, stride, out),
-        dimension => {
-            let one_pass = dimension - dimension % 4;
-            out.fill(T::NEUTRAL_OF_SUM);
-            for first in (0..one_pass).step_by(4) {
-                add_squares::<T, FUSED, 4>(&x[first..], &axes[first * stride..], stride, out);
-            }
-            for axis in one_pass..dimension {
-                add_squares::<T, FUSED, 1>(&x[axis..], &axes[axis * stride..], stride, out);
-            }
-            for entry in out {
-                *entry = *entry * scale;
-            }
-        }
-    }
-}
-
-/// [`square_distances`] for `D` coordinates, in registers.
-#[inline(always)]
-fn square_distances_of<T: Element, const FUSED: bool, const D: usize>(
-    scale: T,
-    x: &[T],
-    axes: &[T],
-    stride: usize,
-    out: &mut [T],
-) {
-    let length = out.len();
-    let axes: [&[T]; D] = std::array::from_fn(|axis| &axes[axis * stride..][..length]);
-    for (j, entry) in out.iter_mut().enumerate() {
-        let first = x[0] - axes[0][j];
-        let mut sum = first * first;
-        for axis in 1..D {
-            let difference = x[axis] - axes[axis][j];
-            sum = difference.multiply_add::<FUSED>(difference, sum);
-        }
-        *entry = sum * scale;
-    }
-}
-
-/// Adds the squares of `D` differences.
-#[inline(always)]
-fn add_squares<T: Element, const FUSED: bool, const D: usize>(x: &[T], axes: &[T], stride: usize, out: &mut [T]) {
-    let length = out.len();
-    let axes: [&[T]; D] = std::array::from_fn(|axis| &axes[axis * stride..][..length]);
-    for (j, entry) in out.iter_mut().enumerate() {
-        for axis in 0..D {
-            let difference = x[axis] - axes[axis][j];
-            *entry = difference.multiply_add::<FUSED>(difference, *entry);
-        }
-    }
-}
+/// Vectors of a row that go side by side, to hide each other's latency.
+const CHAINS: usize = 4;
 
 /// `costs[j] ← exp(min(((f + g[j]) − costs[j])·inverse, limit))`.
 #[inline(always)]
@@ -89,98 +32,265 @@ pub(super) fn gibbs<T: Element, const FUSED: bool>(f: T, inverse: T, limit: T, g
 }
 
 /// `costs[j] ← exp(((f + g[j]) − costs[j])/ε)`, and the sum of `costs[j]·weights[j]`.
-///
-/// Exponents are clamped from below, where entries would be subnormal, and watched from above: a row with one
-/// that overflows is no number, and neither is its sum.
 #[inline(always)]
-pub(super) fn gibbs_sum<T: Element, const FUSED: bool>(
-    f: T,
+pub(super) fn gibbs_sum<V: Vector>(
+    f: V::Element,
     epsilon: f64,
-    g: &[T],
-    weights: &[T],
-    costs: &mut [T],
+    g: &[V::Element],
+    weights: &[V::Element],
+    costs: &mut [V::Element],
 ) -> f64 {
     let length = costs.len().min(g.len()).min(weights.len());
-    let row = &mut costs[..length];
-    let (costs, rest) = row.as_chunks_mut::<LANES>();
-    let (g, g_rest) = g[..length].as_chunks::<LANES>();
-    let (weights, weights_rest) = weights[..length].as_chunks::<LANES>();
-
-    let scale = std::f64::consts::LOG2_E / epsilon;
-    let entries = Entries { f, scale: T::of_double(scale), lowest: T::of_double(-T::EXPONENTS / scale) };
-    let mut largest = [T::NEUTRAL_OF_MAXIMUM; LANES];
-    let mut total = [0.0; LANES];
-    for ((costs, g), weights) in costs.chunks_mut(RUN).zip(g.chunks(RUN)).zip(weights.chunks(RUN)) {
-        let mut run = [T::NEUTRAL_OF_SUM; LANES];
-        for ((costs, g), weights) in costs.iter_mut().zip(g).zip(weights) {
-            entries.replace::<FUSED>(g, weights, costs, &mut largest, &mut run);
+    let (costs, g, weights) = (&mut costs[..length], &g[..length], &weights[..length]);
+    let (f, scale) = (V::splat(f), V::splat(V::Element::of_double(LOG2_E / epsilon)));
+    let whole = length - length % V::LEN;
+    let mut total = [0.0; MOST_LANES];
+    for start in (0..whole).step_by(RUN) {
+        let end = whole.min(start + RUN);
+        let mut run = [V::splat(V::Element::NEUTRAL_OF_SUM); CHAINS];
+        let (g, weights, costs) = (&g[start..end], &weights[start..end], &mut costs[start..end]);
+        let mut at = 0;
+        while at + CHAINS * V::LEN <= g.len() {
+            for (chain, run) in run.iter_mut().enumerate() {
+                let at = at + chain * V::LEN;
+                let exponents = f.plus(V::load(&g[at..])).minus(V::load(&costs[at..]));
+                let entries = power_of_two(exponents.times(scale));
+                *run = entries.multiply_add(V::load(&weights[at..]), *run);
+                entries.store(&mut costs[at..]);
+            }
+            at += CHAINS * V::LEN;
         }
-        for lane in 0..LANES {
-            total[lane] += run[lane].as_double();
+        while at < g.len() {
+            let exponents = f.plus(V::load(&g[at..])).minus(V::load(&costs[at..]));
+            let entries = power_of_two(exponents.times(scale));
+            run[0] = entries.multiply_add(V::load(&weights[at..]), run[0]);
+            entries.store(&mut costs[at..]);
+            at += V::LEN;
+        }
+        add_run(&mut total, run[0].plus(run[1]).plus(run[2].plus(run[3])));
+    }
+    if whole < length {
+        // Columns that are not there have no weight; their entries need not be finite.
+        let exponents = f.plus(load_some(&g[whole..])).minus(load_some(&costs[whole..]));
+        let entries = power_of_two(exponents.times(scale));
+        add_run(&mut total, load_some::<V>(&weights[whole..]).times(without_absent(entries, length - whole)));
+        store_some(entries, &mut costs[whole..]);
+    }
+    folded(total)
+}
+
+/// What turns the costs of some rows into entries and their sums.
+#[derive(Clone, Copy, Debug)]
+pub struct GibbsTerms<'a, T> {
+    /// The potential of each row.
+    pub f: &'a [T],
+    /// The potential of each column.
+    pub g: &'a [T],
+    /// The weight of each column.
+    pub weights: &'a [T],
+    /// The temperature.
+    pub epsilon: f64,
+}
+
+/// `out[r·width + j] = exp((f_r + g_j − c(points_r, other_j))/ε)`, and their sums over j times weights, added to
+/// `sums[r]`.
+///
+/// Squared distances in up to four dimensions never leave the registers; other costs are written, a strip
+/// at a time, and met again in the first-level cache.
+pub(super) fn point_entries<T: VectorMath>(
+    level: Level,
+    cost: PointCost,
+    pairs: PointPairs<'_, T>,
+    terms: GibbsTerms<'_, T>,
+    width: usize,
+    out: &mut [T],
+    sums: &mut [f64],
+) {
+    let columns = terms.g.len();
+    if let (PointCost::Square { scale }, 1..=4) = (cost, pairs.dimension) {
+        T::square_entries_at(level, scale, pairs, terms, width, out, sums);
+        return;
+    }
+    let strip = pairs.strip();
+    for start in (0..columns).step_by(strip) {
+        let range = start..columns.min(start + strip);
+        let (g, weights) = (&terms.g[range.clone()], &terms.weights[range.clone()]);
+        point_costs(level, cost, pairs.from(start), range.len(), width, &mut out[start..]);
+        for ((row, sum), &f) in sums.iter_mut().enumerate().zip(terms.f) {
+            let costs = &mut out[row * width..][range.clone()];
+            *sum += T::gibbs_sum_at(level, f, terms.epsilon, g, weights, costs);
         }
     }
+}
 
-    if !rest.is_empty() {
-        let padded = |values: &[T], padding: T| {
-            let mut chunk = [padding; LANES];
-            chunk[..values.len()].copy_from_slice(values);
-            chunk
+/// [`point_entries`] of squared distances in one to four dimensions.
+#[inline(always)]
+pub(super) fn square_entries<V: Vector>(
+    scale: f64,
+    pairs: PointPairs<'_, V::Element>,
+    terms: GibbsTerms<'_, V::Element>,
+    width: usize,
+    out: &mut [V::Element],
+    sums: &mut [f64],
+) {
+    match pairs.dimension {
+        1 => square_entries_of::<V, 1>(scale, pairs, terms, width, out, sums),
+        2 => square_entries_of::<V, 2>(scale, pairs, terms, width, out, sums),
+        3 => square_entries_of::<V, 3>(scale, pairs, terms, width, out, sums),
+        _ => square_entries_of::<V, 4>(scale, pairs, terms, width, out, sums),
+    }
+}
+
+/// [`square_entries`] in `D` dimensions.
+#[inline(always)]
+fn square_entries_of<V: Vector, const D: usize>(
+    scale: f64,
+    pairs: PointPairs<'_, V::Element>,
+    terms: GibbsTerms<'_, V::Element>,
+    width: usize,
+    out: &mut [V::Element],
+    sums: &mut [f64],
+) {
+    let (points, _) = pairs.points.as_chunks::<D>();
+    let rows = points.len().min(terms.f.len()).min(sums.len());
+    let together = rows - rows % ROWS;
+    for first in (0..together).step_by(ROWS) {
+        let rows = SquareRows::<V, D, ROWS>::new(&points[first..], &terms.f[first..], scale, terms.epsilon);
+        rows.run(pairs, terms, width, &mut out[first * width..], &mut sums[first..]);
+    }
+    for first in together..rows {
+        let row = SquareRows::<V, D, 1>::new(&points[first..], &terms.f[first..], scale, terms.epsilon);
+        row.run(pairs, terms, width, &mut out[first * width..], &mut sums[first..]);
+    }
+}
+
+/// `R` rows of squared distances, and what makes entries of them.
+struct SquareRows<V, const D: usize, const R: usize> {
+    points: [[V; D]; R],
+    f: [V; R],
+    minus_scale: V,
+    /// log₂(e)/ε.
+    log2: V,
+}
+
+impl<V: Vector, const D: usize, const R: usize> SquareRows<V, D, R> {
+    /// The first rows of some.
+    #[inline(always)]
+    fn new(points: &[[V::Element; D]], f: &[V::Element], scale: f64, epsilon: f64) -> Self {
+        let mut rows = Self {
+            points: [[V::splat(V::Element::NEUTRAL_OF_SUM); D]; R],
+            f: [V::splat(V::Element::NEUTRAL_OF_SUM); R],
+            minus_scale: V::splat(V::Element::of_double(-scale)),
+            log2: V::splat(V::Element::of_double(LOG2_E / epsilon)),
         };
-        let zero = T::NEUTRAL_OF_SUM;
-        // Padded by an infinite cost, which no largest exponent is.
-        let mut chunk = padded(rest, T::of_double(f64::INFINITY));
-        let (g, weights, mut run) = (padded(g_rest, zero), padded(weights_rest, zero), [zero; LANES]);
-        entries.replace::<FUSED>(&g, &weights, &mut chunk, &mut largest, &mut run);
-        for lane in 0..LANES {
-            total[lane] += run[lane].as_double();
+        for row in 0..R {
+            for (x, &coordinate) in rows.points[row].iter_mut().zip(&points[row]) {
+                *x = V::splat(coordinate);
+            }
+            rows.f[row] = V::splat(f[row]);
         }
-        rest.copy_from_slice(&chunk[..rest.len()]);
+        rows
     }
 
-    if largest.iter().any(|largest| largest.as_double() * scale > T::EXPONENTS) {
-        row.fill(T::of_double(f64::NAN));
-        return f64::NAN;
+    /// Writes the entries of the rows, and adds their sums.
+    #[inline(always)]
+    fn run(
+        &self,
+        pairs: PointPairs<'_, V::Element>,
+        terms: GibbsTerms<'_, V::Element>,
+        width: usize,
+        out: &mut [V::Element],
+        sums: &mut [f64],
+    ) {
+        let zero = V::splat(V::Element::NEUTRAL_OF_SUM);
+        let columns = terms.g.len();
+        let (g, weights) = (terms.g, &terms.weights[..columns]);
+        let axes: [&[V::Element]; D] = std::array::from_fn(|axis| &pairs.axes[axis * pairs.stride..][..columns]);
+        let mut rows = out.chunks_mut(width);
+        let out: [&mut [V::Element]; R] = std::array::from_fn(|_| match rows.next() {
+            Some(row) => &mut row[..columns],
+            None => &mut [],
+        });
+        let whole = columns - columns % V::LEN;
+        let mut total = [[0.0; MOST_LANES]; R];
+        for start in (0..whole).step_by(RUN) {
+            let mut run = [zero; R];
+            for start in (start..whole.min(start + RUN)).step_by(V::LEN) {
+                let mut y = [zero; D];
+                for (y, axis) in y.iter_mut().zip(axes) {
+                    *y = V::load(&axis[start..]);
+                }
+                let (g, weights) = (V::load(&g[start..]), V::load(&weights[start..]));
+                for row in 0..R {
+                    let entries = self.entries(row, y, g);
+                    run[row] = entries.multiply_add(weights, run[row]);
+                    entries.store(&mut out[row][start..]);
+                }
+            }
+            for (total, run) in total.iter_mut().zip(run) {
+                add_run(total, run);
+            }
+        }
+        if whole < columns {
+            let mut y = [zero; D];
+            for (y, axis) in y.iter_mut().zip(axes) {
+                *y = load_some(&axis[whole..]);
+            }
+            let (g, weights): (V, V) = (load_some(&g[whole..]), load_some(&weights[whole..]));
+            for row in 0..R {
+                // Columns that are not there have no weight; their entries need not be finite.
+                let entries = self.entries(row, y, g);
+                add_run(&mut total[row], weights.times(without_absent(entries, columns - whole)));
+                store_some(entries, &mut out[row][whole..]);
+            }
+        }
+        for (sum, total) in sums.iter_mut().zip(total) {
+            *sum += folded(total);
+        }
     }
-    let mut half = LANES / 2;
+
+    /// The entries of one row in one vector of columns.
+    #[inline(always)]
+    fn entries(&self, row: usize, y: [V; D], g: V) -> V {
+        let difference = self.points[row][0].minus(y[0]);
+        let mut square = difference.times(difference);
+        for (x, &y) in self.points[row].iter().zip(&y).skip(1) {
+            let difference = x.minus(y);
+            square = difference.multiply_add(difference, square);
+        }
+        power_of_two(square.multiply_add(self.minus_scale, self.f[row].plus(g)).times(self.log2))
+    }
+}
+
+/// The entries of the first columns, and zero for those that are not there.
+#[inline(always)]
+fn without_absent<V: Vector>(entries: V, columns: usize) -> V {
+    let mut lanes = [V::Element::NEUTRAL_OF_SUM; MOST_LANES];
+    entries.store(&mut lanes);
+    load_some(&lanes[..columns])
+}
+
+/// Adds the sums of a run, in `f64`.
+#[inline(always)]
+fn add_run<V: Vector>(total: &mut [f64; MOST_LANES], run: V) {
+    let mut lanes = [V::Element::NEUTRAL_OF_SUM; MOST_LANES];
+    run.store(&mut lanes);
+    for (total, run) in total.iter_mut().zip(lanes) {
+        *total += run.as_double();
+    }
+}
+
+/// Folds the lanes by halves.
+#[inline(always)]
+fn folded(mut lanes: [f64; MOST_LANES]) -> f64 {
+    let mut half = MOST_LANES / 2;
     while half > 0 {
         for lane in 0..half {
-            total[lane] += total[lane + half];
+            lanes[lane] += lanes[lane + half];
         }
         half /= 2;
     }
-    total[0]
-}
-
-/// What turns the costs of a row into entries.
-#[derive(Clone, Copy)]
-struct Entries<T> {
-    f: T,
-    /// log2(e)/ε.
-    scale: T,
-    /// The lowest exponent, times ε.
-    lowest: T,
-}
-
-impl<T: Element> Entries<T> {
-    /// One whole chunk: its entries, the largest exponents so far, times ε, and the sums of entries times weights.
-    #[inline(always)]
-    fn replace<const FUSED: bool>(
-        self,
-        g: &[T; LANES],
-        weights: &[T; LANES],
-        costs: &mut [T; LANES],
-        largest: &mut [T; LANES],
-        sums: &mut [T; LANES],
-    ) {
-        for lane in 0..LANES {
-            let exponent = (self.f + g[lane]) - costs[lane];
-            let bounded = if exponent < self.lowest { self.lowest } else { exponent };
-            let entry = bounded.power_of_two::<FUSED>(self.scale);
-            largest[lane] = if exponent > largest[lane] { exponent } else { largest[lane] };
-            sums[lane] = entry.multiply_add::<FUSED>(weights[lane], sums[lane]);
-            costs[lane] = entry;
-        }
-    }
+    lanes[0]
 }
 
 /// `out[j] ← out[j] + Σ_r factors[r]·rows[r·stride + j]`.
@@ -274,7 +384,8 @@ mod tests {
                             assert!(sum > 0.0 && sum < 100.0 * f64::from($type::MIN_POSITIVE));
                             costs[at] = -$overflow;
                             let sum = $type::gibbs_sum_at(level, 0.0, 1.0, &[0.0; 19], &weights, &mut costs);
-                            assert!(sum.is_nan() && costs.iter().all(|entry| entry.is_nan()), "{level:?} {at}");
+                            assert!(sum == f64::INFINITY && costs[at] == $type::INFINITY, "{level:?} {at}");
+                            assert!(costs.iter().enumerate().all(|(j, entry)| j == at || entry.is_finite()));
                         }
                     }
                 }
@@ -297,21 +408,8 @@ mod tests {
                 }
 
                 #[test]
-                fn distances_and_column_sums_are_those_of_the_formula() {
+                fn column_sums_are_those_of_the_formula() {
                     for level in Level::available() {
-                        for (dimension, len) in [(1, 5), (2, 33), (3, 64), (4, 7), (5, 20), (11, 16)] {
-                            let (x, axes) = (row(dimension, 5), row(dimension * 70, 6));
-                            let mut found = vec![7.0; len];
-                            $type::square_distances_at(level, 0.5, &x, &axes[2..], 70, &mut found[..len - 1]);
-                            for (j, found) in found[..len - 1].iter().enumerate() {
-                                let square = |k: usize| f64::from(x[k] - axes[k * 70 + 2 + j]).powi(2);
-                                let expected = 0.5 * (0..dimension).map(square).sum::<f64>();
-                                assert!(
-                                    (f64::from(*found) - expected).abs() < 8.0 * f64::from($type::EPSILON) * expected
-                                );
-                            }
-                            assert_eq!(found[len - 1], 7.0);
-                        }
                         for rows in [0, 1, 3, 8, 13, 16] {
                             let (factors, entries) = (row(rows, 7), row(rows * 50, 8));
                             let mut out = vec![1.0; 45];

@@ -12,7 +12,9 @@
 //! | [`VectorMath::dot`]              | `Σ x[i]·y[i]` in `f64`            | the same everywhere     |
 //! | [`VectorMath::axpy`]             | `out[i] ← out[i] + α·x[i]`        | the same everywhere     |
 //! | [`VectorMath::max`]              | `max x[i]`                        | the same everywhere     |
-//! | [`VectorMath::square_distances`] | `scale·Σ(x − y[j])²`              | one per class of level  |
+//! | [`VectorMath::largest_difference`] | `max (x[i] − y[i])`             | the same everywhere     |
+//! | [`VectorMath::point_costs`]      | `C[r, j] = c(x[r], y[j])`         | one per class of level  |
+//! | [`VectorMath::point_entries`]    | `exp((f[r] + g[j] − C[r, j])/ε)`, adds `Σ_j` of it times `w[j]` | one per class of level |
 //! | [`VectorMath::gibbs`]            | `c[j] ← exp((f + g[j] − c[j])/ε)` | one per class of level  |
 //! | [`VectorMath::gibbs_sum`]        | the same, returns `Σ c[j]·w[j]`   | one per class of level  |
 //! | [`VectorMath::accumulate`]       | `out[j] ← out[j] + Σ_r a[r]·k[r, j]` | one per class of level |
@@ -24,10 +26,11 @@
 //!
 //! # How it is vectorised
 //!
-//! Each body is written once, as branch-free scalar Rust over fixed chunks, and compiled once per
-//! instruction-set [`Level`]; the compiler does the vectorising. The level is chosen at run time
-//! from what the machine reports ([`Level::detected`]); [`Level::BASELINE`] is the scalar twin
-//! that the others are tested against.
+//! Each body is written once and compiled once per instruction-set [`Level`]. Most are branch-free scalar
+//! Rust over fixed chunks, and the compiler does the vectorising; costs and entries, where several rows go
+//! side by side, are written over vectors of 512 bits, which are registers at each level and an array in the scalar
+//! twin. The level is chosen at run time from what the machine reports ([`Level::detected`]);
+//! [`Level::BASELINE`] is the scalar twin that the others are tested against.
 //!
 //! # Determinism
 //!
@@ -54,35 +57,46 @@
 //! | `exp` f32  | ≤ 1 ulp (0.89)   | ≤ 1.5 ulp (1.14)           |
 //! | `ln` f64   | ≤ 1 ulp (0.93)   | ≤ 1 ulp (0.93)             |
 //! | `ln` f32   | ≤ 1 ulp (0.89)   | ≤ 1 ulp (0.89)             |
+//!
+//! A cost c in d dimensions is within `(4 + d/4 + 3/2·|ln c|)` times 2⁻²³ (`f32`) or 2⁻⁵² (`f64`), relative, of its
+//! formula in `f64`; the logarithm counts for powers that are no half-integers. An entry carries the rounding of the
+//! terms of its exponent, and four such units of its own.
 
+mod costs;
 mod element;
 mod exp;
 mod gibbs;
 mod level;
 mod ln;
 mod map;
+mod passes;
 mod product;
 mod reduce;
+mod root;
 mod sixteen;
 mod store;
+mod vector;
 
 #[cfg(test)]
 mod tests;
 
+pub use costs::{PointCost, PointPairs};
+pub use gibbs::GibbsTerms;
 pub use level::Level;
 pub use store::Stored;
 
 /// Columns of weights that stand side by side in a matrix product.
 pub const PRODUCT_LANES: usize = sixteen::LANES;
 
-use element::Element;
 use level::{dispatch, dispatch_registers};
+use passes::Passes;
+use vector::dispatch_vectors;
 
 /// The vectorised passes, for `f32` and `f64`.
 ///
 /// Each comes in two forms: the plain one runs at [`Level::detected`], the `_at` one at a level of
 /// the caller's choice. The trait is sealed: the two implementations are all there will be.
-pub trait VectorMath: Element {
+pub trait VectorMath: Passes {
     /// Replaces each entry by its exponential, at the given level.
     ///
     /// A result that would be subnormal is flushed to zero (arguments below `ln` of the smallest
@@ -123,11 +137,40 @@ pub trait VectorMath: Element {
     /// which of the two is returned is fixed by their positions.
     fn max_at(level: Level, x: &[Self]) -> Self;
 
-    /// Squared distances `out[j] = scale·Σ_k (x[k] − axes[k·stride + j])²`, at the given level.
+    /// The largest difference `x[i] − y[i]`, at the given level; `−∞` if there is none.
     ///
-    /// Coordinates are axis-major: coordinate `k` of all points, then coordinate `k + 1`. From
-    /// differences, never from expanded squares. Panics if `axes` ends before the last coordinate.
-    fn square_distances_at(level: Level, scale: Self, x: &[Self], axes: &[Self], stride: usize, out: &mut [Self]);
+    /// NaN differences are passed over. Where the lengths differ, the longer slice is read up to the length of the
+    /// shorter.
+    fn largest_difference_at(level: Level, x: &[Self], y: &[Self]) -> Self;
+
+    /// Rows of costs `out[r·width + j] = c(points_r, other_j)` for the first `columns` others, at the given
+    /// level.
+    ///
+    /// Panics if coordinates or rows end before the last column.
+    fn point_costs_at(
+        level: Level,
+        cost: PointCost,
+        pairs: PointPairs<'_, Self>,
+        columns: usize,
+        width: usize,
+        out: &mut [Self],
+    );
+
+    /// Rows of Gibbs entries `out[r·width + j] = exp(((f_r + g_j) − c(points_r, other_j))/ε)` for as many columns as
+    /// there are potentials `g`, at the given level; their sums over the columns times weights are added to `sums[r]`.
+    ///
+    /// Entries below twice the smallest normal number are twice that number; those that overflow are `+∞`. Runs of
+    /// 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Panics if
+    /// coordinates, weights or rows end before the last column.
+    fn point_entries_at(
+        level: Level,
+        cost: PointCost,
+        pairs: PointPairs<'_, Self>,
+        terms: GibbsTerms<'_, Self>,
+        width: usize,
+        out: &mut [Self],
+        sums: &mut [f64],
+    );
 
     /// Replaces a row of costs by Gibbs entries, `costs[j] ← exp(min(((f + g[j]) − costs[j])·inverse, limit))`,
     /// at the given level. An infinite cost gives 0.
@@ -138,8 +181,8 @@ pub trait VectorMath: Element {
     /// Replaces a row of costs by Gibbs entries, `costs[j] ← exp(((f + g[j]) − costs[j])/epsilon)`, and returns the
     /// sum of `costs[j]·weights[j]`, at the given level.
     ///
-    /// Entries below twice the smallest normal number are twice that number, those of infinite costs among them. If
-    /// one overflows, the sum and all entries are NaN.
+    /// Entries below twice the smallest normal number are twice that number, those of infinite costs among them;
+    /// those that overflow are `+∞`, and the sum is not finite.
     ///
     /// Runs of 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Where the
     /// lengths differ, the entries beyond the shortest are left alone.
@@ -181,11 +224,6 @@ pub trait VectorMath: Element {
         sums: &mut [[f64; PRODUCT_LANES]],
     );
 
-    /// The largest difference `max g[j] − costs[j]` over the common length, at the given level; `−∞` for none.
-    ///
-    /// Differences that are NaN are passed over.
-    fn largest_difference_at(level: Level, g: &[Self], costs: &[Self]) -> Self;
-
     /// [`row_sums_at`](Self::row_sums_at) the detected level.
     #[inline]
     fn row_sums(rows: &[Self], stride: usize, weights: &[Self], sums: &mut [f64]) {
@@ -216,14 +254,27 @@ pub trait VectorMath: Element {
 
     /// [`largest_difference_at`](Self::largest_difference_at) the detected level.
     #[inline]
-    fn largest_difference(g: &[Self], costs: &[Self]) -> Self {
-        Self::largest_difference_at(Level::detected(), g, costs)
+    fn largest_difference(x: &[Self], y: &[Self]) -> Self {
+        Self::largest_difference_at(Level::detected(), x, y)
     }
 
-    /// [`square_distances_at`](Self::square_distances_at) the detected level.
+    /// [`point_costs_at`](Self::point_costs_at) the detected level.
     #[inline]
-    fn square_distances(scale: Self, x: &[Self], axes: &[Self], stride: usize, out: &mut [Self]) {
-        Self::square_distances_at(Level::detected(), scale, x, axes, stride, out);
+    fn point_costs(cost: PointCost, pairs: PointPairs<'_, Self>, columns: usize, width: usize, out: &mut [Self]) {
+        Self::point_costs_at(Level::detected(), cost, pairs, columns, width, out);
+    }
+
+    /// [`point_entries_at`](Self::point_entries_at) the detected level.
+    #[inline]
+    fn point_entries(
+        cost: PointCost,
+        pairs: PointPairs<'_, Self>,
+        terms: GibbsTerms<'_, Self>,
+        width: usize,
+        out: &mut [Self],
+        sums: &mut [f64],
+    ) {
+        Self::point_entries_at(Level::detected(), cost, pairs, terms, width, out, sums);
     }
 
     /// [`gibbs_at`](Self::gibbs_at) the detected level.
@@ -309,17 +360,31 @@ macro_rules! implement_vector_math {
                 dispatch!(level, reduce::max::<$type>(x: &[$type]) -> $type)
             }
 
-            fn square_distances_at(
+            fn largest_difference_at(level: Level, x: &[$type], y: &[$type]) -> $type {
+                dispatch!(level, reduce::largest_difference::<$type>(x: &[$type], y: &[$type]) -> $type)
+            }
+
+            fn point_costs_at(
                 level: Level,
-                scale: $type,
-                x: &[$type],
-                axes: &[$type],
-                stride: usize,
+                cost: PointCost,
+                pairs: PointPairs<'_, $type>,
+                columns: usize,
+                width: usize,
                 out: &mut [$type],
             ) {
-                dispatch!(level, gibbs::square_distances::<$type>(
-                    scale: $type, x: &[$type], axes: &[$type], stride: usize, out: &mut [$type]
-                ) -> ())
+                costs::point_costs(level, cost, pairs, columns, width, out);
+            }
+
+            fn point_entries_at(
+                level: Level,
+                cost: PointCost,
+                pairs: PointPairs<'_, $type>,
+                terms: GibbsTerms<'_, $type>,
+                width: usize,
+                out: &mut [$type],
+                sums: &mut [f64],
+            ) {
+                gibbs::point_entries(level, cost, pairs, terms, width, out, sums);
             }
 
             fn gibbs_at(level: Level, f: $type, inverse: $type, limit: $type, g: &[$type], costs: &mut [$type]) {
@@ -336,7 +401,7 @@ macro_rules! implement_vector_math {
                 weights: &[$type],
                 costs: &mut [$type],
             ) -> f64 {
-                dispatch!(level, gibbs::gibbs_sum::<$type>(
+                dispatch_vectors!(level, gibbs::gibbs_sum::<$type>(
                     f: $type, epsilon: f64, g: &[$type], weights: &[$type], costs: &mut [$type]
                 ) -> f64)
             }
@@ -369,10 +434,6 @@ macro_rules! implement_vector_math {
                 dispatch_registers!(level, product::add_column_products::<$type>(
                     rows: &[$type], stride: usize, factors: &[[$type; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
                 ) -> ())
-            }
-
-            fn largest_difference_at(level: Level, g: &[$type], costs: &[$type]) -> $type {
-                dispatch!(level, reduce::largest_difference::<$type>(g: &[$type], costs: &[$type]) -> $type)
             }
 
             fn accumulate_at(level: Level, factors: &[$type], rows: &[$type], stride: usize, out: &mut [f64]) {

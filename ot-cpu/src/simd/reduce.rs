@@ -88,20 +88,23 @@ pub(super) fn max<T: Element, const FUSED: bool>(x: &[T]) -> T {
     fold(lanes, larger)
 }
 
-/// `max g[j] − costs[j]` over the common length; `−∞` for none. NaN is passed over.
+/// The largest `x[i] − y[i]` over the common length; `−∞` if there is none. NaN differences are passed over.
 #[inline(always)]
-pub(super) fn largest_difference<T: Element, const FUSED: bool>(g: &[T], costs: &[T]) -> T {
-    let length = g.len().min(costs.len());
-    let (g_chunks, g_tail) = g[..length].as_chunks::<LANES>();
-    let (cost_chunks, cost_tail) = costs[..length].as_chunks::<LANES>();
+pub(super) fn largest_difference<T: Element, const FUSED: bool>(x: &[T], y: &[T]) -> T {
+    let length = x.len().min(y.len());
+    let (x, y) = (&x[..length], &y[..length]);
+    let (x_chunks, x_tail) = x.as_chunks::<LANES>();
+    let (y_chunks, y_tail) = y.as_chunks::<LANES>();
     let mut lanes = [T::NEUTRAL_OF_MAXIMUM; LANES];
-    for (g, costs) in g_chunks.iter().zip(cost_chunks) {
+    for (x_chunk, y_chunk) in x_chunks.iter().zip(y_chunks) {
         for lane in 0..LANES {
-            lanes[lane] = larger(lanes[lane], g[lane] - costs[lane]);
+            lanes[lane] = larger(lanes[lane], x_chunk[lane] - y_chunk[lane]);
         }
     }
-    let largest = fold(lanes, larger);
-    g_tail.iter().zip(cost_tail).fold(largest, |largest, (&g, &cost)| larger(largest, g - cost))
+    for ((lane, &x), &y) in lanes.iter_mut().zip(x_tail).zip(y_tail) {
+        *lane = larger(*lane, x - y);
+    }
+    fold(lanes, larger)
 }
 
 /// The larger of two, the first where they are equal or the second is NaN.

@@ -1,6 +1,7 @@
 //! Accuracy over the whole range, special values, and the two promises of determinism: independence
 //! of position, and the agreement of levels.
 
+mod costs;
 mod reference;
 
 use super::{Level, VectorMath};
@@ -310,6 +311,22 @@ macro_rules! tests_of_type {
                     for level in Level::available() {
                         assert_eq!($type::dot_at(level, &x, &y).to_bits(), expected.to_bits());
                         assert_eq!($type::max_at(level, &x), largest);
+                    }
+                }
+            }
+
+            #[test]
+            fn the_largest_difference_is_that_of_the_loop() {
+                for level in Level::available() {
+                    assert_eq!($type::largest_difference_at(level, &[], &[1.0]), $type::NEG_INFINITY);
+                    for length in 1..70 {
+                        let (x, mut y) = (values(length, -1.0, 1.0), values(length + 3, 0.0, 2.0));
+                        (y[length / 2], y[length]) = ($type::INFINITY, -9.0);
+                        let differences = x.iter().zip(&y).map(|(x, y)| x - y);
+                        let expected = differences.fold($type::NEG_INFINITY, $type::max);
+                        assert_eq!($type::largest_difference_at(level, &x, &y), expected);
+                        y[length / 3] = $type::NAN;
+                        assert!(!$type::largest_difference_at(level, &x, &y).is_nan());
                     }
                 }
             }
