@@ -128,7 +128,8 @@ pub fn certify_with<B: Backend, K: KernelOp<B> + ?Sized>(
         };
         Certificate {
             epsilon,
-            marginal_error: (source.residual + target.residual) / ((source.weight + target.weight) / 2.0),
+            marginal_error: (source.residual + target.residual)
+                / ((source.weight + target.weight) / 2.0).max(f64::MIN_POSITIVE),
             source_residual: source.residual,
             target_residual: target.residual,
             mass: source.mass,

@@ -37,7 +37,7 @@ pub use self::{
     form::CostForm,
     formula::CostFormula,
     function::CostFunction,
-    matrix::{CostMatrix, MatrixView, StridedMatrix},
+    matrix::{CostMatrix, MatrixValues, MatrixView, SharedEntries, SharedMatrix, StridedMatrix},
     norm::{Chebyshev, Manhattan, PNorm},
 };
 use crate::{
@@ -130,6 +130,12 @@ pub trait GroundCost: Debug + Send + Sync {
     /// This cost, to be kept by a geometry that evaluates it again and again; `None` from a cost that
     /// is better stored as a matrix.
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
+        None
+    }
+
+    /// The matrix that this cost is, if its entries are kept and lie row after row: a geometry that stores costs takes
+    /// it over without a copy.
+    fn shared_matrix(&self) -> Option<SharedMatrix> {
         None
     }
 }

@@ -171,6 +171,12 @@ pub enum Error {
         /// The mass claimed.
         found: f64,
     },
+    /// Problems that belong together and do not agree.
+    #[error("the problems disagree in {what}")]
+    Disagreement {
+        /// What differs.
+        what: &'static str,
+    },
     /// A capability that the kernel does not have.
     #[error("this kernel has no {0}")]
     MissingCapability(&'static str),

@@ -12,7 +12,7 @@
 //! The contract, in short:
 //!
 //! 1. Potentials in, potentials out, at any epsilon, exact to the element type. A sweep on its way may be off by a
-//!    part of what it moves (a quarter at most), which vanishes as it converges; softmins never are.
+//!    part of what it moves (a thousandth at most), which vanishes as it converges; softmins never are.
 //! 2. The previous potential is handed in as a shift, so no running maximum is needed; rows
 //!    whose shift was too far off are redone with one.
 //! 3. [`sweep`](KernelOp::sweep) does both half-steps and, if asked, the by-products, in as few
@@ -266,6 +266,25 @@ pub trait KernelOp<B: Backend>: Debug + Send {
     /// # Errors
     /// A failure of the device.
     fn softmin(&mut self, request: SoftMin<'_, B>, out: &mut B::Vector) -> Result<(), Error>;
+
+    /// The softmins of both sides at one pair of potentials, which are the shifts too: `out` for the source and the
+    /// target. They say the marginals of the plan. A kernel that makes its entries as it goes answers with one pass.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn softmins(
+        &mut self,
+        plan: PlanView<'_, B>,
+        active: &ActiveColumns,
+        out: [&mut B::Vector; 2],
+    ) -> Result<(), Error> {
+        for (side, out) in [Side::Source, Side::Target].into_iter().zip(out) {
+            let (own, other) = (plan.side(side), plan.side(side.opposite()));
+            let (potential, log_weights) = (other.potential, other.log_weights);
+            self.softmin(SoftMin { side, potential, log_weights, shift: own.potential, active }, out)?;
+        }
+        Ok(())
+    }
 
     /// One full iteration; see [`Sweep`].
     ///

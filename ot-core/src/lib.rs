@@ -13,7 +13,7 @@
 //! |---|---|
 //! | [`Measure`] | weights a over a [`Support`]: a [`PointCloud`], a [`Histogram`], a third party's grid or mesh |
 //! | [`GroundCost`] | C, as a formula ([`CostFormula`]), a matrix ([`CostMatrix`]) or a closure ([`CostFunction`]) |
-//! | [`Regularizer`] | phi: [`Balanced`], [`Kl`], [`TotalVariation`], [`Range`], or a [`PenaltyFormula`] of yours |
+//! | [`Regularizer`] | phi: [`Balanced`], [`Kl`], [`TotalVariation`], [`Range`], [`Free`], or a [`PenaltyFormula`] of yours |
 //! | [`Epsilon`] | the rule that resolves to epsilon |
 //! | [`Backend`] | where vectors live: threads of the host, a device with its queue |
 //! | [`Geometry`] | the data of C between two supports on one backend; knows no epsilon |
@@ -67,7 +67,8 @@ pub use capability::{
 pub use certificate::{Certificate, certify};
 pub use cost::{
     Chebyshev, Cosine, CostForm, CostFormula, CostFunction, CostMatrix, Euclidean, GroundCost, HalfSqEuclidean,
-    Manhattan, MatrixView, PNorm, PowerOfDistance, SqEuclidean, StridedMatrix,
+    Manhattan, MatrixValues, MatrixView, PNorm, PowerOfDistance, SharedEntries, SharedMatrix, SqEuclidean,
+    StridedMatrix,
 };
 pub use dual::Dual;
 pub use epsilon::Epsilon;
@@ -81,7 +82,7 @@ pub use problem::Problem;
 pub use program::{Program, ProgramError, Recorder};
 pub use real::Real;
 pub use reference::ReferenceGeometry;
-pub use regularizer::{Balanced, Kl, LawKind, LawPrograms, PenaltyFormula, Range, Regularizer, TotalVariation};
+pub use regularizer::{Balanced, Free, Kl, LawKind, LawPrograms, PenaltyFormula, Range, Regularizer, TotalVariation};
 pub use rounding::RoundedPlan;
 pub use scalar::{LOG_ZERO, Scalar, UNREACHABLE};
 pub use solution::Solution;

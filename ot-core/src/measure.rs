@@ -7,7 +7,7 @@
 //! index.
 //!
 //! A measure may be a batch: several histograms, the *columns*, over one support. Zero weights are
-//! legal; a column without mass is not.
+//! legal; a column without mass is not, unless [`PointCloud::without_mass`] says that it is meant.
 
 mod bounding_box;
 mod histogram;

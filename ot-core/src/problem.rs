@@ -212,8 +212,10 @@ fn check_masses<T: Scalar>(
         let source_mass = source.mass(column.min(source.columns() - 1));
         let target_mass = target.mass(column.min(target.columns() - 1));
         let slack = 1.0 + tolerance;
-        if source_low * source_mass > target_high * target_mass * slack
-            || target_low * target_mass > source_high * source_mass * slack
+        // No density makes mass where there is none.
+        let most = |high: f64, mass: f64| if mass > 0.0 { high * mass * slack } else { 0.0 };
+        if source_low * source_mass > most(target_high, target_mass)
+            || target_low * target_mass > most(source_high, source_mass)
         {
             return Err(Error::MassMismatch { column, source_mass, target_mass, tolerance });
         }

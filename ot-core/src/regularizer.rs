@@ -18,8 +18,10 @@
 //! | [`Kl`] | rho (r log r - r + 1) | s rho / (rho + epsilon) | rho (exp(q / rho) - 1) |
 //! | [`TotalVariation`] | rho abs(r - 1) | s clamped to [-rho, rho] | max(q, -rho), q <= rho |
 //! | [`Range`] | 0 on [low, high], else infinite | s + epsilon log low, 0 or s + epsilon log high | max(low q, high q) |
+//! | [`Free`] | 0 | 0 | 0, q <= 0 |
 
 mod balanced;
+mod free;
 mod kl;
 mod programs;
 mod range;
@@ -27,7 +29,9 @@ mod total_variation;
 
 use std::fmt::Debug;
 
-pub use self::{balanced::Balanced, kl::Kl, programs::LawPrograms, range::Range, total_variation::TotalVariation};
+pub use self::{
+    balanced::Balanced, free::Free, kl::Kl, programs::LawPrograms, range::Range, total_variation::TotalVariation,
+};
 use crate::{
     error::Error,
     program::{Program, ProgramError},

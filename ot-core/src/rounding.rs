@@ -7,11 +7,16 @@
 //! P' = diag(x) P diag(y) + u w^T + ...
 //! ```
 //!
+//! Where a side is too full for that, some of the whole plan is taken away first.
+//!
 //! Scaling is a change of potentials, and rank one needs two vectors, so that the rounded plan is
 //! never stored either. It costs four softmins.
 
+mod shrinking;
+
 use std::sync::Arc;
 
+use self::shrinking::{Bounded, shrinking_factor};
 use crate::{
     backend::{Backend, Operand, Side},
     error::Error,
@@ -21,7 +26,7 @@ use crate::{
     problem::Problem,
     program::{BlockInput, LibraryMath, Program, Registers},
     real::Real,
-    scalar::Scalar,
+    scalar::{Scalar, UNREACHABLE},
 };
 
 /// A plan with marginals that the laws of its problem accept, to rounding.
@@ -43,10 +48,21 @@ impl<'a, B: Backend> RoundedPlan<'a, B> {
         potentials: &Potentials<B>,
     ) -> Result<Self, Error> {
         let softmins = Softmins::of(kernel, problem, potentials)?;
-        let numbers = softmins.download(problem, potentials)?;
-        let column = |column| RoundedColumn::new(problem, &numbers, potentials.epsilon, column);
-        let columns = (0..problem.columns()).map(column).collect::<Result<_, _>>()?;
-        let [source, target] = softmins.scaled;
+        let mut numbers = softmins.download(problem, potentials)?;
+        let Softmins { softmin, scaled: [mut source, target], scaled_softmin } = softmins;
+        drop((softmin, scaled_softmin));
+        let of_column = |column| {
+            let numbers = numbers.each_mut().map(|side| side.take(column, problem.columns()));
+            RoundedColumn::new(problem, numbers, potentials.epsilon)
+        };
+        let columns: Vec<RoundedColumn> = (0..problem.columns()).map(of_column).collect::<Result<_, _>>()?;
+        if columns.iter().any(|column| column.kept < 1.0) {
+            let backend = problem.backend();
+            let shifts: Vec<f64> = columns.iter().map(|column| potentials.epsilon * column.kept.ln()).collect();
+            let shifts = backend.upload_reduced(&shifts)?;
+            let add = Program::record(|[potential, shift]| [potential + shift])?;
+            backend.map(&add, &[Operand::Output(0), Operand::Reduced(&shifts)], &mut [&mut source])?;
+        }
         let scaled = Arc::new(Potentials { source, target, epsilon: potentials.epsilon });
         Ok(Self { problem, scaled, columns })
     }
@@ -167,13 +183,12 @@ impl<B: Backend> Softmins<B> {
             Ok([side(Side::Source)?, side(Side::Target)?])
         };
         let [mut softmin, mut scaled, mut scaled_softmin] = [room()?, room()?, room()?];
+        kernel.softmins(problem.view(potentials), &active, softmin.each_mut())?;
         let mut ask = |side: Side, potential: &B::Vector, shift: &B::Vector, out: &mut B::Vector| {
             let log_weights = problem.marginal(side.opposite()).log_weights();
             kernel.softmin(SoftMin { side, potential, log_weights, shift, active: &active }, out)
         };
         let (f, g) = (&potentials.source, &potentials.target);
-        ask(Side::Source, g, f, &mut softmin[0])?;
-        ask(Side::Target, f, g, &mut softmin[1])?;
 
         // Rows above their bound first, then the columns of what is left.
         let scale_down = Program::record(|[potential, softmin, shift]| [potential.min(softmin + shift)])?;
@@ -224,6 +239,24 @@ struct SideNumbers {
     scaled_softmin: Vec<f64>,
 }
 
+impl SideNumbers {
+    /// One column of a batch; the only one is moved, not copied.
+    fn take(&mut self, column: usize, columns: usize) -> Self {
+        let len = self.potential.len() / columns;
+        let at = |values: &mut Vec<f64>| match columns {
+            1 => std::mem::take(values),
+            _ => values[column.min(values.len() / len - 1) * len..][..len].to_vec(),
+        };
+        Self {
+            weights: at(&mut self.weights),
+            potential: at(&mut self.potential),
+            softmin: at(&mut self.softmin),
+            scaled: at(&mut self.scaled),
+            scaled_softmin: at(&mut self.scaled_softmin),
+        }
+    }
+}
+
 /// One side of one column, with its rounded marginal.
 #[derive(Debug)]
 pub(crate) struct RoundedSide {
@@ -235,7 +268,7 @@ pub(crate) struct RoundedSide {
     pub(crate) weight: f64,
     /// -sum_i a_i phi*(-f_i).
     pub(crate) dual: f64,
-    /// The largest |f_i| of an atom with mass.
+    /// The largest |f_i| of an atom with mass and a partner.
     pub(crate) largest_potential: f64,
     /// Marginal of the scaled plan.
     scaled_mass: f64,
@@ -252,30 +285,27 @@ pub(crate) struct RoundedSide {
 }
 
 impl RoundedSide {
-    fn new<B: Backend>(
-        marginal: &Marginal<B>,
-        numbers: &SideNumbers,
-        epsilon: f64,
-        column: usize,
-    ) -> Result<Self, Error> {
+    fn new<B: Backend>(marginal: &Marginal<B>, numbers: SideNumbers, epsilon: f64) -> Result<Self, Error> {
         let len = marginal.len();
-        let at = |values: &[f64]| -> Vec<f64> {
-            let column = column.min(values.len() / len - 1);
-            values[column * len..(column + 1) * len].to_vec()
-        };
-        let (weights, potential, scaled) = (at(&numbers.weights), at(&numbers.potential), at(&numbers.scaled));
+        let SideNumbers { weights, potential, softmin, scaled, scaled_softmin } = numbers;
         let marginal_of = |potential: &[f64], softmin: &[f64]| -> Vec<f64> {
             let terms = weights.iter().zip(potential).zip(softmin);
             terms.map(|((a, f), s)| finite_or_zero(a * ((f - s) / epsilon).clamp(-700.0, 300.0).exp())).collect()
         };
-        let plan_marginal = marginal_of(&potential, &at(&numbers.softmin));
-        let scaled_marginal = marginal_of(&scaled, &at(&numbers.scaled_softmin));
+        let plan_marginal = marginal_of(&potential, &softmin);
+        let scaled_marginal = marginal_of(&scaled, &scaled_softmin);
 
         let law = marginal.regularizer();
-        let [demand_low, demand_high] = run(&law.demand()?, [&potential, &vec![epsilon; len]])?;
+        // Demands fall with the potential, which its element type knows to a rounding: a kink may be within it.
+        let demanded = |direction: f64| -> Result<[Vec<f64>; 2], Error> {
+            let rounding = direction * <B::Elem as Scalar>::EPSILON;
+            let moved: Vec<f64> = potential.iter().map(|f| f + rounding * f.abs()).collect();
+            run(&law.demand()?, [&moved, &vec![epsilon; len]])
+        };
+        let ([demand_low, _], [_, demand_high]) = (demanded(1.0)?, demanded(-1.0)?);
         let slopes: Vec<f64> = potential.iter().map(|f| -f).collect();
         let [conjugate] = run(&law.conjugate()?, [&slopes])?;
-        let bounds @ [low, high] = law.density_bounds();
+        let bounds = law.density_bounds();
         let heavy = |values: f64, weight: f64| if weight > 0.0 { values } else { 0.0 };
         let sum = |term: &dyn Fn(usize) -> f64| (0..len).map(term).sum::<f64>();
         // Of potentials that are no numbers nothing is claimed: no dual, and an infinite error.
@@ -296,21 +326,38 @@ impl RoundedSide {
                 true => f64::NEG_INFINITY,
                 false => sum(&|i| -heavy(weights[i] * conjugate[i], weights[i])),
             },
-            largest_potential: (0..len).fold(0.0, |a: f64, i| a.max(heavy(potential[i].abs(), weights[i]))),
+            largest_potential: (0..len)
+                .filter(|&i| softmin[i] < 0.5 * UNREACHABLE)
+                .fold(0.0, |a: f64, i| a.max(heavy(potential[i].abs(), weights[i]))),
             scaled_mass: scaled_marginal.iter().sum(),
             scaled_log: sum(&|i| heavy(scaled_marginal[i] * ((scaled[i] - potential[i]) / epsilon), weights[i])),
-            missing: (0..len).map(|i| (low * weights[i] - scaled_marginal[i]).max(0.0)).collect(),
-            spare: (0..len)
-                .map(|i| match high.is_finite() {
-                    true => (high * weights[i] - scaled_marginal[i].max(low * weights[i])).max(0.0),
-                    false => weights[i],
-                })
-                .collect(),
+            missing: Vec::new(),
+            spare: Vec::new(),
             bounds,
             scaled: scaled_marginal,
             weights,
             potential,
         })
+    }
+
+    /// This side as far as its bounds are concerned.
+    fn bounded(&self) -> Bounded<'_> {
+        Bounded { marginal: &self.scaled, weights: &self.weights, bounds: self.bounds }
+    }
+
+    /// Keeps a factor of the scaled plan, and finds what it lacks and may still take.
+    fn keep(&mut self, factor: f64) {
+        let [low, high] = self.bounds;
+        self.scaled_mass *= factor;
+        self.scaled_log *= factor;
+        self.scaled.iter_mut().for_each(|mass| *mass *= factor);
+        let spare = |(mass, weight): (&f64, &f64)| match high.is_finite() {
+            true => (high * weight - mass.max(low * weight)).max(0.0),
+            false => *weight,
+        };
+        let missing = |(mass, weight): (&f64, &f64)| (low * weight - mass).max(0.0);
+        self.missing = self.scaled.iter().zip(&self.weights).map(missing).collect();
+        self.spare = self.scaled.iter().zip(&self.weights).map(spare).collect();
     }
 
     /// sum_i a_i (phi(r_i) + phi*(-f_i) + f_i r_i) at densities r of the rounded plan.
@@ -341,6 +388,8 @@ pub(crate) struct RoundedColumn {
     /// u and w of the two parts u w^T that are added; the second only where one side lacks mass
     /// and the other has room.
     added: [[Vec<f64>; 2]; 2],
+    /// The factor of the scaled plan that is kept.
+    kept: f64,
     /// The divergence without its cost, and the Fenchel-Young terms.
     pub(crate) divergence: f64,
     pub(crate) fenchel_young: f64,
@@ -349,15 +398,16 @@ pub(crate) struct RoundedColumn {
 }
 
 impl RoundedColumn {
-    fn new<B: Backend>(
-        problem: &Problem<B>,
-        [source, target]: &[SideNumbers; 2],
-        epsilon: f64,
-        column: usize,
-    ) -> Result<Self, Error> {
+    fn new<B: Backend>(problem: &Problem<B>, [source, target]: [SideNumbers; 2], epsilon: f64) -> Result<Self, Error> {
         let (law, other_law) = (problem.marginal(Side::Source), problem.marginal(Side::Target));
-        let source = RoundedSide::new(law, source, epsilon, column)?;
-        let target = RoundedSide::new(other_law, target, epsilon, column)?;
+        let mut source = RoundedSide::new(law, source, epsilon)?;
+        let mut target = RoundedSide::new(other_law, target, epsilon)?;
+        // What rounding of the potentials makes of a mass.
+        let digits = (source.largest_potential + target.largest_potential) / epsilon + 8.0;
+        let rounding = digits * <B::Elem as Scalar>::EPSILON * source.weight.max(target.weight);
+        let kept = shrinking_factor(source.bounded(), target.bounded(), rounding);
+        source.keep(kept);
+        target.keep(kept);
         let total = |values: &[f64]| values.iter().sum::<f64>();
         let scaled = |values: &[f64], factor: f64| values.iter().map(|value| value * factor).collect::<Vec<_>>();
         let (u, v) = (total(&source.missing), total(&target.missing));
@@ -365,7 +415,6 @@ impl RoundedColumn {
 
         // What both lack is shared out between them; what one lacks more goes where the other has room.
         let both = if u > 0.0 && v > 0.0 { u.min(v) / (u * v) } else { 0.0 };
-        let rounding = 8.0 * f64::EPSILON * source.weight;
         let into_target = (u - v).max(0.0);
         let into_source = (v - u).max(0.0);
         let prescribed = |side: &RoundedSide| side.bounds[0] == side.bounds[1];
@@ -401,9 +450,9 @@ impl RoundedColumn {
             added.iter().zip(&side.potential).map(|(mass, f)| if *mass > 0.0 { mass * f } else { 0.0 }).sum()
         };
         let potentials = pairing(&source, &added_source) + pairing(&target, &added_target);
-        let divergence =
-            source.mass - source.scaled_mass + source.scaled_log + target.scaled_log + log_bound - potentials / epsilon;
-        Ok(Self { source, target, added: [first, second], divergence, fenchel_young, feasible })
+        let scaled_log = source.scaled_log + target.scaled_log + source.scaled_mass * kept.ln();
+        let divergence = source.mass - source.scaled_mass + scaled_log + log_bound - potentials / epsilon;
+        Ok(Self { source, target, added: [first, second], kept, divergence, fenchel_young, feasible })
     }
 }
 

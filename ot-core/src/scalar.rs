@@ -3,10 +3,10 @@
 //! A [`Scalar`] is a [`Real`] that can be stored, sent to a device and read back. Its bounds never
 //! depend on a feature of the crate.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use crate::{
-    cost::{GroundCost, MatrixView, StridedMatrix},
+    cost::{GroundCost, MatrixView, SharedEntries, StridedMatrix},
     real::Real,
 };
 
@@ -68,6 +68,12 @@ pub trait Scalar: Real + Send + Sync + 'static + PartialOrd + Default + Display 
 
     /// A matrix of this element type, seen as one of either.
     fn matrix_view(matrix: StridedMatrix<'_, Self>) -> MatrixView<'_>;
+
+    /// Entries of this element type, as ones of either.
+    fn shared_entries(entries: Arc<Vec<Self>>) -> SharedEntries;
+
+    /// Entries of either element type, if they are of this one.
+    fn entries_of(shared: &SharedEntries) -> Option<Arc<Vec<Self>>>;
 }
 
 macro_rules! scalar_for_float {
@@ -102,6 +108,17 @@ macro_rules! scalar_for_float {
 
             fn matrix_view(matrix: StridedMatrix<'_, Self>) -> MatrixView<'_> {
                 MatrixView::$view(matrix)
+            }
+
+            fn shared_entries(entries: Arc<Vec<Self>>) -> SharedEntries {
+                SharedEntries::$view(entries)
+            }
+
+            fn entries_of(shared: &SharedEntries) -> Option<Arc<Vec<Self>>> {
+                match shared {
+                    SharedEntries::$view(entries) => Some(Arc::clone(entries)),
+                    _ => None,
+                }
             }
         }
     };

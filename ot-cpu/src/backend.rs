@@ -20,6 +20,30 @@ impl<T: Scalar + VectorMath + Stored<f32> + Stored<T>> CpuScalar for T {}
 /// Entries up to which costs between points are stored: 2^24, 128 MiB of `f64`.
 pub const DEFAULT_DENSE_LIMIT: usize = 1 << 24;
 
+/// The type in which a dense kernel keeps the entries that its sweeps go by: see
+/// [`DenseGeometry`](crate::DenseGeometry).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeptEntries {
+    /// The element type up to 2^18 entries, which caches hold; [`Single`](Self::Single) beyond.
+    #[default]
+    Automatic,
+    /// `f32`, refined to the accuracy of the element type: half the bytes of `f64`, and half the time.
+    Single,
+    /// The element type: every sweep is exact by itself.
+    Full,
+}
+
+impl KeptEntries {
+    /// Are so many entries kept in the element type?
+    pub(crate) fn are_full(self, entries: usize) -> bool {
+        match self {
+            Self::Automatic => entries <= 1 << 18,
+            Self::Single => false,
+            Self::Full => true,
+        }
+    }
+}
+
 /// Threads of this process, and vectors in its memory.
 ///
 /// Cloning shares the pool. Nothing global is touched: a backend of one thread starts none.
@@ -38,7 +62,7 @@ pub struct CpuBackend<T> {
     pool: Option<Arc<ThreadPool>>,
     threads: usize,
     dense_limit: usize,
-    full_entries: bool,
+    kept_entries: KeptEntries,
     element: PhantomData<T>,
 }
 
@@ -56,7 +80,13 @@ impl<T: CpuScalar> CpuBackend<T> {
                 Some(Arc::new(pool.map_err(|_| BackendFailure::Threads { requested: threads })?))
             }
         };
-        Ok(Self { pool, threads, dense_limit: DEFAULT_DENSE_LIMIT, full_entries: false, element: PhantomData })
+        Ok(Self {
+            pool,
+            threads,
+            dense_limit: DEFAULT_DENSE_LIMIT,
+            kept_entries: KeptEntries::Automatic,
+            element: PhantomData,
+        })
     }
 
     /// A backend of as many threads as the operating system says can run at once.
@@ -73,19 +103,16 @@ impl<T: CpuScalar> CpuBackend<T> {
         Self { dense_limit: entries, ..self }
     }
 
-    /// Keeps the entries of dense kernels in the element type, not in `f32` (see [`DenseGeometry`]): every sweep is then
-    /// exact to the element type by itself, at twice the memory and the time of `f64`.
-    ///
-    /// [`DenseGeometry`]: crate::DenseGeometry
+    /// The type in which dense kernels keep their entries.
     #[must_use]
-    pub fn with_full_entries(self) -> Self {
-        Self { full_entries: true, ..self }
+    pub fn with_kept_entries(self, kept_entries: KeptEntries) -> Self {
+        Self { kept_entries, ..self }
     }
 
-    /// Are the entries of dense kernels kept in the element type?
+    /// The type in which dense kernels keep their entries.
     #[must_use]
-    pub fn has_full_entries(&self) -> bool {
-        self.full_entries
+    pub fn kept_entries(&self) -> KeptEntries {
+        self.kept_entries
     }
 
     /// The number of threads.

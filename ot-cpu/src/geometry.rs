@@ -63,7 +63,10 @@ pub(crate) fn request<T: CpuScalar>(
                     return Err(Error::Length { what, expected, found });
                 }
             }
-            Ok(Arc::new(DenseGeometry::from_matrix(backend, matrix)?))
+            Ok(Arc::new(match cost.shared_matrix() {
+                Some(shared) => DenseGeometry::from_shared(backend, &shared)?,
+                None => DenseGeometry::from_matrix(backend, matrix)?,
+            }))
         }
         (Support::Indices(_), Support::Indices(_), _) => {
             Err(Error::UnsupportedSupport { what: "a cost between points", found: "indices" })

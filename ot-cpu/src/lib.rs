@@ -24,5 +24,5 @@ pub mod backend;
 pub mod geometry;
 pub mod simd;
 
-pub use backend::{CpuBackend, CpuScalar};
+pub use backend::{CpuBackend, CpuScalar, KeptEntries};
 pub use geometry::{DenseGeometry, StreamingGeometry};

@@ -1,7 +1,8 @@
 //! A streaming solve between 100 000 points a side holds at most 64 MiB above the input, its certificate included.
 //!
 //! Sweeps of that size take seconds each, so they are proven by parts. What is held before the first sweep is counted
-//! at full length. Sweeps, softmins and certificates are run where one side is long and the other short, once for each side: memory of O(n + m) is the sum of a part of each side, and no part is left out.
+//! at full length. Sweeps, softmins and certificates are run where one side is long and the other short, once for each
+//! side: memory of O(n + m) is the sum of a part of each side, and no part is left out.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -13,7 +14,7 @@ use std::{
 
 use ot_core::{
     ActiveColumns, Backend, ByProducts, Epsilon, HalfSqEuclidean, Measure, PointCloud, Potentials, Problem, Side,
-    SoftMin, Sweep,
+    SoftMin, Sweep, certificate::certify_with,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use support::Random;
@@ -142,6 +143,7 @@ impl<T: CpuScalar> Solve<'_, T> {
         }
         // Threads register where they first take work from one another: some hundred bytes each.
         assert!(HELD.load(Ordering::Relaxed) < held + 16 * 1024, "passes allocate");
+        certify_with(self.kernel.as_mut(), problem, &self.potentials).unwrap();
     }
 }
 

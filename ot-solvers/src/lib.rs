@@ -16,13 +16,23 @@
 //! # Ok::<(), ot_core::Error>(())
 //! ```
 
+pub mod discrepancy;
+pub mod divergence;
 pub mod entropic;
+pub mod map;
+pub mod partial;
+pub mod unregularized;
 
 /// The code of the README, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+pub use discrepancy::{Discrepancy, MaximumMeanDiscrepancy};
+pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};
 pub use entropic::{
     Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, transport, unregularized_bounds,
 };
+pub use map::EntropicMap;
+pub use partial::{PartialSolution, PartialTransport};
+pub use unregularized::{MajorizeMinimize, MarginalPenalty, UnregularizedPlan};

@@ -6,7 +6,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
     Backend, Check, CostSurvey, Epsilon, Error, Geometry, HostBackend, KernelOp, Kl, Measure, PlanView, PointCloud,
-    Problem, Scalar, Side, SoftMin, Solution, SqEuclidean, WeightsView,
+    Problem, Regularizer, Scalar, Side, SoftMin, Solution, SqEuclidean, TotalVariation, WeightsView,
     conformance::{Counting, Deferred, ReferenceBackend, Seeded},
 };
 use ot_cpu::CpuBackend;
@@ -149,7 +149,11 @@ fn problems<B: Backend<Elem = f64>>(backend: &B) -> Vec<(Problem<B>, Sinkhorn)> 
             None => Problem::new(geometry, &source, &target, epsilon).unwrap(),
             Some(rho) => {
                 let law = Arc::new(Kl::new(rho).unwrap());
-                Problem::relaxed(geometry, &source, &target, epsilon, law.clone(), law).unwrap()
+                let other: Arc<dyn Regularizer> = match columns {
+                    1 => Arc::new(TotalVariation::new(rho).unwrap()),
+                    _ => law.clone(),
+                };
+                Problem::relaxed(geometry, &source, &target, epsilon, law, other).unwrap()
             }
         }
     };
@@ -158,6 +162,7 @@ fn problems<B: Backend<Elem = f64>>(backend: &B) -> Vec<(Problem<B>, Sinkhorn)> 
         (problem(1, Epsilon::RelativeToMean(0.05), None), sinkhorn.clone()),
         (problem(3, Epsilon::RelativeToMean(0.02), None), sinkhorn.clone().check_interval(7)),
         (problem(2, Epsilon::RelativeToMean(0.05), Some(0.3)), sinkhorn.clone()),
+        (problem(1, Epsilon::RelativeToMean(0.05), Some(0.2)), sinkhorn.clone()),
         (problem(1, Epsilon::RelativeToMean(0.02), None), sinkhorn.clone().update(Update::Symmetric)),
         (
             problem(1, Epsilon::RelativeToMean(0.01), None),
@@ -235,9 +240,12 @@ fn iterations_allocate_nothing_and_read_only_at_checks() {
     let (source, target) = (cloud(4, 15, 2), cloud(5, 12, 2));
     let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
     let law = Arc::new(Kl::new(0.5).unwrap());
+    let kinked = Arc::new(TotalVariation::new(0.05).unwrap());
     let problems = [
         Problem::new(Arc::clone(&geometry), &source, &target, Epsilon::Absolute(1e-4)).unwrap(),
-        Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(1e-4), law.clone(), law).unwrap(),
+        Problem::relaxed(Arc::clone(&geometry), &source, &target, Epsilon::Absolute(1e-4), law.clone(), law.clone())
+            .unwrap(),
+        Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(1e-4), law, kinked).unwrap(),
     ];
     for (problem, update) in
         problems.iter().flat_map(|problem| [(problem, Update::Alternating), (problem, Update::Symmetric)])

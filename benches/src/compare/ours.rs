@@ -2,6 +2,7 @@
 
 use std::{
     ops::ControlFlow,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,8 +31,13 @@ pub(super) struct Ours<'a, T: CpuScalar> {
 }
 
 enum Stored<T> {
-    Matrix(Vec<T>),
-    Points { x: Vec<T>, y: Vec<T>, dimension: usize },
+    /// The array that a caller has, shared without a copy.
+    Matrix(Arc<Vec<T>>),
+    Points {
+        x: Vec<T>,
+        y: Vec<T>,
+        dimension: usize,
+    },
 }
 
 /// What a solve returned.
@@ -47,7 +53,7 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
     pub(super) fn new(arrays: &'a Arrays, threads: usize, dense_limit: usize) -> Result<Self, Failure> {
         let narrow = |values: &[f64]| -> Vec<T> { values.iter().map(|&value| T::from_f64(value)).collect() };
         let cost = match &arrays.cost {
-            Cost::Matrix(cost) => Stored::Matrix(narrow(cost)),
+            Cost::Matrix(cost) => Stored::Matrix(Arc::new(narrow(cost))),
             Cost::HalfSquares { x, y, dimension } => {
                 Stored::Points { x: narrow(x), y: narrow(y), dimension: *dimension }
             }
@@ -121,7 +127,7 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         let matrix;
         let cost: &dyn GroundCost = match &self.cost {
             Stored::Matrix(cost) => {
-                matrix = CostMatrix::new(cost.as_slice(), n, m)?;
+                matrix = CostMatrix::new(Arc::clone(cost), n, m)?;
                 &matrix
             }
             Stored::Points { .. } => &HalfSqEuclidean,

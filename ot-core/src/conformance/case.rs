@@ -315,6 +315,20 @@ impl<'a, B: Backend> Scene<'a, B> {
         self.softmin(side, &shift, &active, 0.0)
     }
 
+    /// The softmins of both sides at once.
+    pub(super) fn both_softmins(&mut self) -> Result<[Vec<B::Elem>; 2], Error> {
+        let (backend, active) = (self.case.backend().clone(), ActiveColumns::all(self.columns));
+        let room = |side| {
+            let (rows, columns) = backend.shape(&self.vectors[at(side)]);
+            backend.alloc(rows, columns.max(self.columns))
+        };
+        let [mut source, mut target] = [room(Side::Source)?, room(Side::Target)?];
+        self.ask(|kernel, plan| kernel.softmins(plan, &active, [&mut source, &mut target]))?;
+        let mut found = backend.download(&[&source, &target])?;
+        let target = found.pop().unwrap_or_default();
+        Ok([found.pop().unwrap_or_default(), target])
+    }
+
     /// Asks the kernel something about the plan.
     pub(super) fn ask<R>(&mut self, ask: impl FnOnce(&mut dyn KernelOp<B>, PlanView<'_, B>) -> R) -> R {
         let [source, target] = [0, 1].map(|side| PlanSide::new(&self.vectors[side], &self.marginals[side]));

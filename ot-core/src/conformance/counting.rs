@@ -17,7 +17,7 @@ use crate::{
     cost::GroundCost,
     error::Error,
     geometry::{CostSurvey, Geometry},
-    kernel::{ByProducts, KernelOp, PlanSide, PlanView, Potentials, SoftMin, Sweep},
+    kernel::{ActiveColumns, ByProducts, KernelOp, PlanSide, PlanView, Potentials, SoftMin, Sweep},
     marginal::Marginal,
     measure::{Support, WeightsView},
     program::Program,
@@ -446,6 +446,17 @@ impl<B: Backend> KernelOp<Counting<B>> for CountingKernel<B> {
         count(&self.backend.tally.softmins);
         let SoftMin { side, potential, log_weights, shift, active } = request;
         self.inner.softmin(SoftMin { side, potential, log_weights, shift, active }, out)
+    }
+
+    fn softmins(
+        &mut self,
+        plan: PlanView<'_, Counting<B>>,
+        active: &ActiveColumns,
+        out: [&mut B::Vector; 2],
+    ) -> Result<(), Error> {
+        count(&self.backend.tally.softmins);
+        count(&self.backend.tally.softmins);
+        self.inner.softmins(inner_plan(plan), active, out)
     }
 
     fn sweep(&mut self, backend: &Counting<B>, sweep: Sweep<'_, Counting<B>>) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! Costs given entry by entry.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use super::{CostForm, GroundCost};
 use crate::{error::Error, measure::BoundingBox, scalar::Scalar};
@@ -214,6 +214,129 @@ fn copy_row<S: Scalar, T: Scalar>(matrix: &StridedMatrix<'_, S>, row: usize, out
     }
 }
 
+/// The entries of a [`CostMatrix`]: borrowed, or shared with whoever keeps them.
+///
+/// Made from slices, which are borrowed, and from vectors and `Arc`s of vectors, which are shared without a copy.
+#[derive(Clone, Debug)]
+pub enum MatrixValues<'a, T> {
+    /// Of somebody else. A geometry that keeps them makes a copy.
+    Borrowed(&'a [T]),
+    /// Kept. A geometry of the same element type keeps the same ones.
+    Shared(Arc<Vec<T>>),
+}
+
+impl<T: Clone> MatrixValues<'_, T> {
+    /// The numbers.
+    #[must_use]
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            Self::Borrowed(values) => values,
+            Self::Shared(values) => values,
+        }
+    }
+
+    fn into_shared(self) -> Arc<Vec<T>> {
+        match self {
+            Self::Borrowed(values) => Arc::new(values.to_vec()),
+            Self::Shared(values) => values,
+        }
+    }
+}
+
+impl<T: PartialEq + Clone> PartialEq for MatrixValues<'_, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl<'a, T> From<&'a [T]> for MatrixValues<'a, T> {
+    fn from(values: &'a [T]) -> Self {
+        Self::Borrowed(values)
+    }
+}
+
+impl<'a, T, const N: usize> From<&'a [T; N]> for MatrixValues<'a, T> {
+    fn from(values: &'a [T; N]) -> Self {
+        Self::Borrowed(values)
+    }
+}
+
+impl<'a, T> From<&'a Vec<T>> for MatrixValues<'a, T> {
+    fn from(values: &'a Vec<T>) -> Self {
+        Self::Borrowed(values)
+    }
+}
+
+impl<T> From<Vec<T>> for MatrixValues<'_, T> {
+    fn from(values: Vec<T>) -> Self {
+        Self::Shared(Arc::new(values))
+    }
+}
+
+impl<T> From<Arc<Vec<T>>> for MatrixValues<'_, T> {
+    fn from(values: Arc<Vec<T>>) -> Self {
+        Self::Shared(values)
+    }
+}
+
+impl<'a, T: Clone> From<Cow<'a, [T]>> for MatrixValues<'a, T> {
+    fn from(values: Cow<'a, [T]>) -> Self {
+        match values {
+            Cow::Borrowed(values) => Self::Borrowed(values),
+            Cow::Owned(values) => values.into(),
+        }
+    }
+}
+
+/// The entries of a [`CostMatrix`] that keeps them row after row, with what it has found out about them.
+#[derive(Clone, Debug)]
+pub struct SharedMatrix {
+    entries: SharedEntries,
+    rows: usize,
+    columns: usize,
+    bound: f64,
+    forbids: bool,
+}
+
+impl SharedMatrix {
+    /// The entries, none of which is NaN or minus infinity.
+    #[must_use]
+    pub fn entries(&self) -> &SharedEntries {
+        &self.entries
+    }
+
+    /// The entries as a view.
+    #[must_use]
+    pub fn view(&self) -> MatrixView<'_> {
+        let layout = Layout { rows: self.rows, columns: self.columns, row_stride: self.columns, column_stride: 1 };
+        match &self.entries {
+            SharedEntries::F32(values) => MatrixView::F32(StridedMatrix { values, layout }),
+            SharedEntries::F64(values) => MatrixView::F64(StridedMatrix { values, layout }),
+        }
+    }
+
+    /// The largest absolute value of a finite entry.
+    #[must_use]
+    pub fn bound(&self) -> f64 {
+        self.bound
+    }
+
+    /// Is any entry infinite?
+    #[must_use]
+    pub fn forbids(&self) -> bool {
+        self.forbids
+    }
+}
+
+/// Entries of either element type.
+#[derive(Clone, Debug)]
+pub enum SharedEntries {
+    /// Single precision.
+    F32(Arc<Vec<f32>>),
+    /// Double precision.
+    F64(Arc<Vec<f64>>),
+}
+
 /// A cost given by its matrix, owned or borrowed, validated when built: C_ij is the cost from source
 /// atom i to target atom j, and +inf forbids the pair.
 ///
@@ -235,7 +358,7 @@ fn copy_row<S: Scalar, T: Scalar>(matrix: &StridedMatrix<'_, S>, row: usize, out
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct CostMatrix<'a, T: Scalar> {
-    values: Cow<'a, [T]>,
+    values: MatrixValues<'a, T>,
     layout: Layout,
     /// max |C_ij| over allowed pairs.
     bound: f64,
@@ -249,11 +372,11 @@ impl<'a, T: Scalar> CostMatrix<'a, T> {
     ///
     /// [`Error::EmptyMeasure`] without rows or columns; [`Error::Length`] unless there are rows times
     /// columns entries; [`Error::Cost`] for an entry that is NaN or minus infinity.
-    pub fn new(values: impl Into<Cow<'a, [T]>>, rows: usize, columns: usize) -> Result<Self, Error> {
+    pub fn new(values: impl Into<MatrixValues<'a, T>>, rows: usize, columns: usize) -> Result<Self, Error> {
         let values = values.into();
         let entries = rows.saturating_mul(columns);
-        if values.len() > entries && entries > 0 {
-            return Err(Error::Length { what: "cost matrix", expected: entries, found: values.len() });
+        if values.as_slice().len() > entries && entries > 0 {
+            return Err(Error::Length { what: "cost matrix", expected: entries, found: values.as_slice().len() });
         }
         Self::strided(values, rows, columns, columns, 1)
     }
@@ -265,7 +388,7 @@ impl<'a, T: Scalar> CostMatrix<'a, T> {
     ///
     /// As [`new`](Self::new), but the slice may be longer than the entries need.
     pub fn strided(
-        values: impl Into<Cow<'a, [T]>>,
+        values: impl Into<MatrixValues<'a, T>>,
         rows: usize,
         columns: usize,
         row_stride: usize,
@@ -273,7 +396,7 @@ impl<'a, T: Scalar> CostMatrix<'a, T> {
     ) -> Result<Self, Error> {
         let values = values.into();
         let layout = Layout { rows, columns, row_stride, column_stride };
-        let mut cost = Self { layout: layout.check(values.len())?, values, bound: 0.0, forbids: false };
+        let mut cost = Self { layout: layout.check(values.as_slice().len())?, values, bound: 0.0, forbids: false };
         (cost.bound, cost.forbids) = survey(&cost.matrix())?;
         Ok(cost)
     }
@@ -281,14 +404,14 @@ impl<'a, T: Scalar> CostMatrix<'a, T> {
     /// The entries.
     #[must_use]
     pub fn matrix(&self) -> StridedMatrix<'_, T> {
-        StridedMatrix { values: &self.values, layout: self.layout }
+        StridedMatrix { values: self.values.as_slice(), layout: self.layout }
     }
 
     /// The same cost, owning what it borrowed.
     #[must_use]
     pub fn into_owned(self) -> CostMatrix<'static, T> {
         CostMatrix {
-            values: self.values.into_owned().into(),
+            values: MatrixValues::Shared(self.values.into_shared()),
             layout: self.layout,
             bound: self.bound,
             forbids: self.forbids,
@@ -321,7 +444,7 @@ fn survey<T: Scalar>(matrix: &StridedMatrix<'_, T>) -> Result<(f64, bool), Error
     let (mut bound, mut forbids) = (0.0_f64, false);
     for line in 0..lines.rows() {
         let found = match lines.row(line) {
-            Some(entries) => LineSurvey::of(entries.iter().copied()),
+            Some(entries) => LineSurvey::of_slice(entries),
             None => LineSurvey::of(lines.row_entries(line)),
         };
         if found.refuses
@@ -342,6 +465,7 @@ fn is_no_cost<T: Scalar>(entry: T) -> bool {
 }
 
 /// What a line of entries holds, found without a branch.
+#[derive(Clone, Copy, Default)]
 struct LineSurvey {
     bound: f64,
     forbids: bool,
@@ -350,19 +474,45 @@ struct LineSurvey {
 
 impl LineSurvey {
     fn of<T: Scalar>(entries: impl Iterator<Item = T>) -> Self {
-        let start = Self { bound: 0.0, forbids: false, refuses: false };
-        entries.fold(start, |found, entry| {
-            let size = entry.to_f64().abs();
-            Self {
-                bound: if size < f64::INFINITY { found.bound.max(size) } else { found.bound },
-                forbids: found.forbids | (entry.to_f64() == f64::INFINITY),
-                refuses: found.refuses | is_no_cost(entry),
+        entries.fold(Self::default(), Self::and)
+    }
+
+    /// The same of entries that lie side by side, several at a time.
+    fn of_slice<T: Scalar>(entries: &[T]) -> Self {
+        const LANES: usize = 8;
+        let (chunks, rest) = entries.as_chunks::<LANES>();
+        let mut lanes = [Self::default(); LANES];
+        for chunk in chunks {
+            for (lane, entry) in lanes.iter_mut().zip(chunk) {
+                *lane = lane.and(*entry);
             }
+        }
+        lanes.into_iter().fold(Self::of(rest.iter().copied()), |found, lane| Self {
+            bound: found.bound.max(lane.bound),
+            forbids: found.forbids | lane.forbids,
+            refuses: found.refuses | lane.refuses,
         })
+    }
+
+    fn and<T: Scalar>(self, entry: T) -> Self {
+        let size = entry.to_f64().abs();
+        Self {
+            bound: if size < f64::INFINITY && size > self.bound { size } else { self.bound },
+            forbids: self.forbids | (entry.to_f64() == f64::INFINITY),
+            refuses: self.refuses | is_no_cost(entry),
+        }
     }
 }
 
 impl<T: Scalar> GroundCost for CostMatrix<'_, T> {
+    fn shared_matrix(&self) -> Option<SharedMatrix> {
+        let Layout { rows, columns, row_stride, column_stride } = self.layout;
+        let MatrixValues::Shared(values) = &self.values else { return None };
+        let is_row_major = column_stride == 1 && row_stride == columns && values.len() == rows * columns;
+        let entries = T::shared_entries(Arc::clone(values));
+        is_row_major.then_some(SharedMatrix { entries, rows, columns, bound: self.bound, forbids: self.forbids })
+    }
+
     fn form(&self) -> CostForm<'_> {
         CostForm::Matrix(T::matrix_view(self.matrix()))
     }

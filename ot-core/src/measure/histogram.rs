@@ -41,6 +41,15 @@ impl<'a, T: Scalar> Histogram<'a, T> {
         Weights::uniform(len).map(|weights| Self { weights })
     }
 
+    /// The measure of mass zero on n atoms, which only laws that let all mass go take for a partner.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EmptyMeasure`] if n is zero.
+    pub fn without_mass(len: usize) -> Result<Self, Error> {
+        Weights::without_mass(len).map(|weights| Self { weights })
+    }
+
     /// Several histograms over the same atoms, one after the other.
     ///
     /// # Errors

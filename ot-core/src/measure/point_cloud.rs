@@ -55,6 +55,17 @@ impl<'a, T: Scalar> PointCloud<'a, T> {
         Self::assemble(coordinates, dimension, Weights::uniform(len)?)
     }
 
+    /// The measure of mass zero on n points, which only laws that let all mass go take for a partner.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), as far as they concern coordinates.
+    pub fn without_mass(coordinates: impl Into<Cow<'a, [T]>>, dimension: usize) -> Result<Self, Error> {
+        let coordinates = coordinates.into();
+        let len = PointsView::new(&coordinates, dimension)?.len();
+        Self::assemble(coordinates, dimension, Weights::without_mass(len)?)
+    }
+
     /// Several histograms on the same points: `columns` times n weights, histogram after histogram.
     ///
     /// # Errors

@@ -144,6 +144,14 @@ impl<'a, T: Scalar> Weights<'a, T> {
         Self::new(vec![T::from_f64(1.0 / len as f64); len].into(), 1)
     }
 
+    /// 0 everywhere.
+    pub(super) fn without_mass(len: usize) -> Result<Self, Error> {
+        if len == 0 {
+            return Err(Error::EmptyMeasure);
+        }
+        Ok(Self { values: vec![T::default(); len].into(), columns: 1 })
+    }
+
     pub(super) fn view(&self) -> WeightsView<'_, T> {
         WeightsView { values: &self.values, len: self.values.len() / self.columns, columns: self.columns }
     }
@@ -152,14 +160,14 @@ impl<'a, T: Scalar> Weights<'a, T> {
         Weights { values: self.values.into_owned().into(), columns: self.columns }
     }
 
-    /// Every column divided by its mass, in f64.
+    /// Every column with mass divided by it, in f64.
     pub(super) fn normalized(mut self) -> Self {
         let masses: Vec<f64> = self.view().iter().map(pairwise_sum).collect();
         let len = self.view().len();
         let values = self.values.to_mut();
         for (histogram, mass) in values.chunks_exact_mut(len).zip(masses) {
             for value in histogram {
-                *value = T::from_f64(value.to_f64() / mass);
+                *value = if mass > 0.0 { T::from_f64(value.to_f64() / mass) } else { *value };
             }
         }
         self

@@ -23,7 +23,7 @@ impl Kl {
     ///
     /// # Errors
     /// [`Error::Parameter`] if rho is not within [1e-30, 1e30], which either element type holds; the limits
-    /// are [`Balanced`](super::Balanced) and no law at all.
+    /// themselves are [`Balanced`](super::Balanced) and [`Free`](super::Free).
     pub fn new(rho: f64) -> Result<Self, Error> {
         Ok(Self { rho: strength(rho)? })
     }

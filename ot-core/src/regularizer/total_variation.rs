@@ -42,13 +42,13 @@ impl PenaltyFormula for TotalVariation {
         R::constant(self.rho) * (density - R::constant(1.0)).abs()
     }
 
-    /// 1 inside (-rho, rho); [0, 1] at rho, where destroying is free; [1, infinity) at -rho. Rounding
-    /// of rho to f32 counts as on it, too.
+    /// 1 inside (-rho, rho); [0, 1] at rho, where destroying is free, and 0 above; [1, infinity) from -rho down.
     fn demand<R: Real>(&self, potential: R, epsilon: R) -> [R; 2] {
         let (zero, one, unbounded) = (R::constant(0.0), R::constant(1.0), R::constant(1e30));
-        let edge = R::constant(self.rho * (1.0 - f64::from(f32::EPSILON))) - R::constant(KINK) * epsilon;
-        let low = (potential - edge).select(zero, one);
-        let high = (-potential - edge).select(unbounded, one);
+        let (rho, near) = (R::constant(self.rho), R::constant(KINK) * epsilon);
+        // Each says where a potential is away from its kink: rho itself counts as on it however it is rounded.
+        let low = (rho - near - potential).select(one, zero);
+        let high = (potential - rho - near).select(zero, (potential + rho - near).select(one, unbounded));
         [low, high]
     }
 }

@@ -24,6 +24,7 @@ ot_core::conformance_regularizer!(kl, Kl::new(0.7).unwrap());
 ot_core::conformance_regularizer!(kl_strong, Kl::new(50.0).unwrap());
 ot_core::conformance_regularizer!(total_variation, TotalVariation::new(0.8).unwrap());
 ot_core::conformance_regularizer!(range, Range::new(0.6, 1.5).unwrap());
+ot_core::conformance_regularizer!(free, ot_core::Free);
 ot_core::conformance_regularizer!(range_to_zero, Range::new(0.0, 1.0).unwrap());
 
 ot_core::conformance_cost!(square, SqEuclidean);

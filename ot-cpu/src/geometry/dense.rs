@@ -7,7 +7,7 @@ use std::{
 
 use ot_core::{
     CostSurvey, Error, Geometry, HostBackend, KernelOp, PointsView, Side,
-    cost::{GroundCost, MatrixView},
+    cost::{GroundCost, MatrixView, SharedMatrix},
     host::for_each_chunk,
     measure::WeightsView,
 };
@@ -16,20 +16,23 @@ use super::{
     Blur, check_bound,
     clouds::Clouds,
     kernel::GibbsKernel,
-    rows::{CostRows, TILE, pieces, task_atoms},
+    rows::{CostRows, TILE, entries_of_tiles, pieces, task_atoms},
     survey::survey,
 };
-use crate::backend::{CpuBackend, CpuScalar};
+use crate::{
+    backend::{CpuBackend, CpuScalar},
+    simd::GibbsTerms,
+};
 
 /// A cost between two supports, all n m entries of it in memory, row after row.
 ///
 /// Its kernels keep the entries exp((f0 + g0 - C) / epsilon) around potentials (f0, g0) near those in use (absorption:
-/// Schmitzer 2019), in `f32`: 4 bytes an entry on top of the cost, so that a sweep is one pass over them with one
-/// multiply-add per entry and side. Products only carry what has changed since the entries were made, when sums were
-/// taken in the element type (iterative refinement), and entries are made anew when rounding would come near to what
-/// an iteration still moves: potentials converge to the accuracy of the element type. A sweep on the way there may be
-/// as inexact as a quarter of its own movement; softmins, and what is certified by them, are taken from the costs. With
-/// [full entries](CpuBackend::with_full_entries) every sweep is exact by itself. Cloning shares the matrix.
+/// Schmitzer 2019), so that a sweep is one pass over them with one multiply-add per entry and side. Large kernels keep
+/// them in `f32` ([`KeptEntries`](crate::KeptEntries)): 4 bytes an entry on top of the cost. Products then only
+/// carry what has changed since the entries were made, when sums were taken in the element type (iterative
+/// refinement), and entries are made anew when rounding would come near to what an iteration still moves: potentials
+/// converge to the accuracy of the element type. A sweep on the way there may be as inexact as a thousandth of its own
+/// movement; softmins, and what is certified by them, are taken from the costs. Cloning shares the matrix.
 #[derive(Clone, Debug)]
 pub struct DenseGeometry<T> {
     backend: CpuBackend<T>,
@@ -83,6 +86,19 @@ impl<T: CpuScalar> DenseGeometry<T> {
         Ok(Self { backend: backend.clone(), cost: Arc::new(stored), blur: Blur::Unknown })
     }
 
+    /// The costs given as a matrix that is kept: not copied if it has the element type of the backend.
+    ///
+    /// # Errors
+    /// Those of [`from_matrix`](Self::from_matrix).
+    pub fn from_shared(backend: &CpuBackend<T>, matrix: &SharedMatrix) -> Result<Self, Error> {
+        let view = matrix.view();
+        let Some(values) = T::entries_of(matrix.entries()) else { return Self::from_matrix(backend, view) };
+        let (rows, columns, bound, forbidden) = (view.rows(), view.columns(), matrix.bound(), matrix.forbids());
+        check_bound::<T>(bound)?;
+        let stored = StoredCost { values, rows, columns, bound, forbidden, clouds: None };
+        Ok(Self { backend: backend.clone(), cost: Arc::new(stored), blur: Blur::Unknown })
+    }
+
     /// The costs, row after row.
     #[must_use]
     pub fn costs(&self) -> &[T] {
@@ -100,7 +116,7 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for DenseGeometry<T> {
     }
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
-        Ok(if self.backend.has_full_entries() {
+        Ok(if self.backend.kept_entries().are_full(self.cost.rows * self.cost.columns) {
             Box::new(GibbsKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?)
         } else {
             Box::new(GibbsKernel::<T, _, f32>::new(&self.backend, &self.cost, epsilon, columns)?)
@@ -127,7 +143,7 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for DenseGeometry<T> {
 /// The matrix, and what is known of it.
 #[derive(Debug)]
 pub(super) struct StoredCost<T> {
-    values: Box<[T]>,
+    values: Arc<Vec<T>>,
     rows: usize,
     columns: usize,
     /// The largest absolute value of a finite entry.
@@ -170,7 +186,7 @@ impl<T: CpuScalar> StoredCost<T> {
             return Err(Error::Cost { source_index, target_index, value });
         }
         check_bound::<T>(bound)?;
-        Ok(Self { values: values.into(), rows, columns, bound, forbidden, clouds: None })
+        Ok(Self { values: Arc::new(values), rows, columns, bound, forbidden, clouds: None })
     }
 
     /// Row i.
@@ -206,6 +222,26 @@ impl<T: CpuScalar> CostRows<T> for StoredCost<T> {
         }
     }
 
+    fn entries(
+        &self,
+        side: Side,
+        atoms: Range<usize>,
+        others: Range<usize>,
+        terms: GibbsTerms<'_, T>,
+        stride: usize,
+        out: &mut [T],
+        sums: &mut [f64],
+    ) {
+        if side == Side::Target {
+            return entries_of_tiles(self, side, atoms, others, terms, stride, out, sums);
+        }
+        let rows = atoms.zip(out.chunks_mut(stride)).zip(sums);
+        for (((i, out), sum), &f) in rows.zip(terms.f) {
+            let (costs, out) = (&self.row(i)[others.clone()], &mut out[..others.len()]);
+            *sum += T::gibbs_sum_into(f, terms.epsilon, terms.g, terms.weights, costs, out);
+        }
+    }
+
     fn clouds(&self) -> Option<&Clouds<T>> {
         self.clouds.as_ref()
     }
@@ -227,12 +263,7 @@ struct Summary {
 impl Summary {
     fn look_at<T: CpuScalar>(&mut self, i: usize, row: &[T]) {
         for tile in pieces(0..row.len(), TILE) {
-            let (mut largest, mut infinite) = (0.0_f64, false);
-            for &cost in &row[tile.clone()] {
-                let size = cost.to_f64().abs();
-                infinite |= !size.is_finite();
-                largest = if size.is_finite() { largest.max(size) } else { largest };
-            }
+            let (largest, infinite) = largest_finite(&row[tile.clone()]);
             self.bound = self.bound.max(largest);
             if infinite {
                 self.forbidden = true;
@@ -248,6 +279,28 @@ impl Summary {
         self.forbidden |= other.forbidden;
         self.invalid = [self.invalid, other.invalid].into_iter().flatten().min();
     }
+}
+
+/// The largest absolute value of a finite entry, and whether any is not finite.
+fn largest_finite<T: CpuScalar>(entries: &[T]) -> (f64, bool) {
+    const LANES: usize = 16;
+    let (chunks, rest) = entries.as_chunks::<LANES>();
+    let (mut largest, mut infinite) = ([0.0_f64; LANES], [false; LANES]);
+    let mut look_at = |lane: usize, entry: T| {
+        let size = entry.to_f64().abs();
+        let is_finite = size < f64::INFINITY;
+        infinite[lane] |= !is_finite;
+        largest[lane] = if is_finite && size > largest[lane] { size } else { largest[lane] };
+    };
+    for chunk in chunks {
+        for (lane, entry) in chunk.iter().enumerate() {
+            look_at(lane, *entry);
+        }
+    }
+    for (lane, entry) in rest.iter().enumerate() {
+        look_at(lane, *entry);
+    }
+    (largest.into_iter().fold(0.0, f64::max), infinite.contains(&true))
 }
 
 /// Zeros of which no page is touched yet, so that the threads that fill them do, or a typed error.

@@ -76,7 +76,7 @@ impl<'a, T: CpuScalar> PlanColumn<'a, T> {
 /// Room for a tile of costs and a row of entries.
 pub(super) struct Buffers<T> {
     pub(super) tile: [T; BLOCK * TILE],
-    row: [T; TILE],
+    pub(super) row: [T; TILE],
 }
 
 impl<T: CpuScalar> Buffers<T> {

@@ -3,8 +3,8 @@
 use std::{iter, sync::Arc};
 
 use ot_core::{
-    CostDerivative, Error, HardTransform, HostBackend, KernelOp, PairSum, PlanView, Potentials, Scalar, Side, SoftMin,
-    Sweep, TransportCost, UNREACHABLE,
+    ActiveColumns, CostDerivative, Error, HardTransform, HostBackend, KernelOp, PairSum, PlanView, Potentials, Scalar,
+    Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
     host::{HostVector, for_each_chunk},
 };
 
@@ -282,6 +282,24 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> KernelOp<CpuBackend
             self.row_wise_softmin(&request, out);
         } else {
             self.shifted_softmin(&request, out);
+        }
+        Ok(())
+    }
+
+    fn softmins(
+        &mut self,
+        plan: PlanView<'_, CpuBackend<T>>,
+        active: &ActiveColumns,
+        out: [&mut HostVector<T>; 2],
+    ) -> Result<(), Error> {
+        let Self { backend, cost, epsilon, scratch, operands, .. } = self;
+        let [source_out, target_out] = out;
+        for group in active.indices().chunks(if R::STORED { GROUP } else { 1 }) {
+            let pass = Pass { backend, cost: cost.as_ref(), epsilon: *epsilon, group };
+            let (source, target) =
+                (column_of(plan.source.potential, group[0]), column_of(plan.target.potential, group[0]));
+            let entries = Streamed { cost: cost.as_ref(), source, target, epsilon: *epsilon, movable: false };
+            pass.both_softmins(&entries, plan, scratch, operands, [&mut *source_out, &mut *target_out]);
         }
         Ok(())
     }

@@ -16,6 +16,11 @@ fn padded(columns: usize) -> usize {
     if columns == 1 { 1 } else { columns.next_multiple_of(LANES) }
 }
 
+/// Columns that stand side by side.
+pub(super) fn block_columns(columns: usize) -> usize {
+    if columns == 1 { 1 } else { LANES }
+}
+
 /// Writes column k of an operand, each number given by its atom.
 pub(super) fn write_column<X: CpuScalar>(
     operand: &mut [X],

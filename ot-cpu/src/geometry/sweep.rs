@@ -22,7 +22,7 @@ use std::{
 };
 
 use ot_core::{
-    Error, HostBackend, Scalar, Side, Sweep, UNREACHABLE,
+    Error, HostBackend, PlanView, Scalar, Side, Sweep, UNREACHABLE,
     host::{HostReduced, HostVector, for_each_chunk},
     program::Registers,
 };
@@ -80,7 +80,7 @@ impl Drift {
     /// Is what the column moves drowned in the rounding of entries to this accuracy?
     pub(super) fn is_drowned(self, accuracy: f64) -> bool {
         /// The part of the movement that rounding may be.
-        const LARGEST_NOISE: f64 = 0.25;
+        const LARGEST_NOISE: f64 = 1e-3;
         /// Nearer to the anchor than this there is nothing to gain from another.
         const SMALLEST_DISTANCE: f64 = 1e-6;
 
@@ -147,7 +147,7 @@ impl<T: CpuScalar> Scratch<T> {
         keeps: bool,
     ) -> Result<Self, Error> {
         let (what, longest) = ("scratch of a kernel", rows.max(others));
-        let kept = if keeps { group * longest } else { 0 };
+        let kept = |count: usize| if keeps { group * count } else { 0 };
         let sums_of = |columns: usize| Cut::most_tasks(rows, others, columns) * operand_len(others, columns);
         let mut workspaces = Vec::with_capacity(threads);
         for _ in 0..threads {
@@ -164,8 +164,8 @@ impl<T: CpuScalar> Scratch<T> {
             sums: zeroed(sums_of(1).max(sums_of(group)), what)?,
             tallies: vec![Tally::default(); TASKS * group],
             workspaces: Pool(Mutex::new(workspaces)),
-            kept_sums: zeroed(kept, what)?,
-            kept_factors: zeroed(kept, what)?,
+            kept_sums: zeroed(kept(longest), what)?,
+            kept_factors: zeroed(group * rows, what)?,
             drifts: [Drift::default(); GROUP],
         })
     }
@@ -209,10 +209,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
         let Scratch { weights, staged, workspaces, .. } = scratch;
         let terms = self.terms(entries, Side::Target, potential, log_weights, weights);
-        for (k, terms) in terms[..columns].iter().enumerate() {
-            let number = |j: usize| E::Entry::from_f64(terms.weights[j].to_f64());
-            operand::write_column(&mut operands.weights, (others, columns), k, number);
-        }
+        self.write_operand(&terms, &mut operands.weights);
         let operand = &operands.weights[..operand_len(others, columns)];
         let weights = Weights { columns, first: terms[0].weights, operand };
         let (cut, pools, workspaces) = (self.row_cut(entries), &operands.pools, &*workspaces);
@@ -274,9 +271,77 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                 pools.put((factors, buffer));
             },
         );
+        self.column_softmins(entries, &terms, rows.tasks(), sums, staged, workspaces, out);
+    }
 
+    /// The softmins of both sides at the potentials that the entries are centred at, in the columns of the group.
+    pub(super) fn both_softmins<E: Entries<T>>(
+        &self,
+        entries: &E,
+        plan: PlanView<'_, CpuBackend<T>>,
+        scratch: &mut Scratch<T>,
+        operands: &mut Operands<E::Entry>,
+        out: [&mut HostVector<T>; 2],
+    ) {
+        let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
+        let Scratch { weights, staged, sums, workspaces, kept_factors, .. } = scratch;
+        let (source, target) = (plan.source, plan.target);
+        let terms = self.terms(entries, Side::Target, target.potential, target.log_weights, weights);
+        self.write_operand(&terms, &mut operands.weights);
+        let operand = &operands.weights[..operand_len(others, columns)];
+        let row_weights = Weights { columns, first: terms[0].weights, operand };
+        let factors_of_rows = self.terms(entries, Side::Source, source.potential, source.log_weights, kept_factors);
+        let (rows, pools) = (self.row_cut(entries), &operands.pools);
+        let workspaces = &*workspaces;
+        for_each_chunk(
+            |tasks, job| self.backend.parallel(tasks, job),
+            rows.tasks(),
+            staged[..rows.atoms * columns]
+                .chunks_mut(rows.task_atoms() * columns)
+                .zip(sums.chunks_mut(operand_len(others, columns))),
+            |task, (chunk, column_sums)| {
+                let (mut factors, mut buffer) = pools.take();
+                let mut workspace = workspaces.take();
+                let Workspace { sums, tile, .. } = &mut *workspace;
+                column_sums.fill(0.0);
+                for (panel, out) in rows.panels(task).zip(chunk.chunks_mut(rows.panel_atoms() * columns)) {
+                    let sums = &mut sums[..out.len()];
+                    entries.fill(panel.clone(), row_weights, sums, &mut buffer);
+                    let centre = &entries.centre(Side::Source)[panel.clone()];
+                    let lanes = sums.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
+                    for (terms, (sums, out)) in terms.iter().zip(lanes) {
+                        self.softmins(Side::Source, panel.clone(), *terms, centre, sums, tile, out, |_| ());
+                    }
+                    let operand = &mut factors[..operand_len(panel.len(), columns)];
+                    for (k, terms) in factors_of_rows[..columns].iter().enumerate() {
+                        let number = |r: usize| E::Entry::from_f64(terms.weights[panel.start + r].to_f64());
+                        operand::write_column(operand, (panel.len(), columns), k, number);
+                    }
+                    operand::add_to_columns(entries.rows(panel, &buffer), others, operand, columns, column_sums);
+                }
+                workspaces.put(workspace);
+                pools.put((factors, buffer));
+            },
+        );
+        let [source_out, target_out] = out;
+        rows.scatter(staged, self.group, source_out);
+        self.column_softmins(entries, &factors_of_rows, rows.tasks(), sums, staged, workspaces, target_out);
+    }
+
+    /// The softmins of the target columns from their sums in all tasks.
+    #[expect(clippy::too_many_arguments, reason = "the parts of the scratch space")]
+    fn column_softmins<E: Entries<T>>(
+        &self,
+        entries: &E,
+        terms: &[Terms<'_, T>; GROUP],
+        tasks_of_rows: usize,
+        sums: &[f64],
+        staged: &mut [T],
+        workspaces: &Pool<Box<Workspace<T>>>,
+        out: &mut HostVector<T>,
+    ) {
+        let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
         let cut = Cut::of_columns(others);
-        let sums = &*sums;
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
             cut.tasks(),
@@ -286,7 +351,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                 let Workspace { sums: sums_of_panel, tile, .. } = &mut *workspace;
                 for (panel, out) in cut.panels(task).zip(chunk.chunks_mut(cut.panel_atoms() * columns)) {
                     let folded = &mut sums_of_panel[..out.len()];
-                    operand::fold(sums, rows.tasks(), others, (panel.start, columns), folded);
+                    operand::fold(sums, tasks_of_rows, others, (panel.start, columns), folded);
                     let centre = &entries.centre(Side::Target)[panel.clone()];
                     let lanes = folded.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
                     for (terms, (sums, out)) in terms.iter().zip(lanes) {
@@ -605,8 +670,17 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         })
     }
 
-    /// Writes the weights of the target side as products read them, less those of the anchors. Returns the mean
-    /// distance to the anchors, column by column.
+    /// Writes the weights of the target side as products read them.
+    fn write_operand<X: CpuScalar>(&self, terms: &[Terms<'_, T>; GROUP], operand: &mut [X]) {
+        let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
+        for (k, terms) in terms[..columns].iter().enumerate() {
+            let number = |j: usize| X::from_f64(terms.weights[j].to_f64());
+            operand::write_column(operand, (others, columns), k, number);
+        }
+    }
+
+    /// Writes the weights of the target side as products read them, less those of the anchors, and the mean distance
+    /// to the anchors of each column.
     fn write_weights<X: CpuScalar>(
         &self,
         terms: &[Terms<'_, T>; GROUP],
@@ -616,18 +690,29 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         operand: &mut [X],
     ) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        for (k, terms) in terms[..columns].iter().enumerate() {
-            let weights = terms.weights;
-            drifts[k].distance = 0.0;
-            let Some(anchor) = anchors.and_then(|anchors| anchors.get(Side::Target, self.group[k])) else {
-                operand::write_column(operand, (others, columns), k, |j| X::from_f64(weights[j].to_f64()));
-                continue;
-            };
-            operand::write_column(operand, (others, columns), k, |j| {
-                X::from_f64(weights[j].to_f64() - anchor.weights[j])
-            });
-            drifts[k].distance = mean_part(column_of(sweep.target.weights(), self.group[k]), weights, anchor.weights);
-        }
+        let block = operand::block_columns(columns);
+        for_each_chunk(
+            |tasks, job| self.backend.parallel(tasks, job),
+            columns.div_ceil(block),
+            operand.chunks_mut(others * block).zip(drifts.chunks_mut(block)),
+            |index, (operand, drifts)| {
+                for (lane, (k, drift)) in (index * block..columns).zip(drifts).enumerate() {
+                    let (weights, shape) = (terms[k].weights, (others, columns));
+                    match anchors.and_then(|anchors| anchors.get(Side::Target, self.group[k])) {
+                        None => {
+                            drift.distance = 0.0;
+                            operand::write_column(operand, shape, lane, |j| X::from_f64(weights[j].to_f64()));
+                        }
+                        Some(anchor) => {
+                            let of_column = column_of(sweep.target.weights(), self.group[k]);
+                            drift.distance = mean_part(of_column, weights, anchor.weights);
+                            let number = |j: usize| X::from_f64(weights[j].to_f64() - anchor.weights[j]);
+                            operand::write_column(operand, shape, lane, number);
+                        }
+                    }
+                }
+            },
+        );
     }
 
     /// The softmins of a panel in one column from its sums, exact where the guard refuses, and told of there.

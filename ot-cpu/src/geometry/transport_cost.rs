@@ -37,17 +37,21 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBa
         let together = self.plan_costs_together(plan, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
             let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
-            *out = self.sum_blocks(|block, buffers| {
+            let cost = self.sum_blocks(|block, buffers| {
                 let mut total = 0.0;
-                plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {
-                    for cost in costs.iter_mut() {
-                        // Forbidden pairs carry nothing, and cost nothing.
-                        *cost = if cost.is_finite() { *cost } else { T::default() };
+                visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
+                    let (row, weights) = (block.start + r, &plan.other_weights[others.clone()]);
+                    let entries = &mut buffers.row[..costs.len()];
+                    entries.copy_from_slice(costs);
+                    T::gibbs_sum(plan.potential[row], self.epsilon, &plan.other_potential[others], weights, entries);
+                    for (cost, &weight) in costs.iter_mut().zip(weights) {
+                        *cost = *cost * weight;
                     }
-                    total += plan.weights[block.start + r].to_f64() * T::dot(entries, costs);
+                    total += plan.weights[row].to_f64() * T::dot(entries, costs);
                 });
                 total
             });
+            *out = if cost.is_finite() { cost } else { self.careful_plan_cost(plan) };
         }
         Ok(())
     }
@@ -56,28 +60,52 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBa
         let together = self.rank_one_costs_together(u, v, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
             let (u, v) = (column_of(u, column), column_of(v, column));
-            *out = self.sum_blocks(|block, buffers| {
-                let mut total = 0.0;
-                if u[block.clone()].iter().all(|&u| u == T::default()) {
-                    return total;
-                }
-                visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
-                    let u = u[block.start + r].to_f64();
-                    if u > 0.0 {
-                        let pairs = costs.iter().zip(&v[others]);
-                        let of_pair =
-                            pairs.map(|(cost, v)| if *v > T::default() { cost.to_f64() * v.to_f64() } else { 0.0 });
-                        total += u * of_pair.sum::<f64>();
+            let sum = |of_row: &(dyn Fn(&[T], &[T]) -> f64 + Sync)| {
+                self.sum_blocks(|block, buffers| {
+                    let mut total = 0.0;
+                    if u[block.clone()].iter().all(|&u| u == T::default()) {
+                        return total;
                     }
-                });
-                total
-            });
+                    let tile = &mut buffers.tile;
+                    visit_block(self.cost.as_ref(), Side::Source, block.clone(), tile, |r, others, costs| {
+                        let u = u[block.start + r].to_f64();
+                        if u > 0.0 {
+                            total += u * of_row(costs, &v[others]);
+                        }
+                    });
+                    total
+                })
+            };
+            let cost = sum(&T::dot);
+            // A forbidden pair may have no mass: zero times infinity is no number, and counts nothing.
+            *out = if cost.is_finite() { cost } else { sum(&careful_dot) };
         }
         Ok(())
     }
 }
 
+/// sum_j C_j v_j over the pairs that have mass.
+fn careful_dot<T: CpuScalar>(costs: &[T], v: &[T]) -> f64 {
+    let pairs = costs.iter().zip(v);
+    pairs.map(|(cost, v)| if *v > T::default() { cost.to_f64() * v.to_f64() } else { 0.0 }).sum()
+}
+
 impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
+    /// <P, C> of one column with forbidden pairs, which carry nothing and cost nothing, or with entries beyond the
+    /// largest number, which are kept below it.
+    fn careful_plan_cost(&self, plan: PlanColumn<'_, T>) -> f64 {
+        self.sum_blocks(|block, buffers| {
+            let mut total = 0.0;
+            plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {
+                for cost in costs.iter_mut() {
+                    *cost = if cost.is_finite() { *cost } else { T::default() };
+                }
+                total += plan.weights[block.start + r].to_f64() * T::dot(entries, costs);
+            });
+            total
+        })
+    }
+
     /// The costs of the plans near that of the first column. Says which columns are done.
     fn plan_costs_together(&self, plan: PlanView<'_, CpuBackend<T>>, out: &mut [f64]) -> Vec<bool> {
         let mut done = vec![false; out.len()];

@@ -40,41 +40,76 @@ pub(super) fn gibbs_sum<V: Vector>(
     weights: &[V::Element],
     costs: &mut [V::Element],
 ) -> f64 {
-    let length = costs.len().min(g.len()).min(weights.len());
-    let (costs, g, weights) = (&mut costs[..length], &g[..length], &weights[..length]);
+    gibbs_sum_by::<V>(f, epsilon, g, weights, costs, |rest, _| match rest.len() < V::LEN {
+        true => load_some(rest),
+        false => V::load(rest),
+    })
+}
+
+/// `out[j] = exp(((f + g[j]) − costs[j])/ε)`, and the sum of `out[j]·weights[j]`.
+///
+/// Costs that come from far are read while the exponentials of those before them are computed.
+#[inline(always)]
+pub(super) fn gibbs_sum_into<V: Vector>(
+    f: V::Element,
+    epsilon: f64,
+    g: &[V::Element],
+    weights: &[V::Element],
+    costs: &[V::Element],
+    out: &mut [V::Element],
+) -> f64 {
+    let length = out.len().min(costs.len());
+    gibbs_sum_by::<V>(f, epsilon, g, weights, &mut out[..length], |rest, at| match rest.len() < V::LEN {
+        true => load_some(&costs[at..at + rest.len()]),
+        false => V::load(&costs[at..]),
+    })
+}
+
+/// [`gibbs_sum`] of the costs that `costs_at(rest, at)` gives at a place, from which on the rest of `out` is given.
+#[inline(always)]
+fn gibbs_sum_by<V: Vector>(
+    f: V::Element,
+    epsilon: f64,
+    g: &[V::Element],
+    weights: &[V::Element],
+    out: &mut [V::Element],
+    costs_at: impl Fn(&[V::Element], usize) -> V,
+) -> f64 {
+    let length = out.len().min(g.len()).min(weights.len());
+    let (out, g, weights) = (&mut out[..length], &g[..length], &weights[..length]);
     let (f, scale) = (V::splat(f), V::splat(V::Element::of_double(LOG2_E / epsilon)));
     let whole = length - length % V::LEN;
     let mut total = [0.0; MOST_LANES];
     for start in (0..whole).step_by(RUN) {
         let end = whole.min(start + RUN);
         let mut run = [V::splat(V::Element::NEUTRAL_OF_SUM); CHAINS];
-        let (g, weights, costs) = (&g[start..end], &weights[start..end], &mut costs[start..end]);
-        let mut at = 0;
-        while at + CHAINS * V::LEN <= g.len() {
+        let mut at = start;
+        while at + CHAINS * V::LEN <= end {
             for (chain, run) in run.iter_mut().enumerate() {
                 let at = at + chain * V::LEN;
-                let exponents = f.plus(V::load(&g[at..])).minus(V::load(&costs[at..]));
+                let exponents = f.plus(V::load(&g[at..])).minus(costs_at(&out[at..], at));
                 let entries = power_of_two(exponents.times(scale));
                 *run = entries.multiply_add(V::load(&weights[at..]), *run);
-                entries.store(&mut costs[at..]);
+                entries.store(&mut out[at..]);
             }
             at += CHAINS * V::LEN;
         }
-        while at < g.len() {
-            let exponents = f.plus(V::load(&g[at..])).minus(V::load(&costs[at..]));
+        while at < end {
+            let exponents = f.plus(V::load(&g[at..])).minus(costs_at(&out[at..], at));
             let entries = power_of_two(exponents.times(scale));
             run[0] = entries.multiply_add(V::load(&weights[at..]), run[0]);
-            entries.store(&mut costs[at..]);
+            entries.store(&mut out[at..]);
             at += V::LEN;
         }
         add_run(&mut total, run[0].plus(run[1]).plus(run[2].plus(run[3])));
     }
     if whole < length {
         // Columns that are not there have no weight; their entries need not be finite.
-        let exponents = f.plus(load_some(&g[whole..])).minus(load_some(&costs[whole..]));
+        let costs = costs_at(&out[whole..], whole);
+        let exponents = f.plus(load_some(&g[whole..])).minus(costs);
         let entries = power_of_two(exponents.times(scale));
         add_run(&mut total, load_some::<V>(&weights[whole..]).times(without_absent(entries, length - whole)));
-        store_some(entries, &mut costs[whole..]);
+        store_some(entries, &mut out[whole..]);
     }
     folded(total)
 }
@@ -370,6 +405,19 @@ mod tests {
                                 }
                                 assert!((sum / expected_sum - 1.0).abs() < 40.0 * f64::from($type::EPSILON));
                             }
+                        }
+                    }
+                }
+
+                #[test]
+                fn costs_that_are_kept_give_the_same_bits() {
+                    for len in [1, 7, 16, 17, 100, 256, 300, 1000] {
+                        let (g, weights, costs) = (row(len, 1), row(len, 2), row(len, 3));
+                        for level in Level::available() {
+                            let (mut in_place, mut out) = (costs.clone(), vec![0.0; len]);
+                            let expected = $type::gibbs_sum_at(level, 0.5, 0.1, &g, &weights, &mut in_place);
+                            let found = $type::gibbs_sum_into_at(level, 0.5, 0.1, &g, &weights, &costs, &mut out);
+                            assert!(found == expected && out == in_place, "{level:?} {len}");
                         }
                     }
                 }

@@ -17,6 +17,7 @@
 //! | [`VectorMath::point_entries`]    | `exp((f[r] + g[j] − C[r, j])/ε)`, adds `Σ_j` of it times `w[j]` | one per class of level |
 //! | [`VectorMath::gibbs`]            | `c[j] ← exp((f + g[j] − c[j])/ε)` | one per class of level  |
 //! | [`VectorMath::gibbs_sum`]        | the same, returns `Σ c[j]·w[j]`   | one per class of level  |
+//! | [`VectorMath::gibbs_sum_into`]   | the same, costs kept              | one per class of level  |
 //! | [`VectorMath::accumulate`]       | `out[j] ← out[j] + Σ_r a[r]·k[r, j]` | one per class of level |
 //! | [`VectorMath::row_sums`]         | `out[r] = Σ_j k[r, j]·w[j]`       | one per class of level  |
 //! | [`VectorMath::add_row_products`] | the same for 16 columns, added    | one per class of level  |
@@ -188,6 +189,18 @@ pub trait VectorMath: Passes {
     /// lengths differ, the entries beyond the shortest are left alone.
     fn gibbs_sum_at(level: Level, f: Self, epsilon: f64, g: &[Self], weights: &[Self], costs: &mut [Self]) -> f64;
 
+    /// The same as [`gibbs_sum_at`](Self::gibbs_sum_at), bit for bit, from a row of costs that is kept:
+    /// `out[j] = exp(((f + g[j]) − costs[j])/epsilon)`.
+    fn gibbs_sum_into_at(
+        level: Level,
+        f: Self,
+        epsilon: f64,
+        g: &[Self],
+        weights: &[Self],
+        costs: &[Self],
+        out: &mut [Self],
+    ) -> f64;
+
     /// Adds `Σ_r factors[r]·rows[r·stride + j]` to `out[j]`, at the given level.
     ///
     /// Up to eight rows at a time are summed in the element type, then added in `f64`. Panics if `rows` ends
@@ -287,6 +300,12 @@ pub trait VectorMath: Passes {
     #[inline]
     fn gibbs_sum(f: Self, epsilon: f64, g: &[Self], weights: &[Self], costs: &mut [Self]) -> f64 {
         Self::gibbs_sum_at(Level::detected(), f, epsilon, g, weights, costs)
+    }
+
+    /// [`gibbs_sum_into_at`](Self::gibbs_sum_into_at) the detected level.
+    #[inline]
+    fn gibbs_sum_into(f: Self, epsilon: f64, g: &[Self], weights: &[Self], costs: &[Self], out: &mut [Self]) -> f64 {
+        Self::gibbs_sum_into_at(Level::detected(), f, epsilon, g, weights, costs, out)
     }
 
     /// [`accumulate_at`](Self::accumulate_at) the detected level.
@@ -403,6 +422,20 @@ macro_rules! implement_vector_math {
             ) -> f64 {
                 dispatch_vectors!(level, gibbs::gibbs_sum::<$type>(
                     f: $type, epsilon: f64, g: &[$type], weights: &[$type], costs: &mut [$type]
+                ) -> f64)
+            }
+
+            fn gibbs_sum_into_at(
+                level: Level,
+                f: $type,
+                epsilon: f64,
+                g: &[$type],
+                weights: &[$type],
+                costs: &[$type],
+                out: &mut [$type],
+            ) -> f64 {
+                dispatch_vectors!(level, gibbs::gibbs_sum_into::<$type>(
+                    f: $type, epsilon: f64, g: &[$type], weights: &[$type], costs: &[$type], out: &mut [$type]
                 ) -> f64)
             }
 

@@ -7,7 +7,7 @@ use ot_core::{
     Backend, Balanced, CostFormula, Geometry, LOG_ZERO, Marginal, PointsView, Real, Regularizer, Scalar, Side,
     SqEuclidean, UNREACHABLE, WeightsView, cost::GroundCost,
 };
-use ot_cpu::{CpuBackend, CpuScalar, DenseGeometry, StreamingGeometry};
+use ot_cpu::{CpuBackend, CpuScalar, DenseGeometry, StreamingGeometry, backend::KeptEntries};
 
 /// A generator of reproducible numbers (splitmix64).
 pub struct Random(pub u64);
@@ -122,7 +122,10 @@ pub fn case<T: CpuScalar>(
     };
     let (x, y) = (cloud(n), cloud(m));
     let backend = CpuBackend::<T>::new(threads).unwrap();
-    let backend = if kind == Kind::DenseFull { backend.with_full_entries() } else { backend };
+    let backend = backend.with_kept_entries(match kind {
+        Kind::DenseFull => KeptEntries::Full,
+        _ => KeptEntries::Single,
+    });
     let (source, target) = (PointsView::new(&x, dimension).unwrap(), PointsView::new(&y, dimension).unwrap());
     let lopsided = matches!(kind, Kind::DenseLopsided | Kind::StreamingLopsided);
     let cost: Arc<dyn GroundCost> = if lopsided { Arc::new(Lopsided) } else { Arc::new(SqEuclidean) };

@@ -213,7 +213,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
             let masses = [Side::Source, Side::Target].map(|side| self.problem.marginal(side).mass(index));
             let magnitude = at(3).abs() + at(4).abs() + epsilon * masses[0] * masses[1];
             let observed = Observed {
-                error: (at(0) + at(1)) / ((masses[0] + masses[1]) / 2.0),
+                error: (at(0) + at(1)) / ((masses[0] + masses[1]) / 2.0).max(f64::MIN_POSITIVE),
                 dual: at(3) + at(4) - epsilon * (at(2) - masses[0] * masses[1]),
                 dual_rounding: 8.0 * <B::Elem as Scalar>::EPSILON * magnitude,
             };

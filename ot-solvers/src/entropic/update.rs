@@ -1,6 +1,6 @@
 //! How the two potentials take turns.
 
-use ot_core::{Backend, Error, Fold, KernelOp, Operand, Side, SoftMin, Sweep};
+use ot_core::{Backend, Error, Fold, KernelOp, Operand, PlanSide, PlanView, Sweep};
 
 /// The order of the two half-steps.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -27,11 +27,11 @@ pub(crate) fn averaged_sweep<B: Backend, K: KernelOp<B> + ?Sized>(
 ) -> Result<(), Error> {
     let Sweep { source, target, potentials, relaxation, active, scratch, by_products } = sweep;
     let epsilon = Operand::Constant(kernel.epsilon());
-    for (side, other, out) in [(Side::Source, target, &mut scratch.source), (Side::Target, source, &mut scratch.target)]
-    {
-        let (potential, shift) = (potentials.side(side.opposite()), potentials.side(side));
-        kernel.softmin(SoftMin { side, potential, log_weights: other.log_weights(), shift, active }, out)?;
-    }
+    let plan = PlanView {
+        source: PlanSide::new(&potentials.source, source),
+        target: PlanSide::new(&potentials.target, target),
+    };
+    kernel.softmins(plan, active, [&mut scratch.source, &mut scratch.target])?;
     if let Some(hints) = by_products {
         let operands = [&potentials.source, &scratch.source, source.weights()].map(Operand::Vector);
         let [f, s, a] = operands;

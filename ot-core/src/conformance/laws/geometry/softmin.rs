@@ -24,6 +24,10 @@ pub fn softmins_are_exact<B: Backend>(case: &GeometryCase<B>) -> Verdict {
                 let found = scene.plain_softmin(side)?;
                 trial.all_close("row", &found, &scene.true_softmin(side), |_| scene.tolerance())?;
             }
+            for (side, found) in SIDES.into_iter().zip(scene.both_softmins()?) {
+                let trial = trial.at(format_args!("both sides, {side}, epsilon {epsilon:e}, {columns} columns"));
+                trial.all_close("row", &found, &scene.true_softmin(side), |_| scene.tolerance())?;
+            }
         }
     }
     Ok(())

@@ -1,0 +1,95 @@
+//! What a divergence returns.
+
+use std::cmp::Ordering;
+
+use ot_core::{Backend, Side, Solution, Status};
+
+use super::{DivergenceForm, value::DivergenceValue};
+
+/// A Sinkhorn divergence with the three solutions it is made of. Its numbers are as computed: where rounding or the
+/// tolerance makes one negative, that is what is told.
+#[derive(Clone, Debug)]
+pub struct Divergence<B: Backend> {
+    form: DivergenceForm,
+    values: Vec<DivergenceValue>,
+    cross: Solution<B>,
+    terms: [Solution<B>; 2],
+}
+
+impl<B: Backend> Divergence<B> {
+    pub(super) fn new(
+        form: DivergenceForm,
+        values: Vec<DivergenceValue>,
+        cross: Solution<B>,
+        terms: [Solution<B>; 2],
+    ) -> Self {
+        Self { form, values, cross, terms }
+    }
+
+    /// The form.
+    #[must_use]
+    pub fn form(&self) -> DivergenceForm {
+        self.form
+    }
+
+    /// The divergence of the first column: of the problem, where it is no batch.
+    #[must_use]
+    pub fn value(&self) -> f64 {
+        self.values[0].value
+    }
+
+    /// The divergence of each column.
+    #[must_use]
+    pub fn values(&self) -> Vec<f64> {
+        self.values.iter().map(|value| value.value).collect()
+    }
+
+    /// Two numbers between which the divergence of the exact solutions lies, rounding apart, as the three gaps prove
+    /// it: for each column. Of the sharp forms bounds are known for prescribed marginals alone.
+    #[must_use]
+    pub fn bounds(&self) -> Vec<[f64; 2]> {
+        self.values.iter().map(|value| [value.lower, value.upper]).collect()
+    }
+
+    /// How far the first value may be from that of the exact solutions: max(gap_ab, (gap_aa + gap_bb) / 2) in the full
+    /// form.
+    #[must_use]
+    pub fn error_bound(&self) -> f64 {
+        let DivergenceValue { value, lower, upper } = self.values[0];
+        (value - lower).max(upper - value)
+    }
+
+    /// What the bounds prove of the sign of the first value; `None` if nothing.
+    #[must_use]
+    pub fn sign(&self) -> Option<Ordering> {
+        let DivergenceValue { lower, upper, .. } = self.values[0];
+        match (lower.partial_cmp(&0.0)?, upper.partial_cmp(&0.0)?) {
+            (Ordering::Greater, _) => Some(Ordering::Greater),
+            (_, Ordering::Less) => Some(Ordering::Less),
+            (Ordering::Equal, Ordering::Equal) => Some(Ordering::Equal),
+            _ => None,
+        }
+    }
+
+    /// The solution between the two measures.
+    #[must_use]
+    pub fn cross(&self) -> &Solution<B> {
+        &self.cross
+    }
+
+    /// The solution of one measure against itself, to be [frozen](super::SelfTerm::Frozen) for another call.
+    #[must_use]
+    pub fn self_term(&self, side: Side) -> &Solution<B> {
+        match side {
+            Side::Source => &self.terms[0],
+            Side::Target => &self.terms[1],
+        }
+    }
+
+    /// The worst status of the three solves.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let statuses = [&self.cross, &self.terms[0], &self.terms[1]].map(Solution::status);
+        statuses.into_iter().find(|status| !status.is_converged()).unwrap_or(Status::Converged)
+    }
+}

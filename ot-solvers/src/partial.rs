@@ -1,0 +1,140 @@
+//! Partial transport: a given mass moves, the rest stays.
+//!
+//! ```text
+//! min <P, C>   over   P 1 <= a,   P^T 1 <= b,   sum P = mass
+//! ```
+//!
+//! With one more atom on either side that takes what stays, at no cost, this is transport with prescribed marginals
+//! (Caffarelli, McCann 2010; Chapel, Alaya, Gasso 2020). The two new atoms are kept apart by a cost at which the entropic plan
+//! moves nothing between them.
+
+use ot_core::{
+    Backend, CostMatrix, Epsilon, Error, Free, GroundCost, Histogram, Measure, Problem, Scalar, Side, Solution,
+};
+
+use crate::{
+    entropic::{Sinkhorn, UnregularizedBounds, unregularized_bounds},
+    unregularized::dense_costs,
+};
+
+/// exp(-50) is what the entropy moves between the two new atoms.
+const APART: f64 = 50.0;
+
+/// Settings of partial transport.
+///
+/// ```
+/// use ot_core::{Epsilon, PointCloud, SqEuclidean};
+/// use ot_cpu::CpuBackend;
+/// use ot_solvers::PartialTransport;
+///
+/// let backend = CpuBackend::<f64>::new(1)?;
+/// let a = PointCloud::uniform(vec![0.0, 1.0], 1)?;
+/// let b = PointCloud::uniform(vec![0.1, 9.0], 1)?;
+/// // Half of the mass moves, from 0 to 0.1.
+/// let half = PartialTransport::new(0.5).solve(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(1e-3))?;
+/// assert!((half.bounds()?.upper - 0.5 * 0.01).abs() < 1e-6);
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartialTransport {
+    mass: f64,
+    sinkhorn: Sinkhorn,
+}
+
+impl PartialTransport {
+    /// A mass to move, at most that of either measure.
+    #[must_use]
+    pub fn new(mass: f64) -> Self {
+        Self { mass, sinkhorn: Sinkhorn::new() }
+    }
+
+    /// How the problem is solved.
+    #[must_use]
+    pub fn sinkhorn(self, sinkhorn: Sinkhorn) -> Self {
+        Self { sinkhorn, ..self }
+    }
+
+    /// Solves between two measures of one histogram each; epsilon is resolved between them. All costs are stored.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a mass that is not positive or above that of a measure, [`Error::BatchMismatch`] for batches;
+    /// those of [`Backend::geometry`], [`Problem::relaxed`] and [`Sinkhorn::solve`].
+    pub fn solve<B: Backend>(
+        &self,
+        backend: &B,
+        source: &dyn Measure<B::Elem>,
+        target: &dyn Measure<B::Elem>,
+        cost: &dyn GroundCost,
+        epsilon: Epsilon,
+    ) -> Result<PartialSolution<B>, Error> {
+        let geometry = backend.geometry(source.support(), target.support(), cost)?;
+        let free = std::sync::Arc::new(Free);
+        let whole = Problem::relaxed(geometry, source, target, epsilon, free.clone(), free)?;
+        if whole.columns() != 1 {
+            return Err(Error::BatchMismatch { source_columns: whole.columns(), target_columns: 1 });
+        }
+        let [source_mass, target_mass] = [Side::Source, Side::Target].map(|side| whole.marginal(side).mass(0));
+        if !(self.mass > 0.0 && self.mass <= source_mass.min(target_mass)) {
+            let expected = "a number > 0, at most the mass of either measure";
+            return Err(Error::Parameter { name: "mass to move", value: self.mass, expected });
+        }
+        let extended = |measure: &dyn Measure<B::Elem>, rest: f64| -> Result<Histogram<'static, B::Elem>, Error> {
+            let weights = measure.weights().map(|weights| weights.values().to_vec()).unwrap_or_default();
+            Histogram::new([weights, vec![B::Elem::from_f64(rest)]].concat())
+        };
+        let a = extended(source, target_mass - self.mass)?;
+        let b = extended(target, source_mass - self.mass)?;
+        let costs = with_resting_atoms(&dense_costs(source.support(), target.support(), cost)?, &whole)?;
+        let geometry = backend.geometry(a.support(), b.support(), &costs)?;
+        let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(whole.epsilon()))?;
+        Ok(PartialSolution { solution: self.sinkhorn.solve(&problem)? })
+    }
+}
+
+/// Costs with a row and a column of zeros for what stays, and a corner that nothing crosses.
+fn with_resting_atoms<B: Backend>(costs: &[f64], whole: &Problem<B>) -> Result<CostMatrix<'static, f64>, Error> {
+    let [rows, columns] = [Side::Source, Side::Target].map(|side| whole.marginal(side).len());
+    let largest = costs.iter().filter(|cost| cost.is_finite()).fold(0.0_f64, |a, cost| a.max(cost.abs()));
+    let mut extended = Vec::with_capacity((rows + 1) * (columns + 1));
+    for row in costs.chunks_exact(columns) {
+        extended.extend_from_slice(row);
+        extended.push(0.0);
+    }
+    extended.extend(std::iter::repeat_n(0.0, columns));
+    extended.push(2.0 * largest + APART * whole.epsilon());
+    CostMatrix::new(extended, rows + 1, columns + 1)
+}
+
+/// A partial plan: the solution of the problem with one more atom on either side, the last.
+#[derive(Clone, Debug)]
+pub struct PartialSolution<B: Backend> {
+    solution: Solution<B>,
+}
+
+impl<B: Backend> PartialSolution<B> {
+    /// The solution of the problem with what stays, with its status and certificate.
+    #[must_use]
+    pub fn solution(&self) -> &Solution<B> {
+        &self.solution
+    }
+
+    /// Bounds of the least cost of moving this mass, without entropy.
+    ///
+    /// # Errors
+    /// Those of [`unregularized_bounds`].
+    pub fn bounds(&self) -> Result<UnregularizedBounds, Error> {
+        Ok(unregularized_bounds(&self.solution)?.swap_remove(0))
+    }
+
+    /// All entries of what moves, row-major, n x m.
+    ///
+    /// # Errors
+    /// Those of [`Plan::to_dense`](ot_core::Plan::to_dense).
+    pub fn to_dense(&self) -> Result<Vec<f64>, Error> {
+        let columns = self.solution.problem().marginal(Side::Target).len();
+        let entries = self.solution.plan()?.to_dense(0)?;
+        let rows = entries.chunks_exact(columns);
+        let moving = rows.len() - 1;
+        Ok(rows.take(moving).flat_map(|row| &row[..columns - 1]).copied().collect())
+    }
+}

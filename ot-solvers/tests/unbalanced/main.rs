@@ -1,0 +1,10 @@
+//! Transport between measures of any masses: laws of every kind, at every strength.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod burg;
+mod limits;
+mod majorize_minimize;
+mod partial;
+mod support;
+mod translation;

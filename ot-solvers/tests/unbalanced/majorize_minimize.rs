@@ -1,0 +1,95 @@
+//! Penalised transport without entropy, against closed forms and the limit of entropic transport.
+
+use ot_core::{
+    CostMatrix, Error, Euclidean, Histogram, Kl, PointCloud, SqEuclidean, Status,
+    conformance::problems::{Diracs, Quantiles},
+};
+use ot_solvers::{MajorizeMinimize, MarginalPenalty, Sinkhorn};
+
+use super::support::{Cpu, assert_close, cloud, law, problem};
+
+fn kl(source: f64, target: f64) -> MajorizeMinimize {
+    MajorizeMinimize::new(MarginalPenalty::Kl { source, target }).max_iterations(200_000)
+}
+
+fn squared(source: f64, target: f64) -> MajorizeMinimize {
+    MajorizeMinimize::new(MarginalPenalty::SquaredL2 { source, target }).max_iterations(200_000)
+}
+
+#[test]
+fn two_diracs() {
+    for (masses, [source, target]) in [([1.0, 2.0], [0.5, 0.8]), ([1e-3, 10.0], [2.0, 0.1])] {
+        let diracs = Diracs { masses, distance: 0.3, strengths: [source, target], epsilon: 1e-12 };
+        let (a, b) = (diracs.source::<f64>().unwrap(), diracs.target::<f64>().unwrap());
+        let found = kl(source, target).tolerance(1e-10).solve(&a, &b, &SqEuclidean).unwrap();
+        assert_close(found.plan[0], diracs.mass(), 1e-9);
+        assert_close(found.primal, diracs.value(), 1e-9);
+        // c + rho_a (p - a) + rho_b (p - b) = 0
+        let found = squared(source, target).tolerance(1e-10).solve(&a, &b, &SqEuclidean).unwrap();
+        let expected = (source * masses[0] + target * masses[1] - diracs.cost()) / (source + target);
+        assert_close(found.plan[0], expected.max(0.0), 1e-9);
+    }
+}
+
+#[test]
+fn what_is_too_dear_does_not_move() {
+    let (a, b) = (PointCloud::uniform(vec![0.0], 1).unwrap(), PointCloud::uniform(vec![10.0], 1).unwrap());
+    let found = squared(1.0, 1.0).solve(&a, &b, &SqEuclidean).unwrap();
+    assert_eq!((found.plan[0], found.transport_cost, found.primal), (0.0, 0.0, 1.0));
+    assert_eq!(found.status, Status::Converged);
+}
+
+#[test]
+fn gaps_close_between_clouds() {
+    let (a, b) = (cloud(1, 12, 0.0, 1.0), cloud(2, 14, 0.2, 1.7));
+    for solver in [kl(0.5, 0.5), kl(0.1, 2.0), squared(1.0, 1.0), squared(0.5, 20.0)] {
+        let found = solver.tolerance(1e-3).solve(&a, &b, &SqEuclidean).unwrap();
+        assert_eq!(found.status, Status::Converged, "{solver:?}: {}", found.gap);
+        assert!(found.gap >= -1e-12 && found.gap <= 1e-3 * found.primal);
+        assert!(found.plan.iter().all(|entry| entry.is_finite() && *entry >= 0.0));
+    }
+}
+
+#[test]
+fn it_is_the_limit_of_entropic_transport() {
+    let backend = Cpu::new(1).unwrap();
+    let (a, b) = (cloud(3, 10, 0.0, 1.0), cloud(4, 11, 0.2, 1.4));
+    let found = kl(0.5, 0.5).tolerance(1e-4).solve(&a, &b, &SqEuclidean).unwrap();
+    let law = || law(Kl::new(0.5).unwrap());
+    let entropic = Sinkhorn::new().tolerance(1e-7).max_iterations(100_000);
+    let entropic = entropic.solve(&problem(&backend, [&a, &b], 1e-3, [law(), law()])).unwrap();
+    let value = entropic.certificate().dual;
+    assert!((value - found.primal).abs() <= 0.03 * found.primal, "{value} and {}", found.primal);
+}
+
+#[test]
+fn strong_penalties_prescribe() {
+    let line = Quantiles::new(6, 7, 3);
+    let (a, b) = (line.source::<f64>().unwrap(), line.target::<f64>().unwrap());
+    let found = kl(20.0, 20.0).max_iterations(20_000).solve(&a, &b, &Euclidean).unwrap();
+    assert!(found.dual <= line.cost(1.0) && (found.primal - line.cost(1.0)).abs() < 0.05 * line.cost(1.0));
+}
+
+#[test]
+fn forbidden_pairs_stay_empty() {
+    let cost = CostMatrix::new(vec![0.1, f64::INFINITY, 0.3, 0.2], 2, 2).unwrap();
+    let (a, b) = (Histogram::new(vec![1.0, 0.0]).unwrap(), Histogram::new(vec![0.5, 0.7]).unwrap());
+    for solver in [kl(1.0, 1.0), squared(1.0, 1.0)] {
+        let found = solver.solve(&a, &b, &cost).unwrap();
+        assert_eq!((found.plan[1], found.plan[2], found.plan[3]), (0.0, 0.0, 0.0));
+        assert_eq!(found.status, Status::Converged);
+        assert!(found.plan[0] > 0.3);
+    }
+}
+
+#[test]
+fn what_was_asked_wrongly_is_refused() {
+    let a = cloud(1, 4, 0.0, 1.0);
+    for rho in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(kl(rho, 1.0).solve(&a, &a, &SqEuclidean), Err(Error::Parameter { .. })), "{rho}");
+        assert!(matches!(squared(1.0, rho).solve(&a, &a, &SqEuclidean), Err(Error::Parameter { .. })), "{rho}");
+    }
+    let index = Histogram::new(vec![1.0, 1.0]).unwrap();
+    assert!(matches!(kl(1.0, 1.0).solve(&a, &index, &SqEuclidean), Err(Error::UnsupportedSupport { .. })));
+    assert!(matches!(kl(1.0, 1.0).tolerance(0.0).solve(&a, &a, &SqEuclidean), Err(Error::Parameter { .. })));
+}
