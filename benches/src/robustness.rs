@@ -10,7 +10,7 @@ use ot_core::{
     Backend, Certificate, CostMatrix, Epsilon, Error, Geometry, GroundCost, Histogram, LOG_ZERO, Measure, PointCloud,
     Problem, Scalar, Side, Solution, SqEuclidean, Status,
 };
-use ot_cpu::{CpuBackend, CpuScalar};
+use ot_cpu::{CpuBackend, CpuScalar, KeptEntries};
 use ot_solvers::{Sinkhorn, Update};
 
 use crate::seeded::Seeded;
@@ -188,7 +188,8 @@ impl Case {
 
     fn row<T: CpuScalar>(&self, kernel: Kernel, epsilon: f64, tolerance: f64, iterations: usize) -> Result<Row, Error> {
         let limit = if kernel == Kernel::Dense { usize::MAX } else { 0 };
-        let backend = CpuBackend::<T>::with_available_threads()?.with_dense_limit(limit);
+        let backend =
+            CpuBackend::<T>::with_available_threads()?.with_dense_limit(limit).with_kept_entries(KeptEntries::Single);
         let narrow = |values: &[f64]| -> Vec<T> { values.iter().map(|&value| T::from_f64(value)).collect() };
         let measure = |atoms: &Atoms| -> Result<Box<dyn Measure<T>>, Error> {
             Ok(match self.costs {

@@ -18,7 +18,7 @@ fn main() -> Result<ExitCode, Error> {
     println!("# What it withstands\n");
     println!(
         "Made by `cargo run --release -p benches --bin robustness > docs/robustness.md`: {LEN} atoms a side, \
-         tolerance 1e-8 in f64 and 1e-3 in f32, at most 3000 iterations, default settings otherwise. A row holds if \
+         tolerance 1e-8 in f64 and 1e-3 in f32, at most 3000 iterations, dense entries kept in f32, default settings otherwise. A row holds if \
          all its numbers are finite, the marginal error and mass recomputed entry by entry in f64 agree with the \
          certificate, and `converged` is true under that recomputation. What has not converged says so.\n"
     );
