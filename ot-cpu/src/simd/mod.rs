@@ -74,7 +74,6 @@ mod passes;
 mod product;
 mod reduce;
 mod root;
-mod sixteen;
 mod store;
 mod vector;
 
@@ -87,9 +86,9 @@ pub use level::Level;
 pub use store::Stored;
 
 /// Columns of weights that stand side by side in a matrix product.
-pub const PRODUCT_LANES: usize = sixteen::LANES;
+pub const PRODUCT_LANES: usize = product::LANES;
 
-use level::{dispatch, dispatch_registers};
+use level::dispatch;
 use passes::Passes;
 use vector::dispatch_vectors;
 
@@ -440,7 +439,7 @@ macro_rules! implement_vector_math {
             }
 
             fn row_sums_at(level: Level, rows: &[$type], stride: usize, weights: &[$type], sums: &mut [f64]) {
-                dispatch_registers!(level, product::row_sums::<$type>(
+                dispatch_vectors!(level, product::row_sums::<$type>(
                     rows: &[$type], stride: usize, weights: &[$type], sums: &mut [f64]
                 ) -> ())
             }
@@ -452,7 +451,7 @@ macro_rules! implement_vector_math {
                 weights: &[[$type; PRODUCT_LANES]],
                 sums: &mut [[f64; PRODUCT_LANES]],
             ) {
-                dispatch_registers!(level, product::add_row_products::<$type>(
+                dispatch_vectors!(level, product::add_row_products::<$type>(
                     rows: &[$type], stride: usize, weights: &[[$type; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
                 ) -> ())
             }
@@ -464,7 +463,7 @@ macro_rules! implement_vector_math {
                 factors: &[[$type; PRODUCT_LANES]],
                 sums: &mut [[f64; PRODUCT_LANES]],
             ) {
-                dispatch_registers!(level, product::add_column_products::<$type>(
+                dispatch_vectors!(level, product::add_column_products::<$type>(
                     rows: &[$type], stride: usize, factors: &[[$type; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
                 ) -> ())
             }

@@ -4,69 +4,77 @@
 //! the runs in `f64`. Some rows by sixteen columns of sums stay in registers (Goto, van de Geijn 2008), so that each
 //! entry loaded serves sixteen multiply-adds.
 
-use super::{
-    element::Element,
-    sixteen::{LANES, Registers},
-};
+use super::{element::Element, vector::Vector};
+
+/// Columns of weights that stand side by side.
+pub(super) const LANES: usize = 16;
 
 /// The most terms summed in the element type, over all lanes.
 const RUN: usize = 256;
 
 /// `sums[r] = Σ_j rows[r·stride + j]·weights[j]`.
 #[inline(always)]
-pub(super) fn row_sums<T: Element, S: Registers<T>>(
-    simd: S,
-    rows: &[T],
+pub(super) fn row_sums<V: Vector>(rows: &[V::Element], stride: usize, weights: &[V::Element], sums: &mut [f64]) {
+    match LANES / V::LEN {
+        1 => row_sums_of::<V, 1>(rows, stride, weights, sums),
+        _ => row_sums_of::<V, 2>(rows, stride, weights, sums),
+    }
+}
+
+/// [`row_sums`] over vectors of which `K` make sixteen lanes.
+#[inline(always)]
+fn row_sums_of<V: Vector, const K: usize>(
+    rows: &[V::Element],
     stride: usize,
-    weights: &[T],
+    weights: &[V::Element],
     sums: &mut [f64],
 ) {
     let (fours, rest) = sums.as_chunks_mut::<4>();
     let whole = 4 * fours.len();
     for (group, sums) in fours.iter_mut().enumerate() {
-        *sums = sums_of_rows::<T, S, 4>(simd, &rows[4 * group * stride..], stride, weights);
+        *sums = sums_of_rows::<V, K, 4>(&rows[4 * group * stride..], stride, weights);
     }
     for (offset, sum) in rest.iter_mut().enumerate() {
-        [*sum] = sums_of_rows::<T, S, 1>(simd, &rows[(whole + offset) * stride..], stride, weights);
+        [*sum] = sums_of_rows::<V, K, 1>(&rows[(whole + offset) * stride..], stride, weights);
     }
 }
 
 /// [`row_sums`] of `R` rows.
 #[inline(always)]
-fn sums_of_rows<T: Element, S: Registers<T>, const R: usize>(
-    simd: S,
-    rows: &[T],
+fn sums_of_rows<V: Vector, const K: usize, const R: usize>(
+    rows: &[V::Element],
     stride: usize,
-    weights: &[T],
+    weights: &[V::Element],
 ) -> [f64; R] {
-    let zero = T::NEUTRAL_OF_SUM;
-    let rows: [&[T]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
+    let zero = V::Element::NEUTRAL_OF_SUM;
+    let rows: [&[V::Element]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
     let mut totals = [[0.0; LANES]; R];
     for (run, weights) in weights.chunks(RUN).enumerate() {
-        let rows: [&[T]; R] = std::array::from_fn(|row| &rows[row][run * RUN..][..weights.len()]);
+        let rows: [&[V::Element]; R] = std::array::from_fn(|row| &rows[row][run * RUN..][..weights.len()]);
         let (chunks, tail) = weights.as_chunks::<LANES>();
         let whole = chunks.len();
-        let rows_of_chunks: [&[[T; LANES]]; R] = std::array::from_fn(|row| &rows[row].as_chunks::<LANES>().0[..whole]);
-        let mut lanes = [simd.splat(zero); R];
+        let rows_of_chunks: [&[[V::Element; LANES]]; R] =
+            std::array::from_fn(|row| &rows[row].as_chunks::<LANES>().0[..whole]);
+        let mut lanes = [Sixteen::<V, K>::splat(zero); R];
         for (chunk, weights) in chunks.iter().enumerate() {
-            let weights = simd.load(weights);
+            let weights = Sixteen::<V, K>::load(weights);
             for row in 0..R {
-                lanes[row] = simd.multiply_add(simd.load(&rows_of_chunks[row][chunk]), weights, lanes[row]);
+                lanes[row] = Sixteen::<V, K>::load(&rows_of_chunks[row][chunk]).multiply_add(weights, lanes[row]);
             }
         }
         if !tail.is_empty() {
-            let padded = |values: &[T]| {
+            let padded = |values: &[V::Element]| {
                 let mut chunk = [zero; LANES];
                 chunk[..values.len()].copy_from_slice(values);
-                simd.load(&chunk)
+                Sixteen::<V, K>::load(&chunk)
             };
             let weights = padded(tail);
             for row in 0..R {
-                lanes[row] = simd.multiply_add(padded(&rows[row][LANES * whole..]), weights, lanes[row]);
+                lanes[row] = padded(&rows[row][LANES * whole..]).multiply_add(weights, lanes[row]);
             }
         }
         for row in 0..R {
-            let lanes = simd.lanes(lanes[row]);
+            let lanes = lanes[row].lanes();
             for (total, lane) in totals[row].iter_mut().zip(lanes) {
                 *total += lane.as_double();
             }
@@ -86,11 +94,24 @@ fn sums_of_rows<T: Element, S: Registers<T>, const R: usize>(
 
 /// `sums[r][k] += Σ_j rows[r·stride + j]·weights[j][k]`.
 #[inline(always)]
-pub(super) fn add_row_products<T: Element, S: Registers<T>>(
-    simd: S,
-    rows: &[T],
+pub(super) fn add_row_products<V: Vector>(
+    rows: &[V::Element],
     stride: usize,
-    weights: &[[T; LANES]],
+    weights: &[[V::Element; LANES]],
+    sums: &mut [[f64; LANES]],
+) {
+    match LANES / V::LEN {
+        1 => add_row_products_of::<V, 1>(rows, stride, weights, sums),
+        _ => add_row_products_of::<V, 2>(rows, stride, weights, sums),
+    }
+}
+
+/// [`add_row_products`] over vectors of which `K` make sixteen lanes.
+#[inline(always)]
+fn add_row_products_of<V: Vector, const K: usize>(
+    rows: &[V::Element],
+    stride: usize,
+    weights: &[[V::Element; LANES]],
     sums: &mut [[f64; LANES]],
 ) {
     for (run, weights) in weights.chunks(RUN).enumerate() {
@@ -98,12 +119,13 @@ pub(super) fn add_row_products<T: Element, S: Registers<T>>(
         let mut row = 0;
         while row < sums.len() {
             let (rows, sums) = (&rows[row * stride..], &mut sums[row..]);
-            let count = if sums.len() >= S::ROWS { S::ROWS } else { 1 };
+            let most = rows_in_registers::<V, K>();
+            let count = if sums.len() >= most { most } else { 1 };
             match count {
-                8 => row_products::<T, S, 8>(simd, rows, stride, weights, sums),
-                4 => row_products::<T, S, 4>(simd, rows, stride, weights, sums),
-                2 => row_products::<T, S, 2>(simd, rows, stride, weights, sums),
-                _ => row_products::<T, S, 1>(simd, rows, stride, weights, sums),
+                8 => row_products::<V, K, 8>(rows, stride, weights, sums),
+                4 => row_products::<V, K, 4>(rows, stride, weights, sums),
+                2 => row_products::<V, K, 2>(rows, stride, weights, sums),
+                _ => row_products::<V, K, 1>(rows, stride, weights, sums),
             }
             row += count;
         }
@@ -112,31 +134,43 @@ pub(super) fn add_row_products<T: Element, S: Registers<T>>(
 
 /// [`add_row_products`] of the first `R` rows over one run.
 #[inline(always)]
-fn row_products<T: Element, S: Registers<T>, const R: usize>(
-    simd: S,
-    rows: &[T],
+fn row_products<V: Vector, const K: usize, const R: usize>(
+    rows: &[V::Element],
     stride: usize,
-    weights: &[[T; LANES]],
+    weights: &[[V::Element; LANES]],
     sums: &mut [[f64; LANES]],
 ) {
-    let rows: [&[T]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
-    let mut products = [simd.splat(T::NEUTRAL_OF_SUM); R];
+    let rows: [&[V::Element]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
+    let mut products = [Sixteen::<V, K>::splat(V::Element::NEUTRAL_OF_SUM); R];
     for (term, weights) in weights.iter().enumerate() {
-        let weights = simd.load(weights);
+        let weights = Sixteen::<V, K>::load(weights);
         for row in 0..R {
-            products[row] = simd.multiply_add(simd.splat(rows[row][term]), weights, products[row]);
+            products[row] = Sixteen::<V, K>::splat(rows[row][term]).multiply_add(weights, products[row]);
         }
     }
-    add(simd, &products, sums);
+    add(&products, sums);
 }
 
 /// `sums[j][k] += Σ_r factors[r][k]·rows[r·stride + j]`.
 #[inline(always)]
-pub(super) fn add_column_products<T: Element, S: Registers<T>>(
-    simd: S,
-    rows: &[T],
+pub(super) fn add_column_products<V: Vector>(
+    rows: &[V::Element],
     stride: usize,
-    factors: &[[T; LANES]],
+    factors: &[[V::Element; LANES]],
+    sums: &mut [[f64; LANES]],
+) {
+    match LANES / V::LEN {
+        1 => add_column_products_of::<V, 1>(rows, stride, factors, sums),
+        _ => add_column_products_of::<V, 2>(rows, stride, factors, sums),
+    }
+}
+
+/// [`add_column_products`] over vectors of which `K` make sixteen lanes.
+#[inline(always)]
+fn add_column_products_of<V: Vector, const K: usize>(
+    rows: &[V::Element],
+    stride: usize,
+    factors: &[[V::Element; LANES]],
     sums: &mut [[f64; LANES]],
 ) {
     for (run, factors) in factors.chunks(RUN).enumerate() {
@@ -144,12 +178,13 @@ pub(super) fn add_column_products<T: Element, S: Registers<T>>(
         let mut column = 0;
         while column < sums.len() {
             let (rows, sums) = (&rows[column..], &mut sums[column..]);
-            let count = if sums.len() >= S::ROWS { S::ROWS } else { 1 };
+            let most = rows_in_registers::<V, K>();
+            let count = if sums.len() >= most { most } else { 1 };
             match count {
-                8 => column_products::<T, S, 8>(simd, rows, stride, factors, sums),
-                4 => column_products::<T, S, 4>(simd, rows, stride, factors, sums),
-                2 => column_products::<T, S, 2>(simd, rows, stride, factors, sums),
-                _ => column_products::<T, S, 1>(simd, rows, stride, factors, sums),
+                8 => column_products::<V, K, 8>(rows, stride, factors, sums),
+                4 => column_products::<V, K, 4>(rows, stride, factors, sums),
+                2 => column_products::<V, K, 2>(rows, stride, factors, sums),
+                _ => column_products::<V, K, 1>(rows, stride, factors, sums),
             }
             column += count;
         }
@@ -158,32 +193,71 @@ pub(super) fn add_column_products<T: Element, S: Registers<T>>(
 
 /// [`add_column_products`] of the first `R` columns over one run.
 #[inline(always)]
-fn column_products<T: Element, S: Registers<T>, const R: usize>(
-    simd: S,
-    rows: &[T],
+fn column_products<V: Vector, const K: usize, const R: usize>(
+    rows: &[V::Element],
     stride: usize,
-    factors: &[[T; LANES]],
+    factors: &[[V::Element; LANES]],
     sums: &mut [[f64; LANES]],
 ) {
-    let mut products = [simd.splat(T::NEUTRAL_OF_SUM); R];
+    let mut products = [Sixteen::<V, K>::splat(V::Element::NEUTRAL_OF_SUM); R];
     for (term, factors) in factors.iter().enumerate() {
         let entries = &rows[term * stride..][..R];
-        let factors = simd.load(factors);
+        let factors = Sixteen::<V, K>::load(factors);
         for column in 0..R {
-            products[column] = simd.multiply_add(simd.splat(entries[column]), factors, products[column]);
+            products[column] = Sixteen::<V, K>::splat(entries[column]).multiply_add(factors, products[column]);
         }
     }
-    add(simd, &products, sums);
+    add(&products, sums);
 }
 
 /// Adds sums of a run in `f64`.
 #[inline(always)]
-fn add<T: Element, S: Registers<T>, const R: usize>(simd: S, products: &[S::Sixteen; R], sums: &mut [[f64; LANES]]) {
+fn add<V: Vector, const K: usize, const R: usize>(products: &[Sixteen<V, K>; R], sums: &mut [[f64; LANES]]) {
     for (sums, products) in sums.iter_mut().zip(products) {
-        let lanes = simd.lanes(*products);
+        let lanes = products.lanes();
         for (sum, lane) in sums.iter_mut().zip(lanes) {
             *sum += lane.as_double();
         }
+    }
+}
+
+/// Sixteen numbers in `K` vectors.
+#[derive(Clone, Copy)]
+struct Sixteen<V, const K: usize>([V; K]);
+
+impl<V: Vector, const K: usize> Sixteen<V, K> {
+    #[inline(always)]
+    fn splat(value: V::Element) -> Self {
+        Self([V::splat(value); K])
+    }
+
+    #[inline(always)]
+    fn load(values: &[V::Element; LANES]) -> Self {
+        Self(std::array::from_fn(|k| V::load(&values[k * V::LEN..])))
+    }
+
+    #[inline(always)]
+    fn lanes(self) -> [V::Element; LANES] {
+        let mut lanes = [V::Element::NEUTRAL_OF_SUM; LANES];
+        for (k, vector) in self.0.into_iter().enumerate() {
+            vector.store(&mut lanes[k * V::LEN..]);
+        }
+        lanes
+    }
+
+    /// self·b + c.
+    #[inline(always)]
+    fn multiply_add(self, b: Self, c: Self) -> Self {
+        Self(std::array::from_fn(|k| self.0[k].multiply_add(b.0[k], c.0[k])))
+    }
+}
+
+/// Rows of sixteen sums that stay in registers: 32 of them where a vector is one register, 16 where it is two.
+const fn rows_in_registers<V: Vector, const K: usize>() -> usize {
+    match V::REGISTERS {
+        1 => 8,
+        2 => 4 / K,
+        _ => 2,
     }
 }
 
