@@ -19,6 +19,7 @@
 pub mod discrepancy;
 pub mod divergence;
 pub mod entropic;
+pub mod exact;
 pub mod map;
 pub mod partial;
 pub mod unregularized;
@@ -33,6 +34,7 @@ pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};
 pub use entropic::{
     Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, transport, unregularized_bounds,
 };
+pub use exact::SparsePlan;
 pub use map::EntropicMap;
 pub use partial::{PartialSolution, PartialTransport};
 pub use unregularized::{MajorizeMinimize, MarginalPenalty, UnregularizedPlan};
