@@ -2,9 +2,11 @@
 
 mod annealing;
 mod bounds;
+mod clusters;
 mod front;
 mod gauge;
 mod iteration;
+mod multiscale;
 mod relaxation;
 mod sinkhorn;
 mod start;

@@ -100,6 +100,28 @@ impl<T: CpuScalar> Clouds<T> {
         true
     }
 
+    /// sum_ij u_i v_j c(x_i, y_j), in f64 and without a look at pairs, if the cost is a squared distance:
+    ///
+    /// ```text
+    /// scale (V sum_i u_i |x_i - m|^2 + U sum_j v_j |y_j - m|^2 - 2 <sum_i u_i (x_i - m), sum_j v_j (y_j - m)>)
+    /// ```
+    ///
+    /// with the masses U and V, and m the mean of the y under v, which leaves nothing to cancel.
+    pub(super) fn rank_one_cost(&self, u: &[T], v: &[T]) -> Option<f64> {
+        let Some(PointCost::Square { scale }) = self.formula.filter(|_| self.source.directions.is_none()) else {
+            return None;
+        };
+        let zero = vec![0.0; self.dimension];
+        let about_zero = Moments::of(&self.target, v, &zero);
+        if about_zero.mass == 0.0 {
+            return Some(0.0);
+        }
+        let mean: Vec<f64> = about_zero.first.iter().map(|first| first / about_zero.mass).collect();
+        let (x, y) = (Moments::of(&self.source, u, &mean), Moments::of(&self.target, v, &mean));
+        let cross: f64 = x.first.iter().zip(&y.first).map(|(x, y)| x * y).sum();
+        Some(scale * (y.mass * x.second + x.mass * y.second - 2.0 * cross))
+    }
+
     /// Some points of `side`, and those of the other from `start` on, as the vector loop reads them.
     fn pairs(&self, side: Side, points: Range<usize>, start: usize) -> PointPairs<'_, T> {
         let (own, other) = (self.side(side), self.side(side.opposite()));
@@ -125,6 +147,30 @@ impl<T: CpuScalar> Clouds<T> {
         let of_columns = within(self.side(side.opposite()).undirected(), others);
         let in_rows = of_rows.flat_map(move |row| (0..columns).map(move |column| (row, column)));
         in_rows.chain(of_columns.flat_map(move |column| (0..rows).map(move |row| (row, column))))
+    }
+}
+
+/// Sums of 1, x - m and |x - m|^2 over weighted points.
+struct Moments {
+    mass: f64,
+    first: Vec<f64>,
+    second: f64,
+}
+
+impl Moments {
+    fn of<T: CpuScalar>(cloud: &Cloud<T>, weights: &[T], about: &[f64]) -> Self {
+        let mut moments = Self { mass: 0.0, first: vec![0.0; about.len()], second: 0.0 };
+        for (point, weight) in cloud.points.chunks_exact(about.len()).zip(weights) {
+            let (weight, mut square) = (weight.to_f64(), 0.0);
+            for ((x, about), first) in point.iter().zip(about).zip(&mut moments.first) {
+                let difference = x.to_f64() - about;
+                *first += weight * difference;
+                square += difference * difference;
+            }
+            moments.mass += weight;
+            moments.second += weight * square;
+        }
+        moments
     }
 }
 
@@ -257,6 +303,31 @@ mod tests {
                 }
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn rank_one_costs_of_squares_are_sums_over_pairs() -> Result<(), Error> {
+        // Far from the origin, where expanded squares would cancel; and two clouds that nearly coincide.
+        for (shift, apart) in [(0.0, 1.0), (1e6, 1.0), (1e6, 1e-3)] {
+            let x: Vec<f64> = (0..21).map(|i| shift + (f64::from(i) * 1.7).sin()).collect();
+            let y: Vec<f64> = (0..30).map(|i| shift + apart + (f64::from(i) * 0.7).cos() * apart).collect();
+            let (u, v): (Vec<f64>, Vec<f64>) = ((0..7).map(f64::from).collect(), (0..10).map(f64::from).collect());
+            let form = CostForm::SqEuclidean { scale: 0.5 };
+            let clouds = Clouds::new(PointsView::new(&x, 3)?, PointsView::new(&y, 3)?, form, None)?;
+            let mut expected = 0.0;
+            for (x, u) in x.chunks(3).zip(&u) {
+                for (y, v) in y.chunks(3).zip(&v) {
+                    expected += 0.5 * u * v * x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f64>();
+                }
+            }
+            let found = clouds.rank_one_cost(&u, &v);
+            assert!(found.is_some_and(|found| (found / expected - 1.0).abs() < 1e-13), "{found:?} {expected}");
+            assert_eq!(clouds.rank_one_cost(&u, &[0.0; 10]), Some(0.0));
+        }
+        let cosine =
+            Clouds::<f64>::new(PointsView::new(&[1.0], 1)?, PointsView::new(&[1.0], 1)?, CostForm::Cosine, None)?;
+        assert_eq!(cosine.rank_one_cost(&[1.0], &[1.0]), None);
         Ok(())
     }
 

@@ -60,6 +60,12 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBa
         let together = self.rank_one_costs_together(u, v, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
             let (u, v) = (column_of(u, column), column_of(v, column));
+            if let Some(cost) =
+                self.cost.clouds().and_then(|clouds| clouds.rank_one_cost(u, v)).filter(|c| c.is_finite())
+            {
+                *out = cost;
+                continue;
+            }
             let sum = |of_row: &(dyn Fn(&[T], &[T]) -> f64 + Sync)| {
                 self.sum_blocks(|block, buffers| {
                     let mut total = 0.0;

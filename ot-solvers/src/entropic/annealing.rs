@@ -20,9 +20,9 @@ pub enum Annealing {
         /// The ratio of one epsilon to the one before, in (0, 1).
         factor: f64,
     },
-    /// From a tenth of the bound of the cost down, each epsilon the tenth of the one before. Off for a start
-    /// that is not zero, which a large epsilon would only forget, and where epsilon is above 4e-3 of that
-    /// bound.
+    /// From a tenth of the bound of the cost down, each epsilon the tenth of the one before. Off where epsilon is
+    /// above 4e-3 of that bound. A start that is not zero would be forgotten at a large epsilon: from there it goes
+    /// down from a tenth of the epsilon that the start belongs to, if that is larger than the problem's.
     Automatic,
 }
 
@@ -31,6 +31,14 @@ impl Annealing {
     const MODERATE: f64 = 4e-3;
     /// The first epsilon of [`Automatic`](Self::Automatic) over the bound, and the ratio of its stages.
     const TENTH: f64 = 0.1;
+
+    /// The automatic schedule after potentials of another epsilon.
+    pub(super) fn after(epsilon: Option<f64>) -> Self {
+        match epsilon {
+            Some(epsilon) => Annealing::Geometric { start: Some(Self::TENTH * epsilon), factor: Self::TENTH },
+            None => Annealing::Off,
+        }
+    }
 
     /// All epsilons of a solve, descending, the last being `epsilon` itself. Empty of stages
     /// where no bound of the cost is known and no start is given.

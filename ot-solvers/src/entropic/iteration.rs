@@ -27,6 +27,9 @@ const STAGE_ITERATIONS: usize = 200;
 /// Checks without a smaller error or a larger dual after which a column has stalled.
 const PATIENCE: usize = 50;
 
+/// Iterations of a start from given potentials that are each followed by a check.
+const WATCHED: usize = 4;
+
 /// How often a column that rested too early is sent on.
 const SECOND_CHANCES: usize = 4;
 
@@ -48,7 +51,11 @@ pub(super) struct Iteration<'a, B: Backend> {
     translation: Option<Translation<B>>,
     active: ActiveColumns,
     columns: Vec<Column>,
+    /// Iterations that are each looked at: the first few of a start that may be near.
+    watched: usize,
     iterations: usize,
+    /// The iteration of the last check.
+    checked: usize,
     history: Vec<Check>,
     /// Why the whole run must end, if it must.
     ended: Option<Status>,
@@ -102,7 +109,9 @@ impl<'a, B: Backend> Iteration<'a, B> {
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
             columns: vec![Column::new(settings); columns],
+            watched: if matches!(start, Start::Zero) { 0 } else { WATCHED },
             iterations: 0,
+            checked: 0,
             history: Vec::new(),
             ended: None,
             settings,
@@ -158,7 +167,9 @@ impl<'a, B: Backend> Iteration<'a, B> {
         while self.ended.is_none() && !self.active.is_empty() && self.iterations < goal.last_iteration {
             self.iterations += 1;
             let done = self.iterations - first;
-            let at_check = done.is_multiple_of(self.settings.check_interval) || self.iterations == goal.last_iteration;
+            let at_check = done.is_multiple_of(self.settings.check_interval)
+                || self.iterations == goal.last_iteration
+                || self.iterations <= self.watched;
             self.step(kernel, at_check)?;
             if at_check {
                 self.check(kernel.epsilon(), goal)?;
@@ -208,6 +219,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
             relaxation: 0.0,
             active_columns: self.active.indices().len(),
         };
+        let since = self.iterations - std::mem::replace(&mut self.checked, self.iterations);
         for index in self.active.indices().to_vec() {
             let at = |number: usize| read[number][index];
             let masses = [Side::Source, Side::Target].map(|side| self.problem.marginal(side).mass(index));
@@ -218,7 +230,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
                 dual_rounding: 8.0 * <B::Elem as Scalar>::EPSILON * magnitude,
             };
             let column = &mut self.columns[index];
-            improved[index] = column.observe(observed, self.settings.check_interval, goal);
+            improved[index] = column.observe(observed, since, goal);
             if observed.error.is_finite() && observed.dual.is_finite() {
                 seen.marginal_error = seen.marginal_error.max(observed.error);
                 seen.dual = seen.dual.min(observed.dual);

@@ -182,7 +182,7 @@ impl<'a, B: Backend> Run<'a, B> {
             let mut stages = match problem.geometry().fixed_epsilon() {
                 Some(_) => vec![problem.epsilon()],
                 None if settings.annealing == Annealing::Automatic && !matches!(start, Start::Zero) => {
-                    vec![problem.epsilon()]
+                    Annealing::after(start.epsilon()).stages(problem.epsilon(), None)?
                 }
                 None => settings.annealing.stages(problem.epsilon(), bound)?,
             };

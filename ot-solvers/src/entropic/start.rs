@@ -13,6 +13,9 @@ pub enum Start<'a, B: Backend> {
     Zero,
     /// Potentials on the device: those of an earlier solution, for a warm start.
     Warm(&'a Potentials<B>),
+    /// Potentials on the device that the start owns: those of clusters, extended (see
+    /// [`multiscale`](Self::multiscale)).
+    Owned(Potentials<B>),
     /// Potentials on the host, column after column; one column serves all.
     Host {
         /// f, n x columns or n.
@@ -59,6 +62,15 @@ impl<B: Backend> Start<'_, B> {
         })
     }
 
+    /// The epsilon that the potentials belong to, if it is known.
+    pub(super) fn epsilon(&self) -> Option<f64> {
+        match self {
+            Start::Warm(potentials) => Some(potentials.epsilon),
+            Start::Owned(potentials) => Some(potentials.epsilon),
+            Start::Zero | Start::Host { .. } => None,
+        }
+    }
+
     /// Potentials on the device, of the shapes of a problem.
     ///
     /// # Errors
@@ -76,8 +88,8 @@ impl<B: Backend> Start<'_, B> {
             let expected = rows * columns;
             match self {
                 Start::Zero => backend.upload(&zero(), columns),
-                Start::Warm(potentials) => {
-                    let given = potentials.side(side);
+                Start::Warm(Potentials { source, target, .. }) | Start::Owned(Potentials { source, target, .. }) => {
+                    let given = if side == Side::Source { source } else { target };
                     let (given_rows, given_columns) = backend.shape(given);
                     if (given_rows, given_columns) != (rows, columns) {
                         return Err(Error::Length { what, expected, found: given_rows * given_columns });
