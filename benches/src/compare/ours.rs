@@ -11,7 +11,7 @@ use ot_core::{
     Status,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
-use ot_solvers::{Annealing, Relaxation, Sinkhorn};
+use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start};
 
 use super::{
     Failure,
@@ -70,7 +70,7 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         repeats: usize,
     ) -> Result<(Measured, Option<String>), Failure> {
         let solver = Sinkhorn::new().tolerance(tolerance);
-        let (seconds, outcome) = time(repeats, || self.run(&solver))?;
+        let (seconds, outcome) = time(repeats, || self.run(&solver, true))?;
         let recomputed = recompute(self.arrays, &outcome.f, &outcome.g, self.backend.threads());
         let measured = Measured {
             name: name.to_owned(),
@@ -96,8 +96,17 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         Ok(Measured::seconds(name, median(seconds)))
     }
 
-    fn run(&self, solver: &Sinkhorn) -> Result<Outcome, Failure> {
-        let solution = solver.solve(&self.problem()?)?;
+    /// From the arrays to potentials on the host; clouds start from their clusters if that is wanted.
+    fn run(&self, solver: &Sinkhorn, from_clusters: bool) -> Result<Outcome, Failure> {
+        let (source, target) = self.measures()?;
+        let problem = self.problem()?;
+        let start = match &self.cost {
+            Stored::Points { .. } if from_clusters => {
+                Start::multiscale(&problem, source.as_ref(), target.as_ref(), &HalfSqEuclidean)?
+            }
+            _ => Start::Zero,
+        };
+        let solution = solver.run(&problem).start(start).solve()?;
         let wide = |side: Side| -> Result<Vec<f64>, Failure> {
             Ok(solution.potential(side)?.into_iter().map(|value| value.to_f64()).collect())
         };
@@ -107,13 +116,14 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
 
     /// Potentials after so many plain iterations.
     pub(super) fn potentials(&self, iterations: usize) -> Result<(Vec<f64>, Vec<f64>), Failure> {
-        let Outcome { f, g, .. } = self.run(&plain(iterations))?;
+        let Outcome { f, g, .. } = self.run(&plain(iterations), false)?;
         Ok((f, g))
     }
 
-    /// The problem, its geometry built.
-    pub(super) fn problem(&self) -> Result<Problem<CpuBackend<T>>, Failure> {
-        let (source, target): (Box<dyn Measure<T> + '_>, Box<dyn Measure<T> + '_>) = match &self.cost {
+    /// Source and target.
+    #[expect(clippy::type_complexity, reason = "a pair of measures")]
+    fn measures(&self) -> Result<(Box<dyn Measure<T> + '_>, Box<dyn Measure<T> + '_>), Failure> {
+        Ok(match &self.cost {
             Stored::Matrix(_) => (
                 Box::new(Histogram::new(self.source.as_slice())?),
                 Box::new(Histogram::batch(self.target.as_slice(), self.arrays.columns)?),
@@ -122,7 +132,12 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
                 Box::new(PointCloud::new(x.as_slice(), *dimension, self.source.as_slice())?),
                 Box::new(PointCloud::new(y.as_slice(), *dimension, self.target.as_slice())?),
             ),
-        };
+        })
+    }
+
+    /// The problem, its geometry built.
+    pub(super) fn problem(&self) -> Result<Problem<CpuBackend<T>>, Failure> {
+        let (source, target) = self.measures()?;
         let (n, m) = self.arrays.shape();
         let matrix;
         let cost: &dyn GroundCost = match &self.cost {

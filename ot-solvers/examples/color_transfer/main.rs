@@ -21,7 +21,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use ot_core::{Backend, Check, Epsilon, Measure, PointCloud, Problem, Side, Solution, SqEuclidean};
 use ot_cpu::CpuBackend;
-use ot_solvers::Sinkhorn;
+use ot_solvers::{Sinkhorn, Start};
 
 use crate::{arguments::Arguments, memory::peak_resident_bytes, palette::Palette, triptych::triptych};
 
@@ -77,7 +77,8 @@ fn solve(
         ControlFlow::Continue(())
     };
     let settings = Sinkhorn::new().tolerance(arguments.tolerance);
-    let solution = settings.run(&problem).observer(&mut watch).solve()?;
+    let start = Start::multiscale(&problem, &from, &to, &SqEuclidean)?;
+    let solution = settings.run(&problem).start(start).observer(&mut watch).solve()?;
     bar.finish_and_clear();
     Ok(solution)
 }

@@ -3,6 +3,8 @@
 //! All cells of one depth hold the same number of points but for one, so a uniform cloud stays uniform, and the cut
 //! depends on the points alone. A cell becomes an atom: its mass, at its centre of mass.
 
+use std::ops::Range;
+
 use ot_core::{Error, PointCloud, PointsView, Scalar, WeightsView};
 
 /// The 2^depth cells of a cloud as atoms, and the cell of every point. Costs O(n depth).
@@ -80,17 +82,15 @@ fn halve<T: Scalar>(points: PointsView<'_, T>, order: &mut [u32], depth: u32) {
 }
 
 /// The ranges of the cells of one depth.
-fn cells(len: usize, depth: u32) -> Vec<std::ops::Range<usize>> {
-    let mut cells = vec![0..len];
+fn cells(len: usize, depth: u32) -> Vec<Range<usize>> {
+    let mut bounds = vec![0, len];
     for _ in 0..depth {
-        let halves = |cell: std::ops::Range<usize>| {
-            let middle = cell.start + cell.len() / 2;
-            [cell.start..middle, middle..cell.end]
-        };
-        cells = cells.into_iter().flat_map(halves).collect();
+        let mut halves: Vec<usize> = bounds.windows(2).flat_map(|cell| [cell[0], cell[0].midpoint(cell[1])]).collect();
+        halves.push(len);
+        halves.dedup();
+        bounds = halves;
     }
-    cells.retain(|cell| !cell.is_empty());
-    cells
+    bounds.windows(2).map(|cell| cell[0]..cell[1]).collect()
 }
 
 #[cfg(test)]

@@ -2,15 +2,16 @@
 
 use ot_core::{Backend, Epsilon, Error, GroundCost, Measure, Problem, Solution};
 
-use super::Sinkhorn;
+use super::{Sinkhorn, Start};
 
 /// Balanced entropic transport between two measures, with the defaults of [`Sinkhorn`].
 ///
-/// The five-line use: the backend picks the geometry, the rule picks epsilon. For laws on the
+/// The five-line use: the backend picks the geometry, the rule picks epsilon, and large clouds start from their
+/// [clusters](Start::multiscale). For laws on the
 /// marginals, warm starts, tolerances and observers, build a [`Problem`] and run [`Sinkhorn`].
 ///
 /// # Errors
-/// Those of [`Backend::geometry`], [`Problem::new`] and [`Sinkhorn::solve`].
+/// Those of [`Backend::geometry`], [`Problem::new`], [`Start::multiscale`] and [`Sinkhorn::solve`].
 pub fn transport<B: Backend>(
     backend: &B,
     source: &dyn Measure<B::Elem>,
@@ -19,5 +20,7 @@ pub fn transport<B: Backend>(
     epsilon: Epsilon,
 ) -> Result<Solution<B>, Error> {
     let geometry = backend.geometry(source.support(), target.support(), cost)?;
-    Sinkhorn::new().solve(&Problem::new(geometry, source, target, epsilon)?)
+    let problem = Problem::new(geometry, source, target, epsilon)?;
+    let start = Start::multiscale(&problem, source, target, cost)?;
+    Sinkhorn::new().run(&problem).start(start).solve()
 }
