@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod backends;
 #[path = "../outsider/penalty.rs"]
 mod burg;
 mod limits;
