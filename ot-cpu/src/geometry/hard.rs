@@ -1,5 +1,7 @@
 //! The limit epsilon -> 0 of a softmin, and the arcs of small reduced cost.
 
+use std::borrow::Cow;
+
 use ot_core::{
     Error, HardTransform, HostBackend, PricedArc, Side, UNREACHABLE,
     host::{HostVector, for_each_chunk},
@@ -32,7 +34,8 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
             arguments.resize(atoms * columns, u32::MAX);
         }
         for column in 0..columns {
-            let (potential, log_weights) = (column_of(potential, column), column_of(log_weights, column));
+            let potential = without_left_out(column_of(potential, column), column_of(log_weights, column));
+            let potential = potential.as_ref();
             let mut of_column = arguments.chunks_mut(atoms).nth(column).map(|arguments| arguments.chunks_mut(task));
             let chunks = column_of_mut(out, column).chunks_mut(task);
             let tasks = chunks.map(|chunk| (chunk, of_column.as_mut().and_then(Iterator::next)));
@@ -46,10 +49,16 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
                     for block in pieces(start..start + out.len(), BLOCK) {
                         let mut best = [(f64::INFINITY, u32::MAX); BLOCK];
                         visit_block(self.cost.as_ref(), side, block.clone(), &mut tile, |r, others, costs| {
-                            for (j, cost) in others.zip(costs.iter()) {
-                                let reduced = cost.to_f64() - potential[j].to_f64();
-                                if reduced < best[r].0 && !is_left_out(log_weights[j]) {
-                                    best[r] = (reduced, j as u32);
+                            for run in pieces(others.clone(), RUN) {
+                                let costs = &costs[run.start - others.start..run.end - others.start];
+                                if least_reduced(costs, &potential[run.clone()]) > best[r].0 {
+                                    continue;
+                                }
+                                for (j, cost) in run.zip(costs) {
+                                    let reduced = cost.to_f64() - potential[j].to_f64();
+                                    if reduced < best[r].0 && potential[j] > T::constant(LEFT_OUT) {
+                                        best[r] = (reduced, j as u32);
+                                    }
                                 }
                             }
                         });
@@ -89,16 +98,30 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
             found.iter_mut(),
             |index, found| {
                 let mut tile = [T::default(); BLOCK * TILE];
-                for (atom, f) in f.iter().enumerate().skip(index * task).take(task) {
-                    visit_block(self.cost.as_ref(), Side::Source, atom..atom + 1, &mut tile, |_, others, costs| {
-                        for (j, cost) in others.zip(costs.iter()) {
-                            let reduced_cost = cost.to_f64() - f.to_f64() - g[j].to_f64();
-                            // One arc over the limit is enough to tell that there are too many.
-                            if reduced_cost <= threshold && cost.is_finite() && found.len() <= limit {
-                                found.push(PricedArc { source: atom as u32, target: j as u32, reduced_cost });
+                let start = index * task;
+                for block in pieces(start..atoms.min(start + task), BLOCK) {
+                    // One arc over the limit is enough to tell that there are too many.
+                    let room = limit.saturating_add(1).saturating_sub(found.len());
+                    let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
+                    visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut tile, |r, others, costs| {
+                        let (arcs, f) = (&mut of_rows[r], f[block.start + r].to_f64());
+                        // Both subtractions round.
+                        let highest = threshold + f + 4.0 * f64::EPSILON * (threshold.abs() + f.abs());
+                        for run in pieces(others.clone(), RUN) {
+                            let costs = &costs[run.start - others.start..run.end - others.start];
+                            if least_reduced(costs, &g[run.clone()]) > highest {
+                                continue;
+                            }
+                            for (j, cost) in run.zip(costs) {
+                                let reduced_cost = cost.to_f64() - f - g[j].to_f64();
+                                if reduced_cost <= threshold && cost.is_finite() && arcs.len() < room {
+                                    let source = (block.start + r) as u32;
+                                    arcs.push(PricedArc { source, target: j as u32, reduced_cost });
+                                }
                             }
                         }
                     });
+                    found.extend(of_rows.into_iter().flatten());
                 }
             },
         );
@@ -109,4 +132,25 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
         }
         Ok(found.into_iter().flatten().collect())
     }
+}
+
+/// Costs that are looked at together before one by one.
+const RUN: usize = 128;
+
+/// What stands for the potential of an atom that is left out: below all potentials, above minus infinity in either type.
+const LEFT_OUT: f64 = -1e37;
+
+/// The potential, with atoms of no weight far below the others.
+fn without_left_out<'a, T: CpuScalar>(potential: &'a [T], log_weights: &[T]) -> Cow<'a, [T]> {
+    if !log_weights.iter().any(|&log_weight| is_left_out(log_weight)) {
+        return Cow::Borrowed(potential);
+    }
+    let of_atom = |(&p, &log_weight): (&T, &T)| if is_left_out(log_weight) { T::from_f64(LEFT_OUT) } else { p };
+    Cow::Owned(potential.iter().zip(log_weights).map(of_atom).collect())
+}
+
+/// A lower bound on the differences C_j - p_j, which are rounded to the element type here.
+fn least_reduced<T: CpuScalar>(costs: &[T], potential: &[T]) -> f64 {
+    let least = -T::largest_difference(potential, costs).to_f64();
+    least - 2.0 * T::EPSILON * least.abs()
 }
