@@ -1,4 +1,4 @@
-"""OTT-JAX: Sinkhorn's iteration in the log domain, compiled before the clock runs."""
+"""OTT-JAX: Sinkhorn's iteration in the log domain, and from a sampled source; compiled before the clock runs."""
 
 import jax
 
@@ -6,25 +6,31 @@ jax.config.update("jax_enable_x64", True)
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from ott.geometry.geometry import Geometry
+from ott.geometry.semidiscrete_pointcloud import SemidiscretePointCloud
 from ott.problems.linear.linear_problem import LinearProblem
+from ott.problems.linear.semidiscrete_linear_problem import SemidiscreteLinearProblem
+from ott.solvers.linear.semidiscrete import SemidiscreteSolver
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
 
-def sinkhorn(problem, request):
+def solver(cost, problem, request, **options):
     epsilon, iterations = problem.epsilon, request["iterations"]
-    solver = Sinkhorn(
+    tau = 1.0 if problem.rho is None else problem.rho / (problem.rho + epsilon)
+    iteration = Sinkhorn(
         threshold=request["threshold"],
         min_iterations=iterations if request["fixed"] else 0,
         max_iterations=iterations,
+        **options,
     )
 
     def solve(cost, a, b):
-        output = solver(LinearProblem(Geometry(cost_matrix=cost, epsilon=epsilon), a=a, b=b))
-        # P = exp((f + g - C) / epsilon) there.
-        return output.f - epsilon * jnp.log(a), output.g - epsilon * jnp.log(b), output.n_iters
+        geometry = Geometry(cost_matrix=cost, epsilon=epsilon)
+        output = iteration(LinearProblem(geometry, a=a, b=b, tau_a=tau, tau_b=tau))
+        return output.f, output.g, output.n_iters
 
-    arrays = (problem.cost, problem.source, problem.target)
+    arrays = (cost, problem.source, problem.target)
     compiled = jax.jit(solve).lower(*arrays).compile()
 
     def run():
@@ -34,4 +40,56 @@ def sinkhorn(problem, request):
     return run
 
 
-SOLVERS = {"sinkhorn": sinkhorn}
+def sinkhorn(problem, request):
+    solve = solver(problem.cost, problem, request)
+    # P = exp((f + g - C) / epsilon) there.
+    log_a, log_b = np.log(problem.source), np.log(problem.target)
+
+    def run():
+        f, g, done = solve()
+        return {"f": f - problem.epsilon * log_a, "g": g - problem.epsilon * log_b}, done
+
+    return run
+
+
+def sinkhorn_unbalanced(problem, request):
+    # The iteration there has the counting measure for reference. That of a b^T is a term of the cost.
+    reference = np.log(problem.source)[:, None] + np.log(problem.target)[None, :]
+    solve = solver(problem.cost - problem.epsilon * reference, problem, request, recenter_potentials=True)
+
+    def run():
+        f, g, done = solve()
+        return {"f": f, "g": g}, done
+
+    return run
+
+
+def semidiscrete(problem, request):
+    # Half squares at epsilon are squares at twice epsilon and twice the potential. The source is the unit cube; f32, as ours.
+    iterations = request["iterations"]
+    solver = SemidiscreteSolver(
+        num_iterations=iterations,
+        batch_size=64,
+        optimizer=optax.adam(optax.cosine_decay_schedule(2e-2, iterations)),
+        error_eval_every=iterations,
+        error_num_repeats=1,
+        threshold=0.0,
+    )
+
+    def uniform(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype)
+
+    def solve(y, b):
+        cloud = SemidiscretePointCloud(uniform, y, epsilon=2.0 * problem.epsilon)
+        return solver(jax.random.key(0), SemidiscreteLinearProblem(cloud, b=b)).g
+
+    arrays = [array.astype(np.float32) for array in (problem.y, problem.target)]
+    compiled = jax.jit(solve).lower(*arrays).compile()
+
+    def run():
+        return {"g": 0.5 * np.asarray(compiled(*map(jnp.asarray, arrays)), dtype=np.float64)}, iterations
+
+    return run
+
+
+SOLVERS = {"semidiscrete": semidiscrete, "sinkhorn": sinkhorn, "sinkhorn_unbalanced": sinkhorn_unbalanced}

@@ -1,4 +1,4 @@
-"""POT: Sinkhorn's iteration on scaling vectors, and in the log domain."""
+"""POT: Sinkhorn's iteration on scaling vectors and in the log domain, between penalised marginals, and from a sampled source."""
 
 import os
 
@@ -33,11 +33,57 @@ def solver(method):
                 u, v = np.log(log["u"]), np.log(log["v"])
             a = problem.source if u.ndim == 1 else problem.source[:, None]
             f, g = epsilon * (u - np.log(a)), epsilon * (v - np.log(problem.target))
-            return f, g, log["niter"] + 1
+            return {"f": f, "g": g}, log["niter"] + 1
 
         return run
 
     return prepare
 
 
-SOLVERS = {"sinkhorn": solver("sinkhorn"), "sinkhorn_log": solver("sinkhorn_log")}
+def unbalanced(method):
+    def prepare(problem, request):
+        epsilon = problem.epsilon
+
+        def run():
+            _, log = ot.unbalanced.sinkhorn_unbalanced(
+                problem.source,
+                problem.target,
+                problem.cost,
+                epsilon,
+                problem.rho,
+                method=method,
+                reg_type="kl",
+                numItermax=request["iterations"],
+                stopThr=0.0 if request["fixed"] else request["threshold"],
+                log=True,
+            )
+            # With this reference measure, a b^T, P = a b^T u v exp(-C / epsilon).
+            return {"f": epsilon * log["logu"], "g": epsilon * log["logv"]}, len(log["err"])
+
+        return run
+
+    return prepare
+
+
+def semidiscrete(problem, request):
+    # Half squares at epsilon are squares at twice epsilon and twice the potential. The source is the unit cube.
+    def run():
+        potential = ot.semidiscrete.solve_semidiscrete(
+            problem.y,
+            sampler_source="unif",
+            a_target=problem.target,
+            reg=2.0 * problem.epsilon,
+            max_iter=request["iterations"],
+        )
+        return {"g": 0.5 * potential}, request["iterations"]
+
+    return run
+
+
+SOLVERS = {
+    "sinkhorn": solver("sinkhorn"),
+    "sinkhorn_log": solver("sinkhorn_log"),
+    "sinkhorn_unbalanced": unbalanced("sinkhorn"),
+    "semidiscrete": semidiscrete,
+    "sinkhorn_translation_invariant": unbalanced("sinkhorn_translation_invariant"),
+}

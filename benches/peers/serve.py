@@ -1,18 +1,20 @@
 """Runs the peers: one JSON request a line on the standard input, one reply a line on the standard output.
 
 A request names a solver (``pot.sinkhorn``: a module beside this file, and a solver of it), the folder of the arrays,
-their shapes, epsilon, and when to stop:
+their shapes, epsilon, rho (the strength of the Kullback-Leibler law of both marginals, or nothing), and when to stop:
 
     threshold    the peer's own criterion
     iterations   the most iterations, or exactly as many if ``fixed``
     repeats      how often the clock runs, at most, after one run that does not count, within ``budget`` seconds
 
 Arrays are raw little-endian doubles: source.f64 (n), target.f64 (columns x m), and either cost.f64 (n x m) or x.f64
-(n x d) and y.f64 (m x d), for the cost |x - y|^2 / 2. Potentials come back as f.f64 and g.f64, in the convention
+(n x d) and y.f64 (m x d), for the cost |x - y|^2 / 2. A solver returns arrays by name and the iterations it took; they
+come back as files. Potentials are called f and g, in the convention
 
     P = a b^T exp((f + g - C) / epsilon)
 
-The clock runs from arrays on the host to these potentials. What a module prepares before (compilation) is left out.
+f_self and g_self are those of either measure against itself; a loss without potentials is one number, called value. The
+clock runs from arrays on the host to these. What a module prepares before (compilation) is left out.
 """
 
 import importlib
@@ -35,7 +37,7 @@ class Problem:
     def __init__(self, request):
         n, m, d, columns = (request[key] for key in ("n", "m", "d", "columns"))
         self.folder = Path(request["arrays"])
-        self.epsilon = request["epsilon"]
+        self.epsilon, self.rho = request["epsilon"], request["rho"]
         self.source = self.read("source", (n,))
         target = self.read("target", (columns, m))
         self.target = target[0] if columns == 1 else np.ascontiguousarray(target.T)
@@ -47,9 +49,9 @@ class Problem:
     def read(self, name, shape):
         return np.fromfile(self.folder / f"{name}.f64", dtype="<f8").reshape(shape)
 
-    def write(self, name, potential):
+    def write(self, name, values):
         """Column after column, as the harness has them."""
-        np.ascontiguousarray(np.asarray(potential).T, dtype="<f8").tofile(self.folder / f"{name}.f64")
+        np.ascontiguousarray(np.asarray(values).T, dtype="<f8").tofile(self.folder / f"{name}.f64")
 
 
 def answer(request):
@@ -59,12 +61,12 @@ def answer(request):
     seconds = []
     while len(seconds) <= request["repeats"] and (not seconds or sum(seconds) + seconds[-1] < request["budget"]):
         start = time.perf_counter()
-        f, g, iterations = run()
+        outputs, iterations = run()
         seconds.append(time.perf_counter() - start)
     # The first run warms up, and counts only where there is no time for another.
     seconds = seconds[1:] or seconds
-    problem.write("f", f)
-    problem.write("g", g)
+    for name, values in outputs.items():
+        problem.write(name, values)
     return {"seconds": seconds, "iterations": int(iterations)}
 
 

@@ -13,16 +13,21 @@
 mod batch;
 mod best;
 mod dense;
+mod discrepancy;
+mod divergence;
 mod monolith;
 mod ours;
 mod peak;
 pub mod peers;
 mod points;
+mod posed;
 mod problem;
 pub mod recompute;
 pub mod roof;
 pub mod row;
+mod stochastic;
 mod timing;
+mod unbalanced;
 
 use std::{error::Error, path::Path};
 
@@ -46,6 +51,10 @@ pub enum Suite {
     Batch,
     /// Clouds in space, costs recomputed.
     Points,
+    /// Marginals that are penalised; sampled sources.
+    Unbalanced,
+    /// Losses between clouds: Sinkhorn divergences and maximum mean discrepancies.
+    Divergence,
     /// What the machine can do.
     Roof,
 }
@@ -112,6 +121,14 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Dense => dense::run(&mut bench)?,
         Suite::Batch => batch::run(&mut bench)?,
         Suite::Points => points::run(&mut bench)?,
+        Suite::Unbalanced => {
+            unbalanced::run(&mut bench)?;
+            stochastic::run(&mut bench)?;
+        }
+        Suite::Divergence => {
+            divergence::run(&mut bench)?;
+            discrepancy::run(&mut bench)?;
+        }
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

@@ -36,6 +36,7 @@ pub mod certificate;
 pub mod conformance;
 pub mod cost;
 pub mod dual;
+pub mod entropy;
 pub mod epsilon;
 pub mod error;
 #[doc = include_str!("../docs/extending.md")]
@@ -71,6 +72,7 @@ pub use cost::{
     StridedMatrix,
 };
 pub use dual::Dual;
+pub use entropy::{CountingEntropy, counting_potential};
 pub use epsilon::Epsilon;
 pub use error::{BackendFailure, Error};
 pub use geometry::{CostSurvey, Geometry};

@@ -22,6 +22,7 @@ pub mod entropic;
 pub mod exact;
 pub mod map;
 pub mod partial;
+pub mod stochastic;
 pub mod unregularized;
 
 /// The code of the README, compiled and run.
@@ -37,4 +38,8 @@ pub use entropic::{
 pub use exact::SparsePlan;
 pub use map::EntropicMap;
 pub use partial::{PartialSolution, PartialTransport};
+pub use stochastic::{
+    AveragedSgd, AveragedSgdRun, Estimate, HeldOutEstimate, PointSampler, Random, Sampler, SemiDiscreteSolution,
+    StochasticAveragedGradient, StochasticAveragedGradientRun,
+};
 pub use unregularized::{MajorizeMinimize, MarginalPenalty, UnregularizedPlan};

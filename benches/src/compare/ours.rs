@@ -7,8 +7,8 @@ use std::{
 };
 
 use ot_core::{
-    Backend, Check, CostMatrix, Epsilon, GroundCost, HalfSqEuclidean, Histogram, Measure, PointCloud, Problem, Side,
-    Status,
+    Backend, Balanced, Check, CostMatrix, Epsilon, GroundCost, HalfSqEuclidean, Histogram, Kl, Measure, PointCloud,
+    Problem, Regularizer, Side, Status,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start};
@@ -149,7 +149,11 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         };
         let geometry = self.backend.geometry(source.support(), target.support(), cost)?;
         let epsilon = Epsilon::Absolute(self.arrays.epsilon);
-        Ok(Problem::new(geometry, source.as_ref(), target.as_ref(), epsilon)?)
+        let law: Arc<dyn Regularizer> = match self.arrays.rho {
+            Some(rho) => Arc::new(Kl::new(rho)?),
+            None => Arc::new(Balanced),
+        };
+        Ok(Problem::relaxed(geometry, source.as_ref(), target.as_ref(), epsilon, Arc::clone(&law), law)?)
     }
 }
 

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Failure,
+    posed::Posed,
     problem::{Arrays, Cost},
-    recompute::{Recomputed, recompute},
+    recompute::Recomputed,
     row::Measured,
     timing::median,
 };
@@ -35,6 +36,24 @@ pub enum Solver {
     GeomLossOnline,
     /// GeomLoss on two scales, truncated.
     GeomLossMultiscale,
+    /// POT's scaling iteration between penalised marginals.
+    PotUnbalanced,
+    /// The same in its translation-invariant form.
+    PotTranslationInvariant,
+    /// OTT-JAX between penalised marginals, its potentials recentred.
+    OttUnbalanced,
+    /// GeomLoss's divergence on costs recomputed by KeOps.
+    GeomLossDebiasedOnline,
+    /// GeomLoss's divergence on two scales, truncated.
+    GeomLossDebiasedMultiscale,
+    /// GeomLoss's energy distance on costs recomputed by KeOps.
+    GeomLossEnergy,
+    /// GeomLoss's Gaussian discrepancy on costs recomputed by KeOps.
+    GeomLossGaussian,
+    /// POT's averaged SGD on the semi-dual.
+    PotSemiDiscrete,
+    /// OTT-JAX's semi-discrete solver, compiled, by Adam with a decaying step.
+    OttSemiDiscrete,
 }
 
 impl Solver {
@@ -46,6 +65,15 @@ impl Solver {
             Self::OttSinkhorn => ("ott_jax", "sinkhorn"),
             Self::GeomLossOnline => ("geomloss_samples", "online"),
             Self::GeomLossMultiscale => ("geomloss_samples", "multiscale"),
+            Self::PotUnbalanced => ("pot", "sinkhorn_unbalanced"),
+            Self::PotTranslationInvariant => ("pot", "sinkhorn_translation_invariant"),
+            Self::OttUnbalanced => ("ott_jax", "sinkhorn_unbalanced"),
+            Self::GeomLossDebiasedOnline => ("geomloss_samples", "debiased_online"),
+            Self::GeomLossDebiasedMultiscale => ("geomloss_samples", "debiased_multiscale"),
+            Self::GeomLossEnergy => ("geomloss_samples", "energy"),
+            Self::GeomLossGaussian => ("geomloss_samples", "gaussian"),
+            Self::PotSemiDiscrete => ("pot", "semidiscrete"),
+            Self::OttSemiDiscrete => ("ott_jax", "semidiscrete"),
         }
     }
 
@@ -58,6 +86,15 @@ impl Solver {
             Self::OttSinkhorn => "OTT-JAX sinkhorn",
             Self::GeomLossOnline => "GeomLoss online",
             Self::GeomLossMultiscale => "GeomLoss multiscale",
+            Self::PotUnbalanced => "POT sinkhorn_unbalanced",
+            Self::PotTranslationInvariant => "POT sinkhorn_unbalanced, translation-invariant",
+            Self::OttUnbalanced => "OTT-JAX sinkhorn, unbalanced",
+            Self::GeomLossDebiasedOnline => "GeomLoss online, debiased",
+            Self::GeomLossDebiasedMultiscale => "GeomLoss multiscale, debiased",
+            Self::GeomLossEnergy => "GeomLoss energy, online",
+            Self::GeomLossGaussian => "GeomLoss gaussian, online",
+            Self::PotSemiDiscrete => "POT solve_semidiscrete",
+            Self::OttSemiDiscrete => "OTT-JAX SemidiscreteSolver",
         }
     }
 }
@@ -91,6 +128,7 @@ struct Request<'a> {
     d: usize,
     columns: usize,
     epsilon: f64,
+    rho: Option<f64>,
     threshold: f64,
     iterations: usize,
     fixed: bool,
@@ -150,22 +188,22 @@ impl Peers {
     pub(super) fn solve(
         &mut self,
         solver: Solver,
-        arrays: &Arrays,
+        posed: &dyn Posed,
         tolerance: f64,
         repeats: usize,
         budget: f64,
     ) -> Result<Option<Reached>, Failure> {
         const PROBE: usize = 20;
         const TRIES: usize = 8;
-        self.write(arrays)?;
+        self.write(posed.arrays())?;
         let probe = Ask { threshold: tolerance, iterations: PROBE, fixed: true, repeats: 0, budget };
-        let Some(outcome) = self.ask(solver, arrays, probe)? else { return Ok(None) };
+        let Some(outcome) = self.ask(solver, posed, probe)? else { return Ok(None) };
         let iterations = ((budget * PROBE as f64 / outcome.seconds) as usize).clamp(PROBE, 1_000_000);
 
         let mut ask = Ask { iterations, fixed: false, ..probe };
         let mut tries = 0;
         let outcome = loop {
-            let Some(outcome) = self.ask(solver, arrays, ask)? else { return Ok(None) };
+            let Some(outcome) = self.ask(solver, posed, ask)? else { return Ok(None) };
             let error = outcome.recomputed.error;
             tries += 1;
             if !(error > tolerance && outcome.iterations < iterations && tries < TRIES) {
@@ -175,43 +213,67 @@ impl Peers {
         };
         let met = outcome.recomputed.error <= tolerance;
         let again = met && outcome.seconds * repeats as f64 <= budget;
-        let outcome = if again { self.ask(solver, arrays, Ask { repeats, ..ask })? } else { Some(outcome) };
+        let outcome = if again { self.ask(solver, posed, Ask { repeats, ..ask })? } else { Some(outcome) };
         Ok(outcome.map(|outcome| Reached { measured: measured(solver, &outcome), met }))
+    }
+
+    /// A solve of a method that does not know its error: twice as many iterations until the recomputed error meets the
+    /// tolerance, or until a solve would take longer than `budget` seconds. The last solve alone is told.
+    pub(super) fn double(
+        &mut self,
+        solver: Solver,
+        posed: &dyn Posed,
+        tolerance: f64,
+        first: usize,
+        budget: f64,
+    ) -> Result<Option<Reached>, Failure> {
+        self.write(posed.arrays())?;
+        let mut iterations = first;
+        loop {
+            let ask = Ask { threshold: 0.0, iterations, fixed: true, repeats: 1, budget };
+            let Some(outcome) = self.ask(solver, posed, ask)? else { return Ok(None) };
+            let met = outcome.recomputed.error <= tolerance;
+            if met || 2.0 * outcome.seconds > budget {
+                return Ok(Some(Reached { measured: measured(solver, &outcome), met }));
+            }
+            iterations *= 2;
+        }
     }
 
     /// The solve that a peer's own schedule prescribes.
     pub(super) fn schedule(
         &mut self,
         solver: Solver,
-        arrays: &Arrays,
+        posed: &dyn Posed,
         repeats: usize,
         budget: f64,
     ) -> Result<Option<Measured>, Failure> {
-        self.write(arrays)?;
+        self.write(posed.arrays())?;
         let ask = Ask { threshold: 0.0, iterations: 0, fixed: false, repeats, budget };
-        Ok(self.ask(solver, arrays, ask)?.map(|outcome| measured(solver, &outcome)))
+        Ok(self.ask(solver, posed, ask)?.map(|outcome| measured(solver, &outcome)))
     }
 
     /// An iteration: what `last` of them take more than `first`.
     pub(super) fn iteration(
         &mut self,
         solver: Solver,
-        arrays: &Arrays,
+        posed: &dyn Posed,
         (first, last): (usize, usize),
         repeats: usize,
         budget: f64,
     ) -> Result<Option<Measured>, Failure> {
-        self.write(arrays)?;
+        self.write(posed.arrays())?;
         let fixed = |iterations| Ask { threshold: 1e-9, iterations, fixed: true, repeats, budget };
-        let Some(few) = self.ask(solver, arrays, fixed(first))? else { return Ok(None) };
-        let Some(many) = self.ask(solver, arrays, fixed(last))? else { return Ok(None) };
+        let Some(few) = self.ask(solver, posed, fixed(first))? else { return Ok(None) };
+        let Some(many) = self.ask(solver, posed, fixed(last))? else { return Ok(None) };
         let seconds = (many.seconds - few.seconds) / (many.iterations - few.iterations) as f64;
         Ok(Some(Measured::seconds(solver.name(), seconds)))
     }
 
     /// One request; `None` if the peer cannot serve it, which is noted once.
-    fn ask(&mut self, solver: Solver, arrays: &Arrays, ask: Ask) -> Result<Option<Outcome>, Failure> {
+    fn ask(&mut self, solver: Solver, posed: &dyn Posed, ask: Ask) -> Result<Option<Outcome>, Failure> {
         let (module, name) = solver.address();
+        let arrays = posed.arrays();
         let (n, m) = arrays.shape();
         let Ask { threshold, iterations, fixed, repeats, budget } = ask;
         let request = serde_json::to_string(&Request {
@@ -222,6 +284,7 @@ impl Peers {
             d: arrays.dimension(),
             columns: arrays.columns,
             epsilon: arrays.epsilon,
+            rho: arrays.rho,
             threshold,
             iterations,
             fixed,
@@ -230,17 +293,16 @@ impl Peers {
         })?;
         match self.exchange(module, &request) {
             Ok(Reply::Done { seconds, iterations }) if !seconds.is_empty() => {
-                let potential = |file: &str| -> Result<Vec<f64>, Failure> {
-                    let bytes = fs::read(self.arrays.join(file))?;
-                    let (words, _) = bytes.as_chunks::<8>();
-                    Ok(words.iter().map(|&word| f64::from_le_bytes(word)).collect())
-                };
-                let (f, g) = (potential("f.f64")?, potential("g.f64")?);
-                if (f.len(), g.len()) != (n * arrays.columns, m * arrays.columns) {
-                    self.leave_out(solver, "it returned potentials of another shape");
-                    return Ok(None);
+                let mut outputs = Vec::new();
+                for (name, len) in posed.outputs() {
+                    let output = self.read(name)?;
+                    if output.len() != len {
+                        self.leave_out(solver, "it returned arrays of another shape");
+                        return Ok(None);
+                    }
+                    outputs.push(output);
                 }
-                let recomputed = recompute(arrays, &f, &g, self.threads);
+                let recomputed = posed.judge(&outputs, self.threads);
                 Ok(Some(Outcome { seconds: median(seconds), iterations, recomputed }))
             }
             Ok(Reply::Done { .. }) => {
@@ -276,6 +338,13 @@ impl Peers {
         if !self.left_out.contains(&line) {
             self.left_out.push(line);
         }
+    }
+
+    /// An array that came back.
+    fn read(&self, name: &str) -> Result<Vec<f64>, Failure> {
+        let bytes = fs::read(self.arrays.join(format!("{name}.f64")))?;
+        let (words, _) = bytes.as_chunks::<8>();
+        Ok(words.iter().map(|&word| f64::from_le_bytes(word)).collect())
     }
 
     /// The arrays as files of little-endian doubles.
@@ -355,7 +424,8 @@ fn measured(solver: Solver, outcome: &Outcome) -> Measured {
     Measured {
         name: solver.name().to_owned(),
         seconds,
-        iterations: Some(iterations),
+        // A loss that is one sum has none.
+        iterations: Some(iterations).filter(|&iterations| iterations > 0),
         error: Some(error),
         value: Some(value),
     }

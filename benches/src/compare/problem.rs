@@ -1,8 +1,10 @@
 //! The arrays that both sides are given.
 
+use ot_core::Side;
+
 use crate::seeded::Seeded;
 
-/// A balanced problem, or a batch of them on one cost, as arrays on the host.
+/// A problem, or a batch of them on one cost, as arrays on the host.
 ///
 /// Numbers that one of the sides will hold in single precision are representable there, so that all solve the same.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub(super) struct Arrays {
     pub(super) columns: usize,
     pub(super) cost: Cost,
     pub(super) epsilon: f64,
+    /// Strength of the Kullback-Leibler law of both marginals; none where they are prescribed.
+    pub(super) rho: Option<f64>,
 }
 
 /// The cost of a problem.
@@ -41,7 +45,7 @@ impl Arrays {
         cost.iter_mut().for_each(|cost| *cost /= largest);
         let source = weights(&mut random, n);
         let target = (0..columns).flat_map(|_| weights(&mut random, m)).collect();
-        Self { source, target, columns, cost: Cost::Matrix(cost), epsilon }
+        Self { source, target, columns, cost: Cost::Matrix(cost), epsilon, rho: None }
     }
 
     /// Points drawn from the unit cube, and from a Gaussian of deviation 0.15 around its centre, with random weights,
@@ -55,7 +59,24 @@ impl Arrays {
         let source = single(weights(&mut random, n));
         let target = single(weights(&mut random, m));
         let cost = Cost::HalfSquares { x, y, dimension };
-        Self { source, target, columns: 1, cost, epsilon: blur * blur }
+        Self { source, target, columns: 1, cost, epsilon: blur * blur, rho: None }
+    }
+
+    /// The same with marginals that are penalised at strength rho, and a target of another mass.
+    pub(super) fn relaxed(mut self, rho: f64, target_mass: f64) -> Self {
+        self.target.iter_mut().for_each(|weight| *weight *= target_mass);
+        Self { rho: Some(rho), ..self }
+    }
+
+    /// One cloud against itself; none for a matrix, which tells nothing of costs within a side.
+    pub(super) fn own(&self, side: Side) -> Option<Self> {
+        let Cost::HalfSquares { x, y, dimension } = &self.cost else { return None };
+        let (weights, points) = match side {
+            Side::Source => (&self.source, x),
+            Side::Target => (&self.target, y),
+        };
+        let cost = Cost::HalfSquares { x: points.clone(), y: points.clone(), dimension: *dimension };
+        Some(Self { source: weights.clone(), target: weights.clone(), cost, ..*self })
     }
 
     /// Source and target atoms.

@@ -5,6 +5,9 @@
 //! error = (|P 1 - a|_1 + |P^T 1 - b|_1) / mass        value = <a, f> + <b, g> - epsilon (mass(P) - mass(a) mass(b))
 //! ```
 //!
+//! With marginals penalised by rho KL, a' = a exp(-f / rho) stands in place of a in the error, which is thereby the residual of
+//! the fixed point, and rho <a, 1 - exp(-f / rho)> in place of <a, f> in the value; the same for b and g.
+//!
 //! Plain `f64` and the exponential of the standard library: nothing of what is measured takes part.
 
 use std::thread;
@@ -66,11 +69,18 @@ fn of_column(arrays: &Arrays, b: &[f64], f: &[f64], g: &[f64], threads: usize) -
     let residual = |found: &[f64], wanted: &[f64]| -> f64 {
         found.iter().zip(wanted).map(|(found, wanted)| (found - wanted).abs()).sum()
     };
-    let dot = |u: &[f64], v: &[f64]| -> f64 { u.iter().zip(v).map(|(u, v)| u * v).sum() };
+    let demand = |weights: &[f64], potential: &[f64]| -> Vec<f64> {
+        let factor = |potential: &f64| arrays.rho.map_or(1.0, |rho| (-potential / rho).exp());
+        weights.iter().zip(potential).map(|(weight, potential)| weight * factor(potential)).collect()
+    };
+    let gain = |weights: &[f64], potential: &[f64]| -> f64 {
+        let of = |potential: &f64| arrays.rho.map_or(*potential, |rho| -rho * (-potential / rho).exp_m1());
+        weights.iter().zip(potential).map(|(weight, potential)| weight * of(potential)).sum()
+    };
     let (mass_a, mass_b, mass) = (a.iter().sum::<f64>(), b.iter().sum::<f64>(), rows.iter().sum::<f64>());
     Recomputed {
-        error: (residual(&rows, a) + residual(&columns, b)) / ((mass_a + mass_b) / 2.0),
-        value: dot(a, f) + dot(b, g) - epsilon * (mass - mass_a * mass_b),
+        error: (residual(&rows, &demand(a, f)) + residual(&columns, &demand(b, g))) / ((mass_a + mass_b) / 2.0),
+        value: gain(a, f) + gain(b, g) - epsilon * (mass - mass_a * mass_b),
     }
 }
 
@@ -81,7 +91,7 @@ mod tests {
     /// Two atoms a side at cost 1 apart: the optimum is f = g = -(epsilon/2) log((1 + e) / 2), e = exp(-1 / epsilon).
     fn two_atoms(epsilon: f64) -> (Arrays, f64) {
         let cost = Cost::Matrix(vec![0.0, 1.0, 1.0, 0.0]);
-        let arrays = Arrays { source: vec![0.5; 2], target: vec![0.5; 2], columns: 1, cost, epsilon };
+        let arrays = Arrays { source: vec![0.5; 2], target: vec![0.5; 2], columns: 1, cost, epsilon, rho: None };
         (arrays, -epsilon / 2.0 * (0.5 * (1.0 + (-1.0 / epsilon).exp())).ln())
     }
 
@@ -93,6 +103,21 @@ mod tests {
             assert!(error < 1e-14, "{error}");
             assert!((value - 2.0 * potential).abs() < 1e-14, "{value}");
         }
+    }
+
+    #[test]
+    fn penalised_potentials_meet_the_fixed_point() {
+        let (epsilon, rho) = (0.3_f64, 0.7);
+        // By symmetry f = g, and exp(-f / rho) = exp(2 f / epsilon) (1 + e) / 2.
+        let mean = 0.5 * (1.0 + (-1.0 / epsilon).exp());
+        let potential = -mean.ln() / (2.0 / epsilon + 1.0 / rho);
+        let arrays = Arrays { rho: Some(rho), ..two_atoms(epsilon).0 };
+        let Recomputed { error, value } = recompute(&arrays, &[potential; 2], &[potential; 2], 2);
+        let mass = (-potential / rho).exp();
+        assert!(error < 1e-14, "{error}");
+        assert!((value - (2.0 * rho * (1.0 - mass) - epsilon * (mass - 1.0))).abs() < 1e-14, "{value}");
+        let nearby = |shift: f64| recompute(&arrays, &[potential + shift; 2], &[potential - shift; 2], 2);
+        assert!(nearby(1e-3).value < value && nearby(-1e-3).value < value && nearby(1e-3).error > 1e-4);
     }
 
     #[test]

@@ -9,8 +9,8 @@ const RIGHT: f64 = 830.0;
 const TOP: f64 = 60.0;
 const BOTTOM: f64 = 450.0;
 
-/// Ticks of the vertical axis.
-const TICKS: i32 = 5;
+/// The most steps of the vertical axis.
+const STEPS: f64 = 6.0;
 
 /// Curves and levels over one another.
 pub struct Chart<'a> {
@@ -48,7 +48,7 @@ impl Chart<'_> {
         for level in &self.levels {
             let y = frame.y(level.value);
             line(&mut svg, [LEFT, y], [RIGHT, y], "stroke=\"#555\" stroke-dasharray=\"5 4\"");
-            text(&mut svg, [RIGHT - 6.0, y - 6.0], "end", "fill=\"#555\"", level.name);
+            text(&mut svg, [RIGHT - 6.0, y + 17.0], "end", "fill=\"#555\"", level.name);
         }
         for curve in &self.curves {
             let points: Vec<String> =
@@ -60,8 +60,9 @@ impl Chart<'_> {
                 &format!("<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"),
             );
         }
-        for (index, curve) in self.curves.iter().enumerate() {
-            let y = TOP + 22.0 + 20.0 * index as f64;
+        // The names stand in the lower left corner, where curves that fall from left to right do not come.
+        for (index, curve) in self.curves.iter().rev().enumerate() {
+            let y = BOTTOM - 18.0 - 20.0 * index as f64;
             line(
                 &mut svg,
                 [LEFT + 14.0, y - 4.0],
@@ -74,7 +75,7 @@ impl Chart<'_> {
         svg
     }
 
-    /// Axes with ticks and labels: powers of ten below, even steps on the left.
+    /// Axes with ticks and labels: powers of ten below, even round steps on the left.
     fn axes(&self, svg: &mut String, frame: &Frame) {
         line(svg, [LEFT, BOTTOM], [RIGHT, BOTTOM], "stroke=\"black\"");
         line(svg, [LEFT, TOP], [LEFT, BOTTOM], "stroke=\"black\"");
@@ -84,11 +85,12 @@ impl Chart<'_> {
             let label = format!("10<tspan dy=\"-5\" font-size=\"10\">{power}</tspan>");
             text(svg, [x, BOTTOM + 24.0], "middle", "", &label);
         }
-        for tick in 0..=TICKS {
-            let value = frame.values[0] + (frame.values[1] - frame.values[0]) * f64::from(tick) / f64::from(TICKS);
+        let digits = (-frame.step.log10().floor()).max(0.0) as usize;
+        for tick in 0..=(frame.values[1] / frame.step).round() as i32 {
+            let value = frame.step * f64::from(tick);
             let y = frame.y(value);
             line(svg, [LEFT - 6.0, y], [LEFT, y], "stroke=\"black\"");
-            text(svg, [LEFT - 10.0, y + 4.0], "end", "", &format!("{value:.2}"));
+            text(svg, [LEFT - 10.0, y + 4.0], "end", "", &format!("{value:.digits$}"));
         }
         text(svg, [0.5 * (LEFT + RIGHT), BOTTOM + 52.0], "middle", "", self.horizontal);
         let (x, y) = (24.0, 0.5 * (TOP + BOTTOM));
@@ -100,6 +102,8 @@ impl Chart<'_> {
 struct Frame {
     powers: [f64; 2],
     values: [f64; 2],
+    /// From tick to tick of the values.
+    step: f64,
 }
 
 impl Frame {
@@ -109,7 +113,10 @@ impl Frame {
             values.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)])
         };
         let [_, highest] = span(&mut points().map(|(_, y)| y).chain(chart.levels.iter().map(|level| level.value)));
-        Self { powers: span(&mut points().map(|(x, _)| x.log10())), values: [0.0, 1.1 * highest] }
+        let step = round_step(highest / STEPS);
+        // Some room above what is highest.
+        let top = step * (1.05 * highest / step).ceil();
+        Self { powers: span(&mut points().map(|(x, _)| x.log10())), values: [0.0, top], step }
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -119,6 +126,12 @@ impl Frame {
     fn y(&self, value: f64) -> f64 {
         BOTTOM - (BOTTOM - TOP) * (value - self.values[0]) / (self.values[1] - self.values[0])
     }
+}
+
+/// The next of 1, 2 and 5 times a power of ten.
+fn round_step(least: f64) -> f64 {
+    let power = 10_f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0].map(|digit| digit * power).into_iter().find(|step| *step >= least).unwrap_or(10.0 * power)
 }
 
 fn line(svg: &mut String, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2], style: &str) {

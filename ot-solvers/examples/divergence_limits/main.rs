@@ -25,7 +25,7 @@ use crate::chart::{Chart, Curve, Level};
 const POINTS: usize = 80;
 
 /// Epsilons, and how they are spread over powers of ten.
-const EPSILONS: i32 = 41;
+const EPSILONS: i32 = 61;
 const LOWEST_POWER: f64 = -3.0;
 const POWERS: f64 = 6.0;
 
@@ -34,6 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let backend = CpuBackend::<f64>::with_available_threads()?;
     let (x, y) = (bumps([0.1, 0.35]), bumps([0.3, 0.8]));
     let transport = x.iter().zip(&y).map(|(x, y)| (x - y).abs()).sum::<f64>() / POINTS as f64;
+    let pairs = x.iter().flat_map(|x| y.iter().map(move |y| (x - y).abs()));
+    let independent = pairs.sum::<f64>() / (POINTS * POINTS) as f64;
     let [a, b] = [PointCloud::uniform(x, 1)?, PointCloud::uniform(y, 1)?];
     let half_energy = 0.5 * MaximumMeanDiscrepancy::energy(1.0)?.between(&backend, &a, &b)?.squared();
 
@@ -65,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         levels: vec![
             Level { name: "transport without entropy", value: transport },
             Level { name: "half the squared energy distance", value: half_energy },
+            Level { name: "cost of the independent coupling", value: independent },
         ],
     };
     fs::write(&output, chart.to_svg())?;
