@@ -97,6 +97,19 @@ pub enum Error {
         /// Index of the histogram.
         column: usize,
     },
+    /// Forbidden pairs that leave mass without a way: a violated cut.
+    #[error(
+        "no plan exists: {} source atoms have mass {mass}, and all targets they may send it to have {reachable}",
+        sources.len()
+    )]
+    Infeasible {
+        /// The source atoms of the cut.
+        sources: Vec<u32>,
+        /// Their mass.
+        mass: f64,
+        /// The mass of all targets at finite cost from any of them.
+        reachable: f64,
+    },
     /// A cost that is NaN or minus infinity (plus infinity forbids a pair).
     #[error(
         "the cost of pair ({source_index}, {target_index}) is {value}: expected a finite number, or +inf to forbid"

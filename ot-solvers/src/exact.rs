@@ -2,10 +2,39 @@
 //!
 //! ```text
 //! min <P, C>  over  P >= 0,  P 1 = a,  P^T 1 = b
+//! max <a, f> + <b, g>  over  f_i + g_j <= C_ij
 //! ```
 //!
-//! A solution carries the plan, sparse, and the potentials that prove it.
+//! A solution carries the plan, sparse, and the potentials that prove it: [`certify`] rechecks them from the input alone.
+//!
+//! [`ExactTransport`] takes any cost between two discrete measures: a matrix, few pairs ([`SparseCosts`]), a cost of
+//! points evaluated when needed. It runs in three steps:
+//!
+//! 1. First potentials: those of entropic transport at a small epsilon, coarse to fine, between point clouds; the
+//!    minima of rows and columns otherwise; or those of the caller.
+//! 2. The network simplex on the few arcs of each atom that have the least reduced cost under them.
+//! 3. All pairs priced under the potentials of the simplex. Those of negative reduced cost join its arcs, and step 2
+//!    goes on, until there are none.
+//!
+//! No step stores the costs. Flows are whole numbers and every pivot descends, so neither ties nor weights of many
+//! decades matter.
 
+mod candidates;
+mod certificate;
+mod column_generation;
+mod costs;
+mod forest;
+mod geometric;
+mod masses;
+mod network_simplex;
 mod plan;
+mod sparse_costs;
+mod sum;
+mod transport;
 
-pub use plan::SparsePlan;
+pub use self::{
+    certificate::{OptimalityCertificate, certify},
+    plan::SparsePlan,
+    sparse_costs::SparseCosts,
+    transport::{ExactRun, ExactSolution, ExactTransport, Guide, SearchReport},
+};

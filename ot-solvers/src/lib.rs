@@ -35,7 +35,10 @@ pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};
 pub use entropic::{
     Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, transport, unregularized_bounds,
 };
-pub use exact::SparsePlan;
+pub use exact::{
+    ExactRun, ExactSolution, ExactTransport, Guide, OptimalityCertificate, SearchReport, SparseCosts, SparsePlan,
+    certify,
+};
 pub use map::EntropicMap;
 pub use partial::{PartialSolution, PartialTransport};
 pub use stochastic::{

@@ -17,6 +17,7 @@ use crate::{error::Error, real::Real};
 pub struct SqEuclidean;
 
 impl CostFormula for SqEuclidean {
+    #[inline(always)]
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
         squared_distance(x, y)
     }
@@ -31,6 +32,7 @@ impl CostFormula for SqEuclidean {
 pub struct HalfSqEuclidean;
 
 impl CostFormula for HalfSqEuclidean {
+    #[inline(always)]
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
         R::constant(0.5) * squared_distance(x, y)
     }
@@ -45,6 +47,7 @@ impl CostFormula for HalfSqEuclidean {
 pub struct Euclidean;
 
 impl CostFormula for Euclidean {
+    #[inline(always)]
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
         squared_distance(x, y).sqrt()
     }
@@ -113,10 +116,17 @@ impl CostFormula for PowerOfDistance {
 }
 
 /// sum_k (x_k - y_k)^2, from the first coordinate to the last.
+#[inline(always)]
 fn squared_distance<R: Real>(x: &[R], y: &[R]) -> R {
-    let squares = x.iter().zip(y).map(|(x, y)| {
+    let square = |(x, y): (&R, &R)| {
         let difference = *x - *y;
         difference * difference
-    });
-    squares.reduce(|sum, square| sum + square).unwrap_or(R::constant(0.0))
+    };
+    let mut pairs = x.iter().zip(y);
+    // A loop, which unrolls where the dimension is known; a fold is not always inlined.
+    let mut sum = pairs.next().map_or(R::constant(0.0), square);
+    for pair in pairs {
+        sum = sum + square(pair);
+    }
+    sum
 }

@@ -16,8 +16,15 @@ use crate::{error::Error, real::Real};
 pub struct Manhattan;
 
 impl CostFormula for Manhattan {
+    #[inline(always)]
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        differences(x, y).reduce(|sum, difference| sum + difference).unwrap_or(R::constant(0.0))
+        let mut differences = differences(x, y);
+        // A loop, which unrolls where the dimension is known; a fold is not always inlined.
+        let mut sum = differences.next().unwrap_or(R::constant(0.0));
+        for difference in differences {
+            sum = sum + difference;
+        }
+        sum
     }
 
     fn form(&self) -> CostForm<'_> {
@@ -107,6 +114,7 @@ impl CostFormula for PNorm {
 }
 
 /// |x_k - y_k|, coordinate by coordinate.
+#[inline(always)]
 fn differences<'a, R: Real>(x: &'a [R], y: &'a [R]) -> impl Iterator<Item = R> + 'a {
     x.iter().zip(y).map(|(x, y)| (*x - *y).abs())
 }

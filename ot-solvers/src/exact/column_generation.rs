@@ -1,0 +1,318 @@
+//! Transport along few arcs, to which those are added that the others price as worth it (Ford, Fulkerson 1958;
+//! Gilmore, Gomory 1961).
+//!
+//! An optimal tree has n + m - 1 of the n m arcs, and almost all others never matter. The simplex runs on the arcs of
+//! least reduced cost under first potentials; then all pairs are priced under its own, the worst of each source join,
+//! and so on until there are none. What is optimal for the few is then optimal for all.
+
+use std::ops::ControlFlow;
+
+use ot_core::{Error, PricedArc, host::for_each_chunk};
+
+use super::{
+    candidates::{Candidate, Least, Parallel, candidates},
+    costs::PairCosts,
+    forest::leaves_first,
+    masses::WholeMasses,
+    network_simplex::{Allocation, ArcCost, Arcs, Ending, NetworkSimplex, is_negative},
+};
+
+/// First arcs of each atom.
+const FIRST_ARCS: usize = 10;
+
+/// Arcs of a source that join in one round.
+const JOINING: usize = 6;
+
+/// Arcs beyond so many an atom are thinned out.
+const MOST_ARCS: usize = 80;
+
+/// Attempts to find partners for what the candidates leave.
+const LEFTOVER_ROUNDS: usize = 6;
+
+const CHUNK: usize = 32;
+const TASKS: usize = 32;
+
+/// Whoever can name the pairs of negative reduced cost faster than row by row.
+pub(super) trait Pricing {
+    /// The pairs of negative C_ij - f_i - g_j, by source; `None` if there are more than `most`.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn negative(&mut self, f: &[f64], minus_g: &[f64], most: usize) -> Result<Option<Vec<PricedArc>>, Error>;
+}
+
+/// What is asked of a search.
+pub(super) struct Search<'a> {
+    pub(super) costs: &'a PairCosts<'a>,
+    pub(super) masses: &'a WholeMasses,
+    pub(super) parallel: Parallel<'a>,
+    pub(super) max_pivots: usize,
+}
+
+/// What it found.
+pub(super) struct Found {
+    pub(super) ending: Ending,
+    /// Arcs of the tree with their units.
+    pub(super) flows: Vec<(u32, u32, i128)>,
+    /// f and g.
+    pub(super) potentials: [Vec<f64>; 2],
+    pub(super) pivots: usize,
+    pub(super) rounds: usize,
+    /// Arcs that the simplex knew at the end.
+    pub(super) candidate_arcs: usize,
+    /// Pairs whose cost was evaluated, counted as often as it was.
+    pub(super) arcs_priced: u64,
+}
+
+impl Search<'_> {
+    /// Searches from first potentials. `watch` is told the pivots now and then.
+    ///
+    /// # Errors
+    /// [`Error::Cost`] for a cost that is none, [`Error::Infeasible`] where forbidden pairs leave mass without a way, a
+    /// failure of the device that prices.
+    pub(super) fn run(
+        &self,
+        potentials: [&[f64]; 2],
+        mut pricing: Option<&mut dyn Pricing>,
+        watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<Found, Error> {
+        let (n, m) = self.costs.shape();
+        let pairs = n as u64 * m as u64;
+        let first = candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?;
+        let mut arcs_priced = pairs;
+        let mut simplex = NetworkSimplex::new(self.allocate(&first, potentials));
+        let mut arcs = Arcs::new(n, first.iter().map(|arc| (arc.source, arc.target, arc.cost)).collect());
+        drop(first);
+        let (mut rounds, mut pivots) = (0, 0);
+        let ending = loop {
+            rounds += 1;
+            let ending = simplex.run(&arcs, self.max_pivots, &mut *watch);
+            if ending != Ending::Optimal {
+                break ending;
+            }
+            if watch(simplex.pivots()).is_break() {
+                break Ending::Cancelled;
+            }
+            arcs_priced += pairs;
+            let by_coordinates = match pricing.as_deref_mut() {
+                Some(pricing) if simplex.levels().is_none() => self.price_with(pricing, &simplex)?,
+                _ => None,
+            };
+            let joining = by_coordinates.unwrap_or_else(|| self.price(&simplex));
+            if joining.is_empty() {
+                break ending;
+            }
+            let known = (arcs.len(), pivots);
+            pivots = simplex.pivots();
+            arcs = self.joined(&simplex, &arcs, joining);
+            if (arcs.len(), pivots) == known {
+                // Only rounding tells these arcs from optimal ones.
+                break ending;
+            }
+        };
+        let flows: Vec<_> = simplex.flows().map(|(source, target, _, units)| (source, target, units)).collect();
+        let mut potentials = [simplex.potentials().0.to_vec(), simplex.potentials().1.iter().map(|g| -g).collect()];
+        if let (Ending::Optimal, Some((of_source, of_target))) = (ending, simplex.levels()) {
+            let moved: i128 = flows.iter().map(|(_, _, units)| units).sum();
+            if moved < self.masses.units[0].iter().sum() {
+                return Err(self.cut(of_source, of_target));
+            }
+            let price = self.price_of_level(&simplex, of_source, of_target);
+            let [f, g] = &mut potentials;
+            f.iter_mut().zip(of_source).for_each(|(f, level)| *f += price * f64::from(*level));
+            g.iter_mut().zip(of_target).for_each(|(g, level)| *g -= price * f64::from(*level));
+        }
+        Ok(Found {
+            ending,
+            flows,
+            potentials,
+            pivots: simplex.pivots(),
+            rounds,
+            candidate_arcs: arcs.len(),
+            arcs_priced,
+        })
+    }
+
+    /// The cut that too little mass can cross: sources of some level at least, and all targets that they may send to,
+    /// whose levels are not lower.
+    fn cut(&self, of_source: &[i32], of_target: &[i32]) -> Error {
+        let mut levels: Vec<i32> = of_source.to_vec();
+        levels.sort_unstable();
+        levels.dedup();
+        let units = |side: usize, levels: &[i32], least: i32| -> i128 {
+            let of_level = levels.iter().zip(&self.masses.units[side]).filter(|(level, _)| **level >= least);
+            of_level.map(|(_, units)| units).sum()
+        };
+        let excess = |least: &i32| units(0, of_source, *least) - units(1, of_target, *least);
+        let least = levels.into_iter().max_by_key(excess).unwrap_or(0);
+        Error::Infeasible {
+            sources: (0..).zip(of_source).filter(|(_, level)| **level >= least).map(|(source, _)| source).collect(),
+            mass: self.masses.mass(units(0, of_source, least)),
+            reachable: self.masses.mass(units(1, of_target, least)),
+        }
+    }
+
+    /// The least price of a level that makes every reduced cost of a positive level non-negative.
+    fn price_of_level(&self, simplex: &NetworkSimplex, of_source: &[i32], of_target: &[i32]) -> f64 {
+        let (f, minus_g) = simplex.potentials();
+        let mut buffer = vec![0.0; minus_g.len()];
+        let mut price = 0.0_f64;
+        for (i, (f, own)) in f.iter().zip(of_source).enumerate() {
+            let row = self.costs.row(i, &mut buffer);
+            for ((cost, minus_g), other) in row.iter().zip(minus_g).zip(of_target) {
+                if other > own && *cost < f64::INFINITY {
+                    price = price.max((f - minus_g - cost) / f64::from(other - own));
+                }
+            }
+        }
+        price
+    }
+
+    /// Masses allocated along the forest of the cheapest candidates, then along the others, the cheapest first, and what is left along the cheapest pairs of those
+    /// that have some left.
+    fn allocate(&self, first: &[Candidate], [f, g]: [&[f64]; 2]) -> Allocation {
+        let (n, m) = self.costs.shape();
+        let mut allocation = Allocation::new([&self.masses.units[0], &self.masses.units[1]]);
+        let order = leaves_first(first, n, m);
+        order.iter().chain(first).for_each(|arc| allocation.allocate(arc.source, arc.target, arc.cost));
+        for _ in 0..LEFTOVER_ROUNDS {
+            let sources: Vec<usize> = (0..n).filter(|&i| allocation.has_source(i)).collect();
+            let targets: Vec<usize> = (0..m).filter(|&j| allocation.has_target(j)).collect();
+            if sources.is_empty() || targets.is_empty() {
+                return allocation;
+            }
+            let rows = sources.len().div_ceil(TASKS);
+            let mut found: Vec<Vec<Candidate>> = vec![Vec::new(); sources.len().div_ceil(rows)];
+            for_each_chunk(self.parallel, found.len(), sources.chunks(rows).zip(&mut found), |_, (sources, found)| {
+                let (mut buffer, mut least) = (vec![0.0; m], Least::new(4));
+                for &i in sources {
+                    let row = self.costs.row(i, &mut buffer);
+                    least.clear();
+                    targets.iter().for_each(|&j| least.offer(row[j] - f[i] - g[j], j as u32));
+                    found.extend(least.pairs().map(|(reduced_cost, target)| Candidate {
+                        source: i as u32,
+                        target,
+                        cost: row[target as usize],
+                        reduced_cost,
+                    }));
+                }
+            });
+            let mut found: Vec<Candidate> = found.into_iter().flatten().collect();
+            if found.is_empty() {
+                break;
+            }
+            found.sort_by(|one, other| one.reduced_cost.total_cmp(&other.reduced_cost));
+            found.iter().for_each(|arc| allocation.allocate(arc.source, arc.target, arc.cost));
+        }
+        // Whoever is left, in order.
+        let targets: Vec<usize> = (0..m).filter(|&j| allocation.has_target(j)).collect();
+        let mut next = 0;
+        for i in 0..n {
+            while next < targets.len() && allocation.has_source(i) {
+                let cost = self.costs.pair(i, targets[next]);
+                if cost == f64::INFINITY {
+                    break;
+                }
+                allocation.allocate(i as u32, targets[next] as u32, cost);
+                next += usize::from(!allocation.has_target(targets[next]));
+            }
+        }
+        allocation
+    }
+
+    /// The most negative pairs of each source, found by somebody else; `None` if there are too many.
+    fn price_with(&self, pricing: &mut dyn Pricing, simplex: &NetworkSimplex) -> Result<Option<Vec<ArcCost>>, Error> {
+        let (f, minus_g) = simplex.potentials();
+        let Some(arcs) = pricing.negative(f, minus_g, JOINING * (f.len() + minus_g.len()))? else { return Ok(None) };
+        let mut least = Least::new(JOINING);
+        let mut joining = Vec::with_capacity(arcs.len());
+        for of_source in arcs.chunk_by(|one, other| one.source == other.source) {
+            least.clear();
+            of_source.iter().for_each(|arc| least.offer(arc.reduced_cost, arc.target));
+            let i = of_source[0].source;
+            joining.extend(least.pairs().filter_map(|(_, j)| {
+                let cost = self.costs.pair(i as usize, j as usize);
+                is_negative(cost, f[i as usize], minus_g[j as usize]).then_some((i, j, cost))
+            }));
+        }
+        Ok(Some(joining))
+    }
+
+    /// The most negative pairs of each source.
+    fn price(&self, simplex: &NetworkSimplex) -> Vec<ArcCost> {
+        let (n, m) = self.costs.shape();
+        let (f, minus_g) = simplex.potentials();
+        let levels = simplex.levels();
+        let rows = n.div_ceil(TASKS);
+        let mut found: Vec<Vec<ArcCost>> = vec![Vec::new(); n.div_ceil(rows)];
+        for_each_chunk(self.parallel, n.div_ceil(rows), found.iter_mut(), |task, found| {
+            let (mut buffer, mut least) = (vec![0.0; m], Least::new(JOINING));
+            for (i, &f) in f.iter().enumerate().skip(task * rows).take(rows) {
+                let row = self.costs.row(i, &mut buffer);
+                least.clear();
+                match levels {
+                    None => price_row(row, f, minus_g, &mut least),
+                    Some((of_source, of_target)) => {
+                        price_row_by_levels(row, (f, of_source[i]), (minus_g, of_target), &mut least);
+                    }
+                }
+                found.extend(least.pairs().map(|(_, j)| (i as u32, j, row[j as usize])));
+            }
+        });
+        found.into_iter().flatten().collect()
+    }
+
+    /// The arcs with those that join, and, if they are many, without those that are far from being of use.
+    fn joined(&self, simplex: &NetworkSimplex, arcs: &Arcs, mut joining: Vec<ArcCost>) -> Arcs {
+        let (n, m) = self.costs.shape();
+        let most = MOST_ARCS * (n + m);
+        if arcs.len() + joining.len() <= most {
+            joining.extend(arcs.iter());
+            return Arcs::new(n, joining);
+        }
+        let (f, minus_g) = simplex.potentials();
+        let mut kept: Vec<_> = arcs.iter().collect();
+        let reduced_cost = |&(i, j, cost): &ArcCost| cost - f[i as usize] + minus_g[j as usize];
+        kept.sort_by(|one, other| reduced_cost(one).total_cmp(&reduced_cost(other)));
+        kept.truncate(most / 2);
+        joining.extend(kept);
+        Arcs::new(n, joining)
+    }
+}
+
+/// Offers the pairs of a row whose reduced cost is negative beyond rounding.
+fn price_row(row: &[f64], f: f64, minus_g: &[f64], least: &mut Least) {
+    let ((chunks, _), (potentials, _)) = (row.as_chunks::<CHUNK>(), minus_g.as_chunks::<CHUNK>());
+    // Without a branch, so that several entries are compared at once.
+    let any_negative = |chunk: usize| {
+        let lane = |any: bool, lane: usize| any | (chunks[chunk][lane] - f + potentials[chunk][lane] < 0.0);
+        (0..CHUNK).fold(false, lane)
+    };
+    for start in (0..row.len()).step_by(CHUNK) {
+        if start / CHUNK < chunks.len() && !any_negative(start / CHUNK) {
+            continue;
+        }
+        for j in start..row.len().min(start + CHUNK) {
+            if is_negative(row[j], f, minus_g[j]) {
+                least.offer(row[j] - f + minus_g[j], j as u32);
+            }
+        }
+    }
+}
+
+/// [`price_row`] where a level counts before the cost: pairs of a negative one come first.
+fn price_row_by_levels(
+    row: &[f64],
+    (f, level): (f64, i32),
+    (minus_g, minus_levels): (&[f64], &[i32]),
+    least: &mut Least,
+) {
+    for (j, ((cost, minus_g), minus_level)) in row.iter().zip(minus_g).zip(minus_levels).enumerate() {
+        let (level, reduced_cost) = (minus_level - level, cost - f + minus_g);
+        if level < 0 && *cost < f64::INFINITY {
+            least.offer(f64::MIN / (1.0 + f64::from(-level).recip()), j as u32);
+        } else if level == 0 && is_negative(*cost, f, *minus_g) {
+            least.offer(reduced_cost, j as u32);
+        }
+    }
+}

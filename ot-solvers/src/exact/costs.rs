@@ -1,0 +1,201 @@
+//! Costs of pairs in f64, row by row, made as they are asked for.
+
+use ot_core::{CostForm, Error, GroundCost, MatrixView, PointsView, Scalar, Support};
+
+/// The costs C_ij between some atoms of a source and some of a target. Infinite costs forbid pairs.
+///
+/// Memory O((n + m) d) for points; a matrix is borrowed.
+#[derive(Debug)]
+pub(super) struct PairCosts<'a> {
+    kind: Kind<'a>,
+    rows: usize,
+    columns: usize,
+    /// Is the last atom of a side one where mass rests?
+    rests: [bool; 2],
+}
+
+#[derive(Debug)]
+enum Kind<'a> {
+    /// Coordinates of the atoms, point after point.
+    Points { cost: &'a dyn GroundCost, dimension: usize, source: Vec<f64>, target: Vec<f64> },
+    /// Places of the atoms in the matrix; `whole` if the columns are all of them in their order.
+    Matrix { matrix: MatrixView<'a>, rows: Vec<u32>, columns: Vec<u32>, whole: bool },
+}
+
+impl<'a> PairCosts<'a> {
+    /// The costs between all atoms.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedSupport`] for a cost that these supports have no entries of, [`Error::DimensionMismatch`],
+    /// [`Error::Length`], [`Error::Coordinate`], [`Error::EmptyMeasure`].
+    pub(super) fn new<T: Scalar>(
+        source: Support<'_, T>,
+        target: Support<'_, T>,
+        cost: &'a dyn GroundCost,
+    ) -> Result<Self, Error> {
+        let all = |support: &Support<'_, T>| (0..support.len().unwrap_or(0) as u32).collect::<Vec<_>>();
+        let atoms = [all(&source), all(&target)];
+        Self::between(source, target, cost, [&atoms[0], &atoms[1]])
+    }
+
+    /// The costs between the atoms named, in the order named.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub(super) fn between<T: Scalar>(
+        source: Support<'_, T>,
+        target: Support<'_, T>,
+        cost: &'a dyn GroundCost,
+        atoms: [&[u32]; 2],
+    ) -> Result<Self, Error> {
+        let [rows, columns] = atoms.map(<[u32]>::len);
+        let kind = match (source, target, cost.form()) {
+            (Support::Points(x), Support::Points(y), form) if !matches!(form, CostForm::Matrix(_)) => {
+                let dimension = common_dimension(x, y, cost)?;
+                Kind::Points { cost, dimension, source: gathered(x, atoms[0])?, target: gathered(y, atoms[1])? }
+            }
+            (Support::Indices(n), Support::Indices(m), CostForm::Matrix(matrix)) => {
+                for (what, expected, found) in
+                    [("rows of the cost matrix", n, matrix.rows()), ("columns of the cost matrix", m, matrix.columns())]
+                {
+                    if expected != found {
+                        return Err(Error::Length { what, expected, found });
+                    }
+                }
+                let whole = columns == m && atoms[1].iter().enumerate().all(|(place, &j)| place == j as usize);
+                Kind::Matrix { matrix, rows: atoms[0].to_vec(), columns: atoms[1].to_vec(), whole }
+            }
+            // An index is a point of one coordinate.
+            (Support::Indices(n), Support::Indices(m), CostForm::Generic) if cost.dimension() == Some(1) => {
+                let coordinates = |atoms: &[u32], len: usize| -> Vec<f64> {
+                    atoms.iter().filter(|&&atom| (atom as usize) < len).map(|&atom| f64::from(atom)).collect()
+                };
+                Kind::Points { cost, dimension: 1, source: coordinates(atoms[0], n), target: coordinates(atoms[1], m) }
+            }
+            (other, _, _) => return Err(Error::UnsupportedSupport { what: "a table of costs", found: other.kind() }),
+        };
+        Ok(Self { kind, rows, columns, rests: [false; 2] })
+    }
+
+    /// The costs with one more atom on a side, the last: what it sends or receives costs nothing and stays where it is.
+    /// Two of them do not meet.
+    pub(super) fn with_rests(self, rests: [bool; 2]) -> Self {
+        let [rows, columns] = rests.map(usize::from);
+        Self { rows: self.rows + rows, columns: self.columns + columns, rests, ..self }
+    }
+
+    /// n and m.
+    pub(super) fn shape(&self) -> (usize, usize) {
+        (self.rows, self.columns)
+    }
+
+    /// Is this the atom where mass rests?
+    fn is_rest(&self, side: usize, atom: usize) -> bool {
+        self.rests[side] && atom + 1 == [self.rows, self.columns][side]
+    }
+
+    /// Row i: in the matrix itself if it lies there, else written to the buffer, which has m places.
+    pub(super) fn row<'b>(&'b self, i: usize, buffer: &'b mut [f64]) -> &'b [f64] {
+        if self.is_rest(0, i) {
+            buffer.fill(0.0);
+            if self.rests[1] {
+                buffer[self.columns - 1] = f64::INFINITY;
+            }
+            return buffer;
+        }
+        if self.rests[1] {
+            let moving = self.columns - 1;
+            let (entries, rest) = buffer.split_at_mut(moving);
+            if let Some(kept) = self.moving_row(i, entries) {
+                entries.copy_from_slice(kept);
+            }
+            rest.fill(0.0);
+            return buffer;
+        }
+        match self.moving_row(i, buffer) {
+            Some(kept) => kept,
+            None => buffer,
+        }
+    }
+
+    /// Row i without rests: where it lies, or written to the buffer.
+    fn moving_row(&self, i: usize, buffer: &mut [f64]) -> Option<&[f64]> {
+        match &self.kind {
+            Kind::Points { cost, dimension, source, target } => {
+                cost.costs_f64(&source[i * dimension..][..*dimension], target, buffer);
+            }
+            Kind::Matrix { matrix, rows, columns, whole } => {
+                let row = rows[i] as usize;
+                if let (MatrixView::F64(matrix), true) = (matrix, whole)
+                    && let Some(entries) = matrix.row(row)
+                {
+                    return Some(entries);
+                }
+                if *whole {
+                    matrix.copy_row(row, buffer);
+                } else {
+                    for (out, &j) in buffer.iter_mut().zip(columns) {
+                        *out = matrix.get(row, j as usize);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// C_ij.
+    pub(super) fn pair(&self, i: usize, j: usize) -> f64 {
+        match [self.is_rest(0, i), self.is_rest(1, j)] {
+            [true, true] => return f64::INFINITY,
+            [false, false] => {}
+            _ => return 0.0,
+        }
+        match &self.kind {
+            Kind::Points { cost, dimension, source, target } => {
+                let mut out = [f64::INFINITY];
+                let (x, y) = (&source[i * dimension..][..*dimension], &target[j * dimension..][..*dimension]);
+                cost.costs_f64(x, y, &mut out);
+                out[0]
+            }
+            Kind::Matrix { matrix, rows, columns, .. } => matrix.get(rows[i] as usize, columns[j] as usize),
+        }
+    }
+}
+
+/// The dimension of both clouds.
+fn common_dimension<T: Scalar>(
+    source: PointsView<'_, T>,
+    target: PointsView<'_, T>,
+    cost: &dyn GroundCost,
+) -> Result<usize, Error> {
+    source.validate()?;
+    target.validate()?;
+    let (source_dimension, target_dimension) = (source.dimension(), target.dimension());
+    if source_dimension != target_dimension {
+        return Err(Error::DimensionMismatch { source_dimension, target_dimension });
+    }
+    match cost.dimension() {
+        Some(expected) if expected != source_dimension => {
+            Err(Error::Length { what: "coordinates of a point", expected, found: source_dimension })
+        }
+        _ => Ok(source_dimension),
+    }
+}
+
+/// The coordinates of some points, in f64.
+fn gathered<T: Scalar>(points: PointsView<'_, T>, atoms: &[u32]) -> Result<Vec<f64>, Error> {
+    let mut out = ot_core::host::try_zeros(atoms.len() * points.dimension(), "points")?;
+    for (out, &atom) in out.chunks_exact_mut(points.dimension()).zip(atoms) {
+        out.iter_mut().zip(points.point(atom as usize)).for_each(|(out, coordinate)| *out = coordinate.to_f64());
+    }
+    Ok(out)
+}
+
+/// The place of the first entry of a row that is no cost: NaN or minus infinity.
+pub(super) fn first_invalid(row: &[f64]) -> Option<usize> {
+    let is_cost = |cost: f64| cost > f64::NEG_INFINITY;
+    if row.iter().fold(true, |valid, &cost| valid & is_cost(cost)) {
+        return None;
+    }
+    row.iter().position(|&cost| !is_cost(cost))
+}

@@ -1,0 +1,147 @@
+//! Weights in f64, and masses as whole numbers.
+
+use ot_core::{Error, Measure, Scalar, WeightsView};
+
+use super::sum::sum_of;
+
+/// The one histogram of a measure, checked.
+pub(super) fn single_weights<T: Scalar>(measure: &dyn Measure<T>) -> Result<WeightsView<'_, T>, Error> {
+    let unsupported = || Error::UnsupportedSupport { what: "a discrete problem", found: measure.support().kind() };
+    let weights = measure.weights().ok_or_else(unsupported)?;
+    weights.validate()?;
+    match (weights.columns(), measure.support().len()) {
+        (1, Some(expected)) if expected != weights.len() => {
+            Err(Error::Length { what: "weights", expected, found: weights.len() })
+        }
+        (1, _) => Ok(weights),
+        (columns, _) => Err(Error::BatchMismatch { source_columns: columns, target_columns: 1 }),
+    }
+}
+
+/// The weights in f64.
+pub(super) fn wide<T: Scalar>(weights: WeightsView<'_, T>) -> Vec<f64> {
+    weights.values().iter().map(|weight| weight.to_f64()).collect()
+}
+
+/// Both weights in f64, those of the target rescaled to the mass of the source.
+///
+/// # Errors
+/// [`Error::MassMismatch`] for masses that differ by more than the rounding of n + m weights explains.
+pub(super) fn balanced_weights<T: Scalar>(
+    source: WeightsView<'_, T>,
+    target: WeightsView<'_, T>,
+) -> Result<(Vec<f64>, Vec<f64>), Error> {
+    let (a, mut b) = (wide(source), wide(target));
+    let [source_mass, target_mass] = [&a, &b].map(|weights| sum_of(weights.iter().copied()));
+    let tolerance = T::EPSILON * (64.0 + 8.0 * ((a.len() + b.len()) as f64).sqrt());
+    if (source_mass - target_mass).abs() > tolerance * source_mass.max(target_mass) {
+        return Err(Error::MassMismatch { column: 0, source_mass, target_mass, tolerance });
+    }
+    if source_mass != target_mass {
+        let ratio = source_mass / target_mass;
+        b.iter_mut().for_each(|weight| *weight *= ratio);
+    }
+    Ok((a, b))
+}
+
+/// Masses of both sides as whole numbers of one unit, of equal sums, none of them zero.
+///
+/// Whole numbers make the flows of a tree exact: no marginal drifts, and what is zero is zero. Weights keep all their
+/// digits down to 2^-48 of the total. Where both sides are uniform, the unit is the greatest common divisor of their
+/// weights, so that a plan between them has no flows of the size of rounding.
+#[derive(Debug)]
+pub(super) struct WholeMasses {
+    /// Numbers of units, source and target.
+    pub(super) units: [Vec<i128>; 2],
+    /// The mass of 2^-`exponent` units is `unit`.
+    unit: f64,
+    exponent: i32,
+}
+
+/// The total is below 2^100 units: room for sums, and for as many digits of a weight of 2^-48 as an f64 has.
+const TOTAL_BITS: i32 = 100;
+
+impl WholeMasses {
+    /// The masses of weights that are all positive and of one sum up to rounding, which the target makes up for.
+    ///
+    /// An atom of less than 2^-101 of the total counts as one unit.
+    pub(super) fn new(a: &[f64], b: &[f64]) -> Self {
+        let is_uniform = |weights: &[f64]| weights.iter().all(|weight| *weight == weights[0]);
+        if is_uniform(a) && is_uniform(b) {
+            let divisor = greatest_common_divisor(a.len(), b.len());
+            let (of_source, of_target) = (b.len() / divisor, a.len() / divisor);
+            let units = [vec![of_source as i128; a.len()], vec![of_target as i128; b.len()]];
+            return Self { units, unit: a[0] / of_source as f64, exponent: 0 };
+        }
+        let total = sum_of(a.iter().copied());
+        let exponent = TOTAL_BITS - 1 - total.log2().floor() as i32;
+        let whole = |weight: &f64| (scaled(*weight, exponent).round() as i128).max(1);
+        let units = [a, b].map(|weights| weights.iter().map(whole).collect::<Vec<i128>>());
+        let mut masses = Self { units, unit: 1.0, exponent };
+        masses.balance();
+        masses
+    }
+
+    /// The mass of so many units.
+    pub(super) fn mass(&self, units: i128) -> f64 {
+        scaled(units as f64 * self.unit, -self.exponent)
+    }
+
+    /// Spreads the difference of the sums over the target, in proportion to its masses.
+    fn balance(&mut self) {
+        let [source, target] = &mut self.units;
+        let (source_sum, target_sum) = (source.iter().sum::<i128>(), target.iter().sum::<i128>());
+        let ratio = (source_sum - target_sum) as f64 / target_sum as f64;
+        if source_sum != target_sum {
+            target.iter_mut().for_each(|units| *units = (*units + (*units as f64 * ratio).round() as i128).max(1));
+            let missing = source_sum - target.iter().sum::<i128>();
+            if let Some(largest) = target.iter_mut().max() {
+                *largest += missing;
+            }
+        }
+    }
+}
+
+/// value 2^exponent, in two steps that neither overflow nor vanish.
+fn scaled(value: f64, exponent: i32) -> f64 {
+    let half = exponent / 2;
+    value * 2_f64.powi(half) * 2_f64.powi(exponent - half)
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_are_equal_and_masses_keep_their_digits() {
+        let a = [0.1, 0.2, 0.3e-12, 0.4];
+        let b = [0.3, 0.3 * (1.0 + 1e-15), 0.1 + 0.3e-12];
+        let masses = WholeMasses::new(&a, &b);
+        let [source, target] = &masses.units;
+        assert_eq!(source.iter().sum::<i128>(), target.iter().sum::<i128>());
+        for (weights, units) in [(&a[..], source), (&b[..], target)] {
+            for (weight, &units) in weights.iter().zip(units) {
+                assert!((masses.mass(units) - weight).abs() <= 4.0 * f64::EPSILON * weight, "{weight}");
+            }
+        }
+    }
+
+    #[test]
+    fn uniform_masses_have_a_common_divisor() {
+        let masses = WholeMasses::new(&[1.0 / 9.0; 9], &[1.0 / 3.0; 3]);
+        assert_eq!(masses.units, [vec![1; 9], vec![3; 3]]);
+        assert_eq!(masses.mass(1), 1.0 / 9.0);
+    }
+
+    #[test]
+    fn masses_at_both_ends_of_the_range() {
+        for scale in [1e-300, 1e300] {
+            let masses = WholeMasses::new(&[scale, 2.0 * scale], &[3.0 * scale]);
+            assert_eq!(masses.mass(masses.units[0][1]), 2.0 * scale);
+        }
+    }
+}

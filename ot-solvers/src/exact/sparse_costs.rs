@@ -1,0 +1,104 @@
+//! Costs given for some pairs only.
+
+use ot_core::{CostForm, Error, GroundCost};
+
+/// Costs of a list of pairs between atoms known by their indices; all other pairs are forbidden. Memory O(pairs).
+///
+/// As in a [`CostMatrix`](ot_core::CostMatrix), an index is a point of one coordinate. A row takes a pass over its pairs
+/// and the points asked for.
+///
+/// ```
+/// use ot_core::Histogram;
+/// use ot_cpu::CpuBackend;
+/// use ot_solvers::{ExactTransport, SparseCosts};
+///
+/// let cost = SparseCosts::new(2, 2, vec![(0, 0, 1.0), (0, 1, 2.0), (1, 1, 1.0)])?;
+/// let (a, b) = (Histogram::new(vec![0.75, 0.25])?, Histogram::new(vec![0.5, 0.5])?);
+/// let solution = ExactTransport::new().solve(&CpuBackend::<f64>::new(1)?, &a, &b, &cost)?;
+/// assert_eq!(solution.certificate().primal, 0.5 * 1.0 + 0.25 * 2.0 + 0.25 * 1.0);
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseCosts {
+    /// Where the pairs of each source begin, and where the last ones end.
+    starts: Vec<usize>,
+    targets: Vec<f64>,
+    costs: Vec<f64>,
+}
+
+impl SparseCosts {
+    /// The costs of pairs (source, target, cost); of equal pairs the least counts.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for an index outside the shape, [`Error::Cost`] for a cost that is NaN or minus infinity.
+    pub fn new(sources: usize, targets: usize, mut pairs: Vec<(u32, u32, f64)>) -> Result<Self, Error> {
+        for &(source, target, value) in &pairs {
+            for (what, index, len) in [("source of a pair", source, sources), ("target of a pair", target, targets)] {
+                if index as usize >= len {
+                    return Err(Error::Length { what, expected: len, found: index as usize + 1 });
+                }
+            }
+            if value.is_nan() || value == f64::NEG_INFINITY {
+                let (source_index, target_index) = (source as usize, target as usize);
+                return Err(Error::Cost { source_index, target_index, value });
+            }
+        }
+        pairs.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)).then(one.2.total_cmp(&other.2)));
+        pairs.dedup_by_key(|pair| (pair.0, pair.1));
+        let mut starts = vec![0; sources + 1];
+        pairs.iter().for_each(|pair| starts[pair.0 as usize + 1] += 1);
+        (0..sources).for_each(|source| starts[source + 1] += starts[source]);
+        let (targets, costs) = pairs.into_iter().map(|(_, target, cost)| (f64::from(target), cost)).unzip();
+        Ok(Self { starts, targets, costs })
+    }
+
+    /// The pairs of the source that a coordinate names.
+    fn pairs(&self, source: f64) -> (&[f64], &[f64]) {
+        let is_index = source >= 0.0 && source.fract() == 0.0;
+        let range = match self.starts.get(source as usize..) {
+            Some(&[start, end, ..]) if is_index => start..end,
+            _ => 0..0,
+        };
+        (&self.targets[range.clone()], &self.costs[range])
+    }
+}
+
+impl GroundCost for SparseCosts {
+    fn form(&self) -> CostForm<'_> {
+        CostForm::Generic
+    }
+
+    fn dimension(&self) -> Option<usize> {
+        Some(1)
+    }
+
+    fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
+        let &[source] = x else { return };
+        let (targets, costs) = self.pairs(source);
+        let mut place = 0;
+        for (point, out) in points.iter().zip(out) {
+            // Points mostly ascend.
+            if place > 0 && targets[place - 1] >= *point {
+                place = targets.partition_point(|target| target < point);
+            }
+            while targets.get(place).is_some_and(|target| target < point) {
+                place += 1;
+            }
+            *out = if targets.get(place) == Some(point) { costs[place] } else { f64::INFINITY };
+        }
+    }
+
+    fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
+        let &[source] = x else { return };
+        let (targets, costs) = self.pairs(f64::from(source));
+        for (point, out) in points.iter().zip(out) {
+            let place = targets.partition_point(|target| *target < f64::from(*point));
+            let is_pair = targets.get(place) == Some(&f64::from(*point));
+            *out = if is_pair { costs[place] as f32 } else { f32::INFINITY };
+        }
+    }
+
+    fn may_forbid(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,71 @@
+//! What an exact solve returns.
+
+use ot_core::{Side, Status};
+
+use super::super::{OptimalityCertificate, SparsePlan};
+
+/// How a solution was found.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct SearchReport {
+    /// Did entropic potentials guide the search?
+    pub guided: bool,
+    /// Rounds of the simplex, each followed by a pricing of all pairs.
+    pub rounds: usize,
+    /// Pivots over all rounds.
+    pub pivots: usize,
+    /// Arcs that the simplex knew at the end.
+    pub candidate_arcs: usize,
+    /// Costs evaluated in search of arcs.
+    pub arcs_priced: u64,
+}
+
+/// An optimal plan, the potentials that prove it, and the proof.
+#[derive(Clone, Debug)]
+pub struct ExactSolution {
+    pub(super) plan: SparsePlan,
+    pub(super) potentials: [Vec<f64>; 2],
+    pub(super) rest_potentials: Option<[f64; 2]>,
+    pub(super) certificate: OptimalityCertificate,
+    pub(super) status: Status,
+    pub(super) report: SearchReport,
+}
+
+impl ExactSolution {
+    /// The plan: at most n + m - 1 entries.
+    #[must_use]
+    pub fn plan(&self) -> &SparsePlan {
+        &self.plan
+    }
+
+    /// f or g. Atoms without weight have that of the c-transform.
+    #[must_use]
+    pub fn potential(&self, side: Side) -> &[f64] {
+        &self.potentials[usize::from(side == Side::Target)]
+    }
+
+    /// The potentials of the atoms where mass rests, of the source and of the target, if only a part of the mass moves.
+    /// With them no pair of f and g, none of f and the rest of the target, and none of the rest of the source and g has a
+    /// negative reduced cost, where resting costs nothing.
+    #[must_use]
+    pub fn rest_potentials(&self) -> Option<[f64; 2]> {
+        self.rest_potentials
+    }
+
+    /// What is proven, computed from the input, the plan and the potentials.
+    #[must_use]
+    pub fn certificate(&self) -> &OptimalityCertificate {
+        &self.certificate
+    }
+
+    /// Why the solve ended. Any other than [`Status::Converged`] leaves a feasible plan, with its true gap.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// How it was found.
+    #[must_use]
+    pub fn report(&self) -> &SearchReport {
+        &self.report
+    }
+}
