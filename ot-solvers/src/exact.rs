@@ -19,22 +19,30 @@
 //! No step stores the costs. Flows are whole numbers and every pivot descends, so neither ties nor weights of many
 //! decades matter.
 
+mod assignment;
 mod candidates;
 mod certificate;
+mod circle;
 mod column_generation;
 mod costs;
 mod forest;
 mod geometric;
+mod line;
 mod masses;
 mod network_simplex;
 mod plan;
+mod sliced;
 mod sparse_costs;
 mod sum;
 mod transport;
 
 pub use self::{
+    assignment::{Assignment, assign},
     certificate::{OptimalityCertificate, certify},
+    circle::CircleTransport,
+    line::{LineTransport, QuantileFunction, QuantileMap, line_costs},
     plan::SparsePlan,
+    sliced::{SlicedDistance, SlicedWasserstein},
     sparse_costs::SparseCosts,
     transport::{ExactRun, ExactSolution, ExactTransport, Guide, SearchReport},
 };

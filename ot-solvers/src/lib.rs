@@ -20,6 +20,8 @@ pub mod discrepancy;
 pub mod divergence;
 pub mod entropic;
 pub mod exact;
+pub mod gaussian;
+pub mod interpolation;
 pub mod map;
 pub mod partial;
 pub mod stochastic;
@@ -36,9 +38,12 @@ pub use entropic::{
     Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, transport, unregularized_bounds,
 };
 pub use exact::{
-    ExactRun, ExactSolution, ExactTransport, Guide, OptimalityCertificate, SearchReport, SparseCosts, SparsePlan,
-    certify,
+    Assignment, CircleTransport, ExactRun, ExactSolution, ExactTransport, Guide, LineTransport, OptimalityCertificate,
+    QuantileFunction, QuantileMap, SearchReport, SlicedDistance, SlicedWasserstein, SparseCosts, SparsePlan, assign,
+    certify, line_costs,
 };
+pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
+pub use interpolation::{barycentric_interpolation, displacement_interpolation};
 pub use map::EntropicMap;
 pub use partial::{PartialSolution, PartialTransport};
 pub use stochastic::{

@@ -4,6 +4,8 @@ use ot_core::{
     Backend, CostForm, Error, Fold, GroundCost, Measure, Operand, Potentials, Problem, Program, Scalar, Side, Support,
 };
 
+use crate::gaussian::{Gaussian, Matrix, Vector, optimal_map};
+
 /// The first potentials of a solve.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -50,12 +52,12 @@ impl<B: Backend> Start<'_, B> {
         let CostForm::SqEuclidean { scale } = cost.form() else {
             return Err(Error::MissingCapability("Gaussian initialiser: the cost is no squared distance"));
         };
-        let (x, y) = (Moments::of(source)?, Moments::of(target)?);
+        let (x, y) = (Gaussian::of(source, 0)?, Gaussian::of(target, 0)?);
         if x.dimension() != y.dimension() {
             return Err(Error::DimensionMismatch { source_dimension: x.dimension(), target_dimension: y.dimension() });
         }
-        let map = optimal_map(&x.covariance, &y.covariance);
-        let inverse = optimal_map(&y.covariance, &x.covariance);
+        let (map, _) = optimal_map(&x.covariance, &y.covariance);
+        let (inverse, _) = optimal_map(&y.covariance, &x.covariance);
         Ok(Start::Host {
             source: quadratic_potential(source, &x.mean, &y.mean, &map, scale, 0.0)?,
             target: quadratic_potential(target, &y.mean, &x.mean, &inverse, scale, 2.0 * scale * x.mean.dot(&y.mean))?,
@@ -133,37 +135,6 @@ fn check_finite<B: Backend>(backend: &B, vector: &B::Vector, what: &'static str)
     }
 }
 
-type Matrix = nalgebra::DMatrix<f64>;
-type Vector = nalgebra::DVector<f64>;
-
-/// Mean and covariance of the first histogram of a cloud.
-struct Moments {
-    mean: Vector,
-    covariance: Matrix,
-}
-
-impl Moments {
-    fn of<T: Scalar>(measure: &dyn Measure<T>) -> Result<Self, Error> {
-        let (points, weights) = cloud(measure)?;
-        let (dimension, mass) = (points.dimension(), weights.mass(0));
-        let point = |i: usize| Vector::from_iterator(dimension, points.point(i).iter().map(|x| x.to_f64()));
-        let mut mean = Vector::zeros(dimension);
-        for (i, weight) in weights.column(0).iter().enumerate() {
-            mean.axpy(weight.to_f64() / mass, &point(i), 1.0);
-        }
-        let mut covariance = Matrix::zeros(dimension, dimension);
-        for (i, weight) in weights.column(0).iter().enumerate() {
-            let centred = point(i) - &mean;
-            covariance.ger(weight.to_f64() / mass, &centred, &centred, 1.0);
-        }
-        Ok(Self { mean, covariance })
-    }
-
-    fn dimension(&self) -> usize {
-        self.mean.len()
-    }
-}
-
 /// Points and weights of a discrete cloud.
 fn cloud<T: Scalar>(
     measure: &dyn Measure<T>,
@@ -172,22 +143,6 @@ fn cloud<T: Scalar>(
         (Support::Points(points), Some(weights)) => Ok((points, weights)),
         (support, _) => Err(Error::UnsupportedSupport { what: "Gaussian initialiser", found: support.kind() }),
     }
-}
-
-/// A = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2, the linear part of the optimal map from N(., S) to
-/// N(., T), with directions that S does not have left out.
-fn optimal_map(from: &Matrix, to: &Matrix) -> Matrix {
-    let (root, inverse_root) = (power(from, 0.5), power(from, -0.5));
-    let inner = power(&(&root * to * &root), 0.5);
-    &inverse_root * inner * &inverse_root
-}
-
-/// A power of a positive semi-definite matrix, its null space left alone.
-fn power(matrix: &Matrix, exponent: f64) -> Matrix {
-    let eigen = matrix.clone().symmetric_eigen();
-    let largest = eigen.eigenvalues.iter().fold(0.0_f64, |a, &b| a.max(b));
-    let raised = eigen.eigenvalues.map(|value| if value > 1e-12 * largest { value.powf(exponent) } else { 0.0 });
-    &eigen.eigenvectors * Matrix::from_diagonal(&raised) * eigen.eigenvectors.transpose()
 }
 
 /// s (|x|^2 - (x - mean)^T A (x - mean) - 2 other^T x) + constant at the points of a measure.
