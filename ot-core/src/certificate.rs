@@ -18,6 +18,9 @@
 //!
 //! with P_1 the scaled plan, and log(P' / P) <= log(high / a_i) + (C_ij - f_i - g_j) / epsilon. So
 //! four softmins and one pass over the cost prove a gap, on any backend, with one read.
+//!
+//! Where another function h than entropy regularises the plan, sum_ij a_i b_j (h(p') + h*(z) - z p') is in the
+//! place of KL(P' | P), term by term no less than 0, and is summed by a pass over the pairs.
 
 use crate::{
     backend::{Backend, Side},
@@ -34,7 +37,7 @@ use crate::{
 /// <P, C> + epsilon KL(P | a b^T) + sum_i a_i phi((P 1)_i / a_i) + sum_j b_j psi((P^T 1)_j / b_j)
 /// ```
 ///
-/// with KL(P | R) = sum P log(P / R) - P + R.
+/// with KL(P | R) = sum P log(P / R) - P + R, or what the problem has in its place.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct Certificate {
     /// The epsilon of the problem.
@@ -109,7 +112,17 @@ pub fn certify_with<B: Backend, K: KernelOp<B> + ?Sized>(
 ) -> Result<Vec<Certificate>, Error> {
     let rounded = RoundedPlan::round(kernel, problem, potentials)?;
     let machine_epsilon = <B::Elem as Scalar>::EPSILON;
-    let (plan_costs, added_costs) = if kernel.transport_cost().is_some() {
+    let empty = match kernel.family() {
+        Some(family) => family.programs().empty(),
+        None => 1.0,
+    };
+    let excesses = match kernel.family() {
+        Some(_) => Some(rounded.excess(kernel, potentials)?),
+        None => None,
+    };
+    let (plan_costs, added_costs) = if excesses.is_some() {
+        (plan_costs(kernel, problem, potentials)?, vec![0.0; problem.columns()])
+    } else if kernel.transport_cost().is_some() {
         let [plan, added] = rounded.costs(kernel, potentials)?;
         (Some(plan), added)
     } else {
@@ -119,10 +132,14 @@ pub fn certify_with<B: Backend, K: KernelOp<B> + ?Sized>(
         (None, rounded.added_mass().into_iter().map(price).collect())
     };
     let certificate = |(index, column): (usize, &RoundedColumn)| {
-        let RoundedColumn { source, target, divergence, fenchel_young, feasible, .. } = column;
+        let RoundedColumn { source, target, conjugate, divergence, fenchel_young, feasible, .. } = column;
         let epsilon = potentials.epsilon;
-        let dual = source.dual + target.dual - epsilon * (source.mass - source.weight * target.weight);
-        let gap = match fenchel_young + epsilon * (divergence + added_costs[index] / epsilon).max(0.0) {
+        let dual = source.dual + target.dual - epsilon * (conjugate - empty * source.weight * target.weight);
+        let excess = match &excesses {
+            Some(excesses) => excesses[index],
+            None => (divergence + added_costs[index] / epsilon).max(0.0),
+        };
+        let gap = match fenchel_young + epsilon * excess {
             gap if gap.is_finite() && *feasible && dual.is_finite() => gap,
             _ => f64::INFINITY,
         };
@@ -141,4 +158,17 @@ pub fn certify_with<B: Backend, K: KernelOp<B> + ?Sized>(
         }
     };
     Ok(rounded.columns.iter().enumerate().map(certificate).collect())
+}
+
+/// <P, C> of each column, if the kernel has a cost.
+fn plan_costs<B: Backend, K: KernelOp<B> + ?Sized>(
+    kernel: &mut K,
+    problem: &Problem<B>,
+    potentials: &Potentials<B>,
+) -> Result<Option<Vec<f64>>, Error> {
+    let backend = problem.backend();
+    let Some(cost) = kernel.transport_cost() else { return Ok(None) };
+    let mut costs = backend.alloc_reduced(problem.columns())?;
+    cost.plan_cost(problem.view(potentials), &mut costs)?;
+    Ok(Some(backend.read(&[&costs])?.swap_remove(0)))
 }

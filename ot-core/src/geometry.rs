@@ -3,13 +3,14 @@
 //! A [`Geometry`] is immutable and shareable by concurrent solves, and it **knows no epsilon**:
 //! [`bind`](Geometry::bind) gives a [`KernelOp`] that owns its scratch and its epsilon.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use crate::{
     backend::{Backend, Side},
     error::Error,
     kernel::KernelOp,
     measure::WeightsView,
+    plan_regularizer::{PlanKind, PlanRegularizer},
 };
 
 /// Statistics of the cost under a x b, where a and b are the sums of the columns of the weights.
@@ -40,6 +41,23 @@ pub trait Geometry<B: Backend>: Debug + Send + Sync {
     /// # Errors
     /// [`Error::FixedEpsilon`], [`Error::Epsilon`], [`Error::EmptyBatch`], [`Error::OutOfMemory`].
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<B>>, Error>;
+
+    /// The kernel of one solve whose plan another function than entropy regularises. For entropy it is that of
+    /// [`bind`](Self::bind); a geometry that has no other refuses all others.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`], and those of [`bind`](Self::bind).
+    fn bind_family(
+        &self,
+        regularizer: &Arc<dyn PlanRegularizer>,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<B>>, Error> {
+        match regularizer.kind() {
+            PlanKind::Entropy => self.bind(epsilon, columns),
+            _ => Err(Error::MissingCapability("kernel of another plan regularizer than entropy")),
+        }
+    }
 
     /// The one epsilon of a geometry that cannot anneal (heat, low rank), so that a problem
     /// refuses early.

@@ -32,6 +32,7 @@ use crate::{
     backend::{Backend, Operand, Side},
     capability::{CostDerivative, HardTransform, PairSum, TransportCost},
     error::Error,
+    family::PlanFamily,
     marginal::Marginal,
 };
 
@@ -187,7 +188,8 @@ pub struct ByProducts<B: Backend> {
     pub source_residual: B::Reduced,
     /// sum_j |(P^T 1)_j - b'_j| at the new f and the entering g.
     pub target_residual: B::Reduced,
-    /// Mass of the entering plan.
+    /// Mass of the entering plan; of a plan that another [`PlanRegularizer`](crate::PlanRegularizer) than entropy
+    /// makes, sum_ij a_i b_j (h*(z_ij) + h(0)), which is the mass if h is entropy's.
     pub mass: B::Reduced,
     /// -sum_i a_i phi*(-f_i) at the entering f.
     pub source_dual: B::Reduced,
@@ -316,6 +318,11 @@ pub trait KernelOp<B: Backend>: Debug + Send {
 
     /// <P, C> and other sums of the cost itself. A low-rank or heat kernel has none.
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<B>> {
+        None
+    }
+
+    /// What a kernel answers whose plan is regularised by another function than entropy; `None` for a Gibbs kernel.
+    fn family(&mut self) -> Option<&mut dyn PlanFamily<B>> {
         None
     }
 

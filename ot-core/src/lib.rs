@@ -14,6 +14,7 @@
 //! | [`Measure`] | weights a over a [`Support`]: a [`PointCloud`], a [`Histogram`], a third party's grid or mesh |
 //! | [`GroundCost`] | C, as a formula ([`CostFormula`]), a matrix ([`CostMatrix`]) or a closure ([`CostFunction`]) |
 //! | [`Regularizer`] | phi: [`Balanced`], [`Kl`], [`TotalVariation`], [`Range`], [`Free`], or a [`PenaltyFormula`] of yours |
+//! | [`PlanRegularizer`] | what takes the place of KL, if asked: [`SquaredL2`], or a [`PlanFormula`] of yours |
 //! | [`Epsilon`] | the rule that resolves to epsilon |
 //! | [`Backend`] | where vectors live: threads of the host, a device with its queue |
 //! | [`Geometry`] | the data of C between two supports on one backend; knows no epsilon |
@@ -41,6 +42,7 @@ pub mod epsilon;
 pub mod error;
 #[doc = include_str!("../docs/extending.md")]
 pub mod extending {}
+pub mod family;
 pub mod geometry;
 pub mod host;
 #[cfg(any(feature = "nalgebra", feature = "faer"))]
@@ -49,6 +51,7 @@ pub mod kernel;
 pub mod marginal;
 pub mod measure;
 pub mod plan;
+pub mod plan_regularizer;
 pub mod problem;
 pub mod program;
 pub mod real;
@@ -75,11 +78,13 @@ pub use dual::Dual;
 pub use entropy::{CountingEntropy, counting_potential};
 pub use epsilon::Epsilon;
 pub use error::{BackendFailure, Error};
+pub use family::{PlanFamily, Response, RoundedFactors};
 pub use geometry::{CostSurvey, Geometry};
 pub use kernel::{ActiveColumns, ByProducts, KernelOp, PlanSide, PlanView, Potentials, SoftMin, Sweep, two_half_steps};
 pub use marginal::Marginal;
 pub use measure::{BoundingBox, Histogram, Measure, PointCloud, PointsView, Support, WeightsView};
 pub use plan::{Plan, PlanEntry};
+pub use plan_regularizer::{Entropy, PlanFormula, PlanKind, PlanPrograms, PlanRegularizer, SquaredL2};
 pub use problem::Problem;
 pub use program::{Program, ProgramError, Recorder};
 pub use real::Real;

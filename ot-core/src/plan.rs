@@ -1,7 +1,7 @@
 //! The plan as an operator.
 //!
 //! ```text
-//! P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)
+//! P_ij = a_i b_j h*'((f_i + g_j - C_ij) / epsilon)          exp((f_i + g_j - C_ij) / epsilon) for entropy
 //! ```
 //!
 //! It is never stored: it is applied, summed, projected. Entries are listed only when asked.
@@ -12,6 +12,7 @@ use crate::{
     backend::{Backend, Side},
     error::Error,
     kernel::{ActiveColumns, KernelOp, PlanSide, PlanView, Potentials, SoftMin},
+    plan_regularizer::{PlanKind, PlanPrograms},
     problem::Problem,
     scalar::Scalar,
 };
@@ -36,6 +37,7 @@ pub struct Plan<B: Backend> {
     problem: Problem<B>,
     potentials: Arc<Potentials<B>>,
     kernel: Box<dyn KernelOp<B>>,
+    programs: PlanPrograms,
 }
 
 impl<B: Backend> Plan<B> {
@@ -47,7 +49,8 @@ impl<B: Backend> Plan<B> {
         let problem = problem.with_epsilon(potentials.epsilon)?;
         let mut kernel = problem.bind()?;
         kernel.recenter(problem.view(&potentials))?;
-        Ok(Self { problem, potentials, kernel })
+        let programs = PlanPrograms::record(problem.plan_regularizer().as_ref())?;
+        Ok(Self { problem, potentials, kernel, programs })
     }
 
     /// P v for `Side::Source` (v has m values a channel, the result n), P^T v for
@@ -111,7 +114,7 @@ impl<B: Backend> Plan<B> {
             channels.extend(std::iter::repeat_n(B::Elem::from_f64(1.0), others));
         }
         // Weights of one, and the softmin for a potential, turn rows of the plan into conditional laws, of mass
-        // one under any law of the marginal.
+        // one under any law of the marginal. Of another regularizer they are those of the potential as it is.
         let [ones, zeros] = [1.0, 0.0].map(|value| backend.upload(&vec![B::Elem::from_f64(value); rows], 1));
         let (weights, log_weights) = (&ones?, &zeros?);
         let mut conditional = self.problem.view(&self.potentials);
@@ -124,7 +127,10 @@ impl<B: Backend> Plan<B> {
             shift: own.potential,
             active: &ActiveColumns::all(columns),
         };
-        self.kernel.softmin(request, &mut softmin)?;
+        match self.kernel.family() {
+            Some(_) => backend.copy(own.potential, &mut softmin)?,
+            None => self.kernel.softmin(request, &mut softmin)?,
+        }
         let own = PlanSide { potential: &softmin, weights, log_weights };
         match side {
             Side::Source => conditional.source = own,
@@ -170,10 +176,29 @@ impl<B: Backend> Plan<B> {
         let weights = self.weights(column)?;
         let heaviest = |weights: &[f64]| weights.iter().fold(0.0_f64, |a, &b| a.max(b));
         let largest = heaviest(&weights[0]) * heaviest(&weights[1]);
-        // P_ij >= threshold means C_ij - f_i - g_j <= epsilon log(a_i b_j / threshold).
-        let mut entries =
-            self.entries(column, self.potentials.epsilon * (largest / threshold).ln(), limit, &weights)?;
+        // P_ij >= threshold means C_ij - f_i - g_j <= -epsilon h'(threshold / (a_i b_j)), where -h' is a logarithm for
+        // entropy.
+        let exponent = match self.programs.kind() {
+            PlanKind::Entropy => (largest / threshold).ln(),
+            _ => -self.programs.slope_at(threshold / largest),
+        };
+        let mut entries = self.entries(column, self.potentials.epsilon * exponent, limit, &weights)?;
         entries.retain(|entry| entry.mass >= threshold);
+        Ok(entries)
+    }
+
+    /// All entries of one column that carry mass, by source and then target: exact for a plan whose regularizer
+    /// makes zeros, such as [`SquaredL2`](crate::SquaredL2), of which there are few. An entropic plan has no zeros but
+    /// those of forbidden pairs and of atoms without weight.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] for a kernel that lists no arcs, [`Error::OutOfMemory`] if there are more than
+    /// `limit` pairs with f_i + g_j - C_ij >= epsilon h'(0).
+    pub fn nonzeros(&mut self, column: usize, limit: usize) -> Result<Vec<PlanEntry>, Error> {
+        let weights = self.weights(column)?;
+        let threshold = -self.potentials.epsilon * self.programs.threshold();
+        let mut entries = self.entries(column, threshold, limit, &weights)?;
+        entries.retain(|entry| entry.mass > 0.0);
         Ok(entries)
     }
 
@@ -225,11 +250,16 @@ impl<B: Backend> Plan<B> {
         let Potentials { source: f, target: g, epsilon } = self.potentials.as_ref();
         let lister = self.kernel.hard_transform().ok_or(Error::MissingCapability("list of arcs"))?;
         let arcs = lister.arcs_below(f, g, column, threshold, limit)?;
+        let programs = &self.programs;
+        let density = |exponent: f64| match programs.kind() {
+            PlanKind::Entropy => exponent.min(LARGEST_EXPONENT).exp(),
+            _ => programs.density_at(exponent),
+        };
         let entry = |arc: crate::capability::PricedArc| PlanEntry {
             source: arc.source,
             target: arc.target,
             mass: match source[arc.source as usize] * target[arc.target as usize] {
-                weight if weight > 0.0 => weight * (-arc.reduced_cost / epsilon).min(LARGEST_EXPONENT).exp(),
+                weight if weight > 0.0 => weight * density(-arc.reduced_cost / epsilon),
                 _ => 0.0,
             },
         };

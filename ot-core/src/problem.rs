@@ -10,6 +10,7 @@ use crate::{
     kernel::{KernelOp, PlanSide, PlanView, Potentials},
     marginal::Marginal,
     measure::{Measure, Support, WeightsView},
+    plan_regularizer::{Entropy, PlanKind, PlanRegularizer},
     regularizer::{Balanced, LawKind, Regularizer},
     scalar::Scalar,
 };
@@ -20,6 +21,9 @@ use crate::{
 /// min_P  <P, C> + epsilon KL(P | a b^T) + sum_i a_i phi((P 1)_i / a_i) + sum_j b_j psi((P^T 1)_j / b_j)
 /// ```
 ///
+/// KL gives way to another function of the plan by
+/// [`with_plan_regularizer`](Self::with_plan_regularizer).
+///
 /// A batch of columns is as many problems on one geometry; a measure with one histogram serves
 /// all columns of the other. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -27,6 +31,7 @@ pub struct Problem<B: Backend> {
     geometry: Arc<dyn Geometry<B>>,
     source: Arc<Marginal<B>>,
     target: Arc<Marginal<B>>,
+    plan_regularizer: Arc<dyn PlanRegularizer>,
     epsilon: f64,
     columns: usize,
 }
@@ -83,9 +88,23 @@ impl<B: Backend> Problem<B> {
             source: Arc::new(Marginal::new(&backend, a, source_law)?),
             target: Arc::new(Marginal::new(&backend, b, target_law)?),
             geometry,
+            plan_regularizer: Arc::new(Entropy),
             epsilon,
             columns,
         })
+    }
+
+    /// The same problem with another regularizer of the plan in the place of KL:
+    ///
+    /// ```text
+    /// min_P  <P, C> + epsilon sum_ij a_i b_j h(P_ij / (a_i b_j)) + laws
+    /// ```
+    ///
+    /// [`SquaredL2`](crate::SquaredL2) makes plans with exact zeros. Solvers and certificates are the same; that the
+    /// geometry has such kernels is seen when one is bound.
+    #[must_use]
+    pub fn with_plan_regularizer(self, plan_regularizer: Arc<dyn PlanRegularizer>) -> Self {
+        Self { plan_regularizer, ..self }
     }
 
     /// The same problem at another epsilon.
@@ -100,12 +119,32 @@ impl<B: Backend> Problem<B> {
         }
     }
 
-    /// The Gibbs kernel of this problem.
+    /// The kernel of this problem.
     ///
     /// # Errors
-    /// Those of [`Geometry::bind`].
+    /// Those of [`Geometry::bind`] and [`Geometry::bind_family`].
     pub fn bind(&self) -> Result<Box<dyn KernelOp<B>>, Error> {
-        self.geometry.bind(self.epsilon, self.columns)
+        match self.plan_regularizer.kind() {
+            PlanKind::Entropy => self.geometry.bind(self.epsilon, self.columns),
+            _ => self.geometry.bind_family(&self.plan_regularizer, self.epsilon, self.columns),
+        }
+    }
+
+    /// Refuses a plan that is not entropic, for what holds of entropy alone.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`].
+    pub fn require_entropy(&self) -> Result<(), Error> {
+        match self.plan_regularizer.kind() {
+            PlanKind::Entropy => Ok(()),
+            _ => Err(Error::MissingCapability("formula for a plan that is not entropic")),
+        }
+    }
+
+    /// The regularizer of the plan: [`Entropy`] unless another was asked for.
+    #[must_use]
+    pub fn plan_regularizer(&self) -> &Arc<dyn PlanRegularizer> {
+        &self.plan_regularizer
     }
 
     /// The plan of potentials of this problem, as kernels see it.

@@ -7,6 +7,7 @@
 //! exponentials, whatever the shift, and a sweep is two of them.
 
 mod capability;
+mod family;
 mod kernel;
 mod table;
 
@@ -20,6 +21,7 @@ use crate::{
     geometry::{CostSurvey, Geometry},
     kernel::KernelOp,
     measure::{Support, WeightsView},
+    plan_regularizer::{Entropy, PlanRegularizer},
     scalar::Scalar,
 };
 
@@ -81,7 +83,19 @@ impl<B: HostBackend> Geometry<B> for ReferenceGeometry<B> {
     }
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<B>>, Error> {
-        Ok(Box::new(ReferenceKernel::new(self.backend.clone(), Arc::clone(&self.table), epsilon, columns)?))
+        let (backend, table) = (self.backend.clone(), Arc::clone(&self.table));
+        Ok(Box::new(ReferenceKernel::new(backend, table, &Entropy, epsilon, columns)?))
+    }
+
+    /// The kernel of any regularizer.
+    fn bind_family(
+        &self,
+        regularizer: &Arc<dyn PlanRegularizer>,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<B>>, Error> {
+        let (backend, table) = (self.backend.clone(), Arc::clone(&self.table));
+        Ok(Box::new(ReferenceKernel::new(backend, table, regularizer.as_ref(), epsilon, columns)?))
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {

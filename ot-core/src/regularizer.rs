@@ -83,7 +83,8 @@ pub trait PenaltyFormula: Clone + Debug + Send + Sync + 'static {
     }
 
     /// argmax over f of -phi*(-f) - epsilon exp((f - s) / epsilon), where s is the softmin, the
-    /// potential that would meet the marginal exactly.
+    /// potential that would meet the marginal exactly. Any epsilon > 0 may be asked for: where the plan is not
+    /// entropic, it is the rate of a tangent (see [`respond`](crate::plan_regularizer::respond)).
     fn step<R: Real>(&self, softmin: R, epsilon: R) -> R;
 
     /// phi*(q) = sup over r of q r - phi(r).

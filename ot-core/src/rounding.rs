@@ -10,7 +10,8 @@
 //! Where a side is too full for that, some of the whole plan is taken away first.
 //!
 //! Scaling is a change of potentials, and rank one needs two vectors, so that the rounded plan is
-//! never stored either. It costs four softmins.
+//! never stored either. It costs four softmins. Where the plan is not entropic, factors are kept beside the
+//! potentials, for two passes and two products.
 
 mod shrinking;
 
@@ -20,6 +21,7 @@ use self::shrinking::{Bounded, shrinking_factor};
 use crate::{
     backend::{Backend, Operand, Side},
     error::Error,
+    family::RoundedFactors,
     kernel::{ActiveColumns, KernelOp, Potentials, SoftMin},
     marginal::Marginal,
     plan::Plan,
@@ -33,8 +35,17 @@ use crate::{
 #[derive(Debug)]
 pub struct RoundedPlan<'a, B: Backend> {
     problem: &'a Problem<B>,
-    scaled: Arc<Potentials<B>>,
+    scaled: Scaled<B>,
     pub(crate) columns: Vec<RoundedColumn>,
+}
+
+/// The scaled plan.
+#[derive(Debug)]
+enum Scaled<B: Backend> {
+    /// That of other potentials: entropy.
+    Potentials(Arc<Potentials<B>>),
+    /// diag(x) P diag(y) of the plan of potentials.
+    Factors { plan: Arc<Potentials<B>>, factors: [B::Vector; 2] },
 }
 
 impl<'a, B: Backend> RoundedPlan<'a, B> {
@@ -47,12 +58,25 @@ impl<'a, B: Backend> RoundedPlan<'a, B> {
         problem: &'a Problem<B>,
         potentials: &Potentials<B>,
     ) -> Result<Self, Error> {
+        match kernel.family().is_some() {
+            true => Self::round_by_factors(kernel, problem, potentials),
+            false => Self::round_by_potentials(kernel, problem, potentials),
+        }
+    }
+
+    /// The rounded plan of entropy.
+    fn round_by_potentials<K: KernelOp<B> + ?Sized>(
+        kernel: &mut K,
+        problem: &'a Problem<B>,
+        potentials: &Potentials<B>,
+    ) -> Result<Self, Error> {
         let softmins = Softmins::of(kernel, problem, potentials)?;
         let mut numbers = softmins.download(problem, potentials)?;
         let Softmins { softmin, scaled: [mut source, target], scaled_softmin } = softmins;
         drop((softmin, scaled_softmin));
         let of_column = |column| {
-            let numbers = numbers.each_mut().map(|side| side.take(column, problem.columns()));
+            let numbers =
+                numbers.each_mut().map(|side| side.take(column, problem.columns()).marginals(potentials.epsilon));
             RoundedColumn::new(problem, numbers, potentials.epsilon)
         };
         let columns: Vec<RoundedColumn> = (0..problem.columns()).map(of_column).collect::<Result<_, _>>()?;
@@ -63,20 +87,87 @@ impl<'a, B: Backend> RoundedPlan<'a, B> {
             let add = Program::record(|[potential, shift]| [potential + shift])?;
             backend.map(&add, &[Operand::Output(0), Operand::Reduced(&shifts)], &mut [&mut source])?;
         }
-        let scaled = Arc::new(Potentials { source, target, epsilon: potentials.epsilon });
+        let scaled = Scaled::Potentials(Arc::new(Potentials { source, target, epsilon: potentials.epsilon }));
         Ok(Self { problem, scaled, columns })
+    }
+
+    /// The rounded plan of any other regularizer.
+    fn round_by_factors<K: KernelOp<B> + ?Sized>(
+        kernel: &mut K,
+        problem: &'a Problem<B>,
+        potentials: &Potentials<B>,
+    ) -> Result<Self, Error> {
+        let backend = problem.backend();
+        let (mut factors, conjugate) = Factors::of(kernel, problem, potentials)?;
+        let mut numbers = factors.download(problem, potentials)?;
+        let conjugate = backend.read(&[&conjugate])?.swap_remove(0);
+        let of_column = |column: usize| -> Result<RoundedColumn, Error> {
+            let numbers = numbers.each_mut().map(|side| side.take(column, problem.columns()));
+            let rounded = RoundedColumn::new(problem, numbers, potentials.epsilon)?;
+            Ok(RoundedColumn { conjugate: conjugate[column], ..rounded })
+        };
+        let columns: Vec<RoundedColumn> = (0..problem.columns()).map(of_column).collect::<Result<_, _>>()?;
+        if columns.iter().any(|column| column.kept < 1.0) {
+            let kept: Vec<f64> = columns.iter().map(|column| column.kept).collect();
+            let kept = backend.upload_reduced(&kept)?;
+            let multiply = Program::record(|[factor, kept]| [factor * kept])?;
+            let operands = [Operand::Output(0), Operand::Reduced(&kept)];
+            backend.map(&multiply, &operands, &mut [&mut factors.scaling[0]])?;
+        }
+        let copy = |side: Side| -> Result<B::Vector, Error> {
+            let vector = potentials.side(side);
+            let (rows, columns) = backend.shape(vector);
+            let mut copy = backend.alloc(rows, columns)?;
+            backend.copy(vector, &mut copy)?;
+            Ok(copy)
+        };
+        let (source, target) = (copy(Side::Source)?, copy(Side::Target)?);
+        let plan = Arc::new(Potentials { source, target, epsilon: potentials.epsilon });
+        Ok(Self { problem, scaled: Scaled::Factors { plan, factors: factors.scaling }, columns })
+    }
+
+    /// By how much the rounded plan exceeds the plan: sum_ij a_i b_j (h(p') + h*(z) - z p') of each column, where the
+    /// plan is that of a [`PlanFamily`](crate::PlanFamily). One read.
+    pub(crate) fn excess<K: KernelOp<B> + ?Sized>(
+        &self,
+        kernel: &mut K,
+        potentials: &Potentials<B>,
+    ) -> Result<Vec<f64>, Error> {
+        let (backend, columns) = (self.problem.backend(), self.columns.len());
+        let Scaled::Factors { factors: [x, y], .. } = &self.scaled else {
+            return Err(Error::MissingCapability("excess of a plan"));
+        };
+        let upload = |part: usize, index: usize| {
+            let densities = self.columns.iter().flat_map(|column| {
+                let side = if index == 0 { &column.source } else { &column.target };
+                let density = |(mass, weight): (&f64, &f64)| if *weight > 0.0 { mass / weight } else { 0.0 };
+                column.added[part][index].iter().zip(&side.weights).map(density)
+            });
+            let densities: Vec<B::Elem> = densities.map(B::Elem::from_f64).collect();
+            backend.upload(&densities, columns)
+        };
+        let [u, v, s, t] = [upload(0, 0)?, upload(0, 1)?, upload(1, 0)?, upload(1, 1)?];
+        let rounded = RoundedFactors { scaling: [x, y], added: [[&u, &v], [&s, &t]] };
+        let mut out = backend.alloc_reduced(columns)?;
+        let family = kernel.family().ok_or(Error::MissingCapability("excess of a plan"))?;
+        family.excess(self.problem.view(potentials), rounded, &mut out)?;
+        Ok(backend.read(&[&out])?.swap_remove(0))
     }
 
     /// <P', C> of each column; infinite where the missing mass would have to cross forbidden pairs
     /// or finds no room.
     ///
     /// # Errors
-    /// [`Error::MissingCapability`] for a kernel without a cost; a failure of the device.
+    /// [`Error::MissingCapability`] for a kernel without a cost, or for a plan that is not entropic; a failure of the
+    /// device.
     pub fn transport_cost<K: KernelOp<B> + ?Sized>(&self, kernel: &mut K) -> Result<Vec<f64>, Error> {
         if kernel.transport_cost().is_none() {
             return Err(Error::MissingCapability("transport cost"));
         }
-        let [scaled, added] = self.costs(kernel, &self.scaled)?;
+        let Scaled::Potentials(scaled) = &self.scaled else {
+            return Err(Error::MissingCapability("cost of a rounded plan that is not entropic"));
+        };
+        let [scaled, added] = self.costs(kernel, scaled)?;
         let sum = |((scaled, added), column): ((&f64, &f64), &RoundedColumn)| match column.feasible {
             true => scaled + added,
             false => f64::INFINITY,
@@ -89,7 +180,20 @@ impl<'a, B: Backend> RoundedPlan<'a, B> {
     /// # Errors
     /// Those of [`Plan::to_dense`].
     pub fn to_dense(&self, column: usize) -> Result<Vec<f64>, Error> {
-        let mut dense = Plan::new(self.problem.clone(), Arc::clone(&self.scaled))?.to_dense(column)?;
+        let plan = match &self.scaled {
+            Scaled::Potentials(plan) | Scaled::Factors { plan, .. } => Arc::clone(plan),
+        };
+        let mut dense = Plan::new(self.problem.clone(), plan)?.to_dense(column)?;
+        if let Scaled::Factors { factors: [x, y], .. } = &self.scaled {
+            let factors = self.problem.backend().download(&[x, y])?;
+            let [x, y] = [0, 1].map(|side| {
+                let len = factors[side].len() / self.columns.len();
+                &factors[side][column * len..][..len]
+            });
+            for (row, x) in dense.chunks_exact_mut(y.len()).zip(x) {
+                row.iter_mut().zip(y).for_each(|(entry, y)| *entry *= x.to_f64() * y.to_f64());
+            }
+        }
         for [u, w] in &self.columns[column].added {
             for (row, u) in dense.chunks_exact_mut(w.len()).zip(u) {
                 row.iter_mut().zip(w).for_each(|(entry, w)| *entry += u * w);
@@ -230,7 +334,110 @@ impl<B: Backend> Softmins<B> {
     }
 }
 
-/// The vectors of one side, column after column.
+/// Densities, factors and products of a plan that is not entropic.
+struct Factors<B: Backend> {
+    density: [B::Vector; 2],
+    /// x and y.
+    scaling: [B::Vector; 2],
+    /// P y and P^T x.
+    product: [B::Vector; 2],
+}
+
+impl<B: Backend> Factors<B> {
+    /// And sum_ij a_i b_j (h*(z_ij) + h(0)).
+    fn of<K: KernelOp<B> + ?Sized>(
+        kernel: &mut K,
+        problem: &Problem<B>,
+        potentials: &Potentials<B>,
+    ) -> Result<(Self, B::Reduced), Error> {
+        let backend = problem.backend();
+        let (plan, active) = (problem.view(potentials), ActiveColumns::all(problem.columns()));
+        let room = || -> Result<[B::Vector; 2], Error> {
+            let side = |side| backend.alloc(problem.marginal(side).len(), problem.columns());
+            Ok([side(Side::Source)?, side(Side::Target)?])
+        };
+        let [mut density, mut scaling, mut product] = [room()?, room()?, room()?];
+        let mut conjugate = backend.alloc_reduced(problem.columns())?;
+        let family = kernel.family().ok_or(Error::MissingCapability("family of the plan"))?;
+        family.marginals(plan, &active, density.each_mut(), &mut conjugate)?;
+
+        // Rows above their bound first, then the columns of what is left.
+        let one = Real::constant(1.0);
+        let of_density = Program::record(|[density, high]| [(density - high).select(high / density, one)])?;
+        let of_mass = Program::record(|[mass, weight, high]| {
+            let most = high * weight;
+            [(mass - most).select(most / mass, one)]
+        })?;
+        let high = |side: Side| {
+            let [_, high] = problem.marginal(side).regularizer().density_bounds();
+            Operand::Constant(high.min(<B::Elem as Scalar>::MAX))
+        };
+        let weights = Operand::Vector(problem.marginal(Side::Target).weights());
+        let ([x, y], [of_source, of_target]) = (&mut scaling, &mut product);
+        backend.map(&of_density, &[Operand::Vector(&density[0]), high(Side::Source)], &mut [x])?;
+        kernel.apply(Side::Target, plan, x, of_target)?;
+        backend.map(&of_mass, &[Operand::Vector(of_target), weights, high(Side::Target)], &mut [y])?;
+        kernel.apply(Side::Source, plan, y, of_source)?;
+        Ok((Self { density, scaling, product }, conjugate))
+    }
+
+    /// Everything on the host, in f64.
+    fn download(&self, problem: &Problem<B>, potentials: &Potentials<B>) -> Result<[Marginals; 2], Error> {
+        let mut vectors = Vec::with_capacity(10);
+        for (index, side) in [Side::Source, Side::Target].into_iter().enumerate() {
+            let (weights, density) = (problem.marginal(side).weights(), &self.density[index]);
+            vectors.extend([weights, potentials.side(side), density, &self.scaling[index], &self.product[index]]);
+        }
+        let mut columns = problem.backend().download(&vectors)?.into_iter();
+        let mut next = || -> Vec<f64> { columns.next().unwrap_or_default().into_iter().map(Scalar::to_f64).collect() };
+        let mut side = || {
+            let [weights, potential, density, scaling, product] = std::array::from_fn(|_| next());
+            // One histogram may serve all columns.
+            let marginal = density.iter().zip(weights.iter().cycle()).map(|(r, a)| finite_or_zero(a * r)).collect();
+            let scaled = scaling.iter().zip(&product).map(|(x, mass)| finite_or_zero(x * mass)).collect();
+            let partnered = potential.iter().map(|f| *f < 0.5 * UNREACHABLE).collect();
+            Marginals { weights, potential, marginal, scaled, scaled_log: 0.0, partnered }
+        };
+        Ok([side(), side()])
+    }
+}
+
+/// One side of a plan and of the scaled plan: their marginals, column after column.
+struct Marginals {
+    weights: Vec<f64>,
+    potential: Vec<f64>,
+    marginal: Vec<f64>,
+    scaled: Vec<f64>,
+    /// <scaled marginal, log of the scaling>, of entropy alone.
+    scaled_log: f64,
+    /// Has the atom a partner?
+    partnered: Vec<bool>,
+}
+
+impl Marginals {
+    /// One column of a batch; the only one is moved, not copied.
+    fn take(&mut self, column: usize, columns: usize) -> Self {
+        let len = self.potential.len() / columns;
+        Self {
+            weights: column_of(&mut self.weights, column, columns, len),
+            potential: column_of(&mut self.potential, column, columns, len),
+            marginal: column_of(&mut self.marginal, column, columns, len),
+            scaled: column_of(&mut self.scaled, column, columns, len),
+            scaled_log: self.scaled_log,
+            partnered: column_of(&mut self.partnered, column, columns, len),
+        }
+    }
+}
+
+/// One column of a batch of vectors of so many rows; the only one is moved, not copied.
+fn column_of<T: Clone>(values: &mut Vec<T>, column: usize, columns: usize, rows: usize) -> Vec<T> {
+    match columns {
+        1 => std::mem::take(values),
+        _ => values[column.min(values.len() / rows - 1) * rows..][..rows].to_vec(),
+    }
+}
+
+/// The vectors of one side of an entropic plan, column after column.
 struct SideNumbers {
     weights: Vec<f64>,
     potential: Vec<f64>,
@@ -240,13 +447,28 @@ struct SideNumbers {
 }
 
 impl SideNumbers {
+    /// The marginals that softmins tell of, in one column.
+    fn marginals(self, epsilon: f64) -> Marginals {
+        let Self { weights, potential, softmin, scaled, scaled_softmin } = self;
+        let marginal_of = |potential: &[f64], softmin: &[f64]| -> Vec<f64> {
+            let terms = weights.iter().zip(potential).zip(softmin);
+            terms.map(|((a, f), s)| finite_or_zero(a * ((f - s) / epsilon).clamp(-700.0, 300.0).exp())).collect()
+        };
+        let marginal = marginal_of(&potential, &softmin);
+        let scaled_marginal = marginal_of(&scaled, &scaled_softmin);
+        let log = |i: usize| match weights[i] {
+            weight if weight > 0.0 => scaled_marginal[i] * ((scaled[i] - potential[i]) / epsilon),
+            _ => 0.0,
+        };
+        let scaled_log = (0..weights.len()).map(log).sum();
+        let partnered = softmin.iter().map(|s| *s < 0.5 * UNREACHABLE).collect();
+        Marginals { weights, potential, marginal, scaled: scaled_marginal, scaled_log, partnered }
+    }
+
     /// One column of a batch; the only one is moved, not copied.
     fn take(&mut self, column: usize, columns: usize) -> Self {
         let len = self.potential.len() / columns;
-        let at = |values: &mut Vec<f64>| match columns {
-            1 => std::mem::take(values),
-            _ => values[column.min(values.len() / len - 1) * len..][..len].to_vec(),
-        };
+        let at = |values: &mut Vec<f64>| column_of(values, column, columns, len);
         Self {
             weights: at(&mut self.weights),
             potential: at(&mut self.potential),
@@ -285,15 +507,9 @@ pub(crate) struct RoundedSide {
 }
 
 impl RoundedSide {
-    fn new<B: Backend>(marginal: &Marginal<B>, numbers: SideNumbers, epsilon: f64) -> Result<Self, Error> {
+    fn new<B: Backend>(marginal: &Marginal<B>, numbers: Marginals, epsilon: f64) -> Result<Self, Error> {
+        let Marginals { weights, potential, marginal: plan_marginal, scaled, scaled_log, partnered } = numbers;
         let len = marginal.len();
-        let SideNumbers { weights, potential, softmin, scaled, scaled_softmin } = numbers;
-        let marginal_of = |potential: &[f64], softmin: &[f64]| -> Vec<f64> {
-            let terms = weights.iter().zip(potential).zip(softmin);
-            terms.map(|((a, f), s)| finite_or_zero(a * ((f - s) / epsilon).clamp(-700.0, 300.0).exp())).collect()
-        };
-        let plan_marginal = marginal_of(&potential, &softmin);
-        let scaled_marginal = marginal_of(&scaled, &scaled_softmin);
 
         let law = marginal.regularizer();
         // Demands fall with the potential, which its element type knows to a rounding: a kink may be within it.
@@ -327,14 +543,14 @@ impl RoundedSide {
                 false => sum(&|i| -heavy(weights[i] * conjugate[i], weights[i])),
             },
             largest_potential: (0..len)
-                .filter(|&i| softmin[i] < 0.5 * UNREACHABLE)
+                .filter(|&i| partnered[i])
                 .fold(0.0, |a: f64, i| a.max(heavy(potential[i].abs(), weights[i]))),
-            scaled_mass: scaled_marginal.iter().sum(),
-            scaled_log: sum(&|i| heavy(scaled_marginal[i] * ((scaled[i] - potential[i]) / epsilon), weights[i])),
+            scaled_mass: scaled.iter().sum(),
+            scaled_log,
             missing: Vec::new(),
             spare: Vec::new(),
             bounds,
-            scaled: scaled_marginal,
+            scaled,
             weights,
             potential,
         })
@@ -390,7 +606,9 @@ pub(crate) struct RoundedColumn {
     added: [[Vec<f64>; 2]; 2],
     /// The factor of the scaled plan that is kept.
     kept: f64,
-    /// The divergence without its cost, and the Fenchel-Young terms.
+    /// sum_ij a_i b_j (h*(z_ij) + h(0)): the mass of an entropic plan.
+    pub(crate) conjugate: f64,
+    /// The divergence of entropy without its cost, and the Fenchel-Young terms.
     pub(crate) divergence: f64,
     pub(crate) fenchel_young: f64,
     /// Could the missing mass be placed within the bounds?
@@ -398,7 +616,7 @@ pub(crate) struct RoundedColumn {
 }
 
 impl RoundedColumn {
-    fn new<B: Backend>(problem: &Problem<B>, [source, target]: [SideNumbers; 2], epsilon: f64) -> Result<Self, Error> {
+    fn new<B: Backend>(problem: &Problem<B>, [source, target]: [Marginals; 2], epsilon: f64) -> Result<Self, Error> {
         let (law, other_law) = (problem.marginal(Side::Source), problem.marginal(Side::Target));
         let mut source = RoundedSide::new(law, source, epsilon)?;
         let mut target = RoundedSide::new(other_law, target, epsilon)?;
@@ -452,7 +670,8 @@ impl RoundedColumn {
         let potentials = pairing(&source, &added_source) + pairing(&target, &added_target);
         let scaled_log = source.scaled_log + target.scaled_log + source.scaled_mass * kept.ln();
         let divergence = source.mass - source.scaled_mass + scaled_log + log_bound - potentials / epsilon;
-        Ok(Self { source, target, added: [first, second], kept, divergence, fenchel_young, feasible })
+        let conjugate = source.mass;
+        Ok(Self { source, target, added: [first, second], kept, conjugate, divergence, fenchel_young, feasible })
     }
 }
 

@@ -11,6 +11,7 @@ mod cut;
 mod dense;
 mod derivative;
 mod entries;
+mod family;
 mod functionals;
 mod guard;
 mod hard;

@@ -160,15 +160,17 @@ impl SinkhornDivergence {
     /// The divergence from its problems: the two measures against each other, and each against itself.
     ///
     /// # Errors
-    /// [`Error::Disagreement`] for problems of different atoms, masses, epsilons or laws; those of
-    /// [`Sinkhorn::solve`].
+    /// [`Error::Disagreement`] for problems of different atoms, masses, epsilons or laws,
+    /// [`Error::MissingCapability`] for plans that are not entropic; those of [`Sinkhorn::solve`].
     pub fn solve<B: Backend>(
         &self,
         cross: &Problem<B>,
         source: SelfTerm<'_, B>,
         target: SelfTerm<'_, B>,
     ) -> Result<Divergence<B>, Error> {
+        cross.require_entropy()?;
         for (side, term) in [(Side::Source, &source), (Side::Target, &target)] {
+            term.problem().require_entropy()?;
             check_agreement(cross, side, term.problem())?;
         }
         let [source, target] = [source, target].map(|term| match term {

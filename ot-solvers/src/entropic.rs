@@ -12,6 +12,7 @@ mod sinkhorn;
 mod start;
 mod update;
 
+pub(crate) use self::gauge::fix_gauge;
 pub use self::{
     annealing::Annealing,
     bounds::{UnregularizedBounds, unregularized_bounds},

@@ -16,6 +16,7 @@
 //! # Ok::<(), ot_core::Error>(())
 //! ```
 
+pub mod ascent;
 pub mod discrepancy;
 pub mod divergence;
 pub mod entropic;
@@ -32,6 +33,9 @@ pub mod unregularized;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
+pub use ascent::{
+    Ascent, ConcaveObjective, DualAscent, DualObjective, HardSemiDualObjective, Lbfgs, SemiDualObjective,
+};
 pub use discrepancy::{Discrepancy, MaximumMeanDiscrepancy};
 pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};
 pub use entropic::{

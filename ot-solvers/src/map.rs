@@ -43,12 +43,14 @@ impl<'a, B: Backend> EntropicMap<'a, B> {
     /// The map of a solution to the points of its target, under the cost that it was solved with.
     ///
     /// # Errors
-    /// [`Error::Length`] for a target of another number of points.
+    /// [`Error::Length`] for a target of another number of points, [`Error::MissingCapability`] for a plan that is not
+    /// entropic.
     pub fn new(
         solution: &'a Solution<B>,
         target: &'a PointCloud<'a, B::Elem>,
         cost: &'a dyn GroundCost,
     ) -> Result<Self, Error> {
+        solution.problem().require_entropy()?;
         let (expected, found) = (solution.problem().marginal(Side::Target).len(), target.points().len());
         if expected != found {
             return Err(Error::Length { what: "points of the target", expected, found });

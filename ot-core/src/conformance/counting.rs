@@ -16,10 +16,12 @@ use crate::{
     },
     cost::GroundCost,
     error::Error,
+    family::{PlanFamily, Response, RoundedFactors},
     geometry::{CostSurvey, Geometry},
     kernel::{ActiveColumns, ByProducts, KernelOp, PlanSide, PlanView, Potentials, SoftMin, Sweep},
     marginal::Marginal,
     measure::{Support, WeightsView},
+    plan_regularizer::{Entropy, PlanKind, PlanPrograms, PlanRegularizer},
     program::Program,
 };
 
@@ -276,6 +278,20 @@ struct CountingGeometry<B: Backend> {
     inner: Arc<dyn Geometry<B>>,
 }
 
+impl<B: Backend> CountingGeometry<B> {
+    /// A kernel of the wrapped geometry, counted.
+    fn wrap_kernel(&self, mut inner: Box<dyn KernelOp<B>>) -> Result<Box<dyn KernelOp<Counting<B>>>, Error> {
+        count(&self.backend.tally.bindings);
+        Ok(Box::new(CountingKernel {
+            loan: Loan::new(&self.backend.inner)?,
+            backend: self.backend.clone(),
+            parameters: KnownParameters::of(inner.as_mut()),
+            programs: programs_of(inner.as_mut())?,
+            inner,
+        }))
+    }
+}
+
 impl<B: Backend> Geometry<Counting<B>> for CountingGeometry<B> {
     fn backend(&self) -> &Counting<B> {
         &self.backend
@@ -286,14 +302,16 @@ impl<B: Backend> Geometry<Counting<B>> for CountingGeometry<B> {
     }
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Counting<B>>>, Error> {
-        count(&self.backend.tally.bindings);
-        let mut inner = self.inner.bind(epsilon, columns)?;
-        Ok(Box::new(CountingKernel {
-            loan: Loan::new(&self.backend.inner)?,
-            backend: self.backend.clone(),
-            parameters: KnownParameters::of(inner.as_mut()),
-            inner,
-        }))
+        self.wrap_kernel(self.inner.bind(epsilon, columns)?)
+    }
+
+    fn bind_family(
+        &self,
+        regularizer: &Arc<dyn PlanRegularizer>,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<Counting<B>>>, Error> {
+        self.wrap_kernel(self.inner.bind_family(regularizer, epsilon, columns)?)
     }
 
     fn fixed_epsilon(&self) -> Option<f64> {
@@ -322,6 +340,7 @@ struct CountingKernel<B: Backend> {
     backend: Counting<B>,
     inner: Box<dyn KernelOp<B>>,
     parameters: KnownParameters,
+    programs: PlanPrograms,
     loan: Loan<B>,
 }
 
@@ -490,6 +509,10 @@ impl<B: Backend> KernelOp<Counting<B>> for CountingKernel<B> {
         self.inner.apply(side, inner_plan(plan), values, out)
     }
 
+    fn family(&mut self) -> Option<&mut dyn PlanFamily<Counting<B>>> {
+        if self.programs.kind() == PlanKind::Entropy { None } else { Some(self) }
+    }
+
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Counting<B>>> {
         if self.inner.transport_cost().is_some() { Some(self) } else { None }
     }
@@ -504,6 +527,60 @@ impl<B: Backend> KernelOp<Counting<B>> for CountingKernel<B> {
 
     fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Counting<B>>> {
         if self.inner.hard_transform().is_some() { Some(self) } else { None }
+    }
+}
+
+/// The formulas of the plan of a kernel.
+pub(super) fn programs_of<B: Backend>(kernel: &mut dyn KernelOp<B>) -> Result<PlanPrograms, Error> {
+    match kernel.family() {
+        Some(family) => Ok(family.programs().clone()),
+        None => Ok(PlanPrograms::record(&Entropy)?),
+    }
+}
+
+impl<B: Backend> PlanFamily<Counting<B>> for CountingKernel<B> {
+    fn programs(&self) -> &PlanPrograms {
+        &self.programs
+    }
+
+    fn respond(&mut self, request: Response<'_, Counting<B>>, out: &mut B::Vector) -> Result<(), Error> {
+        count(&self.backend.tally.softmins);
+        let Response { side, law, potential, weights, shift, active } = request;
+        present(self.inner.family())?.respond(Response { side, law, potential, weights, shift, active }, out)
+    }
+
+    fn marginal(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, Counting<B>>,
+        active: &ActiveColumns,
+        density: &mut B::Vector,
+        conjugate: Option<&mut B::Reduced>,
+    ) -> Result<(), Error> {
+        self.request();
+        present(self.inner.family())?.marginal(side, inner_plan(plan), active, density, conjugate)
+    }
+
+    fn marginals(
+        &mut self,
+        plan: PlanView<'_, Counting<B>>,
+        active: &ActiveColumns,
+        densities: [&mut B::Vector; 2],
+        conjugate: &mut B::Reduced,
+    ) -> Result<(), Error> {
+        self.request();
+        present(self.inner.family())?.marginals(inner_plan(plan), active, densities, conjugate)
+    }
+
+    fn excess(
+        &mut self,
+        plan: PlanView<'_, Counting<B>>,
+        rounded: RoundedFactors<'_, Counting<B>>,
+        out: &mut B::Reduced,
+    ) -> Result<(), Error> {
+        self.request();
+        let RoundedFactors { scaling, added } = rounded;
+        present(self.inner.family())?.excess(inner_plan(plan), RoundedFactors { scaling, added }, out)
     }
 }
 

@@ -6,5 +6,6 @@
 pub mod backend;
 pub mod cost;
 pub mod geometry;
+pub mod plan_regularizer;
 pub mod regularizer;
 pub mod threads;

@@ -86,6 +86,9 @@ macro_rules! conformance_geometry {
             softmins_tend_to_c_transforms,
             arcs_are_complete,
             surveys_are_statistics,
+            families_meet_the_demands_of_laws,
+            families_tell_of_their_plan,
+            families_sweep_by_responses,
         );
     };
     (@tests $cases:expr; $($law:ident,)*) => {
@@ -134,6 +137,36 @@ macro_rules! conformance_regularizer {
                 conjugates_are_legendre_transforms,
                 demands_are_slopes,
                 formulas_are_monotone,
+            );
+        }
+    };
+}
+
+/// A module of tests: all laws of a [`PlanRegularizer`](crate::PlanRegularizer).
+///
+/// ```
+/// ot_core::conformance_plan_regularizer!(squares, ot_core::SquaredL2);
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! conformance_plan_regularizer {
+    (@tests $regularizer:expr; $($law:ident,)*) => {
+        $(
+            #[test]
+            fn $law() {
+                $crate::conformance::assert_law($crate::conformance::laws::plan_regularizer::$law(&$regularizer));
+            }
+        )*
+    };
+    ($name:ident, $regularizer:expr $(,)?) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $crate::conformance_plan_regularizer!(@tests $regularizer;
+                densities_never_fall,
+                densities_are_slopes,
+                formulas_are_conjugate,
             );
         }
     };

@@ -1,4 +1,5 @@
-//! The Gibbs kernel of the reference geometry: two-pass log-sum-exp, entry by entry.
+//! The kernels of the reference geometry, entry by entry: a Gibbs kernel by two-pass log-sum-exp, and those of other
+//! regularizers of the plan.
 
 use std::{fmt, sync::Arc};
 
@@ -7,8 +8,12 @@ use crate::{
     backend::{HostBackend, Side},
     capability::{CostDerivative, HardTransform, PairSum, TransportCost},
     error::Error,
+    family::{PlanFamily, two_responses},
     host::for_each_chunk,
-    kernel::{KernelOp, PlanView, SoftMin},
+    kernel::{KernelOp, PlanView, SoftMin, Sweep, two_half_steps},
+    plan_regularizer::{PlanKind, PlanPrograms, PlanRegularizer},
+    real::Real,
+    regularizer::{Balanced, LawPrograms},
     scalar::{LOG_ZERO, Scalar, UNREACHABLE},
 };
 
@@ -22,16 +27,31 @@ const LARGEST_EXPONENT: f64 = 700.0;
 pub(super) struct ReferenceKernel<B: HostBackend> {
     pub(super) backend: B,
     pub(super) table: Arc<CostTable<B::Elem>>,
-    epsilon: f64,
+    pub(super) epsilon: f64,
     columns: usize,
+    /// The formulas of the plan, and the law of its softmin.
+    pub(super) programs: PlanPrograms,
+    pub(super) balanced: LawPrograms,
 }
 
 impl<B: HostBackend> ReferenceKernel<B> {
-    pub(super) fn new(backend: B, table: Arc<CostTable<B::Elem>>, epsilon: f64, columns: usize) -> Result<Self, Error> {
+    pub(super) fn new(
+        backend: B,
+        table: Arc<CostTable<B::Elem>>,
+        regularizer: &dyn PlanRegularizer,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Self, Error> {
         if columns == 0 {
             return Err(Error::EmptyBatch);
         }
-        Ok(Self { backend, table, epsilon: checked(epsilon)?, columns })
+        let (programs, balanced) = (PlanPrograms::record(regularizer)?, LawPrograms::record(&Balanced)?);
+        Ok(Self { backend, table, epsilon: checked(epsilon)?, columns, programs, balanced })
+    }
+
+    /// Is the plan that of entropy?
+    fn is_gibbs(&self) -> bool {
+        self.programs.kind() == PlanKind::Entropy
     }
 
     /// Column `column` of a vector; the only one, if all share it.
@@ -51,6 +71,7 @@ impl<B: HostBackend> ReferenceKernel<B> {
         PlanColumn {
             table: &self.table,
             epsilon: self.epsilon,
+            programs: &self.programs,
             potentials: [Side::Source, Side::Target].map(|side| self.column(plan.side(side).potential, column)),
             weights: [Side::Source, Side::Target].map(|side| self.column(plan.side(side).weights, column)),
         }
@@ -110,9 +131,13 @@ impl<B: HostBackend> KernelOp<B> for ReferenceKernel<B> {
         Ok(())
     }
 
-    /// With an explicit maximum; the shift is not looked at.
+    /// With an explicit maximum; the shift is not looked at. Of another regularizer, the balanced response.
     fn softmin(&mut self, request: SoftMin<'_, B>, out: &mut B::Vector) -> Result<(), Error> {
         let SoftMin { side, potential, log_weights, active, .. } = request;
+        if !self.is_gibbs() {
+            self.respond_all(&self.balanced, request, |log_weight| log_weight.exp(), out);
+            return Ok(());
+        }
         for &column in active.indices() {
             let (potential, log_weights) = (self.column(potential, column), self.column(log_weights, column));
             let out = self.column_mut(out, column);
@@ -137,6 +162,18 @@ impl<B: HostBackend> KernelOp<B> for ReferenceKernel<B> {
             self.fill(out, |i| values.iter().enumerate().map(|(j, v)| plan.of(side, i, j) * v.to_f64()).sum());
         }
         Ok(())
+    }
+
+    fn sweep(&mut self, backend: &B, sweep: Sweep<'_, B>) -> Result<(), Error> {
+        let epsilon = self.epsilon;
+        match self.is_gibbs() {
+            true => two_half_steps(self, backend, sweep),
+            false => two_responses(self, epsilon, backend, sweep),
+        }
+    }
+
+    fn family(&mut self) -> Option<&mut dyn PlanFamily<B>> {
+        if self.is_gibbs() { None } else { Some(self) }
     }
 
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<B>> {
@@ -172,12 +209,13 @@ impl<B: HostBackend> fmt::Debug for ReferenceKernel<B> {
 pub(super) struct PlanColumn<'a, T> {
     table: &'a CostTable<T>,
     epsilon: f64,
+    programs: &'a PlanPrograms,
     potentials: [&'a [T]; 2],
     weights: [&'a [T]; 2],
 }
 
 impl<T: Scalar> PlanColumn<'_, T> {
-    /// P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon); zero for a forbidden pair.
+    /// P_ij = a_i b_j h*'((f_i + g_j - C_ij) / epsilon), exp for entropy; zero for a forbidden pair.
     pub(super) fn mass(&self, i: usize, j: usize) -> f64 {
         let ([f, g], [a, b], cost) = (self.potentials, self.weights, self.table.cost(i, j));
         let weight = a[i].to_f64() * b[j].to_f64();
@@ -185,7 +223,10 @@ impl<T: Scalar> PlanColumn<'_, T> {
             return 0.0;
         }
         let exponent = (f[i].to_f64() + g[j].to_f64() - cost) / self.epsilon;
-        weight * exponent.min(LARGEST_EXPONENT).exp()
+        match self.programs.kind() {
+            PlanKind::Entropy => weight * exponent.min(LARGEST_EXPONENT).exp(),
+            _ => weight * self.programs.density_at(exponent),
+        }
     }
 
     /// The entry of atom `own` of a side and atom `other` of the opposite one.

@@ -1,6 +1,6 @@
 //! The named programs that a solver's loop runs for one law.
 
-use super::{Regularizer, bounded_exp};
+use super::{LawKind, Regularizer, bounded_exp};
 use crate::{
     program::{Program, ProgramError},
     real::Real,
@@ -10,10 +10,14 @@ use crate::{
 /// softmin, a the weight; the density of the plan's marginal is r = exp((f - s) / epsilon).
 #[derive(Clone, Debug)]
 pub struct LawPrograms {
+    kind: LawKind,
     step: Program,
     relaxed_step: Program,
+    relaxed: Program,
+    demand: Program,
     residual: Program,
     residual_and_mass: Program,
+    residual_of_density: Program,
     dual: Program,
 }
 
@@ -25,6 +29,13 @@ impl LawPrograms {
     pub fn record(law: &dyn Regularizer) -> Result<Self, ProgramError> {
         let (step, demand, conjugate) = (law.step()?, law.demand()?, law.conjugate()?);
         Ok(Self {
+            kind: law.kind(),
+            relaxed: Program::record(|[f, stepped, omega]| {
+                [omega.select(within(f + omega * (stepped - f), law.potential_bounds()), f)]
+            })?,
+            residual_of_density: Program::try_record(|[f, density, a, epsilon]| {
+                Ok([a * distance(density, demand.call([f, epsilon])?)])
+            })?,
             relaxed_step: Program::try_record(|[f, s, omega, epsilon]| {
                 let [stepped] = step.call([s, epsilon])?;
                 Ok([omega.select(within(f + omega * (stepped - f), law.potential_bounds()), f)])
@@ -36,7 +47,14 @@ impl LawPrograms {
                 Ok([-(a * conjugate)])
             })?,
             step,
+            demand,
         })
+    }
+
+    /// What is known of the law by name.
+    #[must_use]
+    pub fn kind(&self) -> LawKind {
+        self.kind
     }
 
     /// (s, epsilon) to step(s).
@@ -49,6 +67,24 @@ impl LawPrograms {
     #[must_use]
     pub fn relaxed_step(&self) -> &Program {
         &self.relaxed_step
+    }
+
+    /// (f, stepped, omega) to f + omega (stepped - f), and f where omega is 0.
+    #[must_use]
+    pub fn relaxed(&self) -> &Program {
+        &self.relaxed
+    }
+
+    /// (f, epsilon) to the densities demanded, low and high.
+    #[must_use]
+    pub fn demand(&self) -> &Program {
+        &self.demand
+    }
+
+    /// (f, r, a, epsilon) to a |r - demanded|, for a density r that is no matter of softmins.
+    #[must_use]
+    pub fn residual_of_density(&self) -> &Program {
+        &self.residual_of_density
     }
 
     /// (f, s, a, epsilon) to a |r - demanded|, the distance of the density to what the law demands.
@@ -79,6 +115,11 @@ fn within<R: Real>(potential: R, [low, high]: [f64; 2]) -> R {
 /// From (f, s, a, epsilon): a times the distance of the density to what is demanded, and a r.
 fn unmet<R: Real>(demand: &Program, [f, s, a, epsilon]: [R; 4]) -> Result<[R; 2], ProgramError> {
     let density = bounded_exp((f - s) / epsilon);
-    let [low, high] = demand.call([f, epsilon])?;
-    Ok([a * (low - density).max(density - high).max(R::constant(0.0)), a * density])
+    let demanded = demand.call([f, epsilon])?;
+    Ok([a * distance(density, demanded), a * density])
+}
+
+/// The distance of a density to an interval.
+fn distance<R: Real>(density: R, [low, high]: [R; 2]) -> R {
+    (low - density).max(density - high).max(R::constant(0.0))
 }

@@ -11,6 +11,8 @@ use ot_core::{
     conformance::{Counting, Deferred, ReferenceBackend},
 };
 
+ot_core::conformance_plan_regularizer!(entropy, ot_core::Entropy);
+ot_core::conformance_plan_regularizer!(squares, ot_core::SquaredL2);
 ot_core::conformance_backend!(reference_f64, ReferenceBackend::<f64>::default());
 ot_core::conformance_backend!(reference_f32, ReferenceBackend::<f32>::default());
 ot_core::conformance_backend!(counting_f64, Counting::new(ReferenceBackend::<f64>::default()));

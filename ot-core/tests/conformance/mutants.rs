@@ -1,6 +1,7 @@
 //! Laws that cannot fail prove nothing: here each of them meets something broken, and says so.
 
 mod backend;
+mod family;
 mod kernel;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ot_core::{
-    CostSurvey, Error, Geometry, HostBackend, KernelOp, PointsView, Side,
+    CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer, PointsView, Side,
     cost::{GroundCost, MatrixView, SharedMatrix},
     host::for_each_chunk,
     measure::WeightsView,
@@ -15,6 +15,7 @@ use ot_core::{
 use super::{
     Blur, check_bound,
     clouds::Clouds,
+    family::FamilyKernel,
     kernel::GibbsKernel,
     rows::{CostRows, TILE, entries_of_tiles, pieces, task_atoms},
     survey::survey,
@@ -121,6 +122,18 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for DenseGeometry<T> {
         } else {
             Box::new(GibbsKernel::<T, _, f32>::new(&self.backend, &self.cost, epsilon, columns)?)
         })
+    }
+
+    fn bind_family(
+        &self,
+        regularizer: &Arc<dyn PlanRegularizer>,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
+        match regularizer.kind() {
+            PlanKind::Entropy => self.bind(epsilon, columns),
+            _ => Ok(Box::new(FamilyKernel::new(&self.backend, &self.cost, regularizer.as_ref(), epsilon, columns)?)),
+        }
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {

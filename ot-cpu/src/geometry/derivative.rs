@@ -32,7 +32,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
         visit: impl Fn(usize, &mut dyn Iterator<Item = (usize, f64, f64)>, &mut [f64]) + Sync,
     ) -> Vec<f64> {
         let WeightedPlan { plan, weight, column } = pairs;
-        let plan = PlanColumn::new(side, plan, self.epsilon, column);
+        let plan = PlanColumn::new(side, plan, self.epsilon, column).of_family(self.family.as_ref());
         let factor = Factor::new(weight, column, self.columns());
         let (atoms, others) = (self.cost.len(side), self.cost.len(side.opposite()));
         let task = task_atoms(atoms, others);

@@ -1,4 +1,5 @@
-//! Sums over the plan P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon): products, functions of pairs.
+//! Sums over the plan P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon), or that of another regularizer in the place of
+//! entropy: products, functions of pairs.
 //!
 //! All of them walk over tiles of costs, rows of the side that gets values, and form the entries of the plan in
 //! place. Exponents are kept below 80, so that the plan of any potentials is finite.
@@ -6,12 +7,13 @@
 use std::{array, ops::Range};
 
 use ot_core::{
-    Error, HostBackend, KernelOp, PairSum, PlanView, Program, Side,
+    Error, HostBackend, KernelOp, PairSum, PlanPrograms, PlanView, Program, Side,
     host::{HostVector, for_each_chunk},
     program::{BlockInput, Registers},
 };
 
 use super::{
+    family::densities_in_place,
     kernel::GibbsKernel,
     rows::{BLOCK, CostRows, TASKS, TILE, column_of, pieces, task_atoms, visit_block},
 };
@@ -31,6 +33,8 @@ pub(super) struct PlanColumn<'a, T> {
     pub(super) other_potential: &'a [T],
     pub(super) other_weights: &'a [T],
     pub(super) epsilon: f64,
+    /// Of a plan that is not entropic.
+    pub(super) family: Option<&'a PlanPrograms>,
 }
 
 impl<'a, T: CpuScalar> PlanColumn<'a, T> {
@@ -42,11 +46,17 @@ impl<'a, T: CpuScalar> PlanColumn<'a, T> {
             other_potential: column_of(other.potential, column),
             other_weights: column_of(other.weights, column),
             epsilon,
+            family: None,
         }
     }
 
+    /// The same column of a plan that may not be entropic.
+    pub(super) fn of_family(self, family: Option<&'a PlanPrograms>) -> Self {
+        Self { family, ..self }
+    }
+
     /// Calls `visit(r, others, costs, entries)` for the rows r of a block, tile by tile, with the entries of the plan
-    /// over the own weight: b_j exp((f_i + g_j - C_ij) / epsilon).
+    /// over the own weight: b_j exp((f_i + g_j - C_ij) / epsilon) for entropy.
     pub(super) fn visit_block<R: CostRows<T>>(
         &self,
         cost: &R,
@@ -63,7 +73,11 @@ impl<'a, T: CpuScalar> PlanColumn<'a, T> {
         visit_block(cost, side, block.clone(), tile, |r, others, costs| {
             let entries = &mut row[..costs.len()];
             entries.copy_from_slice(costs);
-            T::gibbs(self.potential[block.start + r], inverse, limit, &self.other_potential[others.clone()], entries);
+            let (f, g) = (self.potential[block.start + r], &self.other_potential[others.clone()]);
+            match self.family {
+                Some(family) => densities_in_place(family, f, inverse, g, entries),
+                None => T::gibbs(f, inverse, limit, g, entries),
+            }
             for (entry, &weight) in entries.iter_mut().zip(&self.other_weights[others.clone()]) {
                 let product = *entry * weight;
                 *entry = if product < largest { product } else { largest };
@@ -119,7 +133,7 @@ fn sum_channels<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar, S>(
     let of_column = channels / kernel.columns();
     let task = task_atoms(atoms, cost.len(side.opposite()));
     for (column, out) in out.values_mut().chunks_mut((atoms * of_column).max(1)).enumerate() {
-        let plan = PlanColumn::new(side, plan, kernel.epsilon, column);
+        let plan = PlanColumn::new(side, plan, kernel.epsilon, column).of_family(kernel.family.as_ref());
         for (group, out) in out.chunks_mut(atoms * CHANNELS).enumerate() {
             let first = column * of_column + group * CHANNELS;
             let count = out.len() / atoms;

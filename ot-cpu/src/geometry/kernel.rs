@@ -3,8 +3,8 @@
 use std::{iter, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, CostDerivative, Error, HardTransform, HostBackend, KernelOp, PairSum, PlanView, Potentials, Scalar,
-    Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
+    ActiveColumns, CostDerivative, Error, HardTransform, HostBackend, KernelOp, PairSum, PlanPrograms, PlanView,
+    Potentials, Scalar, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
     host::{HostVector, for_each_chunk},
 };
 
@@ -48,6 +48,9 @@ pub(super) struct GibbsKernel<T, R, X> {
     scratch: Scratch<T>,
     operands: Operands<T>,
     kept_operands: Option<Operands<X>>,
+    /// What functionals of the plan read in the place of an exponential, where this is part of a kernel of another
+    /// regularizer.
+    pub(super) family: Option<PlanPrograms>,
 }
 
 /// What sweeps over a stored cost go by.
@@ -84,6 +87,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
             scratch: Scratch::new(shape, group, threads, R::STORED)?,
             operands: Operands::new(shape, group, threads, Streamed::<T, R>::panel_rows_for(others, group))?,
             kept_operands: if R::STORED { Some(Operands::new(shape, group, threads, 0)?) } else { None },
+            family: None,
         })
     }
 

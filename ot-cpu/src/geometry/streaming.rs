@@ -3,12 +3,14 @@
 use std::{ops::Range, sync::Arc};
 
 use ot_core::{
-    CostSurvey, Error, Geometry, HostBackend, KernelOp, PointsView, Side, cost::GroundCost, measure::WeightsView,
+    CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer, PointsView, Side, cost::GroundCost,
+    measure::WeightsView,
 };
 
 use super::{
     Blur,
     clouds::{self, Clouds},
+    family::FamilyKernel,
     kernel::GibbsKernel,
     rows::{BLOCK, CostRows, TILE, entries_of_tiles, pieces, task_atoms, visit_block},
     survey::survey,
@@ -67,6 +69,18 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for StreamingGeometry<T> {
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
         Ok(Box::new(GibbsKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?))
+    }
+
+    fn bind_family(
+        &self,
+        regularizer: &Arc<dyn PlanRegularizer>,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
+        match regularizer.kind() {
+            PlanKind::Entropy => self.bind(epsilon, columns),
+            _ => Ok(Box::new(FamilyKernel::new(&self.backend, &self.cost, regularizer.as_ref(), epsilon, columns)?)),
+        }
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {

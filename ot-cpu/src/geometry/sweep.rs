@@ -124,16 +124,16 @@ impl<X: CpuScalar> Operands<X> {
 
 /// What threads work with, one item for each.
 #[derive(Debug)]
-struct Pool<N>(Mutex<Vec<N>>);
+pub(super) struct Pool<N>(pub(super) Mutex<Vec<N>>);
 
 impl<N> Pool<N> {
     /// Takes an item, which is to be [put](Self::put) back: no thread holds more than one.
-    fn take(&self) -> N {
+    pub(super) fn take(&self) -> N {
         let item = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         item.expect("there are as many items as threads")
     }
 
-    fn put(&self, item: N) {
+    pub(super) fn put(&self, item: N) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
     }
 }

@@ -34,6 +34,13 @@ const GROUP: usize = 64;
 
 impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBackend<T>> for GibbsKernel<T, R, X> {
     fn plan_cost(&mut self, plan: PlanView<'_, CpuBackend<T>>, out: &mut HostReduced) -> Result<(), Error> {
+        if let Some(family) = &self.family {
+            for (column, out) in out.values_mut().iter_mut().enumerate() {
+                let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
+                *out = self.careful_plan_cost(plan.of_family(Some(family)));
+            }
+            return Ok(());
+        }
         let together = self.plan_costs_together(plan, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
             let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);

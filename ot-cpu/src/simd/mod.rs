@@ -22,7 +22,9 @@
 //! | [`VectorMath::row_sums`]         | `out[r] = Σ_j k[r, j]·w[j]`       | one per class of level  |
 //! | [`VectorMath::add_row_products`] | the same for 16 columns, added    | one per class of level  |
 //! | [`VectorMath::add_column_products`] | `out[j, k] ← out[j, k] + Σ_r a[r, k]·k[r, j]` | one per class of level |
-//! | [`VectorMath::largest_difference`] | `max (g[j] − c[j])`             | the same everywhere     |
+//! | [`VectorMath::differences_from`]  | `c[j] ← g[j] − c[j]`             | the same everywhere     |
+//! | [`VectorMath::positive_sums`]    | `Σ w[j]·t[j]`, `Σ w[j]` where `t[j] = max(f + d[j], 0) > 0` | the same everywhere |
+//! | [`VectorMath::positive_parts`]   | `d[j] ← t[j]`, returns `Σ w[j]·t[j]`, `Σ w[j]·t[j]²` | the same everywhere |
 //! | [`Stored::store`]                | entries rounded to a stored type, tiny ones to zero | the same everywhere |
 //!
 //! # How it is vectorised
@@ -71,6 +73,7 @@ mod level;
 mod ln;
 mod map;
 mod passes;
+mod positive;
 mod product;
 mod reduce;
 mod root;
@@ -83,6 +86,7 @@ mod tests;
 pub use costs::{PointCost, PointPairs};
 pub use gibbs::GibbsTerms;
 pub use level::Level;
+pub use positive::SquareChange;
 pub use store::Stored;
 
 /// Columns of weights that stand side by side in a matrix product.
@@ -235,6 +239,50 @@ pub trait VectorMath: Passes {
         factors: &[[Self; PRODUCT_LANES]],
         sums: &mut [[f64; PRODUCT_LANES]],
     );
+
+    /// Replaces costs by differences from potentials, `costs[j] ← g[j] − costs[j]`, at the given level.
+    fn differences_from_at(level: Level, g: &[Self], costs: &mut [Self]);
+
+    /// `Σ w[j]·t[j]` and `Σ w[j]` over `t[j] > 0`, where `t[j] = max(f + d[j], 0)`, at the given level.
+    ///
+    /// Summed in `f64` over 16 lanes; the bits are the same at every level. Where the lengths differ, the longer slice
+    /// is read up to the length of the shorter.
+    fn positive_sums_at(level: Level, f: Self, d: &[Self], weights: &[Self]) -> [f64; 2];
+
+    /// Replaces differences by their positive parts, `d[j] ← t[j] = max(f + d[j], 0)`, and returns `Σ w[j]·t[j]` and
+    /// `Σ w[j]·t[j]²`, at the given level; summed as [`positive_sums_at`](Self::positive_sums_at) sums.
+    fn positive_parts_at(level: Level, f: Self, d: &mut [Self], weights: &[Self]) -> [f64; 2];
+
+    /// `Σ w[j]·((p' − p)²/2 + p'·(p − z))` with `z = (f + d[j])/ε`, `p = max(z, 0)` and p' as [`SquareChange`] says,
+    /// at the given level; no number where a difference is minus infinity.
+    ///
+    /// Summed in `f64` over 16 lanes; the bits are the same at every level. Panics if a slice is shorter than the
+    /// differences.
+    fn square_excess_at(level: Level, f: Self, d: &[Self], weights: &[Self], change: SquareChange<'_, Self>) -> f64;
+
+    /// [`square_excess_at`](Self::square_excess_at) the detected level.
+    #[inline]
+    fn square_excess(f: Self, d: &[Self], weights: &[Self], change: SquareChange<'_, Self>) -> f64 {
+        Self::square_excess_at(Level::detected(), f, d, weights, change)
+    }
+
+    /// [`differences_from_at`](Self::differences_from_at) the detected level.
+    #[inline]
+    fn differences_from(g: &[Self], costs: &mut [Self]) {
+        Self::differences_from_at(Level::detected(), g, costs);
+    }
+
+    /// [`positive_sums_at`](Self::positive_sums_at) the detected level.
+    #[inline]
+    fn positive_sums(f: Self, d: &[Self], weights: &[Self]) -> [f64; 2] {
+        Self::positive_sums_at(Level::detected(), f, d, weights)
+    }
+
+    /// [`positive_parts_at`](Self::positive_parts_at) the detected level.
+    #[inline]
+    fn positive_parts(f: Self, d: &mut [Self], weights: &[Self]) -> [f64; 2] {
+        Self::positive_parts_at(Level::detected(), f, d, weights)
+    }
 
     /// [`row_sums_at`](Self::row_sums_at) the detected level.
     #[inline]
@@ -466,6 +514,32 @@ macro_rules! implement_vector_math {
                 dispatch_vectors!(level, product::add_column_products::<$type>(
                     rows: &[$type], stride: usize, factors: &[[$type; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
                 ) -> ())
+            }
+
+            fn differences_from_at(level: Level, g: &[$type], costs: &mut [$type]) {
+                dispatch!(level, positive::differences_from::<$type>(g: &[$type], costs: &mut [$type]) -> ())
+            }
+
+            fn positive_sums_at(level: Level, f: $type, d: &[$type], weights: &[$type]) -> [f64; 2] {
+                dispatch!(level, positive::positive_sums::<$type>(f: $type, d: &[$type], weights: &[$type]) -> [f64; 2])
+            }
+
+            fn square_excess_at(
+                level: Level,
+                f: $type,
+                d: &[$type],
+                weights: &[$type],
+                change: SquareChange<'_, $type>,
+            ) -> f64 {
+                dispatch!(level, positive::square_excess::<$type>(
+                    f: $type, d: &[$type], weights: &[$type], change: SquareChange<'_, $type>
+                ) -> f64)
+            }
+
+            fn positive_parts_at(level: Level, f: $type, d: &mut [$type], weights: &[$type]) -> [f64; 2] {
+                dispatch!(level, positive::positive_parts::<$type>(
+                    f: $type, d: &mut [$type], weights: &[$type]
+                ) -> [f64; 2])
             }
 
             fn accumulate_at(level: Level, factors: &[$type], rows: &[$type], stride: usize, out: &mut [f64]) {

@@ -4,7 +4,7 @@
 mod costs;
 mod reference;
 
-use super::{Level, VectorMath};
+use super::{Level, SquareChange, VectorMath};
 use reference::DoubleDouble;
 
 /// The next number of the `SplitMix64` sequence.
@@ -327,6 +327,54 @@ macro_rules! tests_of_type {
                         assert_eq!($type::largest_difference_at(level, &x, &y), expected);
                         y[length / 3] = $type::NAN;
                         assert!(!$type::largest_difference_at(level, &x, &y).is_nan());
+                    }
+                }
+            }
+
+            #[test]
+            fn positive_parts_have_the_same_bits_at_every_level() {
+                for length in (0..70).chain([1_000]) {
+                    let (mut d, weights) = (values(length, -1.0, 1.0), values(length + 3, 0.0, 2.0));
+                    if length > 2 {
+                        d[length / 2] = $type::NEG_INFINITY;
+                    }
+                    let f = 0.2;
+                    let parts: Vec<$type> = d.iter().map(|&d| if f + d > 0.0 { f + d } else { 0.0 }).collect();
+                    let (mut sum, mut squares, mut count) = (0.0, 0.0, 0.0);
+                    for (&part, &weight) in parts.iter().zip(&weights) {
+                        let (part, weight) = (f64::from(part), f64::from(weight));
+                        (sum, squares) = (sum + weight * part, squares + weight * part * part);
+                        count += if part > 0.0 { weight } else { 0.0 };
+                    }
+                    let expected = $type::positive_sums_at(Level::BASELINE, f, &d, &weights);
+                    assert!((expected[0] - sum).abs() <= 1e-11 && (expected[1] - count).abs() <= 1e-11);
+                    let columns = [&weights[..], &weights[..], &weights[..]];
+                    let change = SquareChange { factors: [0.5, 0.25, 0.0], columns, epsilon: 0.5 };
+                    let excess = $type::square_excess_at(Level::BASELINE, f, &d, &weights, change);
+                    let plain: f64 = d
+                        .iter()
+                        .zip(&weights)
+                        .map(|(&d, &w)| {
+                            let (z, w) = ((f64::from(f) + f64::from(d)) / 0.5, f64::from(w));
+                            let (p, q) = (z.max(0.0), 0.5 * z.max(0.0) * w + 0.25 * w);
+                            w * ((q - p).powi(2) / 2.0 + q * (p - z))
+                        })
+                        .sum();
+                    assert!(excess == plain || (excess - plain).abs() <= 1e-10, "{excess} {plain}");
+                    for level in Level::available() {
+                        let found = $type::positive_sums_at(level, f, &d, &weights);
+                        assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits));
+                        let mut out = d.clone();
+                        let found = $type::positive_parts_at(level, f, &mut out, &weights);
+                        assert_eq!(found[0].to_bits(), expected[0].to_bits());
+                        assert!((found[1] - squares).abs() <= 1e-11);
+                        assert_eq!(bits(&out), bits(&parts));
+                        let same = $type::square_excess_at(level, f, &d, &weights, change);
+                        assert_eq!(same.to_bits(), excess.to_bits());
+                        let mut costs = values(length, -1.0, 1.0);
+                        let expected: Vec<$type> = costs.iter().zip(&weights).map(|(&c, &g)| g - c).collect();
+                        $type::differences_from_at(level, &weights, &mut costs);
+                        assert_eq!(bits(&costs), bits(&expected));
                     }
                 }
             }

@@ -7,8 +7,8 @@
 use std::ops::ControlFlow;
 
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, Certificate, Check, Error, KernelOp, Observer, Operand, Potentials, Problem,
-    Program, Real, Scalar, Side, Status, Sweep, Translation, certificate::certify_with,
+    ActiveColumns, Backend, ByProducts, Certificate, Check, Error, KernelOp, Observer, Operand, PlanPrograms,
+    Potentials, Problem, Program, Real, Scalar, Side, Status, Sweep, Translation, certificate::certify_with,
 };
 
 use super::{
@@ -57,6 +57,8 @@ pub(super) struct Iteration<'a, B: Backend> {
     /// The iteration of the last check.
     checked: usize,
     history: Vec<Check>,
+    /// h(0) of the plan's regularizer: 1 for entropy.
+    empty: f64,
     /// Why the whole run must end, if it must.
     ended: Option<Status>,
 }
@@ -113,6 +115,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
             iterations: 0,
             checked: 0,
             history: Vec::new(),
+            empty: PlanPrograms::record(problem.plan_regularizer().as_ref())?.empty(),
             ended: None,
             settings,
             problem,
@@ -226,7 +229,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
             let magnitude = at(3).abs() + at(4).abs() + epsilon * masses[0] * masses[1];
             let observed = Observed {
                 error: (at(0) + at(1)) / ((masses[0] + masses[1]) / 2.0).max(f64::MIN_POSITIVE),
-                dual: at(3) + at(4) - epsilon * (at(2) - masses[0] * masses[1]),
+                dual: at(3) + at(4) - epsilon * (at(2) - self.empty * masses[0] * masses[1]),
                 dual_rounding: 8.0 * <B::Elem as Scalar>::EPSILON * magnitude,
             };
             let column = &mut self.columns[index];

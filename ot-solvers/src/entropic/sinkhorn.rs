@@ -5,9 +5,10 @@
 //! g <- step_b(-epsilon log sum_i a_i exp((f_i - C_ij) / epsilon))
 //! ```
 //!
-//! It ascends the dual block by block. What speeds it up and guards it stands in rooms of its own:
-//! [`Annealing`], [`Relaxation`], [`Update`], the translation of unbalanced potentials. A solve
-//! returns the best iterate, why it stopped, and a certificate recomputed from scratch.
+//! It ascends the dual block by block, and so serves every regularizer of the plan: a kernel that is not entropic has
+//! its own smoothed minimum in the place of the softmin ([`PlanFamily`](ot_core::PlanFamily)). What speeds it up and
+//! guards it stands in rooms of its own: [`Annealing`], [`Relaxation`], [`Update`], the translation of unbalanced
+//! potentials. A solve returns the best iterate, why it stopped, and a certificate recomputed from scratch.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! How the two potentials take turns.
 
-use ot_core::{Backend, Error, Fold, KernelOp, Operand, PlanSide, PlanView, Sweep};
+use ot_core::{Backend, Error, Fold, KernelOp, Operand, PlanSide, PlanView, Sweep, family::simultaneous_responses};
 
 /// The order of the two half-steps.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +25,12 @@ pub(crate) fn averaged_sweep<B: Backend, K: KernelOp<B> + ?Sized>(
     backend: &B,
     sweep: Sweep<'_, B>,
 ) -> Result<(), Error> {
+    let epsilon = kernel.epsilon();
+    if let Some(family) = kernel.family() {
+        return simultaneous_responses(family, epsilon, backend, sweep);
+    }
     let Sweep { source, target, potentials, relaxation, active, scratch, by_products } = sweep;
-    let epsilon = Operand::Constant(kernel.epsilon());
+    let epsilon = Operand::Constant(epsilon);
     let plan = PlanView {
         source: PlanSide::new(&potentials.source, source),
         target: PlanSide::new(&potentials.target, target),

@@ -6,19 +6,23 @@ mod backend;
 mod cost;
 mod low_rank_kernel;
 mod penalty;
+mod plan_formula;
 
 use std::sync::Arc;
 
 use ot_core::{
     Backend, Balanced, CostMatrix, Epsilon, Error, Geometry, GroundCost, HalfSqEuclidean, Histogram, HostBackend, Kl,
-    Measure, PenaltyFormula, PointCloud, Problem, ReferenceGeometry, Side, Solution, SqEuclidean, TotalVariation,
+    Measure, PenaltyFormula, PlanPrograms, PlanRegularizer, PointCloud, Problem, ReferenceGeometry, Side, Solution,
+    SqEuclidean, TotalVariation,
     conformance::{GeometryCase, ReferenceBackend},
-    conformance_backend, conformance_cost, conformance_geometry, conformance_regularizer,
+    conformance_backend, conformance_cost, conformance_geometry, conformance_plan_regularizer, conformance_regularizer,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::Sinkhorn;
 
-use self::{backend::SerialBackend, cost::Charbonnier, low_rank_kernel::LowRankGeometry, penalty::Burg};
+use self::{
+    backend::SerialBackend, cost::Charbonnier, low_rank_kernel::LowRankGeometry, penalty::Burg, plan_formula::Tsallis,
+};
 
 /// Numbers in [0, 1) that depend on the seed alone (Steele, Lea, Flood 2014).
 fn uniform(seed: u64, count: usize) -> Vec<f64> {
@@ -358,5 +362,118 @@ mod a_backend {
                 assert!(difference < 1e-11, "column {column}: {difference}");
             }
         }
+    }
+}
+
+mod a_plan_regularizer {
+    use super::*;
+
+    /// The problem of a family of plans between two clouds.
+    fn problem<B: Backend<Elem = f64>>(
+        backend: &B,
+        regularizer: impl PlanRegularizer + 'static,
+        laws: [Arc<dyn ot_core::Regularizer>; 2],
+        epsilon: f64,
+    ) -> Problem<B> {
+        let (source, target) = (cloud(1, 23), cloud(5, 31));
+        let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
+        let [first, second] = laws;
+        let problem = Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(epsilon), first, second).unwrap();
+        problem.with_plan_regularizer(Arc::new(regularizer))
+    }
+
+    fn balanced() -> [Arc<dyn ot_core::Regularizer>; 2] {
+        [Arc::new(Balanced), Arc::new(Balanced)]
+    }
+
+    conformance_plan_regularizer!(order_three_halves, Tsallis { order: 1.5 });
+    conformance_plan_regularizer!(order_two, Tsallis { order: 2.0 });
+
+    /// h'(h*'(z)) = z where there is mass, h + h* = z p there, and the formulas are those of the limits.
+    #[test]
+    fn is_three_formulas_that_agree() {
+        for order in [1.25, 1.5, 2.0] {
+            let programs = PlanPrograms::record(&Tsallis { order }).unwrap();
+            for exponent in [-1.0 / (order - 1.0) - 1.0, -0.5, 0.0, 0.7, 4.0] {
+                let [density, slope] = programs.response_at(exponent);
+                assert_eq!(density == 0.0, exponent <= programs.threshold());
+                if density > 0.0 {
+                    assert!((programs.slope_at(density) - exponent).abs() < 1e-12);
+                    let difference = programs.density_at(exponent + 1e-6) - programs.density_at(exponent - 1e-6);
+                    assert!((difference / 2e-6 - slope).abs() < 1e-7);
+                }
+                assert!(programs.excess_at(density, exponent) < 1e-12, "{order} {exponent}");
+                assert!(programs.excess_at(density + 0.1, exponent) > 1e-4);
+            }
+        }
+    }
+
+    /// Order 2 is h(p) = p^2 - p: squares of twice the strength, and a constant where the mass is given.
+    #[test]
+    fn of_order_two_is_squares() {
+        let backend = CpuBackend::<f64>::new(2).unwrap();
+        let plan = |solution: Solution<CpuBackend<f64>>| solution.plan().unwrap().to_dense(0).unwrap();
+        let squares = solve(&problem(&backend, ot_core::SquaredL2, balanced(), 0.06));
+        let tsallis = solve(&problem(&backend, Tsallis { order: 2.0 }, balanced(), 0.03));
+        assert!((squares.certificate().primal - tsallis.certificate().primal - 0.03).abs() < 1e-9);
+        for (found, expected) in plan(tsallis).iter().zip(plan(squares)) {
+            assert!((found - expected).abs() < 1e-9);
+        }
+    }
+
+    /// Orders that fall to 1 are entropy.
+    #[test]
+    fn tends_to_entropy() {
+        let backend = CpuBackend::<f64>::new(2).unwrap();
+        let primal = |regularizer: Arc<dyn PlanRegularizer>| {
+            let problem = problem(&backend, ot_core::SquaredL2, balanced(), 0.1).with_plan_regularizer(regularizer);
+            // h(p) = (p^q - p) / (q - 1) tends to p log p, which is entropy less 1 - p.
+            solve(&problem).certificate().primal
+        };
+        let entropy = primal(Arc::new(ot_core::Entropy));
+        let [far, near] = [1.1, 1.01].map(|order| (primal(Arc::new(Tsallis { order })) - entropy).abs());
+        assert!(near < 0.15 * far && near < 2e-3, "{far} {near}");
+    }
+
+    /// The same plan on every geometry, under every law, with zeros and a certificate.
+    #[test]
+    fn is_solved_with_like_any_other() {
+        let laws: [Arc<dyn ot_core::Regularizer>; 5] = [
+            Arc::new(Balanced),
+            Arc::new(Kl::new(0.5).unwrap()),
+            Arc::new(TotalVariation::new(0.3).unwrap()),
+            Arc::new(ot_core::Range::new(0.7, 1.2).unwrap()),
+            Arc::new(Burg { rho: 2.0 }),
+        ];
+        let dense = CpuBackend::<f64>::new(2).unwrap();
+        let streaming = CpuBackend::<f64>::new(1).unwrap().with_dense_limit(0);
+        for (first, second) in [(0, 0), (1, 1), (1, 2), (3, 4), (4, 0)] {
+            let pair = || [laws[first].clone(), laws[second].clone()];
+            let tsallis = Tsallis { order: 1.5 };
+            let solution = solve(&problem(&dense, tsallis.clone(), pair(), 0.02));
+            assert!(solution.certificate().gap < 1e-9, "{:?}", solution.certificate());
+            let mut plan = solution.plan().unwrap();
+            let zeros = plan.to_dense(0).unwrap().iter().filter(|mass| **mass == 0.0).count();
+            assert!(zeros > 200 && zeros + plan.nonzeros(0, 23 * 31).unwrap().len() == 23 * 31, "{zeros}");
+            let reference = solve(&problem(&SerialBackend, tsallis.clone(), pair(), 0.02));
+            let streamed = solve(&problem(&streaming, tsallis, pair(), 0.02));
+            for other in [reference.certificate(), streamed.certificate()] {
+                assert!((other.primal - solution.certificate().primal).abs() < 1e-9);
+            }
+        }
+    }
+
+    /// A kernel that has no families says so, and what holds of entropy alone refuses others.
+    #[test]
+    fn is_refused_where_there_is_none() {
+        let epsilon = Epsilon::Absolute(0.4);
+        let geometry: Arc<dyn Geometry<SerialBackend>> =
+            Arc::new(LowRankGeometry::new(&SerialBackend, 0.4, vec![0.5; 3], vec![0.5; 3], 1));
+        let weights = Histogram::new(vec![1.0 / 3.0; 3]).unwrap();
+        let problem = Problem::new(geometry, &weights, &weights, epsilon).unwrap();
+        assert!(problem.require_entropy().is_ok() && problem.bind().is_ok());
+        let problem = problem.with_plan_regularizer(Arc::new(Tsallis { order: 1.5 }));
+        assert!(matches!(problem.bind(), Err(Error::MissingCapability(_))));
+        assert!(problem.require_entropy().is_err());
     }
 }

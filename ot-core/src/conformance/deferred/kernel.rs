@@ -15,11 +15,13 @@ use crate::{
         CostDerivative, CostParameter, CostTangent, HardTransform, PairSum, PairWeight, PricedArc, TransportCost,
         WeightedPlan,
     },
-    conformance::counting::{KnownParameters, present},
+    conformance::counting::{KnownParameters, present, programs_of},
     error::Error,
+    family::{PlanFamily, Response, RoundedFactors, two_responses},
     geometry::{CostSurvey, Geometry},
-    kernel::{KernelOp, PlanSide, PlanView, SoftMin},
+    kernel::{ActiveColumns, KernelOp, PlanSide, PlanView, SoftMin, Sweep, two_half_steps},
     measure::WeightsView,
+    plan_regularizer::{PlanKind, PlanPrograms, PlanRegularizer},
     program::Program,
 };
 
@@ -34,6 +36,31 @@ impl<B: HostBackend> DeferredGeometry<B> {
     pub(super) fn new(backend: Deferred<B>, inner: Arc<dyn Geometry<B>>) -> Self {
         Self { backend, inner }
     }
+
+    /// A kernel of the wrapped geometry, deferred.
+    fn wrap_kernel(
+        &self,
+        mut inner: Box<dyn KernelOp<B>>,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<Deferred<B>>>, Error> {
+        let capabilities = Capabilities {
+            transport_cost: inner.transport_cost().is_some(),
+            pair_sum: inner.pair_sum().is_some(),
+            hard_transform: inner.hard_transform().is_some(),
+            parameters: KnownParameters::of(inner.as_mut()),
+            programs: programs_of(inner.as_mut())?,
+        };
+        Ok(Box::new(DeferredKernel {
+            backend: self.backend.clone(),
+            len: [Side::Source, Side::Target].map(|side| inner.len(side)),
+            columns,
+            epsilon,
+            fixed_epsilon: self.inner.fixed_epsilon(),
+            capabilities,
+            inner: Arc::new(Mutex::new(inner)),
+        }))
+    }
 }
 
 impl<B: HostBackend> Geometry<Deferred<B>> for DeferredGeometry<B> {
@@ -46,22 +73,16 @@ impl<B: HostBackend> Geometry<Deferred<B>> for DeferredGeometry<B> {
     }
 
     fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Deferred<B>>>, Error> {
-        let mut inner = self.inner.bind(epsilon, columns)?;
-        let capabilities = Capabilities {
-            transport_cost: inner.transport_cost().is_some(),
-            pair_sum: inner.pair_sum().is_some(),
-            hard_transform: inner.hard_transform().is_some(),
-            parameters: KnownParameters::of(inner.as_mut()),
-        };
-        Ok(Box::new(DeferredKernel {
-            backend: self.backend.clone(),
-            len: [Side::Source, Side::Target].map(|side| inner.len(side)),
-            columns,
-            epsilon,
-            fixed_epsilon: self.inner.fixed_epsilon(),
-            capabilities,
-            inner: Arc::new(Mutex::new(inner)),
-        }))
+        self.wrap_kernel(self.inner.bind(epsilon, columns)?, epsilon, columns)
+    }
+
+    fn bind_family(
+        &self,
+        regularizer: &Arc<dyn PlanRegularizer>,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<Deferred<B>>>, Error> {
+        self.wrap_kernel(self.inner.bind_family(regularizer, epsilon, columns)?, epsilon, columns)
     }
 
     fn fixed_epsilon(&self) -> Option<f64> {
@@ -92,6 +113,7 @@ struct Capabilities {
     pair_sum: bool,
     hard_transform: bool,
     parameters: KnownParameters,
+    programs: PlanPrograms,
 }
 
 /// A kernel shared with the operations that wait.
@@ -205,6 +227,18 @@ impl<B: HostBackend> KernelOp<Deferred<B>> for DeferredKernel<B> {
         Ok(())
     }
 
+    fn sweep(&mut self, backend: &Deferred<B>, sweep: Sweep<'_, Deferred<B>>) -> Result<(), Error> {
+        let epsilon = self.epsilon;
+        match self.family() {
+            Some(family) => two_responses(family, epsilon, backend, sweep),
+            None => two_half_steps(self, backend, sweep),
+        }
+    }
+
+    fn family(&mut self) -> Option<&mut dyn PlanFamily<Deferred<B>>> {
+        if self.capabilities.programs.kind() == PlanKind::Entropy { None } else { Some(self) }
+    }
+
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Deferred<B>>> {
         if self.capabilities.transport_cost { Some(self) } else { None }
     }
@@ -219,6 +253,66 @@ impl<B: HostBackend> KernelOp<Deferred<B>> for DeferredKernel<B> {
 
     fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Deferred<B>>> {
         if self.capabilities.hard_transform { Some(self) } else { None }
+    }
+}
+
+impl<B: HostBackend> PlanFamily<Deferred<B>> for DeferredKernel<B> {
+    fn programs(&self) -> &PlanPrograms {
+        &self.capabilities.programs
+    }
+
+    fn respond(&mut self, request: Response<'_, Deferred<B>>, out: &mut DeferredVector<B>) -> Result<(), Error> {
+        let Response { side, law, potential, weights, shift, active } = request;
+        let (law, active) = (law.clone(), active.clone());
+        let (potential, weights, shift) = (potential.id, weights.id, shift.id);
+        self.enqueue(out, move |kernel, store, out| {
+            let request = Response {
+                side,
+                law: &law,
+                potential: store.vector(potential)?,
+                weights: store.vector(weights)?,
+                shift: store.vector(shift)?,
+                active: &active,
+            };
+            present(kernel.family())?.respond(request, out)
+        });
+        Ok(())
+    }
+
+    fn marginal(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, Deferred<B>>,
+        active: &ActiveColumns,
+        density: &mut DeferredVector<B>,
+        conjugate: Option<&mut DeferredReduced<B>>,
+    ) -> Result<(), Error> {
+        let (plan, active, kernel) = (RecordedPlan::of(plan), active.clone(), Arc::clone(&self.inner));
+        let (density, conjugate): (Id, Vec<Id>) = (density.id, conjugate.iter().map(|out| out.id).collect());
+        self.backend.enqueue(move |store| {
+            store.with_outputs(&[density], &conjugate, |store, vectors, reduced| {
+                let mut kernel = lock(&kernel);
+                let conjugate = reduced.first_mut().map(|out| &mut **out);
+                present(kernel.family())?.marginal(side, plan.read(store)?, &active, vectors[0], conjugate)
+            })
+        });
+        Ok(())
+    }
+
+    fn excess(
+        &mut self,
+        plan: PlanView<'_, Deferred<B>>,
+        RoundedFactors { scaling, added }: RoundedFactors<'_, Deferred<B>>,
+        out: &mut DeferredReduced<B>,
+    ) -> Result<(), Error> {
+        let plan = RecordedPlan::of(plan);
+        let pairs = [scaling, added[0], added[1]].map(|pair| pair.map(|vector| vector.id));
+        self.enqueue_reduced(out, move |kernel, store, out| {
+            let pair = |[left, right]: [Id; 2]| -> Result<_, Error> { Ok([store.vector(left)?, store.vector(right)?]) };
+            let rounded = RoundedFactors { scaling: pair(pairs[0])?, added: [pair(pairs[1])?, pair(pairs[2])?] };
+            present(kernel.family())?.excess(plan.read(store)?, rounded, out)
+        });
+        Ok(())
     }
 }
 

@@ -156,6 +156,25 @@ impl<B: HostBackend> Store<B> {
         done
     }
 
+    /// Vectors and reduced ones written by one job.
+    pub(super) fn with_outputs(
+        &mut self,
+        vectors: &[Id],
+        reduced: &[Id],
+        job: impl FnOnce(&Self, &mut [&mut B::Vector], &mut [&mut B::Reduced]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut slots = Vec::with_capacity(reduced.len());
+        for id in reduced {
+            slots.push(self.reduced.remove(id).ok_or_else(unwritten)?);
+        }
+        let mut outputs: Vec<&mut B::Reduced> = slots.iter_mut().map(|slot| &mut slot.value).collect();
+        let done = self.with_vectors(vectors, |store, vectors| job(store, vectors, &mut outputs));
+        for (id, slot) in reduced.iter().zip(slots) {
+            self.reduced.insert(*id, Slot { written: slot.written || done.is_ok(), ..slot });
+        }
+        done
+    }
+
     /// Fails if an operation reads an output that nobody wrote.
     pub(super) fn check_written(&self, operands: &[RecordedOperand], outputs: &[Id]) -> Result<(), Error> {
         for operand in operands {

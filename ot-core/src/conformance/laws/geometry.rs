@@ -1,6 +1,7 @@
 //! What every geometry and its kernels must do, tried on one [`GeometryCase`](crate::conformance::GeometryCase).
 
 mod derivative;
+mod family;
 mod hard;
 mod plan;
 mod softmin;
@@ -11,6 +12,7 @@ pub use self::{
     derivative::{
         curvatures_are_second_differences, pull_backs_are_differences, push_forwards_are_adjoint_to_pull_backs,
     },
+    family::{families_meet_the_demands_of_laws, families_sweep_by_responses, families_tell_of_their_plan},
     hard::{arcs_are_complete, c_transforms_are_minima, softmins_tend_to_c_transforms},
     plan::{
         costs_of_rank_one_plans_are_sums, pair_sums_are_sums, products_are_adjoint, products_are_those_of_the_plan,
