@@ -15,6 +15,7 @@ mod best;
 mod dense;
 mod discrepancy;
 mod divergence;
+mod exact;
 mod monolith;
 mod ours;
 mod peak;
@@ -55,6 +56,8 @@ pub enum Suite {
     Unbalanced,
     /// Losses between clouds: Sinkhorn divergences and maximum mean discrepancies.
     Divergence,
+    /// Transport without entropy.
+    Exact,
     /// What the machine can do.
     Roof,
 }
@@ -129,6 +132,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
             divergence::run(&mut bench)?;
             discrepancy::run(&mut bench)?;
         }
+        Suite::Exact => exact::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

@@ -54,6 +54,20 @@ pub enum Solver {
     PotSemiDiscrete,
     /// OTT-JAX's semi-discrete solver, compiled, by Adam with a decaying step.
     OttSemiDiscrete,
+    /// POT's network simplex on a matrix.
+    PotEmd,
+    /// POT's network simplex on costs recomputed.
+    PotEmdLazy,
+    /// SciPy's assignment.
+    ScipyAssignment,
+    /// lapx's assignment by Jonker and Volgenant.
+    LapxLapjv,
+    /// The faster one of lapx.
+    LapxLapjvs,
+    /// SciPy's distance on the line.
+    ScipyLine,
+    /// POT's distance on the line.
+    PotLine,
 }
 
 impl Solver {
@@ -74,6 +88,13 @@ impl Solver {
             Self::GeomLossGaussian => ("geomloss_samples", "gaussian"),
             Self::PotSemiDiscrete => ("pot", "semidiscrete"),
             Self::OttSemiDiscrete => ("ott_jax", "semidiscrete"),
+            Self::PotEmd => ("exact", "emd"),
+            Self::PotEmdLazy => ("exact", "emd_lazy"),
+            Self::ScipyAssignment => ("exact", "scipy"),
+            Self::LapxLapjv => ("exact", "lapjv"),
+            Self::LapxLapjvs => ("exact", "lapjvs"),
+            Self::ScipyLine => ("exact", "scipy_line"),
+            Self::PotLine => ("exact", "pot_line"),
         }
     }
 
@@ -95,6 +116,13 @@ impl Solver {
             Self::GeomLossGaussian => "GeomLoss gaussian, online",
             Self::PotSemiDiscrete => "POT solve_semidiscrete",
             Self::OttSemiDiscrete => "OTT-JAX SemidiscreteSolver",
+            Self::PotEmd => "POT emd",
+            Self::PotEmdLazy => "POT emd2_lazy",
+            Self::ScipyAssignment => "SciPy linear_sum_assignment",
+            Self::LapxLapjv => "lapx lapjv",
+            Self::LapxLapjvs => "lapx lapjvs",
+            Self::ScipyLine => "SciPy wasserstein_distance",
+            Self::PotLine => "POT wasserstein_1d",
         }
     }
 }

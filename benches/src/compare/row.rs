@@ -34,7 +34,7 @@ pub struct Measured {
     pub iterations: Option<usize>,
     /// Recomputed marginal error.
     pub error: Option<f64>,
-    /// Recomputed dual objective.
+    /// Recomputed value: the dual objective, or what a suite compares.
     pub value: Option<f64>,
 }
 
@@ -212,12 +212,12 @@ const COLUMNS: [&str; 19] = [
     "ours s",
     "iterations",
     "error",
-    "dual",
+    "value",
     "peer",
     "peer s",
     "iterations",
     "error",
-    "dual",
+    "value",
     "ratio",
     "limit s",
     "of limit",
@@ -297,6 +297,24 @@ impl Report {
             file.flush()?;
         }
         self.rows.push(row);
+        Ok(())
+    }
+
+    /// What has been told so far.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Puts a picture beside the page, if one was asked for, and into it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn picture(&mut self, name: &str, picture: &str) -> Result<(), Failure> {
+        let Some(folder) = self.page.as_ref().and_then(|page| page.parent()) else { return Ok(()) };
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join(name), picture)?;
+        self.after.push_str(&format!("![Seconds over sizes]({name})\n\n"));
         Ok(())
     }
 
