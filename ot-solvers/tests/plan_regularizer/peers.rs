@@ -7,7 +7,7 @@ use ot_solvers::DualAscent;
 
 use super::support::*;
 
-/// Uniform weights, squared distances, (reg / 2) sum P^2: POT 0.9.6, `ot.smooth.smooth_ot_dual(a, b, C, reg,
+/// Uniform weights, squared distances, (reg / 2) sum P^2: POT 0.9.7, `ot.smooth.smooth_ot_dual(a, b, C, reg,
 /// reg_type="l2", stopThr=1e-15, numItermax=20000)`, of which <P, C> + reg / 2 sum P^2 and the number of
 /// positive entries are listed. Its marginals are off by 1e-7 at most.
 const POT: [(usize, usize, f64, f64, usize); 6] = [
