@@ -80,7 +80,20 @@ def semidiscrete(problem, request):
     return run
 
 
+def smooth_dual(problem, request):
+    gamma = problem.epsilon * len(problem.source) * len(problem.target)
+
+    def run():
+        _, log = ot.smooth.smooth_ot_dual(
+            problem.source, problem.target, problem.cost, gamma, reg_type="l2", log=True
+        )
+        return {"f": log["alpha"], "g": log["beta"]}, log["res"].nit
+
+    return run
+
+
 SOLVERS = {
+    "smooth_dual": smooth_dual,
     "sinkhorn": solver("sinkhorn"),
     "sinkhorn_log": solver("sinkhorn_log"),
     "sinkhorn_unbalanced": unbalanced("sinkhorn"),

@@ -23,6 +23,7 @@ pub mod peers;
 mod points;
 mod posed;
 mod problem;
+mod quadratic;
 pub mod recompute;
 pub mod roof;
 pub mod row;
@@ -126,6 +127,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Points => points::run(&mut bench)?,
         Suite::Unbalanced => {
             unbalanced::run(&mut bench)?;
+            quadratic::run(&mut bench)?;
             stochastic::run(&mut bench)?;
         }
         Suite::Divergence => {

@@ -54,6 +54,8 @@ pub enum Solver {
     PotSemiDiscrete,
     /// OTT-JAX's semi-discrete solver, compiled, by Adam with a decaying step.
     OttSemiDiscrete,
+    /// POT's dual of a plan regularised by squares, by L-BFGS.
+    PotSmoothDual,
     /// POT's network simplex on a matrix.
     PotEmd,
     /// POT's network simplex on costs recomputed.
@@ -88,6 +90,7 @@ impl Solver {
             Self::GeomLossGaussian => ("geomloss_samples", "gaussian"),
             Self::PotSemiDiscrete => ("pot", "semidiscrete"),
             Self::OttSemiDiscrete => ("ott_jax", "semidiscrete"),
+            Self::PotSmoothDual => ("pot", "smooth_dual"),
             Self::PotEmd => ("exact", "emd"),
             Self::PotEmdLazy => ("exact", "emd_lazy"),
             Self::ScipyAssignment => ("exact", "scipy"),
@@ -116,6 +119,7 @@ impl Solver {
             Self::GeomLossGaussian => "GeomLoss gaussian, online",
             Self::PotSemiDiscrete => "POT solve_semidiscrete",
             Self::OttSemiDiscrete => "OTT-JAX SemidiscreteSolver",
+            Self::PotSmoothDual => "POT smooth_ot_dual",
             Self::PotEmd => "POT emd",
             Self::PotEmdLazy => "POT emd2_lazy",
             Self::ScipyAssignment => "SciPy linear_sum_assignment",
