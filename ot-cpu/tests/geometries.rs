@@ -9,6 +9,7 @@ use ot_core::{
     Backend, CostForm, CostFunction, CostMatrix, CostParameter, CostTangent, Error, Euclidean, Geometry,
     HalfSqEuclidean, Measure, PairWeight, PlanSide, PlanView, PointsView, Program, Side, SqEuclidean, StridedMatrix,
     Support, WeightedPlan, WeightsView,
+    conformance::Seeded,
     cost::{GroundCost, MatrixView},
 };
 use ot_cpu::{CpuBackend, DenseGeometry, StreamingGeometry};
@@ -349,4 +350,32 @@ fn a_measure_makes_a_geometry() {
     assert_eq!(geometry.bind(-1.0, 1).err(), Some(Error::Epsilon(-1.0)));
     assert_eq!(geometry.bind(1.0, 0).err(), Some(Error::EmptyBatch));
     assert!(CpuBackend::<f64>::new(0).is_err());
+}
+
+/// Of a cloud with itself every pair is met once, and counts for two.
+#[test]
+fn costs_of_a_cloud_with_itself_are_sums_over_all_pairs() {
+    let mut random = Seeded::new(5);
+    for len in [1, 7, 8, 9, 40, 1100] {
+        let points: Vec<f64> = (0..3 * len).map(|_| random.uniform(0.0, 1.0)).collect();
+        let (one, other) = (random.weights::<f64>(len, true), random.weights::<f64>(len, true));
+        for limit in [0, usize::MAX] {
+            let backend = backend().with_dense_limit(limit);
+            let geometry = backend.geometry(self::points(&points, 3), self::points(&points, 3), &Euclidean).unwrap();
+            let mut kernel = geometry.bind(1.0, 1).unwrap();
+            for (u, v) in [(&one, &one), (&one, &other)] {
+                let mut expected = 0.0;
+                for (x, u) in points.chunks(3).zip(u) {
+                    for (y, v) in points.chunks(3).zip(v) {
+                        expected += u * v * x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt();
+                    }
+                }
+                let mut out = backend.alloc_reduced(1).unwrap();
+                let [u, v] = [u, v].map(|weights| backend.upload(weights, 1).unwrap());
+                kernel.transport_cost().unwrap().rank_one_cost(&u, &v, &mut out).unwrap();
+                let found = backend.read(&[&out]).unwrap()[0][0];
+                assert!((found - expected).abs() <= 1e-13 * (1.0 + expected), "{len} {limit}: {found} {expected}");
+            }
+        }
+    }
 }

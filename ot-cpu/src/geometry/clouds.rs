@@ -17,6 +17,8 @@ pub(super) struct Clouds<T> {
     pub(super) dimension: usize,
     pub(super) cost: Option<Arc<dyn GroundCost>>,
     formula: Option<PointCost>,
+    /// Are both sides the same points?
+    is_one: bool,
 }
 
 /// Points in two layouts.
@@ -51,7 +53,20 @@ impl<T: CpuScalar> Clouds<T> {
     ) -> Result<Self, Error> {
         let formula = PointCost::of(form);
         let cloud = |view| Cloud::new(view, form == CostForm::Cosine);
-        Ok(Self { source: cloud(source)?, target: cloud(target)?, dimension: source.dimension(), cost, formula })
+        let is_one = source.coordinates() == target.coordinates();
+        Ok(Self {
+            source: cloud(source)?,
+            target: cloud(target)?,
+            dimension: source.dimension(),
+            cost,
+            formula,
+            is_one,
+        })
+    }
+
+    /// Is the cost of a pair that of the pair turned round?
+    pub(super) fn is_symmetric(&self) -> bool {
+        self.is_one && self.formula.is_some()
     }
 
     /// The points of a side.

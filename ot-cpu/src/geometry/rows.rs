@@ -68,9 +68,21 @@ pub(super) fn visit_block<T: CpuScalar, R: CostRows<T>>(
     side: Side,
     block: Range<usize>,
     tile: &mut [T; BLOCK * TILE],
+    visit: impl FnMut(usize, Range<usize>, &mut [T]),
+) {
+    visit_pairs(rows, side, block, 0..rows.len(side.opposite()), tile, visit);
+}
+
+/// [`visit_block`] for a range of the others.
+pub(super) fn visit_pairs<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    side: Side,
+    block: Range<usize>,
+    others: Range<usize>,
+    tile: &mut [T; BLOCK * TILE],
     mut visit: impl FnMut(usize, Range<usize>, &mut [T]),
 ) {
-    for others in pieces(0..rows.len(side.opposite()), TILE) {
+    for others in pieces(others, TILE) {
         rows.tile(side, block.clone(), others.clone(), TILE, tile);
         for row in 0..block.len() {
             visit(row, others.clone(), &mut tile[row * TILE..][..others.len()]);

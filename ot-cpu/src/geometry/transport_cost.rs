@@ -15,10 +15,11 @@ use ot_core::{
 };
 
 use super::{
+    clouds::Clouds,
     functionals::PlanColumn,
     kernel::GibbsKernel,
     operand::{self, operand_len},
-    rows::{BLOCK, CostRows, TILE, column_of, visit_block},
+    rows::{BLOCK, CostRows, TILE, column_of, visit_block, visit_pairs},
 };
 use crate::{
     backend::{CpuBackend, CpuScalar},
@@ -73,19 +74,25 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBa
                 *out = cost;
                 continue;
             }
+            // Of a cloud with itself, a block and the pairs after it: each of these stands for two.
+            let twice = u == v && self.cost.clouds().is_some_and(Clouds::is_symmetric);
             let sum = |of_row: &(dyn Fn(&[T], &[T]) -> f64 + Sync)| {
                 self.sum_blocks(|block, buffers| {
                     let mut total = 0.0;
                     if u[block.clone()].iter().all(|&u| u == T::default()) {
                         return total;
                     }
-                    let tile = &mut buffers.tile;
-                    visit_block(self.cost.as_ref(), Side::Source, block.clone(), tile, |r, others, costs| {
-                        let u = u[block.start + r].to_f64();
-                        if u > 0.0 {
-                            total += u * of_row(costs, &v[others]);
-                        }
-                    });
+                    let (all, tile) = (0..self.cost.len(Side::Target), &mut buffers.tile);
+                    let spans = if twice { [block.clone(), block.end..all.end] } else { [all, 0..0] };
+                    for (span, factor) in spans.into_iter().zip([1.0, 2.0]) {
+                        let rows = self.cost.as_ref();
+                        visit_pairs(rows, Side::Source, block.clone(), span, tile, |r, others, costs| {
+                            let u = u[block.start + r].to_f64();
+                            if u > 0.0 {
+                                total += factor * u * of_row(costs, &v[others]);
+                            }
+                        });
+                    }
                     total
                 })
             };
