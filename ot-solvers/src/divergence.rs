@@ -21,7 +21,7 @@ use ot_core::{Backend, Balanced, Epsilon, Error, GroundCost, Measure, Problem, R
 
 pub use self::{form::DivergenceForm, outcome::Divergence};
 use self::{identical::are_identical, value::DivergenceValue};
-use crate::entropic::{Sinkhorn, Update};
+use crate::entropic::{Sinkhorn, Start, Update};
 
 /// A measure against itself: to be solved, or known from an earlier call.
 #[derive(Debug)]
@@ -109,7 +109,8 @@ impl SinkhornDivergence {
 
     /// The divergence between two measures. Epsilon is resolved between the two, and shared by the self terms.
     ///
-    /// Identical measures (the same points and weights, bit by bit) are one problem, and their divergence is zero.
+    /// Large clouds start from their [clusters](Start::multiscale). Identical measures (the same points and weights, bit by
+    /// bit) are one problem, and their divergence is zero.
     /// Costs three solves, of which those of the self terms take few iterations.
     ///
     /// # Errors
@@ -122,15 +123,21 @@ impl SinkhornDivergence {
         cost: &dyn GroundCost,
         epsilon: Epsilon,
     ) -> Result<Divergence<B>, Error> {
-        let cross = self.problem(backend, source, target, cost, epsilon)?;
+        let symmetric = self.sinkhorn.clone().update(Update::Symmetric);
+        let solve = |settings: &Sinkhorn, [one, other]: [&dyn Measure<B::Elem>; 2], epsilon| {
+            let problem = self.problem(backend, one, other, cost, epsilon)?;
+            let start = Start::multiscale(&problem, one, other, cost)?;
+            settings.run(&problem).start(start).solve()
+        };
         if are_identical(source, target) {
-            let solution = self.self_term(&cross)?;
+            let solution = solve(&symmetric, [source, target], epsilon)?;
             return self.assemble(solution.clone(), solution.clone(), solution);
         }
-        let shared = Epsilon::Absolute(cross.epsilon());
-        let source = self.problem(backend, source, source, cost, shared)?;
-        let target = self.problem(backend, target, target, cost, shared)?;
-        self.solve(&cross, SelfTerm::Open(&source), SelfTerm::Open(&target))
+        let cross = solve(&self.sinkhorn, [source, target], epsilon)?;
+        let shared = Epsilon::Absolute(cross.problem().epsilon());
+        let source = solve(&symmetric, [source; 2], shared)?;
+        let target = solve(&symmetric, [target; 2], shared)?;
+        self.assemble(cross, source, target)
     }
 
     /// The problem between two measures, or between a measure and itself, under the law of this divergence.
