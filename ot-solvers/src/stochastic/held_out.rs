@@ -118,10 +118,10 @@ mod tests {
         let weights = [0.5, 0.5];
         let Estimate { value, standard_error } = chi_squared(&vec![vec![1.2, 0.8]; 8], &weights);
         assert!((value - 0.04).abs() < 1e-14 && standard_error < 1e-14, "{value} {standard_error}");
-        // Groups on either side of b average to nothing, and say how little they know.
-        let groups: Vec<_> = (0..8).map(|k| if k % 2 == 0 { vec![1.4, 0.6] } else { vec![0.6, 1.4] }).collect();
+        // Groups on either side of b, <r^k, r^l> = 1 + 0.16 on one side and 1 - 0.16 across, say how little they know.
+        let groups: Vec<_> = (0..8).map(|k| if k % 4 == 0 { vec![0.6, 1.4] } else { vec![1.4, 0.6] }).collect();
         let Estimate { value, standard_error } = chi_squared(&groups, &weights);
-        assert!((value - (0.0 - 8.0 * 0.16) / 56.0).abs() < 1e-14, "{value}");
+        assert!((value - 0.16 * (32.0 - 24.0) / 56.0).abs() < 1e-14, "{value}");
         assert!(standard_error > 0.01, "{standard_error}");
     }
 }
