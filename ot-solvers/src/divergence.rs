@@ -17,7 +17,10 @@ mod variation;
 
 use std::sync::Arc;
 
-use ot_core::{Backend, Balanced, Epsilon, Error, GroundCost, Measure, Problem, Regularizer, Side, Solution};
+use ot_core::{
+    Backend, Balanced, Epsilon, Error, GroundCost, Measure, Operand, Problem, Program, Real, Regularizer, Side,
+    Solution,
+};
 
 pub use self::{form::DivergenceForm, outcome::Divergence};
 use self::{identical::are_identical, value::DivergenceValue};
@@ -123,21 +126,21 @@ impl SinkhornDivergence {
         cost: &dyn GroundCost,
         epsilon: Epsilon,
     ) -> Result<Divergence<B>, Error> {
-        let symmetric = self.sinkhorn.clone().update(Update::Symmetric);
-        let solve = |settings: &Sinkhorn, [one, other]: [&dyn Measure<B::Elem>; 2], epsilon| {
-            let problem = self.problem(backend, one, other, cost, epsilon)?;
-            let start = Start::multiscale(&problem, one, other, cost)?;
-            settings.run(&problem).start(start).solve()
+        let against_itself = |measure, epsilon| {
+            let problem = self.problem(backend, measure, measure, cost, epsilon)?;
+            let start = symmetric(backend, Start::multiscale(&problem, measure, measure, cost)?)?;
+            self.sinkhorn.clone().update(Update::Symmetric).run(&problem).start(start).solve()
         };
         if are_identical(source, target) {
-            let solution = solve(&symmetric, [source, target], epsilon)?;
+            let solution = against_itself(source, epsilon)?;
             return self.assemble(solution.clone(), solution.clone(), solution);
         }
-        let cross = solve(&self.sinkhorn, [source, target], epsilon)?;
-        let shared = Epsilon::Absolute(cross.problem().epsilon());
-        let source = solve(&symmetric, [source; 2], shared)?;
-        let target = solve(&symmetric, [target; 2], shared)?;
-        self.assemble(cross, source, target)
+        let problem = self.problem(backend, source, target, cost, epsilon)?;
+        let start = Start::multiscale(&problem, source, target, cost)?;
+        let cross = self.sinkhorn.run(&problem).start(start).solve()?;
+        let shared = Epsilon::Absolute(problem.epsilon());
+        let [source, target] = [source, target].map(|measure| against_itself(measure, shared));
+        self.assemble(cross, source?, target?)
     }
 
     /// The problem between two measures, or between a measure and itself, under the law of this divergence.
@@ -197,6 +200,16 @@ impl SinkhornDivergence {
         let values = (0..cross.problem().columns()).map(value).collect::<Result<_, _>>()?;
         Ok(Divergence::new(self.form, values, cross, [source, target]))
     }
+}
+
+/// The mean of both potentials on either side: between a measure and itself they are one, and symmetric updates keep them so.
+fn symmetric<B: Backend>(backend: &B, start: Start<'static, B>) -> Result<Start<'static, B>, Error> {
+    let Start::Owned(mut potentials) = start else { return Ok(start) };
+    let mean = Program::record(|[own, other]| [(own + other) * Real::constant(0.5)])?;
+    let operands = [Operand::Output(0), Operand::Vector(&potentials.target)];
+    backend.map(&mean, &operands, &mut [&mut potentials.source])?;
+    backend.copy(&potentials.source, &mut potentials.target)?;
+    Ok(Start::Owned(potentials))
 }
 
 /// The column of a self term that belongs to a column of the cross problem.

@@ -201,3 +201,22 @@ fn histograms_under_a_matrix() {
     // Half the squared discrepancy of -c: sum over pairs of differences of weights.
     assert_close(of(&a, &b, 1e4), 0.3 * 0.3, 1e-4);
 }
+
+/// Clouds large enough for clusters: self terms stay symmetric, and both ways to a divergence agree.
+#[test]
+fn clusters_change_no_divergence() {
+    let backend = Cpu::new(2).unwrap();
+    let (a, b) = (cloud(1, 1500, 0.0, 1.0), cloud(2, 1400, 0.2, 1.0));
+    let settings = SinkhornDivergence::new().sinkhorn(Sinkhorn::new().tolerance(1e-8));
+    let epsilon = Epsilon::Absolute(0.02);
+    let direct = settings.between(&backend, &a, &b, &SqEuclidean, epsilon).unwrap();
+    for side in [Side::Source, Side::Target] {
+        let [f, g] = [Side::Source, Side::Target].map(|of| direct.self_term(side).potential(of).unwrap());
+        assert!(f.iter().zip(&g).all(|(f, g)| (f - g).abs() < 1e-12));
+    }
+    let problem = |x, y| settings.problem(&backend, x, y, &SqEuclidean, epsilon).unwrap();
+    let (cross, source, target) = (problem(&a, &b), problem(&a, &a), problem(&b, &b));
+    let apart = settings.solve(&cross, SelfTerm::Open(&source), SelfTerm::Open(&target)).unwrap();
+    assert!(direct.status().is_converged() && apart.status().is_converged());
+    assert!((direct.value() - apart.value()).abs() < 1e-7, "{} {}", direct.value(), apart.value());
+}
