@@ -492,7 +492,7 @@ impl<T: CpuScalar> Row<'_, T> {
     fn excess(&self, potential: T, weights: &[T], [x, u, s]: [f64; 3], [y, v, t]: [&[T]; 3]) -> f64 {
         if self.programs.kind() == PlanKind::SquaredL2 {
             let change = SquareChange { factors: [x, u, s], columns: [y, v, t], epsilon: self.epsilon };
-            let sum = T::square_excess(potential, self.differences, weights, change);
+            let sum = T::square_fenchel_gap(potential, self.differences, weights, change);
             if sum.is_finite() {
                 return sum;
             }

@@ -404,7 +404,7 @@ pub(super) fn load_some<V: Vector>(values: &[V::Element]) -> V {
     V::load(&lanes)
 }
 
-/// Writes as many lanes as there is room for.
+/// Writes as many lanes as the slice holds.
 #[inline(always)]
 pub(super) fn store_some<V: Vector>(vector: V, out: &mut [V::Element]) {
     let mut lanes = [V::Element::NEUTRAL_OF_SUM; MOST_LANES];

@@ -1,11 +1,11 @@
-//! The two number types, as the bodies of this room see them: one element at a time.
+//! The two number types, as the bodies of the passes see them: one element at a time.
 
 use std::ops::{Add, Div, Mul, Sub};
 
 use super::exp::{POWER_OF_TWO_F32, POWER_OF_TWO_F64, PowerOfTwo, exp_f32, exp_f64};
 use super::ln::{ln_f32, ln_f64};
 
-/// A floating-point type whose elementary functions are written in this room.
+/// A floating-point type whose elementary functions are written in this module.
 ///
 /// The names are unlike those of other number traits on purpose: a generic caller with both in its
 /// bounds must not find `exp` ambiguous.

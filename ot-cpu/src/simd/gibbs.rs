@@ -12,6 +12,7 @@ use std::f64::consts::LOG2_E;
 use super::costs::{PointCost, PointPairs, ROWS, load_some, point_costs, store_some};
 use super::element::Element;
 use super::exp::power_of_two;
+use super::reduce::sum_of_lanes;
 use super::vector::{MOST_LANES, Vector};
 use super::{Level, VectorMath};
 
@@ -111,7 +112,7 @@ fn gibbs_sum_by<V: Vector>(
         add_run(&mut total, load_some::<V>(&weights[whole..]).times(without_absent(entries, length - whole)));
         store_some(entries, &mut out[whole..]);
     }
-    folded(total)
+    sum_of_lanes(total)
 }
 
 /// What turns the costs of some rows into entries and their sums.
@@ -280,7 +281,7 @@ impl<V: Vector, const D: usize, const R: usize> SquareRows<V, D, R> {
             }
         }
         for (sum, total) in sums.iter_mut().zip(total) {
-            *sum += folded(total);
+            *sum += sum_of_lanes(total);
         }
     }
 
@@ -313,19 +314,6 @@ fn add_run<V: Vector>(total: &mut [f64; MOST_LANES], run: V) {
     for (total, run) in total.iter_mut().zip(lanes) {
         *total += run.as_double();
     }
-}
-
-/// Folds the lanes by halves.
-#[inline(always)]
-fn folded(mut lanes: [f64; MOST_LANES]) -> f64 {
-    let mut half = MOST_LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 /// `out[j] ← out[j] + Σ_r factors[r]·rows[r·stride + j]`.

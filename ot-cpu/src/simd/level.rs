@@ -8,7 +8,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level(Isa);
 
-/// The levels themselves. Private to this room, so that no [`Level`] is made without detection.
+/// The levels themselves. Private to this module, so that no [`Level`] is made without detection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Isa {
     /// What the compilation target guarantees.
@@ -89,24 +89,52 @@ impl Level {
 
 /// Compiles one `#[inline(always)]` body for every level and calls the one asked for.
 ///
-/// `dispatch!(level, room::body::<T>(argument: Type, …) -> Result)` expects
-/// `room::body::<T, const FUSED: bool>`: the body takes the fused multiply-add where it is true.
+/// | form                                                                         | body that is expected                    |
+/// |------------------------------------------------------------------------------|------------------------------------------|
+/// | `dispatch!(level, elements module::body::<T>(argument: Type, …) -> Result)`  | `module::body::<T, const FUSED: bool>`   |
+/// | `dispatch!(level, vectors module::body::<T>(argument: Type, …) -> Result)`   | `module::body::<V: Vector<Element = T>>` |
+/// | `dispatch!(level, passes module::body::<T>(argument: Type, …) -> Result)`    | `module::body::<T>`, called with a level |
+///
+/// A body of elements takes the fused multiply-add where `FUSED` is true. A body of vectors gets the vector type of the
+/// level. A body of passes is not compiled for a level itself.
 macro_rules! dispatch {
-    ($level:expr, $room:ident::$body:ident::<$($type:ty),+>($($name:ident: $kind:ty),*) -> $result:ty) => {{
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        fn avx512($($name: $kind),*) -> $result {
-            $room::$body::<$($type,)+ true>($($name),*)
+    ($level:expr, elements $module:ident::$body:ident::<$($type:ty),+> $arguments:tt $(-> $result:ty)?) => {
+        $crate::simd::level::dispatch!(
+            compiled $level, $arguments $(-> $result)?,
+            $module::$body::<$($type,)+ { $crate::simd::level::BASELINE_IS_FUSED }>,
+            $module::$body::<$($type,)+ true>,
+            $module::$body::<$($type,)+ true>
+        )
+    };
+    ($level:expr, vectors $module:ident::$body:ident::<$type:ty> $arguments:tt $(-> $result:ty)?) => {
+        $crate::simd::level::dispatch!(
+            compiled $level, $arguments $(-> $result)?,
+            $module::$body::<<$type as $crate::simd::vector::Vectors>::Baseline>,
+            $module::$body::<<$type as $crate::simd::vector::Vectors>::Avx2>,
+            $module::$body::<<$type as $crate::simd::vector::Vectors>::Avx512>
+        )
+    };
+    ($level:expr, passes $module:ident::$body:ident::<$type:ty>($($name:ident: $kind:ty),*) $(-> $result:ty)?) => {
+        $module::$body::<$type>($level, $($name),*)
+    };
+    (
+        compiled $level:expr, ($($name:ident: $kind:ty),*) $(-> $result:ty)?,
+        $baseline:expr, $avx2:expr, $avx512:expr
+    ) => {{
+        fn baseline($($name: $kind),*) $(-> $result)? {
+            $baseline($($name),*)
         }
 
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
-        fn avx2($($name: $kind),*) -> $result {
-            $room::$body::<$($type,)+ true>($($name),*)
+        fn avx2($($name: $kind),*) $(-> $result)? {
+            $avx2($($name),*)
         }
 
-        fn baseline($($name: $kind),*) -> $result {
-            $room::$body::<$($type,)+ { $crate::simd::level::BASELINE_IS_FUSED }>($($name),*)
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+        fn avx512($($name: $kind),*) $(-> $result)? {
+            $avx512($($name),*)
         }
 
         match $level.isa() {

@@ -1,116 +1,261 @@
-//! The passes that costs and entries are made of, each compiled once for every level.
+//! The table of passes, from which [`VectorMath`] and its implementations for `f32` and `f64` are made.
+//!
+//! To add a pass, write its body in a module beside this one, and one entry in the table below:
+//!
+//! ```text
+//! /// What the pass does.
+//! fn shift_at, shift(x: &mut [$T], by: f64) -> f64 = elements map::shift;
+//! ```
+//!
+//! - `shift_at` is the method that takes a [`Level`] before the arguments. `shift` is the method at
+//!   [`Level::detected`]; it may be left out.
+//! - `$T` stands for the element type.
+//! - `map::shift` is the body. The word before it says how the body is written:
+//!
+//! | word       | body                                                                                     |
+//! |------------|------------------------------------------------------------------------------------------|
+//! | `elements` | `fn shift<T: Element, const FUSED: bool>(x: &mut [T], …)`: loops over elements           |
+//! | `vectors`  | `fn shift<V: Vector>(x: &mut [V::Element], …)`: loops over vectors of 512 bits           |
+//! | `passes`   | `fn shift<T: VectorMath>(level: Level, x: &mut [T], …)`: made of other passes at a level |
+//!
+//! Bodies of elements and vectors, and all that they call, are `#[inline(always)]`: [`dispatch`] compiles them once
+//! for every level.
 
-use super::costs::{self, Fold, PointPairs};
+use super::costs::{self, Fold, PointCost, PointPairs};
 use super::gibbs::{self, GibbsTerms};
 use super::level::{Level, dispatch};
-use super::vector::{Vectors, dispatch_vectors};
+use super::positive::{self, SquareChange};
+use super::product::{self, PRODUCT_LANES};
+use super::vector::Vectors;
+use super::{map, reduce};
 
-/// The passes of one element type.
-pub trait Passes: Vectors {
-    /// Folds of the differences between points: see `costs::fold_differences`.
-    fn fold_differences_at(
-        level: Level,
-        fold: Fold,
-        pairs: PointPairs<'_, Self>,
-        columns: usize,
-        width: usize,
-        out: &mut [Self],
-    );
+/// `passes!(make, T)` gives the table to the macro `make`, for the element type `T`.
+macro_rules! passes {
+    ($make:ident, $T:ty) => { $make! { $T;
 
-    /// See `costs::roots`.
-    fn roots_at(level: Level, degree: u32, x: &mut [Self]);
+        // The same bits at every level.
 
-    /// See `costs::are_within`.
-    fn are_within_at(level: Level, low: Self, high: Self, x: &[Self]) -> bool;
+        /// The inner product `Σ x[i]·y[i]`.
+        ///
+        /// Summed in `f64` over 16 lanes; products of `f32` are exact, products of `f64` are rounded once. Where the
+        /// lengths differ, the longer slice is read up to the length of the shorter.
+        fn dot_at, dot(x: &[$T], y: &[$T]) -> f64 = elements reduce::dot;
 
-    /// See `costs::half_integer_power`.
-    fn half_integer_power_at(level: Level, twice: u32, x: &mut [Self]);
+        /// The largest entry; `−∞` for an empty slice.
+        ///
+        /// NaN entries are passed over. Where the largest entry is a zero present with both signs, which of the two is
+        /// returned is fixed by their positions.
+        fn max_at, max(x: &[$T]) -> $T = elements reduce::max;
 
-    /// See `costs::scale`.
-    fn scale_at(level: Level, factor: Self, x: &mut [Self]);
+        /// The largest difference `x[i] − y[i]`; `−∞` if there is none.
+        ///
+        /// NaN differences are passed over. Where the lengths differ, the longer slice is read up to the length of the
+        /// shorter.
+        fn largest_difference_at, largest_difference(x: &[$T], y: &[$T]) -> $T = elements reduce::largest_difference;
 
-    /// See `costs::multiply`.
-    fn multiply_at(level: Level, x: &[Self], out: &mut [Self]);
+        /// Adds `alpha·x[i]` to `out[i]`.
+        ///
+        /// Product and sum are each rounded. Where the lengths differ, the entries beyond the shorter are left alone.
+        fn axpy_at, axpy(alpha: $T, x: &[$T], out: &mut [$T]) = elements map::axpy;
 
-    /// See `costs::scaled_differences`.
-    fn scaled_differences_at(level: Level, x: Self, y: &[Self], largest: &[Self], out: &mut [Self]);
+        /// Replaces costs by differences from potentials, `costs[j] ← g[j] − costs[j]`.
+        fn differences_from_at, differences_from(g: &[$T], costs: &mut [$T]) = elements positive::differences_from;
 
-    /// See `gibbs::square_entries`.
-    fn square_entries_at(
-        level: Level,
-        scale: f64,
-        pairs: PointPairs<'_, Self>,
-        terms: GibbsTerms<'_, Self>,
-        width: usize,
-        out: &mut [Self],
-        sums: &mut [f64],
-    );
+        /// `Σ w[j]·t[j]` and `Σ w[j]` over `t[j] > 0`, where `t[j] = max(f + d[j], 0)`.
+        ///
+        /// Summed in `f64` over 16 lanes. Where the lengths differ, the longer slice is read up to the length of the
+        /// shorter.
+        fn positive_sums_at, positive_sums(f: $T, d: &[$T], weights: &[$T]) -> [f64; 2]
+            = elements positive::positive_sums;
+
+        /// Replaces differences by their positive parts, `d[j] ← t[j] = max(f + d[j], 0)`, and returns `Σ w[j]·t[j]`
+        /// and `Σ w[j]·t[j]²`, summed as [`positive_sums_at`](Self::positive_sums_at) sums.
+        fn positive_parts_at, positive_parts(f: $T, d: &mut [$T], weights: &[$T]) -> [f64; 2]
+            = elements positive::positive_parts;
+
+        /// The sum `Σ w[j]·(p'²/2 + p²/2 − p'·z)` of the Fenchel gaps of half squares, with `z = (f + d[j])/ε`,
+        /// `p = max(z, 0)` and p' as [`SquareChange`] says. NaN where a difference is minus infinity.
+        ///
+        /// Evaluated as `(p' − p)²/2 + p'·(p − z)`, which does not cancel where p' is near p. Summed in `f64` over 16 lanes.
+        /// Panics if a slice is shorter than the differences.
+        fn square_fenchel_gap_at, square_fenchel_gap(
+            f: $T, d: &[$T], weights: &[$T], change: SquareChange<'_, $T>
+        ) -> f64 = elements positive::square_fenchel_gap;
+
+        /// `x ← factor·x`.
+        fn scale_at(factor: $T, x: &mut [$T]) = elements costs::scale;
+
+        /// `out ← out·x`.
+        fn multiply_at(x: &[$T], out: &mut [$T]) = elements costs::multiply;
+
+        /// `x ← x^(twice/2)`, for `twice ≤ 16`.
+        fn half_integer_power_at(twice: u32, x: &mut [$T]) = elements costs::half_integer_power;
+
+        /// `out[j] = |x − y[j]|/largest[j]`, and 0 where the largest is.
+        fn scaled_differences_at(x: $T, y: &[$T], largest: &[$T], out: &mut [$T])
+            = elements costs::scaled_differences;
+
+        /// Are all numbers within bounds?
+        fn are_within_at(low: $T, high: $T, x: &[$T]) -> bool = elements costs::are_within;
+
+        // The same bits at every level that fuses.
+
+        /// Replaces each entry by its exponential.
+        ///
+        /// A result that would be subnormal is flushed to zero (arguments below `ln` of the smallest normal number:
+        /// about −708.396 for `f64`, −87.3365 for `f32`); one above the largest finite number is `+∞`. `exp(−∞) = 0`,
+        /// `exp(+∞) = +∞`, and NaN stays NaN.
+        fn exp_in_place_at, exp_in_place(x: &mut [$T]) = elements map::exp_in_place;
+
+        /// Replaces each entry by its natural logarithm.
+        ///
+        /// Subnormal arguments are treated in full. `ln(±0) = −∞`, `ln(+∞) = +∞`, and the logarithm of a negative
+        /// number or of NaN is NaN.
+        fn ln_in_place_at, ln_in_place(x: &mut [$T]) = elements map::ln_in_place;
+
+        /// Replaces each entry by its exponential and returns the sum of the results.
+        ///
+        /// The results are bit for bit those of [`exp_in_place_at`](Self::exp_in_place_at). "Shifted": the caller has
+        /// subtracted the maximum, as log-sum-exp does, so the sum is at least 1 and no entry overflows; nothing breaks
+        /// if not. Summed in `f64`; the sum of no terms is 0.
+        fn exp_shifted_sum_at, exp_shifted_sum(x: &mut [$T]) -> f64 = elements reduce::exp_sum;
+
+        /// Rows of costs `out[r·width + j] = c(points_r, other_j)` for the first `columns` others.
+        ///
+        /// Panics if coordinates or rows end before the last column.
+        fn point_costs_at, point_costs(
+            cost: PointCost, pairs: PointPairs<'_, $T>, columns: usize, width: usize, out: &mut [$T]
+        ) = passes costs::point_costs;
+
+        /// What [`Fold`] names, of the differences of all points to the first `columns` others, in rows as those of
+        /// [`point_costs_at`](Self::point_costs_at).
+        fn fold_differences_at(fold: Fold, pairs: PointPairs<'_, $T>, columns: usize, width: usize, out: &mut [$T])
+            = vectors costs::fold_differences;
+
+        /// `x ← x^(1/degree)`, the degree being 3 or 4.
+        fn roots_at(degree: u32, x: &mut [$T]) = vectors costs::roots;
+
+        /// Rows of Gibbs entries `out[r·width + j] = exp(((f_r + g_j) − c(points_r, other_j))/ε)` for as many columns
+        /// as there are potentials `g`; their sums over the columns times weights are added to `sums[r]`.
+        ///
+        /// Entries below twice the smallest normal number are twice that number; those that overflow are `+∞`. Runs of
+        /// 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Panics if coordinates,
+        /// weights or rows end before the last column.
+        fn point_entries_at, point_entries(
+            cost: PointCost,
+            pairs: PointPairs<'_, $T>,
+            terms: GibbsTerms<'_, $T>,
+            width: usize,
+            out: &mut [$T],
+            sums: &mut [f64]
+        ) = passes gibbs::point_entries;
+
+        /// [`point_entries_at`](Self::point_entries_at) of squared distances in one to four dimensions.
+        fn square_entries_at(
+            scale: f64,
+            pairs: PointPairs<'_, $T>,
+            terms: GibbsTerms<'_, $T>,
+            width: usize,
+            out: &mut [$T],
+            sums: &mut [f64]
+        ) = vectors gibbs::square_entries;
+
+        /// Replaces a row of costs by Gibbs entries, `costs[j] ← exp(min(((f + g[j]) − costs[j])·inverse, limit))`. An
+        /// infinite cost gives 0.
+        ///
+        /// Where the lengths differ, the entries beyond the shorter are left alone.
+        fn gibbs_at, gibbs(f: $T, inverse: $T, limit: $T, g: &[$T], costs: &mut [$T]) = elements gibbs::gibbs;
+
+        /// Replaces a row of costs by Gibbs entries, `costs[j] ← exp(((f + g[j]) − costs[j])/epsilon)`, and returns the
+        /// sum of `costs[j]·weights[j]`.
+        ///
+        /// Entries below twice the smallest normal number are twice that number, those of infinite costs among them;
+        /// those that overflow are `+∞`, and the sum is not finite.
+        ///
+        /// Runs of 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Where the lengths
+        /// differ, the entries beyond the shortest are left alone.
+        fn gibbs_sum_at, gibbs_sum(f: $T, epsilon: f64, g: &[$T], weights: &[$T], costs: &mut [$T]) -> f64
+            = vectors gibbs::gibbs_sum;
+
+        /// The same as [`gibbs_sum_at`](Self::gibbs_sum_at), bit for bit, from a row of costs that is kept:
+        /// `out[j] = exp(((f + g[j]) − costs[j])/epsilon)`.
+        fn gibbs_sum_into_at, gibbs_sum_into(
+            f: $T, epsilon: f64, g: &[$T], weights: &[$T], costs: &[$T], out: &mut [$T]
+        ) -> f64 = vectors gibbs::gibbs_sum_into;
+
+        /// Adds `Σ_r factors[r]·rows[r·stride + j]` to `out[j]`.
+        ///
+        /// Up to eight rows at a time are summed in the element type, then added in `f64`. Panics if `rows` ends before
+        /// the last entry.
+        fn accumulate_at, accumulate(factors: &[$T], rows: &[$T], stride: usize, out: &mut [f64])
+            = elements gibbs::accumulate;
+
+        /// Sums of rows `sums[r] = Σ_j rows[r·stride + j]·weights[j]`.
+        ///
+        /// Runs of 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Panics if `rows`
+        /// ends before the last entry.
+        fn row_sums_at, row_sums(rows: &[$T], stride: usize, weights: &[$T], sums: &mut [f64])
+            = vectors product::row_sums;
+
+        /// Adds the matrix product `Σ_j rows[r·stride + j]·weights[j][k]` to `sums[r][k]`.
+        ///
+        /// Runs of 256 products are summed in the element type, and the runs in `f64`. Panics if `rows` ends before the
+        /// last entry.
+        fn add_row_products_at, add_row_products(
+            rows: &[$T], stride: usize, weights: &[[$T; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
+        ) = vectors product::add_row_products;
+
+        /// Adds the matrix product `Σ_r factors[r][k]·rows[r·stride + j]` to `sums[j][k]`.
+        ///
+        /// Runs of 256 rows are summed in the element type, and the runs in `f64`. Panics if `rows` ends before the
+        /// last entry.
+        fn add_column_products_at, add_column_products(
+            rows: &[$T], stride: usize, factors: &[[$T; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
+        ) = vectors product::add_column_products;
+    } };
 }
 
-/// Implements [`Passes`] for one type.
-macro_rules! implement_passes {
-    ($type:ty) => {
-        impl Passes for $type {
-            fn fold_differences_at(
-                level: Level,
-                fold: Fold,
-                pairs: PointPairs<'_, $type>,
-                columns: usize,
-                width: usize,
-                out: &mut [$type],
-            ) {
-                dispatch_vectors!(level, costs::fold_differences::<$type>(
-                    fold: Fold, pairs: PointPairs<'_, $type>, columns: usize, width: usize, out: &mut [$type]
-                ) -> ())
-            }
+/// Declares the trait.
+macro_rules! declare {
+    ($T:ty; $(
+        $(#[$doc:meta])*
+        fn $at:ident $(, $plain:ident)? ($($name:ident: $kind:ty),*) $(-> $result:ty)? = $how:ident $module:ident::$body:ident;
+    )*) => {
+        /// The vectorised passes, for `f32` and `f64`.
+        ///
+        /// A method whose name ends in `_at` runs at a level of the caller's choice, the one without at
+        /// [`Level::detected`]. The trait is sealed: the two implementations are all there will be.
+        pub trait VectorMath: Vectors {$(
+            $(#[$doc])*
+            fn $at(level: Level, $($name: $kind),*) $(-> $result)?;
 
-            fn roots_at(level: Level, degree: u32, x: &mut [$type]) {
-                dispatch_vectors!(level, costs::roots::<$type>(degree: u32, x: &mut [$type]) -> ())
-            }
-
-            fn are_within_at(level: Level, low: $type, high: $type, x: &[$type]) -> bool {
-                dispatch!(level, costs::are_within::<$type>(low: $type, high: $type, x: &[$type]) -> bool)
-            }
-
-            fn half_integer_power_at(level: Level, twice: u32, x: &mut [$type]) {
-                dispatch!(level, costs::half_integer_power::<$type>(twice: u32, x: &mut [$type]) -> ())
-            }
-
-            fn scale_at(level: Level, factor: $type, x: &mut [$type]) {
-                dispatch!(level, costs::scale::<$type>(factor: $type, x: &mut [$type]) -> ())
-            }
-
-            fn multiply_at(level: Level, x: &[$type], out: &mut [$type]) {
-                dispatch!(level, costs::multiply::<$type>(x: &[$type], out: &mut [$type]) -> ())
-            }
-
-            fn scaled_differences_at(level: Level, x: $type, y: &[$type], largest: &[$type], out: &mut [$type]) {
-                dispatch!(level, costs::scaled_differences::<$type>(
-                    x: $type, y: &[$type], largest: &[$type], out: &mut [$type]
-                ) -> ())
-            }
-
-            fn square_entries_at(
-                level: Level,
-                scale: f64,
-                pairs: PointPairs<'_, $type>,
-                terms: GibbsTerms<'_, $type>,
-                width: usize,
-                out: &mut [$type],
-                sums: &mut [f64],
-            ) {
-                dispatch_vectors!(level, gibbs::square_entries::<$type>(
-                    scale: f64,
-                    pairs: PointPairs<'_, $type>,
-                    terms: GibbsTerms<'_, $type>,
-                    width: usize,
-                    out: &mut [$type],
-                    sums: &mut [f64]
-                ) -> ())
-            }
+            declare!(plain $at $(, $plain)? ($($name: $kind),*) $(-> $result)?);
+        )*}
+    };
+    (plain $at:ident ($($name:ident: $kind:ty),*) $(-> $result:ty)?) => {};
+    (plain $at:ident, $plain:ident ($($name:ident: $kind:ty),*) $(-> $result:ty)?) => {
+        #[doc = concat!("[`", stringify!($at), "`](Self::", stringify!($at), ") at the detected level.")]
+        #[inline]
+        fn $plain($($name: $kind),*) $(-> $result)? {
+            Self::$at(Level::detected(), $($name),*)
         }
     };
 }
 
-implement_passes!(f32);
-implement_passes!(f64);
+/// Implements the trait for one element type.
+macro_rules! implement {
+    ($T:ty; $(
+        $(#[$doc:meta])*
+        fn $at:ident $(, $plain:ident)? ($($name:ident: $kind:ty),*) $(-> $result:ty)? = $how:ident $module:ident::$body:ident;
+    )*) => {
+        impl VectorMath for $T {$(
+            fn $at(level: Level, $($name: $kind),*) $(-> $result)? {
+                dispatch!(level, $how $module::$body::<$T>($($name: $kind),*) $(-> $result)?)
+            }
+        )*}
+    };
+}
+
+passes!(declare, Self);
+passes!(implement, f32);
+passes!(implement, f64);

@@ -1,12 +1,10 @@
 //! Positive parts t = max(f + d, 0) of differences d = g − c: the entries of a plan regularised by its squares.
 //!
-//! Sums take the order of [`reduce`](super::reduce): sixteen lanes of `f64`, folded by halves. Nothing is fused, so the
-//! bits are the same at every level; a difference of minus infinity, a forbidden pair, has no positive part.
+//! Sums go over lanes of `f64`: element `i` goes to lane `i mod LANES`. Nothing is fused, so the bits are the same at
+//! every level. A difference of minus infinity, a forbidden pair, has no positive part.
 
 use super::element::Element;
-
-/// Lanes of a sum.
-const LANES: usize = 16;
+use super::reduce::{LANES, sum_of_lanes};
 
 /// `costs[j] ← g[j] − costs[j]`.
 #[inline(always)]
@@ -39,7 +37,7 @@ pub(super) fn positive_sums<T: Element, const FUSED: bool>(f: T, d: &[T], weight
     for (lane, (&d, &weight)) in rest.iter().zip(weight_rest).enumerate() {
         add(lane, d, weight);
     }
-    [fold(sums), fold(counts)]
+    [sum_of_lanes(sums), sum_of_lanes(counts)]
 }
 
 /// `d[j] ← t[j]`, and `Σ w[j]·t[j]` and `Σ w[j]·t[j]²`.
@@ -64,7 +62,7 @@ pub(super) fn positive_parts<T: Element, const FUSED: bool>(f: T, d: &mut [T], w
     for (lane, (d, &weight)) in rest.iter_mut().zip(weight_rest).enumerate() {
         add(lane, d, weight);
     }
-    [fold(sums), fold(squares)]
+    [sum_of_lanes(sums), sum_of_lanes(squares)]
 }
 
 /// How the densities p = t/ε of a row are changed: `p'[j] = x·p[j]·y[j] + u·v[j] + s·t[j]`.
@@ -78,9 +76,9 @@ pub struct SquareChange<'a, T> {
     pub epsilon: f64,
 }
 
-/// `Σ w[j]·((p' − p)²/2 + p'·(p − z))` with `z = (f + d[j])/ε` and `p = max(z, 0)`; no number where a pair is forbidden.
+/// `Σ w[j]·((p' − p)²/2 + p'·(p − z))` with `z = (f + d[j])/ε` and `p = max(z, 0)`; NaN where a pair is forbidden.
 #[inline(always)]
-pub(super) fn square_excess<T: Element, const FUSED: bool>(
+pub(super) fn square_fenchel_gap<T: Element, const FUSED: bool>(
     f: T,
     d: &[T],
     weights: &[T],
@@ -107,18 +105,5 @@ pub(super) fn square_excess<T: Element, const FUSED: bool>(
     for lane in 0..length % LANES {
         lanes[lane] += term(slices.map(|(_, rest)| rest[lane]));
     }
-    fold(lanes)
-}
-
-/// Folds the lanes by halves.
-#[inline(always)]
-fn fold(mut lanes: [f64; LANES]) -> f64 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
+    sum_of_lanes(lanes)
 }

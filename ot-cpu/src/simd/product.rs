@@ -4,10 +4,12 @@
 //! the runs in `f64`. Some rows by sixteen columns of sums stay in registers (Goto, van de Geijn 2008), so that each
 //! entry loaded serves sixteen multiply-adds.
 
-use super::{element::Element, vector::Vector};
+use super::element::Element;
+use super::reduce::{LANES, sum_of_lanes};
+use super::vector::Vector;
 
-/// Columns of weights that stand side by side.
-pub(super) const LANES: usize = 16;
+/// Columns of weights that stand side by side in a matrix product: as many as a sum has lanes.
+pub const PRODUCT_LANES: usize = LANES;
 
 /// The most terms summed in the element type, over all lanes.
 const RUN: usize = 256;
@@ -80,16 +82,7 @@ fn sums_of_rows<V: Vector, const K: usize, const R: usize>(
             }
         }
     }
-    totals.map(|mut lanes| {
-        let mut half = LANES / 2;
-        while half > 0 {
-            for lane in 0..half {
-                lanes[lane] += lanes[lane + half];
-            }
-            half /= 2;
-        }
-        lanes[0]
-    })
+    totals.map(sum_of_lanes)
 }
 
 /// `sums[r][k] += Σ_j rows[r·stride + j]·weights[j][k]`.

@@ -11,7 +11,7 @@
 use super::element::Element;
 
 /// Lanes of a reduction: enough independent sums to hide the latency of an addition.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// `Σ x[i]·y[i]` over the common length, summed in `f64`.
 ///
@@ -35,7 +35,7 @@ pub(super) fn dot<T: Element, const FUSED: bool>(x: &[T], y: &[T]) -> f64 {
             lanes[lane] += x_end[lane].as_double() * y_end[lane].as_double();
         }
     }
-    fold(lanes, |a, b| a + b)
+    sum_of_lanes(lanes)
 }
 
 /// `x[i] ← exp(x[i])`, and the sum of the results in `f64`.
@@ -55,7 +55,7 @@ pub(super) fn exp_sum<T: Element, const FUSED: bool>(x: &mut [T]) -> f64 {
             *entry = result;
         }
     }
-    fold(lanes, |a, b| a + b)
+    sum_of_lanes(lanes)
 }
 
 /// One whole chunk of [`exp_sum`].
@@ -127,6 +127,12 @@ fn left_over<T: Element>(x: &[T], tail: usize, neutral: T) -> [T; LANES] {
         }
     }
     end
+}
+
+/// The sum of the lanes, folded by halves.
+#[inline(always)]
+pub(super) fn sum_of_lanes(lanes: [f64; LANES]) -> f64 {
+    fold(lanes, |a, b| a + b)
 }
 
 /// Folds the lanes by halves: lane `i` with lane `i + n/2`, then the rest likewise.

@@ -25,7 +25,7 @@ macro_rules! implement_stored {
     ($($type:ty => $stored:ty),*) => {$(
         impl Stored<$stored> for $type {
             fn store_at(level: Level, floor: $stored, x: &[$type], out: &mut [$stored]) -> $stored {
-                dispatch!(level, body::store::<$type, $stored>(
+                dispatch!(level, elements body::store::<$type, $stored>(
                     floor: $stored, x: &[$type], out: &mut [$stored]
                 ) -> $stored)
             }

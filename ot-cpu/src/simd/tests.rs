@@ -160,8 +160,8 @@ fn ln_f32_is_accurate_over_the_whole_range() {
 
 /// Tests that hold for each of the two types alike.
 macro_rules! tests_of_type {
-    ($room:ident, $type:ident, $range:ident) => {
-        mod $room {
+    ($module:ident, $type:ident, $range:ident) => {
+        mod $module {
             use super::*;
 
             /// One element, alone in its slice.
@@ -350,7 +350,7 @@ macro_rules! tests_of_type {
                     assert!((expected[0] - sum).abs() <= 1e-11 && (expected[1] - count).abs() <= 1e-11);
                     let columns = [&weights[..], &weights[..], &weights[..]];
                     let change = SquareChange { factors: [0.5, 0.25, 0.0], columns, epsilon: 0.5 };
-                    let excess = $type::square_excess_at(Level::BASELINE, f, &d, &weights, change);
+                    let gap = $type::square_fenchel_gap_at(Level::BASELINE, f, &d, &weights, change);
                     let plain: f64 = d
                         .iter()
                         .zip(&weights)
@@ -360,7 +360,7 @@ macro_rules! tests_of_type {
                             w * ((q - p).powi(2) / 2.0 + q * (p - z))
                         })
                         .sum();
-                    assert!(excess == plain || (excess - plain).abs() <= 1e-10, "{excess} {plain}");
+                    assert!(gap == plain || (gap - plain).abs() <= 1e-10, "{gap} {plain}");
                     for level in Level::available() {
                         let found = $type::positive_sums_at(level, f, &d, &weights);
                         assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits));
@@ -369,8 +369,8 @@ macro_rules! tests_of_type {
                         assert_eq!(found[0].to_bits(), expected[0].to_bits());
                         assert!((found[1] - squares).abs() <= 1e-11);
                         assert_eq!(bits(&out), bits(&parts));
-                        let same = $type::square_excess_at(level, f, &d, &weights, change);
-                        assert_eq!(same.to_bits(), excess.to_bits());
+                        let same = $type::square_fenchel_gap_at(level, f, &d, &weights, change);
+                        assert_eq!(same.to_bits(), gap.to_bits());
                         let mut costs = values(length, -1.0, 1.0);
                         let expected: Vec<$type> = costs.iter().zip(&weights).map(|(&c, &g)| g - c).collect();
                         $type::differences_from_at(level, &weights, &mut costs);

@@ -3,8 +3,9 @@
 //! A [`Vector`] has sixteen lanes of `f32` or eight of `f64` at every level: one register of AVX-512, two of AVX2,
 //! an array for the scalar twin. So the order of a sum, and with it its bits, is the same at all levels that fuse.
 //!
-//! Bodies over vectors are compiled by [`dispatch_vectors`], which names the type that belongs to a level only inside
-//! of code that runs where detection found the level: this is what makes the intrinsics below safe to call.
+//! Bodies over vectors are compiled by [`dispatch`](super::level::dispatch), which names the type that belongs to a
+//! level only inside of code that runs where detection found the level: this is what makes the intrinsics below safe
+//! to call.
 
 use super::element::Element;
 use super::level::BASELINE_IS_FUSED;
@@ -29,7 +30,7 @@ pub trait Vector: Copy {
     /// The first numbers of a slice, which has at least as many as there are lanes.
     fn load(values: &[Self::Element]) -> Self;
 
-    /// Writes the lanes to the start of a slice, which has room for them.
+    /// Writes the lanes to the start of a slice, which has at least as many numbers.
     fn store(self, out: &mut [Self::Element]);
 
     /// The sum.
@@ -93,41 +94,6 @@ impl Vectors for f64 {
     #[cfg(target_arch = "x86_64")]
     type Avx512 = x86::Avx512F64;
 }
-
-/// Compiles one `#[inline(always)]` body over vectors for every level and calls the one asked for.
-///
-/// `dispatch_vectors!(level, room::body::<T>(argument: Type, …) -> Result)` expects `room::body::<V: Vector<Element = T>>`.
-macro_rules! dispatch_vectors {
-    ($level:expr, $room:ident::$body:ident::<$type:ty>($($name:ident: $kind:ty),*) -> $result:ty) => {{
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-        fn avx512($($name: $kind),*) -> $result {
-            $room::$body::<<$type as $crate::simd::vector::Vectors>::Avx512>($($name),*)
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma")]
-        fn avx2($($name: $kind),*) -> $result {
-            $room::$body::<<$type as $crate::simd::vector::Vectors>::Avx2>($($name),*)
-        }
-
-        fn baseline($($name: $kind),*) -> $result {
-            $room::$body::<<$type as $crate::simd::vector::Vectors>::Baseline>($($name),*)
-        }
-
-        match $level.isa() {
-            $crate::simd::level::Isa::Baseline => baseline($($name),*),
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a level of this kind exists only where detection found AVX2 and FMA.
-            $crate::simd::level::Isa::Avx2 => unsafe { avx2($($name),*) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: a level of this kind exists only where detection found AVX-512 F, DQ, BW and
-            // VL with FMA; AVX2 is part of AVX-512 F.
-            $crate::simd::level::Isa::Avx512 => unsafe { avx512($($name),*) },
-        }
-    }};
-}
-pub(super) use dispatch_vectors;
 
 /// An array of lanes: the scalar twin.
 #[derive(Clone, Copy)]
@@ -227,7 +193,7 @@ mod x86 {
                 #[inline(always)]
                 fn store(self, out: &mut [$type]) {
                     let out = out[..Self::LEN].as_mut_ptr();
-                    // SAFETY: the instructions exist, and the slice has just been found to have room for each lane.
+                    // SAFETY: the instructions exist, and the slice has just been found to have a place for each lane.
                     unsafe { $($store(out.add($k * $lanes), self.$k);)* }
                 }
 

@@ -23,7 +23,7 @@ fn loop_of(cost: &dyn GroundCost) -> PointCost {
     PointCost::of(cost.form()).expect("a shipped cost has a loop")
 }
 
-/// Points, and others axis after axis with some room between the axes; the other `j` is a copy of point 0 where
+/// Points, and others axis after axis with a gap between the axes; the other `j` is a copy of point 0 where
 /// `j % 7 == 3`.
 struct Case {
     rows: usize,

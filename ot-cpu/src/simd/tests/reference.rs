@@ -101,7 +101,7 @@ pub(super) fn ln(x: f64) -> DoubleDouble {
     let guess = x.ln();
     let (k, power) = exp(-guess);
     let ratio = DoubleDouble::sum_of(scaled(x, k), 0.0).times(power);
-    let excess = ratio.plus(DoubleDouble::sum_of(-1.0, 0.0));
-    let correction = excess.high + excess.low - 0.5 * excess.high * excess.high;
+    let rest = ratio.plus(DoubleDouble::sum_of(-1.0, 0.0));
+    let correction = rest.high + rest.low - 0.5 * rest.high * rest.high;
     DoubleDouble::sum_of(guess, correction)
 }
