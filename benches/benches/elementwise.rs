@@ -16,7 +16,7 @@ use ot_core::{
 use ot_cpu::{
     CpuScalar,
     backend::VectorisedMath,
-    simd::{Level, PRODUCT_LANES, PointCost, PointPairs},
+    bench_support::{Level, PRODUCT_LANES, PointCost, PointPairs},
 };
 
 /// Elements of a vector: the first-level cache holds three of them in `f64`.
@@ -41,24 +41,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The passes of [`ot_cpu::simd::VectorMath`].
+/// The vectorised passes of an element type.
 fn passes<T: CpuScalar>(criterion: &mut Criterion) {
     let (x, y, small) = (numbers::<T>(1, LEN, 0.1, 2.0), numbers::<T>(2, LEN, 0.1, 2.0), numbers(3, LEN, -1.0, 0.0));
     let (rows, factors) = (numbers::<T>(4, ROWS * LEN, 0.0, 1.0), numbers::<T>(5, ROWS, 0.0, 1.0));
-    let mut room = x.clone();
+    let mut buffer = x.clone();
     // A pass in place starts from the same numbers each time: a copy is part of it.
-    pass::<T, _>(criterion, "copy", LEN, |_| room.copy_from_slice(black_box(&x)));
+    pass::<T, _>(criterion, "copy", LEN, |_| buffer.copy_from_slice(black_box(&x)));
     pass::<T, _>(criterion, "exp", LEN, |level| {
-        room.copy_from_slice(black_box(&small));
-        T::exp_in_place_at(level, &mut room);
+        buffer.copy_from_slice(black_box(&small));
+        T::exp_in_place_at(level, &mut buffer);
     });
     pass::<T, _>(criterion, "exp_shifted_sum", LEN, |level| {
-        room.copy_from_slice(black_box(&small));
-        T::exp_shifted_sum_at(level, &mut room)
+        buffer.copy_from_slice(black_box(&small));
+        T::exp_shifted_sum_at(level, &mut buffer)
     });
     pass::<T, _>(criterion, "ln", LEN, |level| {
-        room.copy_from_slice(black_box(&x));
-        T::ln_in_place_at(level, &mut room);
+        buffer.copy_from_slice(black_box(&x));
+        T::ln_in_place_at(level, &mut buffer);
     });
     pass::<T, _>(criterion, "dot", LEN, |level| T::dot_at(level, black_box(&x), black_box(&y)));
     pass::<T, _>(criterion, "max", LEN, |level| T::max_at(level, black_box(&x)));
@@ -97,12 +97,12 @@ fn passes<T: CpuScalar>(criterion: &mut Criterion) {
     });
     let f = T::from_f64(0.2);
     pass::<T, _>(criterion, "gibbs", LEN, |level| {
-        room.copy_from_slice(black_box(&x));
-        T::gibbs_at(level, f, T::from_f64(10.0), T::from_f64(80.0), black_box(&small), &mut room);
+        buffer.copy_from_slice(black_box(&x));
+        T::gibbs_at(level, f, T::from_f64(10.0), T::from_f64(80.0), black_box(&small), &mut buffer);
     });
     pass::<T, _>(criterion, "gibbs_sum", LEN, |level| {
-        room.copy_from_slice(black_box(&x));
-        T::gibbs_sum_at(level, f, 0.1, black_box(&small), black_box(&y), &mut room)
+        buffer.copy_from_slice(black_box(&x));
+        T::gibbs_sum_at(level, f, 0.1, black_box(&small), black_box(&y), &mut buffer)
     });
 }
 

@@ -12,7 +12,7 @@ use crate::{
     simd::{Stored, VectorMath},
 };
 
-/// An element type with vectorised passes: `f32` or `f64`.
+/// An element type with vectorised passes: `f32` or `f64`. Sealed: no other type can have them.
 pub trait CpuScalar: Scalar + VectorMath + Stored<f32> + Stored<Self> {}
 
 impl<T: Scalar + VectorMath + Stored<f32> + Stored<T>> CpuScalar for T {}
@@ -132,7 +132,7 @@ impl<T: CpuScalar> CpuBackend<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct VectorisedMath;
 
-impl<T: VectorMath> BlockMath<T> for VectorisedMath {
+impl<T: CpuScalar> BlockMath<T> for VectorisedMath {
     fn exp(lanes: &mut [T]) {
         T::exp_in_place(lanes);
     }

@@ -22,7 +22,14 @@
 
 pub mod backend;
 pub mod geometry;
-pub mod simd;
+mod simd;
 
 pub use backend::{CpuBackend, CpuScalar, KeptEntries};
 pub use geometry::{DenseGeometry, StreamingGeometry};
+
+/// The vectorised passes at every instruction-set level, for the benchmarks of this repository alone: they are methods
+/// of [`CpuScalar`], and take these.
+#[doc(hidden)]
+pub mod bench_support {
+    pub use crate::simd::{GibbsTerms, Level, PRODUCT_LANES, PointCost, PointPairs};
+}

@@ -14,7 +14,7 @@ use ot_core::{
 };
 use ot_cpu::{
     CpuScalar,
-    simd::{GibbsTerms, PointCost, PointPairs},
+    bench_support::{GibbsTerms, PointCost, PointPairs},
 };
 
 use super::{
