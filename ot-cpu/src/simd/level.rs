@@ -150,3 +150,60 @@ macro_rules! dispatch {
     }};
 }
 pub(super) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_of_the_machine_is_available() {
+        let levels: Vec<Level> = Level::available().collect();
+        assert_eq!(levels.first(), Some(&Level::BASELINE));
+        assert_eq!(levels.last(), Some(&Level::detected()));
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma");
+            // A machine with AVX-512 has AVX2 as well, and tests that go through the levels see both.
+            let avx512 = avx2
+                && std::is_x86_feature_detected!("avx512f")
+                && std::is_x86_feature_detected!("avx512dq")
+                && std::is_x86_feature_detected!("avx512bw")
+                && std::is_x86_feature_detected!("avx512vl");
+            assert_eq!(levels.contains(&Level(Isa::Avx2)), avx2);
+            assert_eq!(levels.contains(&Level(Isa::Avx512)), avx512);
+        }
+    }
+
+    mod body {
+        use crate::simd::{element::Element, vector::Vector};
+
+        #[inline(always)]
+        pub(super) fn multiply_add<T: Element, const FUSED: bool>(a: T, b: T, c: T) -> T {
+            a.multiply_add::<FUSED>(b, c)
+        }
+
+        #[inline(always)]
+        pub(super) fn registers<V: Vector>() -> usize {
+            V::REGISTERS
+        }
+    }
+
+    #[test]
+    fn each_level_runs_the_body_that_is_compiled_for_it() {
+        // The square of a is 1 + 2⁻¹¹ + 2⁻²⁴; its last term survives only where it is not rounded before the sum.
+        let (a, b) = (1.0 + 2_f32.powi(-12), 1.0 + 2_f32.powi(-12));
+        let c = -1.0 - 2_f32.powi(-11);
+        for level in Level::available() {
+            let rest = dispatch!(level, elements body::multiply_add::<f32>(a: f32, b: f32, c: f32) -> f32);
+            assert_eq!(rest, if level.is_fused() { 2_f32.powi(-24) } else { 0.0 }, "{level:?}");
+            let registers = match level.isa() {
+                Isa::Baseline => 16,
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => 2,
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => 1,
+            };
+            assert_eq!(dispatch!(level, vectors body::registers::<f32>() -> usize), registers, "{level:?}");
+        }
+    }
+}
