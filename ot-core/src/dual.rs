@@ -18,7 +18,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use crate::real::Real;
+use crate::real::{Real, operators_with_plain_numbers};
 
 /// A number together with its derivative along one direction.
 ///
@@ -26,7 +26,7 @@ use crate::real::Real;
 /// use ot_core::{Dual, Real};
 ///
 /// fn softplus<R: Real>(x: R) -> R {
-///     (R::constant(1.0) + x.exp()).ln()
+///     (1.0 + x.exp()).ln()
 /// }
 ///
 /// let logistic = softplus(Dual::variable(0.0_f64));
@@ -122,12 +122,16 @@ impl<R: Real> Neg for Dual<R> {
     }
 }
 
-impl<R: Real> Real for Dual<R> {
+operators_with_plain_numbers!([R: Real] Dual<R>);
+
+impl<R: Real> From<f64> for Dual<R> {
     #[inline]
-    fn constant(value: f64) -> Self {
+    fn from(value: f64) -> Self {
         Self::constant(R::constant(value))
     }
+}
 
+impl<R: Real> Real for Dual<R> {
     #[inline]
     fn exp(self) -> Self {
         let value = self.value.exp();
@@ -142,31 +146,34 @@ impl<R: Real> Real for Dual<R> {
     #[inline]
     fn sqrt(self) -> Self {
         let value = self.value.sqrt();
-        let slope = self.value.select(R::constant(0.5) / value, R::constant(0.0));
+        let slope = self.value.select(0.5 / value, 0.0);
         self.chain(value, slope)
     }
 
     #[inline]
     fn abs(self) -> Self {
-        let otherwise = (-self.value).select(R::constant(-1.0), R::constant(0.0));
-        let sign = self.value.select(R::constant(1.0), otherwise);
+        let otherwise = (-self.value).select(-1.0, 0.0);
+        let sign = self.value.select(1.0, otherwise);
         self.chain(self.value.abs(), sign)
     }
 
     #[inline]
-    fn min(self, other: Self) -> Self {
+    fn min(self, other: impl Into<Self>) -> Self {
+        let other = other.into();
         let derivative = (self.value - other.value).select(other.derivative, self.derivative);
         Self::new(self.value.min(other.value), derivative)
     }
 
     #[inline]
-    fn max(self, other: Self) -> Self {
+    fn max(self, other: impl Into<Self>) -> Self {
+        let other = other.into();
         let derivative = (other.value - self.value).select(other.derivative, self.derivative);
         Self::new(self.value.max(other.value), derivative)
     }
 
     #[inline]
-    fn select(self, positive: Self, otherwise: Self) -> Self {
+    fn select(self, positive: impl Into<Self>, otherwise: impl Into<Self>) -> Self {
+        let (positive, otherwise) = (positive.into(), otherwise.into());
         Self::new(
             self.value.select(positive.value, otherwise.value),
             self.value.select(positive.derivative, otherwise.derivative),
@@ -247,11 +254,15 @@ mod tests {
         }
     }
 
-    impl Real for Peer {
-        fn constant(value: f64) -> Self {
+    operators_with_plain_numbers!([] Peer);
+
+    impl From<f64> for Peer {
+        fn from(value: f64) -> Self {
             Self(Dual2_64::from_re(value))
         }
+    }
 
+    impl Real for Peer {
         fn exp(self) -> Self {
             Self(DualNum::exp(&self.0))
         }
@@ -268,16 +279,18 @@ mod tests {
             if self.0.re < 0.0 { -self } else { self }
         }
 
-        fn min(self, other: Self) -> Self {
+        fn min(self, other: impl Into<Self>) -> Self {
+            let other = other.into();
             if other.0.re < self.0.re { other } else { self }
         }
 
-        fn max(self, other: Self) -> Self {
+        fn max(self, other: impl Into<Self>) -> Self {
+            let other = other.into();
             if other.0.re > self.0.re { other } else { self }
         }
 
-        fn select(self, positive: Self, otherwise: Self) -> Self {
-            if self.0.re > 0.0 { positive } else { otherwise }
+        fn select(self, positive: impl Into<Self>, otherwise: impl Into<Self>) -> Self {
+            if self.0.re > 0.0 { positive.into() } else { otherwise.into() }
         }
     }
 
@@ -376,7 +389,7 @@ mod tests {
         let x = Dual::new(-1.0, 1.0);
         let found = x.select(x.ln(), x * x);
         assert_eq!(found, Dual::new(1.0, -2.0));
-        let found = (-x).select(x * x, x.sqrt() / Dual::constant(0.0));
+        let found = (-x).select(x * x, x.sqrt() / 0.0);
         assert_eq!(found, Dual::new(1.0, -2.0));
     }
 
@@ -385,7 +398,7 @@ mod tests {
         let zero = Dual::constant(0.0);
         assert_eq!(zero.ln(), Dual::new(f64::NEG_INFINITY, 0.0));
         assert_eq!(zero.sqrt().derivative, 0.0);
-        assert_eq!((Dual::constant(1.0) / zero).derivative, 0.0);
+        assert_eq!((1.0 / zero).derivative, 0.0);
         let infinite = Dual::constant(f64::INFINITY);
         assert_eq!((Dual::new(2.0, 1.0) * infinite).derivative, f64::INFINITY);
         assert_eq!((Dual::new(2.0, 0.0) * infinite).derivative, 0.0);
@@ -394,7 +407,7 @@ mod tests {
     /// Nested, a distance at coincident points has no NaN in any derivative.
     #[test]
     fn a_distance_at_coincident_points() {
-        let difference = twice(1.0) - Real::constant(1.0);
+        let difference = twice(1.0) - 1.0;
         for distance in [(difference * difference).sqrt(), difference.abs(), difference.abs().power(0.7)] {
             assert_eq!(distance.derivative, Dual::new(0.0, 0.0));
             assert_eq!(distance.value.value, 0.0);

@@ -87,7 +87,7 @@ pub use plan::{Plan, PlanEntry};
 pub use plan_regularizer::{Entropy, PlanFormula, PlanKind, PlanPrograms, PlanRegularizer, SquaredL2};
 pub use problem::Problem;
 pub use program::{Program, ProgramError, Recorder};
-pub use real::Real;
+pub use real::{Number, Real};
 pub use reference::ReferenceGeometry;
 pub use regularizer::{Balanced, Free, Kl, LawKind, LawPrograms, PenaltyFormula, Range, Regularizer, TotalVariation};
 pub use rounding::RoundedPlan;

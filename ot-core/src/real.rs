@@ -1,7 +1,7 @@
 //! The scalar over which formulas are written.
 //!
 //! A formula (a cost, a penalty, a step of a solver) is written once over `R: Real` and read three
-//! ways: with `f32` or `f64` it is host code, with [`Dual`](crate::Dual) numbers it is its own
+//! ways: with `f64` or a [`Number`] it is host code, with [`Dual`](crate::Dual) numbers it is its own
 //! derivative, with a [`Recorder`](crate::Recorder) it becomes a [`Program`](crate::Program) that a
 //! host interprets in blocks and a device compiles. There is no comparison that yields a `bool`,
 //! because a recorder has no value to compare yet: branches are written with [`Real::select`],
@@ -12,25 +12,72 @@ use std::{
     ops::{Add, Div, Mul, Neg, Sub},
 };
 
+use crate::scalar::Scalar;
+
 /// A number in which formulas are computed, differentiated or recorded.
 ///
+/// A plain `f64` may stand on either side of `+ - * /` and as an argument of [`min`](Real::min),
+/// [`max`](Real::max), [`clamp`](Real::clamp) and [`select`](Real::select). It is rounded to what
+/// `Self` can hold before the operation.
+///
 /// ```
-/// use ot_core::{Dual, Real};
+/// use ot_core::{Dual, Number, Real};
 ///
 /// /// The Huber function: `x^2 / 2` where `|x| <= 1`, else `|x| - 1/2`.
 /// fn huber<R: Real>(x: R) -> R {
-///     let (half, size) = (R::constant(0.5), x.abs());
-///     (size - R::constant(1.0)).select(size - half, half * x * x)
+///     let size = x.abs();
+///     (size - 1.0).select(size - 0.5, 0.5 * x * x)
 /// }
 ///
-/// assert_eq!(huber(3.0_f32), 2.5);
-/// assert_eq!(huber(Dual::variable(-0.25_f64)).derivative, -0.25);
+/// assert_eq!(huber(3.0), 2.5);
+/// assert_eq!(huber(Number(3.0_f32)), Number(2.5));
+/// assert_eq!(huber(Dual::variable(-0.25)).derivative, -0.25);
+/// ```
+///
+/// # Where the compiler cannot infer a type
+///
+/// Write [`R::constant(value)`](Real::constant) where a number of type `R` is needed and nothing else
+/// says so: as the start of a fold, or in an array with other numbers. Write it too in place of
+/// `value.into()`. A product of two plain numbers is a plain number, computed in `f64`.
+///
+/// ```
+/// use ot_core::Real;
+///
+/// fn squared_norm<R: Real>(x: &[R]) -> R {
+///     x.iter().fold(R::constant(0.0), |sum, &x| sum + x * x)
+/// }
+///
+/// assert_eq!(squared_norm(&[3.0, 4.0]), 25.0);
 /// ```
 pub trait Real:
-    Copy + Debug + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+    Copy
+    + Debug
+    + From<f64>
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + Add<f64, Output = Self>
+    + Sub<f64, Output = Self>
+    + Mul<f64, Output = Self>
+    + Div<f64, Output = Self>
+    + Plain<Float = f64>
+    // A plain number on the left. Bounds of an associated type of a supertrait hold for whoever asks
+    // for `Real`; a `where f64: Add<Self>` would have to be repeated by every formula.
+    + Plain<
+        Float: Add<Self, Output = Self> + Sub<Self, Output = Self> + Mul<Self, Output = Self> + Div<Self, Output = Self>,
+    >
+    // Plain numbers among themselves, which the bounds above would hide from type inference.
+    + Plain<
+        Float: Add<f64, Output = f64> + Sub<f64, Output = f64> + Mul<f64, Output = f64> + Div<f64, Output = f64>,
+    >
 {
     /// The number `value`, rounded to what `Self` can hold.
-    fn constant(value: f64) -> Self;
+    #[inline]
+    fn constant(value: f64) -> Self {
+        value.into()
+    }
 
     /// `e^self`.
     fn exp(self) -> Self;
@@ -48,15 +95,15 @@ pub trait Real:
     ///
     /// So ties (`0` and `-0` among them) give `self`, a NaN in `self` is kept and a NaN in `other`
     /// is not. This fixes every bit on a host, and is one machine instruction there.
-    fn min(self, other: Self) -> Self;
+    fn min(self, other: impl Into<Self>) -> Self;
 
     /// `other` where `other > self`, else `self`; ties and NaN as in [`min`](Real::min).
-    fn max(self, other: Self) -> Self;
+    fn max(self, other: impl Into<Self>) -> Self;
 
     /// `positive` where `self > 0`, else `otherwise` (where `self` is zero, negative or NaN).
     ///
     /// Both branches are evaluated. The one that is not selected may be anything, even NaN.
-    fn select(self, positive: Self, otherwise: Self) -> Self;
+    fn select(self, positive: impl Into<Self>, otherwise: impl Into<Self>) -> Self;
 
     /// Whether this is known to be zero when the formula is read. Never a formula's business: it
     /// lets [`Dual`](crate::Dual) drop the terms of constants, so that `0 * inf` makes no NaN and a
@@ -85,18 +132,18 @@ pub trait Real:
     fn power(self, exponent: f64) -> Self {
         let twice = 2.0 * exponent;
         if exponent < 0.0 {
-            Self::constant(1.0) / self.power(-exponent)
+            1.0 / self.power(-exponent)
         } else if twice <= 16.0 && twice.fract() == 0.0 {
             half_integer_power(self, twice as u32)
         } else {
             // The second branch is 0 at 0, with derivative 0, and keeps a NaN.
-            let positive = (Self::constant(exponent) * self.ln()).exp();
-            self.select(positive, self * Self::constant(0.0))
+            let positive = (exponent * self.ln()).exp();
+            self.select(positive, self * 0.0)
         }
     }
 
     /// `self` brought into the interval `[low, high]`, where `low <= high`. A NaN in `self` is kept.
-    fn clamp(self, low: Self, high: Self) -> Self {
+    fn clamp(self, low: impl Into<Self>, high: impl Into<Self>) -> Self {
         self.max(low).min(high)
     }
 }
@@ -117,63 +164,189 @@ fn half_integer_power<R: Real>(x: R, twice: u32) -> R {
     product.unwrap_or_else(|| R::constant(1.0))
 }
 
-macro_rules! real_for_float {
-    ($float:ident) => {
-        impl Real for $float {
-            #[inline]
-            fn constant(value: f64) -> Self {
-                value as $float
-            }
+/// The type of plain numbers: `f64`.
+///
+/// It only carries the bounds on `f64` that [`Real`] promises; every type has it.
+#[doc(hidden)]
+pub trait Plain {
+    /// `f64`.
+    type Float: Copy;
+}
 
-            #[inline]
-            fn exp(self) -> Self {
-                $float::exp(self)
-            }
+impl<T: ?Sized> Plain for T {
+    type Float = f64;
+}
 
-            #[inline]
-            fn ln(self) -> Self {
-                $float::ln(self)
-            }
+/// A number of the element type `T`, `f32` or `f64`, in which formulas are read.
+///
+/// Code that is generic over [`Scalar`] reads formulas in it. The operations are those of `T`. (`f32`
+/// is no [`Real`], because `f32 + f64` is not for this crate to define. `f64` is one.)
+///
+/// ```
+/// use ot_core::{Number, Real};
+///
+/// assert_eq!(1.0 - 0.1 * Number(0.3_f32).max(0.0), Number(1.0 - 0.1 * 0.3));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+#[repr(transparent)]
+pub struct Number<T>(pub T);
 
-            #[inline]
-            fn sqrt(self) -> Self {
-                $float::sqrt(self)
-            }
+impl<T: Scalar> From<f64> for Number<T> {
+    #[inline(always)]
+    fn from(value: f64) -> Self {
+        Self(T::from_f64(value))
+    }
+}
 
-            #[inline]
-            fn abs(self) -> Self {
-                $float::abs(self)
-            }
+macro_rules! operators_of_elements {
+    ($($operator:ident $method:ident),*) => {$(
+        impl<T: Scalar> $operator for Number<T> {
+            type Output = Self;
 
-            #[inline]
-            fn min(self, other: Self) -> Self {
-                if other < self { other } else { self }
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                Self(self.0.$method(other.0))
             }
+        }
+    )*};
+}
 
-            #[inline]
-            fn max(self, other: Self) -> Self {
-                if other > self { other } else { self }
+operators_of_elements!(Add add, Sub sub, Mul mul, Div div);
+
+impl<T: Scalar> Neg for Number<T> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self(-self.0)
+    }
+}
+
+/// The operators between `f64` and a [`Real`] type: the plain number becomes a constant.
+macro_rules! operators_with_plain_numbers {
+    ([$($generics:tt)*] $real:ty) => {
+        operators_with_plain_numbers!([$($generics)*] $real, Add add);
+        operators_with_plain_numbers!([$($generics)*] $real, Sub sub);
+        operators_with_plain_numbers!([$($generics)*] $real, Mul mul);
+        operators_with_plain_numbers!([$($generics)*] $real, Div div);
+    };
+    ([$($generics:tt)*] $real:ty, $operator:ident $method:ident) => {
+        impl<$($generics)*> std::ops::$operator<f64> for $real {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $method(self, other: f64) -> Self {
+                std::ops::$operator::$method(self, Self::from(other))
             }
+        }
 
-            #[inline]
-            fn select(self, positive: Self, otherwise: Self) -> Self {
-                if self > 0.0 { positive } else { otherwise }
-            }
+        impl<$($generics)*> std::ops::$operator<$real> for f64 {
+            type Output = $real;
 
-            #[inline]
-            fn is_zero(self) -> bool {
-                self == 0.0
+            #[inline(always)]
+            fn $method(self, other: $real) -> $real {
+                std::ops::$operator::$method(<$real>::from(self), other)
             }
         }
     };
 }
 
-real_for_float!(f32);
-real_for_float!(f64);
+pub(crate) use operators_with_plain_numbers;
+
+operators_with_plain_numbers!([T: Scalar] Number<T>);
+
+impl Real for f64 {
+    #[inline]
+    fn exp(self) -> Self {
+        f64::exp(self)
+    }
+
+    #[inline]
+    fn ln(self) -> Self {
+        f64::ln(self)
+    }
+
+    #[inline]
+    fn sqrt(self) -> Self {
+        f64::sqrt(self)
+    }
+
+    #[inline]
+    fn abs(self) -> Self {
+        f64::abs(self)
+    }
+
+    #[inline]
+    fn min(self, other: impl Into<Self>) -> Self {
+        let other = other.into();
+        if other < self { other } else { self }
+    }
+
+    #[inline]
+    fn max(self, other: impl Into<Self>) -> Self {
+        let other = other.into();
+        if other > self { other } else { self }
+    }
+
+    #[inline]
+    fn select(self, positive: impl Into<Self>, otherwise: impl Into<Self>) -> Self {
+        if self > 0.0 { positive.into() } else { otherwise.into() }
+    }
+
+    #[inline]
+    fn is_zero(self) -> bool {
+        self == 0.0
+    }
+}
+
+impl<T: Scalar> Real for Number<T> {
+    #[inline(always)]
+    fn exp(self) -> Self {
+        Self(self.0.exp())
+    }
+
+    #[inline(always)]
+    fn ln(self) -> Self {
+        Self(self.0.ln())
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(self.0.sqrt())
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(self.0.abs())
+    }
+
+    #[inline(always)]
+    fn min(self, other: impl Into<Self>) -> Self {
+        let other = other.into();
+        if other < self { other } else { self }
+    }
+
+    #[inline(always)]
+    fn max(self, other: impl Into<Self>) -> Self {
+        let other = other.into();
+        if other > self { other } else { self }
+    }
+
+    #[inline(always)]
+    fn select(self, positive: impl Into<Self>, otherwise: impl Into<Self>) -> Self {
+        if self.0 > T::default() { positive.into() } else { otherwise.into() }
+    }
+
+    #[inline(always)]
+    fn is_zero(self) -> bool {
+        self.0 == T::default()
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{dual::Dual, program::Program};
 
     const EXPONENTS: [f64; 14] = [0.0, 0.25, 0.5, 0.7, 1.0, 1.3, 1.5, 2.0, 2.5, 3.0, 7.5, 8.0, 8.5, 11.0];
 
@@ -211,7 +384,7 @@ mod tests {
         assert_eq!(Real::power(x, 3.0), x * (x * x));
         assert_eq!(Real::power(x, 0.5), x.sqrt());
         assert_eq!(Real::power(x, 1.5), x.sqrt() * x);
-        assert_eq!(Real::power(-3.0_f32, 3.0), -27.0);
+        assert_eq!(Number(-3.0_f32).power(3.0), Number(-27.0));
     }
 
     #[test]
@@ -231,5 +404,101 @@ mod tests {
             assert_eq!(condition.select(1.0, 2.0), expected);
         }
         assert_eq!(1.0.select(3.0, f64::NAN), 3.0);
+    }
+
+    /// Every operation with a plain number, on either side where it has two.
+    fn with_plain_numbers<R: Real>(x: R, k: f64) -> [R; 12] {
+        [
+            x + k,
+            k + x,
+            x - k,
+            k - x,
+            x * k,
+            k * x,
+            x / k,
+            k / x,
+            x.min(k).max(0.3),
+            x.clamp(-0.7, k),
+            x.select(k, x),
+            (x - k).select(x, -2.0 * k),
+        ]
+    }
+
+    /// The same with constants of type `R`.
+    fn with_constants<R: Real>(x: R, k: f64) -> [R; 12] {
+        let [low, least, double, k] = [-0.7, 0.3, -2.0 * k, k].map(R::constant);
+        [
+            x + k,
+            k + x,
+            x - k,
+            k - x,
+            x * k,
+            k * x,
+            x / k,
+            k / x,
+            x.min(k).max(least),
+            x.clamp(low, k),
+            x.select(k, x),
+            (x - k).select(x, double),
+        ]
+    }
+
+    const NUMBERS: [f64; 9] = [0.0, -0.0, 0.1, -0.1, 1.0, 1.7, -3.3, 1e-300, f64::INFINITY];
+
+    /// The bits, where every NaN is the same.
+    fn bits(number: f64) -> u64 {
+        if number.is_nan() { f64::NAN.to_bits() } else { number.to_bits() }
+    }
+
+    fn have_the_same_bits<R: Real>(lift: impl Fn(f64) -> R, bits: impl Fn(R) -> Vec<u64>) {
+        for (x, k) in NUMBERS.into_iter().flat_map(|x| NUMBERS.map(|k| (x, k))) {
+            let plain = with_plain_numbers(lift(x), k).map(&bits);
+            assert_eq!(plain, with_constants(lift(x), k).map(&bits), "{x}, {k}");
+        }
+    }
+
+    #[test]
+    fn plain_numbers_are_constants() {
+        have_the_same_bits(|x| x, |x| vec![bits(x)]);
+        have_the_same_bits(Number, |x: Number<f64>| vec![bits(x.0)]);
+        have_the_same_bits(|x| Number(x as f32), |x| vec![bits(x.0.into())]);
+        have_the_same_bits(Dual::variable, |x: Dual<f64>| vec![bits(x.value), bits(x.derivative)]);
+        have_the_same_bits(
+            |x| Dual::variable(Number(x as f32)),
+            |x| vec![bits(x.value.0.into()), bits(x.derivative.0.into())],
+        );
+        let twice = |x| Dual::variable(Dual::variable(x));
+        have_the_same_bits(twice, |x| {
+            vec![bits(x.value.value), bits(x.value.derivative), bits(x.derivative.derivative)]
+        });
+    }
+
+    #[test]
+    fn plain_numbers_are_recorded_as_constants() {
+        for k in NUMBERS {
+            let plain = Program::record(|[x]| with_plain_numbers(x, k)).unwrap();
+            assert_eq!(plain, Program::record(|[x]| with_constants(x, k)).unwrap());
+            for x in NUMBERS {
+                let expected = with_constants(x, k).map(bits);
+                assert_eq!(plain.call([x]).unwrap().map(bits), expected, "{x}, {k}");
+                let single = Number(x as f32);
+                let expected = with_constants(single, k).map(|x| bits(x.0.into()));
+                assert_eq!(plain.call([single]).unwrap().map(|x| bits(x.0.into())), expected, "{x}, {k}");
+            }
+        }
+    }
+
+    /// Plain numbers keep their own arithmetic within a formula.
+    #[test]
+    fn plain_arithmetic_is_inferred() {
+        fn formula<R: Real>(x: R, step: f64) -> R {
+            let total: f64 = (1..4).map(|index| f64::from(index) * step).sum();
+            let half = 0.5 * step;
+            1.0 - 0.5 * x / (1.0 + 2.0 * step) + total * (half - step / 3.0) * x.exp()
+        }
+        let (x, step) = (0.3_f64, 0.7_f64);
+        let expected =
+            1.0 - 0.5 * x / (1.0 + 2.0 * step) + (step + 2.0 * step + 3.0 * step) * (0.5 * step - step / 3.0) * x.exp();
+        assert!((formula(x, step) - expected).abs() < 1e-15);
     }
 }

@@ -362,11 +362,10 @@ impl<B: Backend> Factors<B> {
         family.marginals(plan, &active, density.each_mut(), &mut conjugate)?;
 
         // Rows above their bound first, then the columns of what is left.
-        let one = Real::constant(1.0);
-        let of_density = Program::record(|[density, high]| [(density - high).select(high / density, one)])?;
+        let of_density = Program::record(|[density, high]| [(density - high).select(high / density, 1.0)])?;
         let of_mass = Program::record(|[mass, weight, high]| {
             let most = high * weight;
-            [(mass - most).select(most / mass, one)]
+            [(mass - most).select(most / mass, 1.0)]
         })?;
         let high = |side: Side| {
             let [_, high] = problem.marginal(side).regularizer().density_bounds();

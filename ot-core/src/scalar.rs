@@ -1,14 +1,15 @@
 //! The element types of vectors: `f32` and `f64`, with their limits and conversions.
 //!
-//! A [`Scalar`] is a [`Real`] that can be stored, sent to a device and read back. Its bounds never
-//! depend on a feature of the crate.
+//! A [`Scalar`] is a number that can be stored, sent to a device and read back. Formulas are read in
+//! [`Number`](crate::Number)s of it. Its bounds never depend on a feature of the crate.
 
-use std::{fmt::Display, sync::Arc};
-
-use crate::{
-    cost::{GroundCost, MatrixView, SharedEntries, StridedMatrix},
-    real::Real,
+use std::{
+    fmt::{Debug, Display},
+    ops::{Add, Div, Mul, Neg, Sub},
+    sync::Arc,
 };
+
+use crate::cost::{GroundCost, MatrixView, SharedEntries, StridedMatrix};
 
 /// The logarithm given to a weight of zero.
 ///
@@ -35,7 +36,22 @@ pub const UNREACHABLE: f64 = 1e30;
 /// assert_eq!(total(&[0.5_f32, 0.25]), 0.75);
 /// assert_eq!(<f32 as Scalar>::NAME, "f32");
 /// ```
-pub trait Scalar: Real + Send + Sync + 'static + PartialOrd + Default + Display + sealed::Sealed {
+pub trait Scalar:
+    Copy
+    + Send
+    + Sync
+    + 'static
+    + PartialOrd
+    + Default
+    + Debug
+    + Display
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + sealed::Sealed
+{
     /// `"f32"` or `"f64"`, as in messages and shader code.
     const NAME: &'static str;
 
@@ -59,6 +75,36 @@ pub trait Scalar: Real + Send + Sync + 'static + PartialOrd + Default + Display 
 
     /// Whether this is neither infinite nor NaN.
     fn is_finite(self) -> bool;
+
+    /// `e^self`.
+    fn exp(self) -> Self;
+
+    /// The natural logarithm. `ln 0 = -inf`, and NaN below zero.
+    fn ln(self) -> Self;
+
+    /// The square root, NaN below zero.
+    fn sqrt(self) -> Self;
+
+    /// The absolute value.
+    fn abs(self) -> Self;
+
+    /// `other` where `other < self`, else `self`; the bits of [`Real::min`](crate::Real::min).
+    #[inline]
+    fn min(self, other: Self) -> Self {
+        if other < self { other } else { self }
+    }
+
+    /// `other` where `other > self`, else `self`; the bits of [`Real::max`](crate::Real::max).
+    #[inline]
+    fn max(self, other: Self) -> Self {
+        if other > self { other } else { self }
+    }
+
+    /// `self` brought into the interval `[low, high]`, where `low <= high`. A NaN in `self` is kept.
+    #[inline]
+    fn clamp(self, low: Self, high: Self) -> Self {
+        Scalar::min(Scalar::max(self, low), high)
+    }
 
     /// A row of a ground cost, `out[j] = c(x, points[j])`, computed in this element type.
     ///
@@ -99,6 +145,26 @@ macro_rules! scalar_for_float {
             #[inline]
             fn is_finite(self) -> bool {
                 $float::is_finite(self)
+            }
+
+            #[inline]
+            fn exp(self) -> Self {
+                $float::exp(self)
+            }
+
+            #[inline]
+            fn ln(self) -> Self {
+                $float::ln(self)
+            }
+
+            #[inline]
+            fn sqrt(self) -> Self {
+                $float::sqrt(self)
+            }
+
+            #[inline]
+            fn abs(self) -> Self {
+                $float::abs(self)
             }
 
             #[inline]

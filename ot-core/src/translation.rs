@@ -60,8 +60,8 @@ impl<B: Backend> Translation<B> {
         Ok(Some(Self {
             method,
             shift: problem.backend().alloc_reduced(problem.columns())?,
-            add: Program::record(|[f, shift, omega]| [f + omega.select(shift, Real::constant(0.0))])?,
-            subtract: Program::record(|[g, shift, omega]| [g - omega.select(shift, Real::constant(0.0))])?,
+            add: Program::record(|[f, shift, omega]| [f + omega.select(shift, 0.0)])?,
+            subtract: Program::record(|[g, shift, omega]| [g - omega.select(shift, 0.0)])?,
         }))
     }
 

@@ -18,8 +18,7 @@ mod variation;
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, Balanced, Epsilon, Error, GroundCost, Measure, Operand, Problem, Program, Real, Regularizer, Side,
-    Solution,
+    Backend, Balanced, Epsilon, Error, GroundCost, Measure, Operand, Problem, Program, Regularizer, Side, Solution,
 };
 
 pub use self::{form::DivergenceForm, outcome::Divergence};
@@ -205,7 +204,7 @@ impl SinkhornDivergence {
 /// The mean of both potentials on either side: between a measure and itself they are one, and symmetric updates keep them so.
 fn symmetric<B: Backend>(backend: &B, start: Start<'static, B>) -> Result<Start<'static, B>, Error> {
     let Start::Owned(mut potentials) = start else { return Ok(start) };
-    let mean = Program::record(|[own, other]| [(own + other) * Real::constant(0.5)])?;
+    let mean = Program::record(|[own, other]| [(own + other) * 0.5])?;
     let operands = [Operand::Output(0), Operand::Vector(&potentials.target)];
     backend.map(&mean, &operands, &mut [&mut potentials.source])?;
     backend.copy(&potentials.source, &mut potentials.target)?;

@@ -7,7 +7,7 @@ use crate::{
     dual::Dual,
     measure::BoundingBox,
     program::{Program, ProgramError},
-    real::Real,
+    real::{Number, Real},
     scalar::Scalar,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 /// * Rows are evaluated several points at a time, bit for bit as point by point.
 /// * The gradient reads the formula with dual numbers, four coordinates at a time, the second
 ///   derivative with nested ones. Both cost about d / 2 evaluations.
-/// * Up to 16 coordinates per point nothing is allocated; beyond, each call allocates a buffer.
+/// * Up to 16 coordinates per point nothing is allocated; beyond, each call allocates a buffer or two.
 /// * The program is the formula read with a recorder.
 ///
 /// ```
@@ -29,7 +29,7 @@ use crate::{
 /// impl CostFormula for Hills {
 ///     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
 ///         let (across, up) = (x[0] - y[0], x[1] - y[1]);
-///         across * across + R::constant(10.0) * up * up
+///         across * across + 10.0 * up * up
 ///     }
 ///     fn dimension(&self) -> Option<usize> {
 ///         Some(2)
@@ -169,40 +169,54 @@ fn row_of_fixed<F: CostFormula, T: Scalar, const N: usize, const D: usize>(
     points: &[T],
     out: &mut [T],
 ) {
-    let splat: [Lanes<T, N>; D] = array::from_fn(|axis| Lanes([x[axis]; N]));
+    let x: [Number<T>; D] = array::from_fn(|axis| Number(x[axis]));
+    let splat = x.map(|value| Lanes([value; N]));
     let (points, _) = points.as_chunks::<D>();
     let (tiles, rest) = points.as_chunks::<N>();
     let (outs, out_rest) = out.as_chunks_mut::<N>();
     for (tile, out) in tiles.iter().zip(outs) {
-        let transposed: [Lanes<T, N>; D] = array::from_fn(|axis| Lanes(array::from_fn(|lane| tile[lane][axis])));
-        *out = formula.cost(&splat, &transposed).0;
+        let transposed: [Lanes<Number<T>, N>; D] =
+            array::from_fn(|axis| Lanes(array::from_fn(|lane| Number(tile[lane][axis]))));
+        *out = formula.cost(&splat, &transposed).0.map(|number| number.0);
     }
     for (y, out) in rest.iter().zip(out_rest) {
-        *out = formula.cost(x, y);
+        *out = formula.cost(&x, &y.map(Number)).0;
     }
 }
 
 /// [`row`] for points of any dimension.
 fn row_of_any<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], points: &[T], out: &mut [T]) {
     let dimension = x.len();
-    with_buffer(2 * dimension, |buffer: &mut [Lanes<T, N>]| {
+    let (outs, out_rest) = out.as_chunks_mut::<N>();
+    let (tiles, rest) = points.split_at(outs.len() * N * dimension);
+    with_buffer(2 * dimension, |buffer: &mut [Lanes<Number<T>, N>]| {
         let (splat, transposed) = buffer.split_at_mut(dimension);
         for (lanes, value) in splat.iter_mut().zip(x) {
-            *lanes = Lanes([*value; N]);
+            *lanes = Lanes([Number(*value); N]);
         }
-        let tiles = points.chunks_exact(N * dimension);
-        let (outs, out_rest) = out.as_chunks_mut::<N>();
-        let rest = tiles.remainder();
-        for (tile, out) in tiles.zip(outs) {
+        for (tile, out) in tiles.chunks_exact(N * dimension).zip(outs) {
             for (lane, y) in tile.chunks_exact(dimension).enumerate() {
                 for (lanes, value) in transposed.iter_mut().zip(y) {
-                    lanes.0[lane] = *value;
+                    lanes.0[lane] = Number(*value);
                 }
             }
-            *out = formula.cost(splat, transposed).0;
+            *out = formula.cost(splat, transposed).0.map(|number| number.0);
         }
+    });
+    if rest.is_empty() {
+        return;
+    }
+    with_buffer(2 * dimension, |buffer: &mut [Number<T>]| {
+        let (own, other) = buffer.split_at_mut(dimension);
+        let read = |reals: &mut [Number<T>], values: &[T]| {
+            for (real, value) in reals.iter_mut().zip(values) {
+                *real = Number(*value);
+            }
+        };
+        read(own, x);
         for (y, out) in rest.chunks_exact(dimension).zip(out_rest) {
-            *out = formula.cost(x, y);
+            read(other, y);
+            *out = formula.cost(own, other).0;
         }
     });
 }

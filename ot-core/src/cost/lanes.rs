@@ -9,7 +9,7 @@ use std::{
     ops::{Add, Div, Mul, Neg, Sub},
 };
 
-use crate::real::Real;
+use crate::real::{Real, operators_with_plain_numbers};
 
 /// N numbers that go through a formula side by side.
 #[derive(Clone, Copy, Debug)]
@@ -51,12 +51,16 @@ impl<R: Real, const N: usize> Neg for Lanes<R, N> {
     }
 }
 
-impl<R: Real, const N: usize> Real for Lanes<R, N> {
+operators_with_plain_numbers!([R: Real, const N: usize] Lanes<R, N>);
+
+impl<R: Real, const N: usize> From<f64> for Lanes<R, N> {
     #[inline(always)]
-    fn constant(value: f64) -> Self {
+    fn from(value: f64) -> Self {
         Self([R::constant(value); N])
     }
+}
 
+impl<R: Real, const N: usize> Real for Lanes<R, N> {
     #[inline(always)]
     fn exp(self) -> Self {
         self.map(R::exp)
@@ -78,17 +82,18 @@ impl<R: Real, const N: usize> Real for Lanes<R, N> {
     }
 
     #[inline(always)]
-    fn min(self, other: Self) -> Self {
-        self.zip(other, R::min)
+    fn min(self, other: impl Into<Self>) -> Self {
+        self.zip(other.into(), R::min)
     }
 
     #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        self.zip(other, R::max)
+    fn max(self, other: impl Into<Self>) -> Self {
+        self.zip(other.into(), R::max)
     }
 
     #[inline(always)]
-    fn select(self, positive: Self, otherwise: Self) -> Self {
+    fn select(self, positive: impl Into<Self>, otherwise: impl Into<Self>) -> Self {
+        let (positive, otherwise) = (positive.into(), otherwise.into());
         Self(array::from_fn(|lane| self.0[lane].select(positive.0[lane], otherwise.0[lane])))
     }
 }
@@ -99,7 +104,7 @@ mod tests {
 
     /// Every operation of a formula.
     fn everything<R: Real>(x: R, y: R) -> R {
-        let ratio = (x - y) / (y.abs() + R::constant(0.5));
+        let ratio = (x - y) / (y.abs() + 0.5);
         let bumps = (-(x * y)).exp().min(x.abs().sqrt()).max(y);
         (x + y).select(bumps, ratio.abs().ln()) + x.abs().power(1.3)
     }

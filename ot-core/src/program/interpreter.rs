@@ -184,7 +184,9 @@ impl<T: Scalar> Block<'_, T> {
             Operation::Abs => unary(target, read(0), T::abs),
             Operation::Exp => in_place(target, read(0), M::exp),
             Operation::Ln => in_place(target, read(0), M::ln),
-            Operation::Select => ternary(target, read(0), read(1), read(2), T::select),
+            Operation::Select => {
+                ternary(target, read(0), read(1), read(2), |a, b, c| if a > T::default() { b } else { c })
+            }
         };
     }
 
@@ -202,7 +204,7 @@ impl<T: Scalar> Block<'_, T> {
     #[inline(always)]
     fn read<'a>(&'a self, operand: Operand, readable: &Readable<'a, T>) -> BlockInput<'a, T> {
         let register = match operand {
-            Operand::Constant(value) => return BlockInput::Uniform(T::constant(value)),
+            Operand::Constant(value) => return BlockInput::Uniform(T::from_f64(value)),
             Operand::Input(index) => {
                 return match self.inputs[usize::from(index)] {
                     BlockInput::Lanes(lanes) => BlockInput::Lanes(&lanes[self.start..self.start + self.count]),
@@ -299,7 +301,7 @@ mod tests {
             Recorder,
             random_formula::{Random, RandomFormula},
         },
-        real::Real,
+        real::{Number, Real},
     };
 
     /// The block interpreter against the formula itself, every lane, bit for bit.
@@ -327,11 +329,12 @@ mod tests {
             let (mut first, mut second) = (vec![T::default(); length], vec![T::default(); length]);
             program.run_block::<T, LibraryMath>(&inputs, &mut registers, &mut [&mut first, &mut second]).unwrap();
             for lane in 0..length {
-                let at_lane: Vec<T> = (0..3).map(|input| uniform[input].unwrap_or_else(|| data[input][lane])).collect();
+                let at_lane: Vec<_> =
+                    (0..3).map(|input| Number(uniform[input].unwrap_or_else(|| data[input][lane]))).collect();
                 let expected = formula.evaluate(&at_lane);
                 let found = [first[lane], second[lane]];
                 assert!(
-                    same_bits(found[0], expected[0]) && same_bits(found[1], expected[1]),
+                    same_bits(found[0], expected[0].0) && same_bits(found[1], expected[1].0),
                     "round {round}, lane {lane}: {found:?} and {expected:?}\n{program}"
                 );
             }

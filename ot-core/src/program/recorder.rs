@@ -7,7 +7,7 @@
 use std::{cell::RefCell, collections::HashMap, fmt, ops};
 
 use super::{MAX_INPUTS, MAX_INSTRUCTIONS, Operation, Program, ProgramError, schedule};
-use crate::real::Real;
+use crate::real::{Real, operators_with_plain_numbers};
 
 /// Operations written down before the recording is cut short. Generous, because what counts against
 /// [`MAX_INSTRUCTIONS`] is only what the outputs need.
@@ -95,7 +95,7 @@ impl<'a> Recorder<'a> {
         }
         let mut arenas = operands.iter().filter_map(|operand| operand.arena);
         let Some(arena) = arenas.next() else {
-            return Self::constant_of(fold(operation, references));
+            return Self::constant(fold(operation, references));
         };
         let mut tape = arena.tape.borrow_mut();
         for other in arenas.filter(|other| !arena.is(other)) {
@@ -104,10 +104,6 @@ impl<'a> Recorder<'a> {
         }
         let reference = tape.operate(operation, references);
         Self { arena: reference.as_constant().is_none().then_some(arena), reference }
-    }
-
-    fn constant_of(value: f64) -> Self {
-        Self { arena: None, reference: Reference::constant(value) }
     }
 }
 
@@ -257,11 +253,15 @@ impl ops::Neg for Recorder<'_> {
     }
 }
 
-impl Real for Recorder<'_> {
-    fn constant(value: f64) -> Self {
-        Self::constant_of(value)
-    }
+operators_with_plain_numbers!(['a] Recorder<'a>);
 
+impl From<f64> for Recorder<'_> {
+    fn from(value: f64) -> Self {
+        Self { arena: None, reference: Reference::constant(value) }
+    }
+}
+
+impl Real for Recorder<'_> {
     fn exp(self) -> Self {
         Self::operate(Operation::Exp, [self])
     }
@@ -278,16 +278,16 @@ impl Real for Recorder<'_> {
         Self::operate(Operation::Abs, [self])
     }
 
-    fn min(self, other: Self) -> Self {
-        Self::operate(Operation::Min, [self, other])
+    fn min(self, other: impl Into<Self>) -> Self {
+        Self::operate(Operation::Min, [self, other.into()])
     }
 
-    fn max(self, other: Self) -> Self {
-        Self::operate(Operation::Max, [self, other])
+    fn max(self, other: impl Into<Self>) -> Self {
+        Self::operate(Operation::Max, [self, other.into()])
     }
 
-    fn select(self, positive: Self, otherwise: Self) -> Self {
-        Self::operate(Operation::Select, [self, positive, otherwise])
+    fn select(self, positive: impl Into<Self>, otherwise: impl Into<Self>) -> Self {
+        Self::operate(Operation::Select, [self, positive.into(), otherwise.into()])
     }
 
     fn is_zero(self) -> bool {
@@ -308,14 +308,17 @@ impl fmt::Debug for Recorder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::program::{Operand, random_formula::OPERATIONS};
+    use crate::{
+        program::{Operand, random_formula::OPERATIONS},
+        real::Number,
+    };
 
     fn operations(program: &Program) -> Vec<Operation> {
         program.instructions().iter().map(|step| step.operation).collect()
     }
 
     fn number(value: f64) -> Recorder<'static> {
-        Recorder::constant_of(value)
+        Recorder::constant(value)
     }
 
     #[test]
@@ -425,8 +428,8 @@ mod tests {
                 [x.select(x.abs(), number(constant)) + zero]
             })
             .unwrap();
-            let [found] = program.call([-1.0_f32]).unwrap();
-            assert!(found == 0.0 && found.is_sign_positive(), "{program}");
+            let [found] = program.call([Number(-1.0_f32)]).unwrap();
+            assert!(found.0 == 0.0 && found.0.is_sign_positive(), "{program}");
         }
     }
 

@@ -12,7 +12,6 @@ use crate::{
     host::for_each_chunk,
     kernel::{KernelOp, PlanView, SoftMin, Sweep, two_half_steps},
     plan_regularizer::{PlanKind, PlanPrograms, PlanRegularizer},
-    real::Real,
     regularizer::{Balanced, LawPrograms},
     scalar::{LOG_ZERO, Scalar, UNREACHABLE},
 };

@@ -40,14 +40,13 @@ impl<B: Backend> ClosedForm<B> {
         let number = || problem.backend().alloc_reduced(problem.columns());
         Ok(Self {
             inverse_strengths,
-            largest_exponent: Program::record(|[f, a, inverse]| [a.select(-(f * inverse), Real::constant(LOG_ZERO))])?,
+            largest_exponent: Program::record(|[f, a, inverse]| [a.select(-(f * inverse), LOG_ZERO)])?,
             mass: Program::record(|[f, a, inverse, largest]| {
-                [a.select(a * bounded_exp(-(f * inverse) - largest), Real::constant(0.0))]
+                [a.select(a * bounded_exp(-(f * inverse) - largest), 0.0)]
             })?,
             lambda: Program::record(|[largest_a, mass_a, largest_b, mass_b, scale]| {
                 let shift = scale * (largest_a - largest_b + (mass_a.ln() - mass_b.ln()));
-                let zero = Real::constant(0.0);
-                [mass_a.select(mass_b.select(shift, zero), zero)]
+                [mass_a.select(mass_b.select(shift, 0.0), 0.0)]
             })?,
             largest: [number()?, number()?],
             masses: [number()?, number()?],

@@ -183,12 +183,8 @@ impl<B: Backend> DemandedMass<B> {
         let number = || problem.backend().alloc_reduced(problem.columns());
         let law = problem.marginal(side).regularizer();
         let [low, high] = law.potential_bounds();
-        let room = |bound: f64, infinite: f64| {
-            Program::record(|[f, a]| {
-                let [bound, infinite] = [bound.clamp(-HUGE, HUGE), infinite].map(Real::constant);
-                [a.select(bound - f, infinite)]
-            })
-        };
+        let room =
+            |bound: f64, infinite: f64| Program::record(|[f, a]| [a.select(bound.clamp(-HUGE, HUGE) - f, infinite)]);
         Ok(Self {
             side,
             demanded: demanded(law.as_ref(), sign)?,
@@ -232,7 +228,7 @@ fn demanded(law: &dyn Regularizer, sign: f64) -> Result<Program, ProgramError> {
     Program::try_record(|[f, a, lambda, epsilon]| {
         let sign = Real::constant(sign);
         let [low, high] = demand.call([Dual::new(f + sign * lambda, sign), Dual::constant(epsilon)])?;
-        let weighted = |value| a.select(a * value, Real::constant(0.0));
+        let weighted = |value| a.select(a * value, 0.0);
         Ok([weighted(low.value), weighted(high.value), weighted(low.derivative)])
     })
 }

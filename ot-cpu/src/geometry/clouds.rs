@@ -91,7 +91,7 @@ impl<T: CpuScalar> Clouds<T> {
         let pairs = self.pairs(side, points.clone(), others.start);
         T::point_costs(formula, pairs, others.len(), width, out);
         for (row, column) in self.undirected(side, points, others) {
-            out[row * width + column] = T::constant(1.0);
+            out[row * width + column] = T::from_f64(1.0);
         }
         true
     }

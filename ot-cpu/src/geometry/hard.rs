@@ -56,7 +56,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
                                 }
                                 for (j, cost) in run.zip(costs) {
                                     let reduced = cost.to_f64() - potential[j].to_f64();
-                                    if reduced < best[r].0 && potential[j] > T::constant(LEFT_OUT) {
+                                    if reduced < best[r].0 && potential[j] > T::from_f64(LEFT_OUT) {
                                         best[r] = (reduced, j as u32);
                                     }
                                 }

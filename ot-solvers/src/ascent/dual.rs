@@ -96,9 +96,7 @@ impl<B: Backend> Parts<B> {
             conjugate: backend.alloc_reduced(columns)?,
             duals: [backend.alloc_reduced(columns)?, backend.alloc_reduced(columns)?],
             offset: backend.upload_reduced(&(0..columns).map(offset).collect::<Vec<_>>())?,
-            density: Program::record(|[f, s, epsilon]| {
-                [((f - s) / epsilon).clamp(Real::constant(-80.0), Real::constant(80.0)).exp()]
-            })?,
+            density: Program::record(|[f, s, epsilon]| [((f - s) / epsilon).clamp(-80.0, 80.0).exp()])?,
             mass: Program::record(|[weight, density]| [weight * density])?,
             gradients: [gradient(Side::Source)?, gradient(Side::Target)?],
             total: Program::record(|[one, other, conjugate, offset, epsilon]| {

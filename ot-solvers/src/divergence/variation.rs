@@ -73,7 +73,7 @@ fn variation<B: Backend>(solution: &Solution<B>, side: Side) -> Result<Vec<B::El
     let conjugate = own.regularizer().conjugate()?;
     let program = Program::try_record(|[f, s, epsilon]| {
         let [price] = conjugate.call([-f])?;
-        let exponent = ((f - s) / epsilon).clamp(Real::constant(-80.0), Real::constant(80.0));
+        let exponent = ((f - s) / epsilon).clamp(-80.0, 80.0);
         Ok([-price - epsilon * exponent.exp()])
     })?;
     let mut kernel = problem.bind()?;

@@ -51,7 +51,7 @@ impl Programs {
             advance: Program::record(|[x, alpha, p]| [x + alpha * p])?,
             descend: Program::record(|[r, alpha, image]| [r - alpha * image])?,
             // A direction of no curvature is one of no residual: the column is solved.
-            quotient: Program::record(|[above, below]| [below.select(above / below, Real::constant(0.0))])?,
+            quotient: Program::record(|[above, below]| [below.select(above / below, 0.0)])?,
             mean: Program::record(|[omega, x]| [omega * x, omega])?,
             centre: Program::record(|[x, total, mass]| [x - total / mass])?,
             turn: Program::record(|[p, beta, r]| [r + beta * p])?,

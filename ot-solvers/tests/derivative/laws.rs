@@ -263,7 +263,7 @@ fn slope(side: Side, epsilon: f64) -> Program {
             let mut z: Vec<_> = z.iter().map(|&z| Dual::constant(z)).collect();
             z[coordinate] = Dual::variable(z[coordinate].value);
             let (phi, cost) = (phi(&z), SqEuclidean.cost(&z[..DIMENSION], &z[DIMENSION..]));
-            phi.derivative - phi.value * cost.derivative / Real::constant(epsilon)
+            phi.derivative - phi.value * cost.derivative / epsilon
         };
         coordinates.map(along).collect()
     });

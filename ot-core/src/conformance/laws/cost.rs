@@ -8,6 +8,7 @@ use crate::{
     },
     cost::{CostForm, GroundCost},
     measure::{BoundingBox, PointsView},
+    real::Number,
     scalar::Scalar,
 };
 
@@ -112,7 +113,8 @@ pub fn programs_are_the_cost(cost: &dyn GroundCost) -> Verdict {
         let expected = value(cost, x, y);
         let found = program.evaluate(&[x, y].concat())?;
         trial.all_close(&format!("pair {index}"), &found, &[expected], |_| 1e-14 * expected.abs())?;
-        let narrow = program.evaluate(&elements::<f32>(&[x, y].concat()))?;
+        let narrow: Vec<Number<f32>> = elements(&[x, y].concat()).into_iter().map(Number).collect();
+        let narrow: Vec<f32> = program.evaluate(&narrow)?.into_iter().map(|number| number.0).collect();
         let unit = 64.0 * clouds.dimension as f64 * <f32 as Scalar>::EPSILON;
         trial.all_close(&format!("pair {index} in f32"), &narrow, &[expected], |_| unit * (1.0 + expected.abs()))?;
     }

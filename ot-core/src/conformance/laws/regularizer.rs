@@ -3,7 +3,7 @@
 use crate::{
     conformance::{Verdict, verdict::Trial},
     program::Program,
-    real::Real,
+    real::{Number, Real},
     regularizer::Regularizer,
     scalar::Scalar,
 };
@@ -36,17 +36,17 @@ fn finite_in<T: Scalar>(law: &dyn Regularizer) -> Verdict {
     let sizes = [0.0, 1e-38, 1e-30, 1e-8, 1.0 / 3.0, 1.0, 1e3, 1e8, 1e20, 1e30];
     let arguments: Vec<f64> = sizes.iter().flat_map(|&size| [size, -size]).collect();
     let (step, conjugate, value, demand) = (law.step()?, law.conjugate()?, law.value()?, law.demand()?);
-    let number = |value: f64| T::from_f64(value);
+    let number = |value: f64| Number::<T>::from(value);
     for &argument in &arguments {
         for epsilon in [1e-30, 1e-8, 1e-3, 1.0, 1e3, 1e8] {
-            let found = call(&step, [number(argument), number(epsilon)])?;
+            let Number(found) = call(&step, [number(argument), number(epsilon)])?;
             trial
                 .holds(found.is_finite(), || format!("the step from {argument:e} at epsilon {epsilon:e} is {found}"))?;
         }
-        let found = call(&conjugate, [number(argument)])?;
+        let Number(found) = call(&conjugate, [number(argument)])?;
         trial.holds(found.is_finite(), || format!("the conjugate at {argument:e} is {found}"))?;
         for epsilon in [1e-30, 1e-3, 1e8] {
-            let [low, high]: [T; 2] = demand.call([number(argument), number(epsilon)])?;
+            let [Number(low), Number(high)] = demand.call([number(argument), number(epsilon)])?;
             trial.holds(low.is_finite() && high.is_finite() && low <= high && low >= T::default(), || {
                 format!("the demand at {argument:e}, epsilon {epsilon:e}, is [{low}, {high}]")
             })?;
@@ -54,7 +54,7 @@ fn finite_in<T: Scalar>(law: &dyn Regularizer) -> Verdict {
     }
     let [low, high] = law.density_bounds();
     for density in sizes.iter().map(|size| size.clamp(low, high.min(1e30))) {
-        let found = call(&value, [number(density)])?;
+        let Number(found) = call(&value, [number(density)])?;
         let size = if density > 1e20 { density / 1e20 } else { 1.0 };
         trial
             .holds(found.is_finite() && size.is_finite(), || format!("the value at density {density:e} is {found}"))?;
