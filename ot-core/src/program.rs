@@ -192,12 +192,9 @@ impl Program {
     /// The formula is run once. Pass a generic function as `|inputs| function(inputs)`.
     ///
     /// ```
-    /// use ot_core::{Program, Real, Recorder};
+    /// use ot_core::{Program, Real};
     ///
-    /// let logistic = Program::record(|[x]| {
-    ///     let one = Recorder::constant(1.0);
-    ///     [one / (one + (-x).exp())]
-    /// })?;
+    /// let logistic = Program::record(|[x]| [1.0 / (1.0 + (-x).exp())])?;
     /// assert_eq!(logistic.call([0.0])?, [0.5]);
     /// # Ok::<(), ot_core::ProgramError>(())
     /// ```
@@ -248,8 +245,7 @@ impl Program {
     /// use ot_core::{Program, Real, Recorder};
     ///
     /// let norm = Program::record_dynamic(3, |x| {
-    ///     let zero = Recorder::constant(0.0);
-    ///     vec![x.iter().fold(zero, |sum, &x| sum + x * x).sqrt()]
+    ///     vec![x.iter().fold(Recorder::constant(0.0), |sum, &x| sum + x * x).sqrt()]
     /// })?;
     /// assert_eq!(norm.evaluate(&[2.0, 3.0, 6.0])?, [7.0]);
     /// # Ok::<(), ot_core::ProgramError>(())
@@ -574,12 +570,12 @@ mod tests {
     fn a_program_inlined_in_another_is_their_composition() {
         let inner = Program::record(|[x, y]| [x * y, x / (y * y)]).unwrap();
         let outer = Program::try_record(|[x]| {
-            let [product, ratio] = inner.call([x, x + Recorder::constant(1.0)])?;
+            let [product, ratio] = inner.call([x, x + 1.0])?;
             Ok([product - ratio.sqrt()])
         })
         .unwrap();
         let direct = Program::record(|[x]| {
-            let y = x + Recorder::constant(1.0);
+            let y = x + 1.0;
             [x * y - (x / (y * y)).sqrt()]
         })
         .unwrap();
@@ -604,20 +600,20 @@ mod tests {
     #[test]
     fn programs_are_equal_if_their_code_is() {
         use std::collections::HashSet;
-        let with = |value: f64| Program::record(move |[x]| [x * Recorder::constant(value)]).unwrap();
+        let with = |value: f64| Program::record(move |[x]| [x * value]).unwrap();
         assert_eq!(with(2.0), with(2.0));
         assert_eq!(with(f64::NAN), with(f64::NAN));
         assert_ne!(with(0.0), with(-0.0));
         let mut cache = HashSet::from([with(2.0), with(0.0)]);
         assert!(!cache.insert(with(2.0)) && cache.insert(with(-0.0)));
-        let other = Program::record(|[x, _]| [x * Recorder::constant(2.0)]).unwrap();
+        let other = Program::record(|[x, _]| [x * 2.0]).unwrap();
         assert_ne!(with(2.0), other);
     }
 
     #[test]
     fn a_listing_reads_like_the_formula() {
         let program = Program::record(|[x, y]| {
-            let scaled = x * Recorder::constant(0.5);
+            let scaled = x * 0.5;
             [(y - x).select(scaled.exp(), y), y]
         })
         .unwrap();

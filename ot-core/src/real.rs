@@ -37,8 +37,9 @@ use crate::scalar::Scalar;
 /// # Where the compiler cannot infer a type
 ///
 /// Write [`R::constant(value)`](Real::constant) where a number of type `R` is needed and nothing else
-/// says so: as the start of a fold, or in an array with other numbers. Write it too in place of
-/// `value.into()`. A product of two plain numbers is a plain number, computed in `f64`.
+/// says so: as the start of a fold, or in an array with other numbers. Name the type: an operand
+/// `Real::constant(value)` or `value.into()` could be either a plain number or an `R`. A product of
+/// two plain numbers is a plain number, computed in `f64`.
 ///
 /// ```
 /// use ot_core::Real;
@@ -49,6 +50,9 @@ use crate::scalar::Scalar;
 ///
 /// assert_eq!(squared_norm(&[3.0, 4.0]), 25.0);
 /// ```
+///
+/// An associated type cannot have the bound `Real`: the operators with `f64` on the left do not
+/// follow from it there. Use a type parameter.
 pub trait Real:
     Copy
     + Debug

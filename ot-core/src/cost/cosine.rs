@@ -25,17 +25,16 @@ pub struct Cosine;
 
 impl CostFormula for Cosine {
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        let (one, half) = (R::constant(1.0), R::constant(0.5));
         let (x_square, y_square) = (squared_norm(x), squared_norm(y));
         // A divisor of 1 for zero vectors keeps every intermediate value finite.
-        let x_norm = x_square.select(x_square, one).sqrt();
-        let y_norm = y_square.select(y_square, one).sqrt();
+        let x_norm = x_square.select(x_square, 1.0).sqrt();
+        let y_norm = y_square.select(y_square, 1.0).sqrt();
         let squares = x.iter().zip(y).map(|(x, y)| {
             let difference = *x / x_norm - *y / y_norm;
             difference * difference
         });
         let chord = squares.reduce(|sum, square| sum + square).unwrap_or(R::constant(0.0));
-        x_square.select(y_square.select(half * chord, one), one)
+        x_square.select(y_square.select(0.5 * chord, 1.0), 1.0)
     }
 
     fn form(&self) -> CostForm<'_> {

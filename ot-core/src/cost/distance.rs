@@ -34,7 +34,7 @@ pub struct HalfSqEuclidean;
 impl CostFormula for HalfSqEuclidean {
     #[inline(always)]
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        R::constant(0.5) * squared_distance(x, y)
+        0.5 * squared_distance(x, y)
     }
 
     fn form(&self) -> CostForm<'_> {

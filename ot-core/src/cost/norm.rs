@@ -86,7 +86,7 @@ impl PNorm {
     /// m (sum_k (|z_k| / m)^p)^(1/p); zero where m is.
     fn scaled<R: Real>(&self, x: &[R], y: &[R]) -> R {
         let largest = Chebyshev.cost(x, y);
-        let scale = largest.select(largest, R::constant(1.0));
+        let scale = largest.select(largest, 1.0);
         // y - x where the largest took x - y: a recorder would merge equal differences and hold all
         // of them, one register each, from the first pass to the second.
         let powers = differences(y, x).map(|difference| (difference / scale).power(self.norm));

@@ -325,7 +325,7 @@ mod tests {
     fn constants_fold() {
         let program = Program::record(|[x]| {
             let two = number(8.0).power(1.0 / 3.0);
-            [x * (two.exp() - number(1.0)).ln(), number(3.0).min(number(2.0))]
+            [x * (two.exp() - 1.0).ln(), number(3.0).min(2.0)]
         })
         .unwrap();
         let factor = (Real::power(8.0, 1.0 / 3.0).exp() - 1.0).ln();
@@ -338,12 +338,12 @@ mod tests {
     fn identities_that_always_hold_cost_nothing() {
         let program = Program::record(|[x, y]| {
             [
-                x * number(1.0),
-                number(1.0) * x,
-                x / number(1.0),
-                x - number(0.0),
-                x + number(-0.0),
-                number(-0.0) + x,
+                x * 1.0,
+                1.0 * x,
+                x / 1.0,
+                x - 0.0,
+                x + -0.0,
+                -0.0 + x,
                 -(-x),
                 x.min(x),
                 x.max(x),
@@ -361,11 +361,8 @@ mod tests {
     /// Each of these changes a bit for some argument if it is simplified like its neighbours.
     #[test]
     fn identities_that_fail_somewhere_are_kept() {
-        let program = Program::record(|[x]| {
-            let zero = number(0.0);
-            [x + zero, zero - x, x * zero, x - x, x / x, x - number(-0.0), (x * x).sqrt()]
-        })
-        .unwrap();
+        let program =
+            Program::record(|[x]| [x + 0.0, 0.0 - x, x * 0.0, x - x, x / x, x - -0.0, (x * x).sqrt()]).unwrap();
         assert_eq!(program.instructions().len(), 8, "{program}");
         let at = |x: f64| program.call::<_, 1, 7>([x]).unwrap();
         assert!(at(-0.0)[0].is_sign_positive());
@@ -379,7 +376,7 @@ mod tests {
     fn a_sum_of_squares_may_start_at_zero_for_free() {
         let program = Program::record(|[x, y, z]| {
             let sum = [x, y, z].iter().fold(number(0.0), |sum, &x| sum + x * x);
-            [sum + number(0.0), number(0.0) + x.abs(), number(0.0) + y.exp()]
+            [sum + 0.0, 0.0 + x.abs(), 0.0 + y.exp()]
         })
         .unwrap();
         let [mul, add] = [Operation::Mul, Operation::Add];
@@ -396,8 +393,7 @@ mod tests {
             let [x, y, z] = numbers;
             let operand = |bit: u8, x: R| if sides & bit == 0 { x } else { x.abs() };
             let result = operation.apply([operand(1, x), operand(2, y), operand(4, z)]);
-            let zero = R::constant(0.0);
-            [result + zero, zero + result]
+            [result + 0.0, 0.0 + result]
         }
         let numbers = [0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY];
         for operation in OPERATIONS {
@@ -423,11 +419,7 @@ mod tests {
     #[test]
     fn signs_of_constants_survive_a_sum_with_zero() {
         for constant in [-0.0, -1e-300] {
-            let program = Program::record(|[x]| {
-                let zero = number(0.0);
-                [x.select(x.abs(), number(constant)) + zero]
-            })
-            .unwrap();
+            let program = Program::record(|[x]| [x.select(x.abs(), constant) + 0.0]).unwrap();
             let [found] = program.call([Number(-1.0_f32)]).unwrap();
             assert!(found.0 == 0.0 && found.0.is_sign_positive(), "{program}");
         }

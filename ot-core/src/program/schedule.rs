@@ -247,15 +247,10 @@ mod tests {
 
     #[test]
     fn too_long_a_formula_is_told() {
-        let chain =
-            |length: usize| Program::record(|[x]| [(0..length).fold(x, |y, index| y + number(index as f64 + 1.0))]);
+        let chain = |length: usize| Program::record(|[x]| [(0..length).fold(x, |y, index| y + (index as f64 + 1.0))]);
         assert_eq!(chain(MAX_INSTRUCTIONS).unwrap().instructions().len(), MAX_INSTRUCTIONS);
         let found = MAX_INSTRUCTIONS + 1;
         let error = ProgramError::TooLong { limit: MAX_INSTRUCTIONS, found };
         assert_eq!(chain(found), Err(error));
-    }
-
-    fn number(value: f64) -> Recorder<'static> {
-        Recorder::constant(value)
     }
 }

@@ -33,29 +33,29 @@ enum WrongLaw {
 impl PenaltyFormula for WrongLaw {
     fn step<R: Real>(&self, softmin: R, epsilon: R) -> R {
         match self {
-            Self::StepTooShort => softmin / (R::constant(1.0) + R::constant(1.001) * epsilon),
-            Self::StepOverflows => softmin / (R::constant(1.0) + epsilon) + (softmin.exp() - softmin.exp()),
-            _ => softmin / (R::constant(1.0) + epsilon),
+            Self::StepTooShort => softmin / (1.0 + 1.001 * epsilon),
+            Self::StepOverflows => softmin / (1.0 + epsilon) + (softmin.exp() - softmin.exp()),
+            _ => softmin / (1.0 + epsilon),
         }
     }
 
     fn conjugate<R: Real>(&self, slope: R) -> R {
-        let exponential = slope.clamp(R::constant(-80.0), R::constant(80.0)).exp();
+        let exponential = slope.clamp(-80.0, 80.0).exp();
         match self {
             Self::ConjugateWithoutConstant => exponential,
-            _ => exponential - R::constant(1.0),
+            _ => exponential - 1.0,
         }
     }
 
     fn value<R: Real>(&self, density: R) -> R {
-        let entropy = density.select(density * density.max(R::constant(1e-37)).ln(), R::constant(0.0));
-        let value = entropy - density + R::constant(1.0);
-        if matches!(self, Self::ValueHalved) { R::constant(0.5) * value } else { value }
+        let entropy = density.select(density * density.max(1e-37).ln(), 0.0);
+        let value = entropy - density + 1.0;
+        if matches!(self, Self::ValueHalved) { 0.5 * value } else { value }
     }
 
     fn demand<R: Real>(&self, potential: R, _epsilon: R) -> [R; 2] {
         let sign = if matches!(self, Self::DemandOfOppositeSign) { 1.0 } else { -1.0 };
-        [(R::constant(sign) * potential).clamp(R::constant(-80.0), R::constant(80.0)).exp(); 2]
+        [(sign * potential).clamp(-80.0, 80.0).exp(); 2]
     }
 }
 

@@ -32,11 +32,10 @@ pub struct Lopsided;
 
 impl CostFormula for Lopsided {
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        let quarter = R::constant(0.25);
-        let skew = quarter * x[0] * y[0] * (R::constant(1.0) + x[0]);
+        let skew = 0.25 * x[0] * y[0] * (1.0 + x[0]);
         let squares = x.iter().zip(y).enumerate().map(|(axis, (x, y))| {
             let difference = *x - *y;
-            R::constant(axis as f64 + 1.0) * difference * difference
+            (axis as f64 + 1.0) * difference * difference
         });
         squares.fold(skew, |sum, square| sum + square)
     }

@@ -14,12 +14,10 @@ pub struct Charbonnier {
 
 impl CostFormula for Charbonnier {
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        let width = R::constant(self.width);
         let squares = x.iter().zip(y).map(|(&x, &y)| (x - y) * (x - y));
         // |d|^2 / (sqrt(1 + |d|^2 / w^2) + 1) does not cancel where d is small.
         let square = squares.fold(R::constant(0.0), |sum, square| sum + square);
-        let one = R::constant(1.0);
-        square / ((one + square / (width * width)).sqrt() + one)
+        square / ((1.0 + square / (self.width * self.width)).sqrt() + 1.0)
     }
 
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {

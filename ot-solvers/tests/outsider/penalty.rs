@@ -36,32 +36,30 @@ impl PenaltyFormula for Burg {
     /// function. In t = log w it is convex and increasing, so that Newton's iteration descends to
     /// the root from anywhere above it, and y (if y <= 1) or log y (if y > 1) is above.
     fn step<R: Real>(&self, softmin: R, epsilon: R) -> R {
-        let (one, rho, huge) = (R::constant(1.0), R::constant(self.rho), R::constant(Self::HUGE));
-        let log_ratio = (rho / epsilon).ln();
-        let y = ((rho + softmin) / epsilon + log_ratio).clamp(-huge, huge);
-        let mut t = (y - one).select(y.max(one).ln(), y);
+        let log_ratio = (self.rho / epsilon).ln();
+        let y = ((self.rho + softmin) / epsilon + log_ratio).clamp(-Self::HUGE, Self::HUGE);
+        let mut t = (y - 1.0).select(y.max(1.0).ln(), y);
         for _ in 0..Self::NEWTON_STEPS {
             let w = t.exp();
-            t = t - (w + t - y) / (w + one);
+            t = t - (w + t - y) / (w + 1.0);
         }
         let log_density = log_ratio - t;
-        softmin + epsilon * log_density.min(R::constant(Self::CAP.ln()))
+        softmin + epsilon * log_density.min(Self::CAP.ln())
     }
 
     fn conjugate<R: Real>(&self, slope: R) -> R {
-        let (rho, cap) = (R::constant(self.rho), R::constant(Self::CAP));
-        let inverse_density = R::constant(1.0) - slope / rho;
-        let beyond = (R::constant(1.0 / Self::CAP) - inverse_density).max(R::constant(0.0));
-        rho * (cap * beyond - inverse_density.max(R::constant(1.0 / Self::CAP)).ln())
+        let inverse_density = 1.0 - slope / self.rho;
+        let beyond = (1.0 / Self::CAP - inverse_density).max(0.0);
+        self.rho * (Self::CAP * beyond - inverse_density.max(1.0 / Self::CAP).ln())
     }
 
     fn value<R: Real>(&self, density: R) -> R {
-        let value = density - R::constant(1.0) - density.max(R::constant(1e-30)).ln();
-        density.select(R::constant(self.rho) * value, R::constant(Self::HUGE))
+        let value = density - 1.0 - density.max(1e-30).ln();
+        density.select(self.rho * value, Self::HUGE)
     }
 
     fn demand<R: Real>(&self, potential: R, _epsilon: R) -> [R; 2] {
-        let inverse_density = R::constant(1.0) + potential / R::constant(self.rho);
-        [R::constant(1.0) / inverse_density.max(R::constant(1.0 / Self::CAP)); 2]
+        let inverse_density = 1.0 + potential / self.rho;
+        [1.0 / inverse_density.max(1.0 / Self::CAP); 2]
     }
 }

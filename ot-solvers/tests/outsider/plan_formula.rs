@@ -16,14 +16,14 @@ pub struct Tsallis {
 
 impl Tsallis {
     fn root<R: Real>(&self, exponent: R) -> R {
-        let linear = R::constant(1.0) + R::constant(self.order - 1.0) * exponent;
-        linear.max(R::constant(0.0)) / R::constant(self.order)
+        let linear = 1.0 + (self.order - 1.0) * exponent;
+        linear.max(0.0) / self.order
     }
 }
 
 impl PlanFormula for Tsallis {
     fn value<R: Real>(&self, density: R) -> R {
-        (density.power(self.order) - density) / R::constant(self.order - 1.0)
+        (density.power(self.order) - density) / (self.order - 1.0)
     }
 
     fn conjugate<R: Real>(&self, exponent: R) -> R {

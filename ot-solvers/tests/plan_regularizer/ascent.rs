@@ -3,8 +3,8 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    Backend, Balanced, Entropy, Error, HostBackend, Kl, Operand, PlanRegularizer, Problem, Program, Real, Side,
-    SquaredL2, Status,
+    Backend, Balanced, Entropy, Error, HostBackend, Kl, Operand, PlanRegularizer, Problem, Program, Side, SquaredL2,
+    Status,
 };
 use ot_solvers::{
     Ascent, ConcaveObjective, DualAscent, DualObjective, HardSemiDualObjective, Lbfgs, SemiDualObjective,
@@ -177,14 +177,12 @@ impl ConcaveObjective<Cpu> for Paraboloid {
         self.evaluations += 1;
         let Self { backend, weights, curvatures, means, .. } = self;
         let fall = Program::record(|[x, c, m]| [c * (m - x)])?;
-        let term = Program::record(|[x, c, m, w]| [R::constant(-0.5) * w * c * (x - m) * (x - m)])?;
+        let term = Program::record(|[x, c, m, w]| [-0.5 * w * c * (x - m) * (x - m)])?;
         let [x, c, w] = [&point[0], &*curvatures, &*weights].map(Operand::Vector);
         backend.map(&fall, &[x, c, Operand::Reduced(means)], &mut [&mut gradient[0]])?;
         backend.reduce(&term, ot_core::Fold::Sum, 6, &[x, c, Operand::Reduced(means), w], &mut [value])
     }
 }
-
-type R<'a> = ot_core::Recorder<'a>;
 
 #[test]
 fn a_paraboloid_is_climbed_column_by_column() {

@@ -19,30 +19,30 @@ struct Square {
 impl PenaltyFormula for Square {
     /// max(1 - f / rho, 0) = exp((f - s) / epsilon), by Newton's iteration in log r.
     fn step<R: Real>(&self, softmin: R, epsilon: R) -> R {
-        let (one, ratio) = (R::constant(1.0), epsilon / R::constant(self.rho));
+        let ratio = epsilon / self.rho;
         // r + (epsilon / rho) log r = 1 - s / rho, increasing in log r.
-        let wanted = one - softmin / R::constant(self.rho);
-        let mut log = wanted.max(one).ln().min(wanted / ratio);
+        let wanted = 1.0 - softmin / self.rho;
+        let mut log = wanted.max(1.0).ln().min(wanted / ratio);
         for _ in 0..60 {
-            let density = log.clamp(R::constant(-60.0), R::constant(60.0)).exp();
+            let density = log.clamp(-60.0, 60.0).exp();
             let change = (density + ratio * log - wanted) / (density + ratio);
-            log = log - change.clamp(R::constant(-8.0), R::constant(8.0));
+            log = log - change.clamp(-8.0, 8.0);
         }
         softmin + epsilon * log
     }
 
     fn conjugate<R: Real>(&self, slope: R) -> R {
-        let q = slope.max(R::constant(-self.rho));
-        q + q * q / R::constant(2.0 * self.rho)
+        let q = slope.max(-self.rho);
+        q + q * q / (2.0 * self.rho)
     }
 
     fn value<R: Real>(&self, density: R) -> R {
-        let change = density - R::constant(1.0);
-        R::constant(0.5 * self.rho) * change * change
+        let change = density - 1.0;
+        0.5 * self.rho * change * change
     }
 
     fn demand<R: Real>(&self, potential: R, _epsilon: R) -> [R; 2] {
-        [(R::constant(1.0) - potential / R::constant(self.rho)).max(R::constant(0.0)); 2]
+        [(1.0 - potential / self.rho).max(0.0); 2]
     }
 }
 

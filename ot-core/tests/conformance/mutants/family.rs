@@ -238,23 +238,24 @@ enum WrongFormula {
 
 impl PlanFormula for WrongFormula {
     fn value<R: Real>(&self, density: R) -> R {
-        let half = density * density * R::constant(0.5);
+        let half = density * density * 0.5;
         if matches!(self, Self::ValueDoubled) { half + half } else { half }
     }
 
     fn conjugate<R: Real>(&self, exponent: R) -> R {
         let density = PlanFormula::density(&SquaredL2, exponent);
-        R::constant(if matches!(self, Self::ConjugateOff) { 0.500_1 } else { 0.5 }) * density * density
+        let half = if matches!(self, Self::ConjugateOff) { 0.500_1 } else { 0.5 };
+        half * density * density
     }
 
     fn density<R: Real>(&self, exponent: R) -> R {
-        let density = exponent.max(R::constant(0.0));
-        if matches!(self, Self::DensityFalls) { density - density * density * R::constant(0.1) } else { density }
+        let density = exponent.max(0.0);
+        if matches!(self, Self::DensityFalls) { density - density * density * 0.1 } else { density }
     }
 
     fn excess<R: Real>(&self, density: R, exponent: R) -> R {
         let excess = PlanFormula::excess(&SquaredL2, density, exponent);
-        if matches!(self, Self::ExcessHalved) { excess * R::constant(0.5) } else { excess }
+        if matches!(self, Self::ExcessHalved) { excess * 0.5 } else { excess }
     }
 }
 

@@ -27,7 +27,7 @@ struct Tsallis;
 
 impl PlanFormula for Tsallis {
     fn value<R: Real>(&self, density: R) -> R {
-        R::constant(2.0) * (density.power(1.5) - density)
+        2.0 * (density.power(1.5) - density)
     }
 
     fn conjugate<R: Real>(&self, exponent: R) -> R {
@@ -42,7 +42,7 @@ impl PlanFormula for Tsallis {
 impl Tsallis {
     /// max(z + 2, 0) / 3, the root of the density.
     fn root<R: Real>(exponent: R) -> R {
-        (exponent + R::constant(2.0)).max(R::constant(0.0)) / R::constant(3.0)
+        (exponent + 2.0).max(0.0) / 3.0
     }
 }
 
