@@ -19,7 +19,13 @@
 //! | [`CostFunction`] | any closure | `Generic` |
 //!
 //! An infinite cost forbids the pair. NaN and minus infinity are no costs.
+//!
+//! Who reads a cost between two supports, to build a geometry or a table, starts from [`CostBetween`], which refuses
+//! supports that do not fit the cost and reads rows; [`CostSummary`] refuses entries that are no costs, or too large, and
+//! [`Blur`] makes an epsilon of a width.
 
+mod between;
+mod blur;
 mod cosine;
 mod distance;
 mod form;
@@ -28,10 +34,13 @@ mod function;
 mod lanes;
 mod matrix;
 mod norm;
+mod summary;
 
 use std::{fmt::Debug, sync::Arc};
 
 pub use self::{
+    between::CostBetween,
+    blur::Blur,
     cosine::Cosine,
     distance::{Euclidean, HalfSqEuclidean, PowerOfDistance, SqEuclidean},
     form::CostForm,
@@ -39,6 +48,7 @@ pub use self::{
     function::CostFunction,
     matrix::{CostMatrix, MatrixValues, MatrixView, SharedEntries, SharedMatrix, StridedMatrix},
     norm::{Chebyshev, Manhattan, PNorm},
+    summary::{CostSummary, check_bound, check_row},
 };
 use crate::{
     measure::BoundingBox,

@@ -70,9 +70,9 @@ pub use capability::{
 };
 pub use certificate::{Certificate, certify};
 pub use cost::{
-    Chebyshev, Cosine, CostForm, CostFormula, CostFunction, CostMatrix, Euclidean, GroundCost, HalfSqEuclidean,
-    Manhattan, MatrixValues, MatrixView, PNorm, PowerOfDistance, SharedEntries, SharedMatrix, SqEuclidean,
-    StridedMatrix,
+    Chebyshev, Cosine, CostBetween, CostForm, CostFormula, CostFunction, CostMatrix, CostSummary, Euclidean,
+    GroundCost, HalfSqEuclidean, Manhattan, MatrixValues, MatrixView, PNorm, PowerOfDistance, SharedEntries,
+    SharedMatrix, SqEuclidean, StridedMatrix,
 };
 pub use dual::Dual;
 pub use entropy::{CountingEntropy, counting_potential};

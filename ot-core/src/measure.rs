@@ -28,7 +28,7 @@ use crate::scalar::Scalar;
 pub enum Support<'a, T> {
     /// Atoms with coordinates: the cost is a function of two points.
     Points(PointsView<'a, T>),
-    /// This many atoms known by their index alone: the cost is a matrix.
+    /// This many atoms known by their index alone: the cost is a matrix, or a function of two indices.
     Indices(usize),
     /// A support that this crate does not know (a grid, a mesh, a graph, a third party's law). A
     /// backend that knows the type downcasts it.

@@ -46,17 +46,12 @@ pub struct ReferenceGeometry<B: HostBackend> {
 }
 
 impl<B: HostBackend> ReferenceGeometry<B> {
-    /// Evaluates the cost between all pairs of two supports: rows of [`GroundCost`] between points,
-    /// in the element type, or the entries of a cost matrix between supports of its size.
+    /// Evaluates the cost between all pairs of two supports, row by row in the element type.
     ///
     /// Costs n m evaluations and as many numbers of memory.
     ///
     /// # Errors
-    /// [`Error::UnsupportedSupport`] for a support that is neither points nor fits a cost matrix,
-    /// [`Error::EmptyMeasure`], [`Error::Coordinate`], [`Error::DimensionMismatch`], [`Error::Length`]
-    /// for a cost matrix of another size or points of another dimension than the cost takes,
-    /// [`Error::Cost`] for NaN or minus infinity, [`Error::CostOverflow`] for a finite cost beyond
-    /// [`Scalar::LARGEST_COST`], [`Error::OutOfMemory`].
+    /// Those of [`CostBetween::new`](crate::CostBetween::new) and [`CostBetween::table`](crate::CostBetween::table).
     pub fn new(
         backend: &B,
         source: Support<'_, B::Elem>,

@@ -4,6 +4,7 @@
 //! [`Number`](crate::Number)s of it. Its bounds never depend on a feature of the crate.
 
 use std::{
+    borrow::Cow,
     fmt::{Debug, Display},
     ops::{Add, Div, Mul, Neg, Sub},
     sync::Arc,
@@ -106,6 +107,9 @@ pub trait Scalar:
         Scalar::min(Scalar::max(self, low), high)
     }
 
+    /// The same numbers as `f64`: those of `f64` are borrowed.
+    fn wide(values: &[Self]) -> Cow<'_, [f64]>;
+
     /// A row of a ground cost, `out[j] = c(x, points[j])`, computed in this element type.
     ///
     /// `points` holds the coordinates of one point after the other. This forwards to
@@ -123,7 +127,7 @@ pub trait Scalar:
 }
 
 macro_rules! scalar_for_float {
-    ($float:ident, $costs:ident, $view:ident) => {
+    ($float:ident, $costs:ident, $view:ident, $wide:path) => {
         impl sealed::Sealed for $float {}
 
         impl Scalar for $float {
@@ -168,6 +172,11 @@ macro_rules! scalar_for_float {
             }
 
             #[inline]
+            fn wide(values: &[Self]) -> Cow<'_, [f64]> {
+                $wide(values)
+            }
+
+            #[inline]
             fn costs(cost: &dyn GroundCost, x: &[Self], points: &[Self], out: &mut [Self]) {
                 cost.$costs(x, points, out);
             }
@@ -190,8 +199,12 @@ macro_rules! scalar_for_float {
     };
 }
 
-scalar_for_float!(f32, costs_f32, F32);
-scalar_for_float!(f64, costs_f64, F64);
+scalar_for_float!(f32, costs_f32, F32, widened);
+scalar_for_float!(f64, costs_f64, F64, Cow::Borrowed);
+
+fn widened(values: &[f32]) -> Cow<'_, [f64]> {
+    values.iter().copied().map(f64::from).collect()
+}
 
 mod sealed {
     /// Closes [`Scalar`](super::Scalar) to other crates.

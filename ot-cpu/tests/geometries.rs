@@ -72,6 +72,8 @@ fn requests_are_checked_and_answered_by_kind() {
     let shape = ask(Support::Indices(3), Support::Indices(2), &matrix).err();
     assert!(matches!(shape, Some(Error::Length { expected: 3, found: 2, .. })), "{shape:?}");
     let unsupported = |result: Result<String, Error>| matches!(result, Err(Error::UnsupportedSupport { .. }));
+    let of_indices = CostFunction::new(|x: &[f64], y: &[f64]| x[0] - y[0]).with_dimension(1);
+    assert!(ask(Support::Indices(2), Support::Indices(3), &of_indices).is_ok());
     assert!(unsupported(ask(points(&x, 1), points(&y, 1), &matrix)));
     assert!(unsupported(ask(Support::Indices(2), Support::Indices(3), &SqEuclidean)));
     assert!(unsupported(ask(points(&x, 1), Support::Indices(3), &SqEuclidean)));

@@ -9,13 +9,11 @@
 //! moves nothing between them.
 
 use ot_core::{
-    Backend, CostMatrix, Epsilon, Error, Free, GroundCost, Histogram, Measure, Problem, Scalar, Side, Solution,
+    Backend, CostBetween, CostMatrix, Epsilon, Error, Free, GroundCost, Histogram, Measure, Problem, Scalar, Side,
+    Solution,
 };
 
-use crate::{
-    entropic::{Sinkhorn, UnregularizedBounds, unregularized_bounds},
-    unregularized::dense_costs,
-};
+use crate::entropic::{Sinkhorn, UnregularizedBounds, unregularized_bounds};
 
 /// exp(-50) is what the entropy moves between the two new atoms.
 const APART: f64 = 50.0;
@@ -84,7 +82,8 @@ impl PartialTransport {
         };
         let a = extended(source, target_mass - self.mass)?;
         let b = extended(target, source_mass - self.mass)?;
-        let costs = with_resting_atoms(&dense_costs(source.support(), target.support(), cost)?, &whole)?;
+        let (costs, summary) = CostBetween::new(source.support(), target.support(), cost)?.table_f64()?;
+        let costs = with_resting_atoms(&costs, summary.bound(), &whole)?;
         let geometry = backend.geometry(a.support(), b.support(), &costs)?;
         let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(whole.epsilon()))?;
         Ok(PartialSolution { solution: self.sinkhorn.solve(&problem)? })
@@ -92,9 +91,12 @@ impl PartialTransport {
 }
 
 /// Costs with a row and a column of zeros for what stays, and a corner that nothing crosses.
-fn with_resting_atoms<B: Backend>(costs: &[f64], whole: &Problem<B>) -> Result<CostMatrix<'static, f64>, Error> {
+fn with_resting_atoms<B: Backend>(
+    costs: &[f64],
+    largest: f64,
+    whole: &Problem<B>,
+) -> Result<CostMatrix<'static, f64>, Error> {
     let [rows, columns] = [Side::Source, Side::Target].map(|side| whole.marginal(side).len());
-    let largest = costs.iter().filter(|cost| cost.is_finite()).fold(0.0_f64, |a, cost| a.max(cost.abs()));
     let mut extended = Vec::with_capacity((rows + 1) * (columns + 1));
     for row in costs.chunks_exact(columns) {
         extended.extend_from_slice(row);

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use super::{CostForm, GroundCost};
+use super::{CostForm, CostSummary, GroundCost};
 use crate::{error::Error, measure::BoundingBox, scalar::Scalar};
 
 /// A matrix in a slice: entry (i, j) at `i * row_stride + j * column_stride`.
@@ -179,7 +179,8 @@ impl MatrixView<'_> {
         }
     }
 
-    /// Writes row `row` into `out`, rounded to its element type, as far as both reach.
+    /// Writes row `row` into `out`, rounded to its element type, as far as both reach. A finite entry beyond that type
+    /// becomes ±[`Scalar::MAX`]: an overflow, and no forbidden pair.
     pub fn copy_row<T: Scalar>(&self, row: usize, out: &mut [T]) {
         match self {
             Self::F64(matrix) => copy_row(matrix, row, out),
@@ -199,7 +200,10 @@ impl MatrixView<'_> {
 
 /// [`MatrixView::copy_row`] for one element type; neighbours are read as a slice.
 fn copy_row<S: Scalar, T: Scalar>(matrix: &StridedMatrix<'_, S>, row: usize, out: &mut [T]) {
-    let convert = |value: S| T::from_f64(value.to_f64());
+    let convert = |value: S| {
+        let value = value.to_f64();
+        T::from_f64(if value.is_finite() { value.clamp(-T::MAX, T::MAX) } else { value })
+    };
     match matrix.row(row) {
         Some(entries) => {
             for (out, entry) in out.iter_mut().zip(entries) {
@@ -294,8 +298,7 @@ pub struct SharedMatrix {
     entries: SharedEntries,
     rows: usize,
     columns: usize,
-    bound: f64,
-    forbids: bool,
+    summary: CostSummary,
 }
 
 impl SharedMatrix {
@@ -315,16 +318,10 @@ impl SharedMatrix {
         }
     }
 
-    /// The largest absolute value of a finite entry.
+    /// What the entries are; none of them is invalid.
     #[must_use]
-    pub fn bound(&self) -> f64 {
-        self.bound
-    }
-
-    /// Is any entry infinite?
-    #[must_use]
-    pub fn forbids(&self) -> bool {
-        self.forbids
+    pub fn summary(&self) -> CostSummary {
+        self.summary
     }
 }
 
@@ -360,9 +357,7 @@ pub enum SharedEntries {
 pub struct CostMatrix<'a, T: Scalar> {
     values: MatrixValues<'a, T>,
     layout: Layout,
-    /// max |C_ij| over allowed pairs.
-    bound: f64,
-    forbids: bool,
+    summary: CostSummary,
 }
 
 impl<'a, T: Scalar> CostMatrix<'a, T> {
@@ -396,9 +391,10 @@ impl<'a, T: Scalar> CostMatrix<'a, T> {
     ) -> Result<Self, Error> {
         let values = values.into();
         let layout = Layout { rows, columns, row_stride, column_stride };
-        let mut cost = Self { layout: layout.check(values.as_slice().len())?, values, bound: 0.0, forbids: false };
-        (cost.bound, cost.forbids) = survey(&cost.matrix())?;
-        Ok(cost)
+        let layout = layout.check(values.as_slice().len())?;
+        let summary = summary_of(&StridedMatrix { values: values.as_slice(), layout });
+        summary.check_entries()?;
+        Ok(Self { values, layout, summary })
     }
 
     /// The entries.
@@ -413,8 +409,7 @@ impl<'a, T: Scalar> CostMatrix<'a, T> {
         CostMatrix {
             values: MatrixValues::Shared(self.values.into_shared()),
             layout: self.layout,
-            bound: self.bound,
-            forbids: self.forbids,
+            summary: self.summary,
         }
     }
 
@@ -437,71 +432,22 @@ fn index_of<S: Scalar>(coordinate: S) -> Option<usize> {
     (value >= 0.0 && value.fract() == 0.0).then_some(value as usize)
 }
 
-/// The largest |C_ij| that is finite, and whether any is +inf; read in the order of the memory.
-fn survey<T: Scalar>(matrix: &StridedMatrix<'_, T>) -> Result<(f64, bool), Error> {
+/// A scan of all entries, in the order of the memory.
+fn summary_of<T: Scalar>(matrix: &StridedMatrix<'_, T>) -> CostSummary {
     let by_columns = matrix.row_stride() < matrix.column_stride();
     let lines = if by_columns { matrix.transposed() } else { *matrix };
-    let (mut bound, mut forbids) = (0.0_f64, false);
+    let (mut summary, mut scattered) = (CostSummary::default(), Vec::new());
     for line in 0..lines.rows() {
-        let found = match lines.row(line) {
-            Some(entries) => LineSurvey::of_slice(entries),
-            None => LineSurvey::of(lines.row_entries(line)),
-        };
-        if found.refuses
-            && let Some((place, entry)) = lines.row_entries(line).enumerate().find(|(_, entry)| is_no_cost(*entry))
-        {
-            let (source_index, target_index) = if by_columns { (place, line) } else { (line, place) };
-            return Err(Error::Cost { source_index, target_index, value: entry.to_f64() });
-        }
-        bound = bound.max(found.bound);
-        forbids |= found.forbids;
-    }
-    Ok((bound, forbids))
-}
-
-/// Is this NaN or minus infinity?
-fn is_no_cost<T: Scalar>(entry: T) -> bool {
-    entry.to_f64().is_nan() || entry.to_f64() == f64::NEG_INFINITY
-}
-
-/// What a line of entries holds, found without a branch.
-#[derive(Clone, Copy, Default)]
-struct LineSurvey {
-    bound: f64,
-    forbids: bool,
-    refuses: bool,
-}
-
-impl LineSurvey {
-    fn of<T: Scalar>(entries: impl Iterator<Item = T>) -> Self {
-        entries.fold(Self::default(), Self::and)
-    }
-
-    /// The same of entries that lie side by side, several at a time.
-    fn of_slice<T: Scalar>(entries: &[T]) -> Self {
-        const LANES: usize = 8;
-        let (chunks, rest) = entries.as_chunks::<LANES>();
-        let mut lanes = [Self::default(); LANES];
-        for chunk in chunks {
-            for (lane, entry) in lanes.iter_mut().zip(chunk) {
-                *lane = lane.and(*entry);
+        match lines.row(line) {
+            Some(entries) => summary.look_at(line, 0, entries),
+            None => {
+                scattered.clear();
+                scattered.extend(lines.row_entries(line));
+                summary.look_at(line, 0, &scattered);
             }
         }
-        lanes.into_iter().fold(Self::of(rest.iter().copied()), |found, lane| Self {
-            bound: found.bound.max(lane.bound),
-            forbids: found.forbids | lane.forbids,
-            refuses: found.refuses | lane.refuses,
-        })
     }
-
-    fn and<T: Scalar>(self, entry: T) -> Self {
-        let size = entry.to_f64().abs();
-        Self {
-            bound: if size < f64::INFINITY && size > self.bound { size } else { self.bound },
-            forbids: self.forbids | (entry.to_f64() == f64::INFINITY),
-            refuses: self.refuses | is_no_cost(entry),
-        }
-    }
+    if by_columns { summary.transposed() } else { summary }
 }
 
 impl<T: Scalar> GroundCost for CostMatrix<'_, T> {
@@ -510,7 +456,7 @@ impl<T: Scalar> GroundCost for CostMatrix<'_, T> {
         let MatrixValues::Shared(values) = &self.values else { return None };
         let is_row_major = column_stride == 1 && row_stride == columns && values.len() == rows * columns;
         let entries = T::shared_entries(Arc::clone(values));
-        is_row_major.then_some(SharedMatrix { entries, rows, columns, bound: self.bound, forbids: self.forbids })
+        is_row_major.then_some(SharedMatrix { entries, rows, columns, summary: self.summary })
     }
 
     fn form(&self) -> CostForm<'_> {
@@ -531,23 +477,18 @@ impl<T: Scalar> GroundCost for CostMatrix<'_, T> {
 
     /// Whether an entry is +inf.
     fn may_forbid(&self) -> bool {
-        self.forbids
+        self.summary.forbids()
     }
 
     /// The largest |C_ij| that is finite, whatever the boxes.
     fn bound(&self, _source: &BoundingBox, _target: &BoundingBox) -> Option<f64> {
-        Some(self.bound)
+        Some(self.summary.bound())
     }
 }
 
 impl<T: Scalar> fmt::Debug for CostMatrix<'_, T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("CostMatrix")
-            .field("matrix", &self.matrix())
-            .field("bound", &self.bound)
-            .field("forbids", &self.forbids)
-            .finish()
+        formatter.debug_struct("CostMatrix").field("matrix", &self.matrix()).field("summary", &self.summary).finish()
     }
 }
 

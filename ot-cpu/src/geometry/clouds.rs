@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use ot_core::{BoundingBox, CostForm, Error, PointsView, Side, cost::GroundCost, host::try_zeros};
+use ot_core::{CostForm, Error, PointsView, Side, cost::GroundCost, host::try_zeros};
 
 use crate::{
     backend::CpuScalar,
@@ -269,15 +269,6 @@ fn stride_of<T>(len: usize) -> usize {
 fn within(numbers: &[usize], range: Range<usize>) -> impl Iterator<Item = usize> {
     let below = |end: usize| numbers.partition_point(|&number| number < end);
     numbers[below(range.start)..below(range.end)].iter().map(move |number| number - range.start)
-}
-
-/// A bound on the costs between two clouds, if the cost knows one.
-pub(super) fn bound<T: CpuScalar>(
-    source: PointsView<'_, T>,
-    target: PointsView<'_, T>,
-    cost: &dyn GroundCost,
-) -> Option<f64> {
-    cost.bound(&BoundingBox::of(source), &BoundingBox::of(target))
 }
 
 #[cfg(test)]

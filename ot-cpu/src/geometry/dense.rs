@@ -6,18 +6,18 @@ use std::{
 };
 
 use ot_core::{
-    CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer, PointsView, Side,
-    cost::{GroundCost, MatrixView, SharedMatrix},
+    CostBetween, CostSummary, CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer,
+    PointsView, Side,
+    cost::{Blur, GroundCost, MatrixView, SharedMatrix},
     host::for_each_chunk,
-    measure::WeightsView,
+    measure::{Support, WeightsView},
 };
 
 use super::{
-    Blur, check_bound,
     clouds::Clouds,
     family::FamilyKernel,
     kernel::GibbsKernel,
-    rows::{CostRows, TILE, entries_of_tiles, pieces, task_atoms},
+    rows::{CostRows, entries_of_tiles, task_atoms},
     survey::survey,
 };
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
 pub struct DenseGeometry<T> {
     backend: CpuBackend<T>,
     cost: Arc<StoredCost<T>>,
-    blur: Blur,
+    blur: Option<Blur>,
 }
 
 impl<T: CpuScalar> DenseGeometry<T> {
@@ -46,45 +46,43 @@ impl<T: CpuScalar> DenseGeometry<T> {
     /// [shared](GroundCost::shared), its derivatives in the points are known to the kernels.
     ///
     /// # Errors
-    /// [`Error::EmptyMeasure`], [`Error::Coordinate`], [`Error::DimensionMismatch`], [`Error::Length`] for a
-    /// dimension that the cost does not take, [`Error::CostOverflow`], [`Error::Cost`] for a cost that is NaN or
-    /// minus infinity, [`Error::OutOfMemory`].
+    /// Those of [`CostBetween::new`], [`CostBetween::bound`] and [`CostSummary::check`]; [`Error::OutOfMemory`].
     pub fn from_points(
         backend: &CpuBackend<T>,
         source: PointsView<'_, T>,
         target: PointsView<'_, T>,
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
-        super::check_points(source, target, cost)?;
-        let clouds = Clouds::new(source, target, cost.form(), cost.shared())?;
+        Self::between(backend, &CostBetween::new(Support::Points(source), Support::Points(target), cost)?)
+    }
+
+    /// The costs between two supports, each evaluated once.
+    pub(super) fn between(backend: &CpuBackend<T>, costs: &CostBetween<'_, T>) -> Result<Self, Error> {
+        costs.bound()?;
+        let ((rows, columns), cost) = (costs.shape(), costs.cost());
+        let clouds = match costs.points() {
+            Some([source, target]) => Some(Clouds::new(source, target, cost.form(), cost.shared())?),
+            None => None,
+        };
         let row = |i: usize, out: &mut [T]| {
-            if !clouds.costs(Side::Source, i..i + 1, 0..target.len(), target.len(), out) {
-                T::costs(cost, source.point(i), target.coordinates(), out);
+            let has_loop =
+                clouds.as_ref().is_some_and(|clouds| clouds.costs(Side::Source, i..i + 1, 0..columns, columns, out));
+            if !has_loop {
+                costs.row(i, out);
             }
         };
-        let stored = StoredCost::evaluate(backend, source.len(), target.len(), row)?;
-        let stored = StoredCost { clouds: Some(clouds), ..stored };
-        Ok(Self { backend: backend.clone(), cost: Arc::new(stored), blur: Blur::of(cost) })
+        let stored = StoredCost::evaluate(backend, rows, columns, row)?;
+        Ok(Self::of(backend, StoredCost { clouds, ..stored }, Blur::of(cost.form())))
     }
 
     /// The costs given as a matrix, which is copied and rounded to the element type.
     ///
     /// # Errors
-    /// [`Error::EmptyMeasure`], [`Error::Cost`] for an entry that is NaN or minus infinity,
-    /// [`Error::CostOverflow`], [`Error::OutOfMemory`].
+    /// Those of [`CostSummary::check`]; [`Error::OutOfMemory`].
     pub fn from_matrix(backend: &CpuBackend<T>, matrix: MatrixView<'_>) -> Result<Self, Error> {
         let (rows, columns) = (matrix.rows(), matrix.columns());
-        let row = |i: usize, out: &mut [T]| {
-            matrix.copy_row(i, out);
-            for (j, entry) in out.iter_mut().enumerate() {
-                // A finite cost that rounds to an infinite one must not forbid: it is told as an overflow.
-                if !entry.is_finite() && matrix.get(i, j).is_finite() {
-                    *entry = T::from_f64(T::MAX.copysign(matrix.get(i, j)));
-                }
-            }
-        };
-        let stored = StoredCost::evaluate(backend, rows, columns, row)?;
-        Ok(Self { backend: backend.clone(), cost: Arc::new(stored), blur: Blur::Unknown })
+        let stored = StoredCost::evaluate(backend, rows, columns, |i, out| matrix.copy_row(i, out))?;
+        Ok(Self::of(backend, stored, None))
     }
 
     /// The costs given as a matrix that is kept: not copied if it has the element type of the backend.
@@ -94,10 +92,13 @@ impl<T: CpuScalar> DenseGeometry<T> {
     pub fn from_shared(backend: &CpuBackend<T>, matrix: &SharedMatrix) -> Result<Self, Error> {
         let view = matrix.view();
         let Some(values) = T::entries_of(matrix.entries()) else { return Self::from_matrix(backend, view) };
-        let (rows, columns, bound, forbidden) = (view.rows(), view.columns(), matrix.bound(), matrix.forbids());
-        check_bound::<T>(bound)?;
-        let stored = StoredCost { values, rows, columns, bound, forbidden, clouds: None };
-        Ok(Self { backend: backend.clone(), cost: Arc::new(stored), blur: Blur::Unknown })
+        let (rows, columns, summary) = (view.rows(), view.columns(), matrix.summary());
+        summary.check::<T>()?;
+        Ok(Self::of(backend, StoredCost { values, rows, columns, summary, clouds: None }, None))
+    }
+
+    fn of(backend: &CpuBackend<T>, cost: StoredCost<T>, blur: Option<Blur>) -> Self {
+        Self { backend: backend.clone(), cost: Arc::new(cost), blur }
     }
 
     /// The costs, row after row.
@@ -137,11 +138,11 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for DenseGeometry<T> {
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
-        self.blur.epsilon(sigma)
+        self.blur.map(|blur| blur.epsilon(sigma))
     }
 
     fn may_forbid(&self) -> bool {
-        self.cost.forbidden
+        self.cost.summary.forbids()
     }
 
     fn cost_bound(&self) -> Option<f64> {
@@ -159,47 +160,37 @@ pub(super) struct StoredCost<T> {
     values: Arc<Vec<T>>,
     rows: usize,
     columns: usize,
-    /// The largest absolute value of a finite entry.
-    bound: f64,
-    /// Is any entry infinite?
-    forbidden: bool,
+    summary: CostSummary,
     clouds: Option<Clouds<T>>,
 }
 
 impl<T: CpuScalar> StoredCost<T> {
-    /// Evaluates and checks all rows, of clouds that are not known yet.
+    /// Evaluates and checks all rows, at least one and not empty, of clouds that are not known yet.
     fn evaluate(
         backend: &CpuBackend<T>,
         rows: usize,
         columns: usize,
         row: impl Fn(usize, &mut [T]) + Sync,
     ) -> Result<Self, Error> {
-        if rows == 0 || columns == 0 {
-            return Err(Error::EmptyMeasure);
-        }
         let mut values = zeroed::<T>(rows.saturating_mul(columns), "a cost matrix")?;
         let task_rows = task_atoms(rows, columns);
-        let summary = Mutex::new(Summary::default());
+        let summary = Mutex::new(CostSummary::default());
         for_each_chunk(
             |tasks, job| backend.parallel(tasks, job),
             rows.div_ceil(task_rows),
             values.chunks_mut(task_rows * columns),
             |task, chunk| {
-                let mut found = Summary::default();
+                let mut found = CostSummary::default();
                 for (offset, out) in chunk.chunks_mut(columns).enumerate() {
                     row(task * task_rows + offset, out);
-                    found.look_at(task * task_rows + offset, out);
+                    found.look_at(task * task_rows + offset, 0, out);
                 }
                 summary.lock().unwrap_or_else(PoisonError::into_inner).join(found);
             },
         );
-        let Summary { bound, forbidden, invalid } = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some((source_index, target_index)) = invalid {
-            let value = values[source_index * columns + target_index].to_f64();
-            return Err(Error::Cost { source_index, target_index, value });
-        }
-        check_bound::<T>(bound)?;
-        Ok(Self { values: Arc::new(values), rows, columns, bound, forbidden, clouds: None })
+        let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+        summary.check::<T>()?;
+        Ok(Self { values: Arc::new(values), rows, columns, summary, clouds: None })
     }
 
     /// Row i.
@@ -260,60 +251,8 @@ impl<T: CpuScalar> CostRows<T> for StoredCost<T> {
     }
 
     fn bound(&self) -> Option<f64> {
-        Some(self.bound)
+        Some(self.summary.bound())
     }
-}
-
-/// What is known of some rows.
-#[derive(Default)]
-struct Summary {
-    bound: f64,
-    forbidden: bool,
-    /// The first entry that is no cost.
-    invalid: Option<(usize, usize)>,
-}
-
-impl Summary {
-    fn look_at<T: CpuScalar>(&mut self, i: usize, row: &[T]) {
-        for tile in pieces(0..row.len(), TILE) {
-            let (largest, infinite) = largest_finite(&row[tile.clone()]);
-            self.bound = self.bound.max(largest);
-            if infinite {
-                self.forbidden = true;
-                let is_invalid = |cost: &T| cost.to_f64().is_nan() || cost.to_f64() == f64::NEG_INFINITY;
-                let invalid = row[tile.clone()].iter().position(is_invalid).map(|offset| (i, tile.start + offset));
-                self.invalid = self.invalid.or(invalid);
-            }
-        }
-    }
-
-    fn join(&mut self, other: Self) {
-        self.bound = self.bound.max(other.bound);
-        self.forbidden |= other.forbidden;
-        self.invalid = [self.invalid, other.invalid].into_iter().flatten().min();
-    }
-}
-
-/// The largest absolute value of a finite entry, and whether any is not finite.
-fn largest_finite<T: CpuScalar>(entries: &[T]) -> (f64, bool) {
-    const LANES: usize = 16;
-    let (chunks, rest) = entries.as_chunks::<LANES>();
-    let (mut largest, mut infinite) = ([0.0_f64; LANES], [false; LANES]);
-    let mut look_at = |lane: usize, entry: T| {
-        let size = entry.to_f64().abs();
-        let is_finite = size < f64::INFINITY;
-        infinite[lane] |= !is_finite;
-        largest[lane] = if is_finite && size > largest[lane] { size } else { largest[lane] };
-    };
-    for chunk in chunks {
-        for (lane, entry) in chunk.iter().enumerate() {
-            look_at(lane, *entry);
-        }
-    }
-    for (lane, entry) in rest.iter().enumerate() {
-        look_at(lane, *entry);
-    }
-    (largest.into_iter().fold(0.0, f64::max), infinite.contains(&true))
 }
 
 /// Zeros of which no page is touched yet, so that the threads that fill them do, or a typed error.

@@ -1,15 +1,19 @@
 //! Two point clouds in memory, and costs computed as they are needed.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use ot_core::{
-    CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer, PointsView, Side, cost::GroundCost,
-    measure::WeightsView,
+    CostBetween, CostSummary, CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer,
+    PointsView, Side,
+    cost::{Blur, GroundCost, check_bound},
+    measure::{Support, WeightsView},
 };
 
 use super::{
-    Blur,
-    clouds::{self, Clouds},
+    clouds::Clouds,
     family::FamilyKernel,
     kernel::GibbsKernel,
     rows::{BLOCK, CostRows, TILE, entries_of_tiles, pieces, task_atoms, visit_block},
@@ -38,17 +42,24 @@ impl<T: CpuScalar> StreamingGeometry<T> {
     /// A cost that tells no bound is evaluated once for all pairs, to refuse what is no cost.
     ///
     /// # Errors
-    /// [`Error::EmptyMeasure`], [`Error::Coordinate`], [`Error::DimensionMismatch`], [`Error::Length`] for a
-    /// dimension that the cost does not take, [`Error::CostOverflow`], [`Error::Cost`] for a cost that is NaN or
-    /// minus infinity, [`Error::OutOfMemory`].
+    /// Those of [`CostBetween::new`], [`CostBetween::bound`] and [`CostSummary::check`]; [`Error::OutOfMemory`].
     pub fn new(
         backend: &CpuBackend<T>,
         source: PointsView<'_, T>,
         target: PointsView<'_, T>,
         cost: Arc<dyn GroundCost>,
     ) -> Result<Self, Error> {
-        super::check_points(source, target, cost.as_ref())?;
-        let bound = clouds::bound(source, target, cost.as_ref());
+        let bound = CostBetween::new(Support::Points(source), Support::Points(target), cost.as_ref())?.bound()?;
+        Self::between(backend, [source, target], cost, bound)
+    }
+
+    /// The costs between points that have been found to fit, under this bound if the cost tells one.
+    pub(super) fn between(
+        backend: &CpuBackend<T>,
+        [source, target]: [PointsView<'_, T>; 2],
+        cost: Arc<dyn GroundCost>,
+        bound: Option<f64>,
+    ) -> Result<Self, Error> {
         let clouds = Clouds::new(source, target, cost.form(), Some(Arc::clone(&cost)))?;
         let streamed = StreamedCost { clouds, cost, bound };
         if bound.is_none() {
@@ -84,7 +95,7 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for StreamingGeometry<T> {
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
-        Blur::of(self.cost.cost.as_ref()).epsilon(sigma)
+        Blur::of(self.cost.cost.form()).map(|blur| blur.epsilon(sigma))
     }
 
     fn may_forbid(&self) -> bool {
@@ -109,42 +120,25 @@ pub(super) struct StreamedCost<T> {
 }
 
 impl<T: CpuScalar> StreamedCost<T> {
-    /// Looks for the first pair that has no cost, or one that overflows.
+    /// Evaluates all pairs, and refuses what is no cost or overflows.
     fn check(&self, backend: &CpuBackend<T>) -> Result<(), Error> {
-        let limit = T::LARGEST_COST;
         let (rows, columns) = (self.len(Side::Source), self.len(Side::Target));
         let task_rows = task_atoms(rows, columns);
-        let mut first = vec![None; rows.div_ceil(task_rows)];
-        ot_core::host::for_each_chunk(
-            |tasks, job| backend.parallel(tasks, job),
-            rows.div_ceil(task_rows),
-            first.iter_mut(),
-            |task, first| {
-                let mut tile = [T::default(); BLOCK * TILE];
-                let start = task * task_rows;
-                for block in pieces(start..rows.min(start + task_rows), BLOCK) {
-                    visit_block(self, Side::Source, block.clone(), &mut tile, |row, others, costs| {
-                        let is_cost = |cost: &T| {
-                            let cost = cost.to_f64();
-                            cost.abs() <= limit || cost == f64::INFINITY
-                        };
-                        if let Some(offset) = costs.iter().position(|cost| !is_cost(cost)) {
-                            let pair = (block.start + row, others.start + offset, costs[offset].to_f64());
-                            if first.is_none_or(|(i, j, _)| (pair.0, pair.1) < (i, j)) {
-                                *first = Some(pair);
-                            }
-                        }
-                    });
-                }
-            },
-        );
-        match first.into_iter().flatten().next() {
-            None => Ok(()),
-            Some((_, _, value)) if value.is_finite() => {
-                Err(Error::CostOverflow { bound: value.abs(), element: T::NAME, limit })
+        let summary = Mutex::new(CostSummary::default());
+        backend.parallel(rows.div_ceil(task_rows), &|task| {
+            let mut tile = [T::default(); BLOCK * TILE];
+            let mut found = CostSummary::default();
+            let start = task * task_rows;
+            for block in pieces(start..rows.min(start + task_rows), BLOCK) {
+                visit_block(self, Side::Source, block.clone(), &mut tile, |row, others, costs| {
+                    found.look_at(block.start + row, others.start, costs);
+                });
             }
-            Some((source_index, target_index, value)) => Err(Error::Cost { source_index, target_index, value }),
-        }
+            summary.lock().unwrap_or_else(PoisonError::into_inner).join(found);
+        });
+        let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+        summary.check::<T>()?;
+        if summary.forbids() && !self.cost.may_forbid() { check_bound::<T>(f64::INFINITY) } else { Ok(()) }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where an iteration starts from.
 
 use ot_core::{
-    Backend, CostForm, Error, Fold, GroundCost, Measure, Operand, Potentials, Problem, Program, Scalar, Side, Support,
+    Backend, CostBetween, CostForm, Error, Fold, GroundCost, Measure, Operand, PointsView, Potentials, Problem,
+    Program, Scalar, Side,
 };
 
 use crate::gaussian::{Gaussian, Matrix, Vector, optimal_map};
@@ -41,9 +42,8 @@ impl<B: Backend> Start<'_, B> {
     /// histogram of a batch speaks for all. Costs O((n + m) d^2 + d^3).
     ///
     /// # Errors
-    /// [`Error::UnsupportedSupport`] for supports that are no point
-    /// clouds, [`Error::MissingCapability`] for a cost that is no squared distance,
-    /// [`Error::DimensionMismatch`].
+    /// [`Error::MissingCapability`] for a cost that is no squared distance; those of [`CostBetween::new`] and
+    /// [`Gaussian::of`].
     pub fn gaussian(
         source: &dyn Measure<B::Elem>,
         target: &dyn Measure<B::Elem>,
@@ -52,15 +52,15 @@ impl<B: Backend> Start<'_, B> {
         let CostForm::SqEuclidean { scale } = cost.form() else {
             return Err(Error::MissingCapability("Gaussian initialiser: the cost is no squared distance"));
         };
+        let Some([sources, targets]) = CostBetween::new(source.support(), target.support(), cost)?.points() else {
+            return Err(Error::MissingCapability("Gaussian initialiser: the atoms have no coordinates"));
+        };
         let (x, y) = (Gaussian::of(source, 0)?, Gaussian::of(target, 0)?);
-        if x.dimension() != y.dimension() {
-            return Err(Error::DimensionMismatch { source_dimension: x.dimension(), target_dimension: y.dimension() });
-        }
         let (map, _) = optimal_map(&x.covariance, &y.covariance);
         let (inverse, _) = optimal_map(&y.covariance, &x.covariance);
         Ok(Start::Host {
-            source: quadratic_potential(source, &x.mean, &y.mean, &map, scale, 0.0)?,
-            target: quadratic_potential(target, &y.mean, &x.mean, &inverse, scale, 2.0 * scale * x.mean.dot(&y.mean))?,
+            source: quadratic_potential(sources, &x.mean, &y.mean, &map, scale, 0.0),
+            target: quadratic_potential(targets, &y.mean, &x.mean, &inverse, scale, 2.0 * scale * x.mean.dot(&y.mean)),
         })
     }
 
@@ -135,30 +135,19 @@ fn check_finite<B: Backend>(backend: &B, vector: &B::Vector, what: &'static str)
     }
 }
 
-/// Points and weights of a discrete cloud.
-fn cloud<T: Scalar>(
-    measure: &dyn Measure<T>,
-) -> Result<(ot_core::PointsView<'_, T>, ot_core::WeightsView<'_, T>), Error> {
-    match (measure.support(), measure.weights()) {
-        (Support::Points(points), Some(weights)) => Ok((points, weights)),
-        (support, _) => Err(Error::UnsupportedSupport { what: "Gaussian initialiser", found: support.kind() }),
-    }
-}
-
-/// s (|x|^2 - (x - mean)^T A (x - mean) - 2 other^T x) + constant at the points of a measure.
+/// s (|x|^2 - (x - mean)^T A (x - mean) - 2 other^T x) + constant at these points.
 fn quadratic_potential<T: Scalar>(
-    measure: &dyn Measure<T>,
+    points: PointsView<'_, T>,
     mean: &Vector,
     other: &Vector,
     map: &Matrix,
     scale: f64,
     constant: f64,
-) -> Result<Vec<T>, Error> {
-    let (points, _) = cloud(measure)?;
+) -> Vec<T> {
     let value = |i: usize| {
         let x = Vector::from_iterator(points.dimension(), points.point(i).iter().map(|x| x.to_f64()));
         let centred = &x - mean;
         scale * (x.norm_squared() - centred.dot(&(map * &centred)) - 2.0 * other.dot(&x)) + constant
     };
-    Ok((0..points.len()).map(|i| T::from_f64(value(i))).collect())
+    (0..points.len()).map(|i| T::from_f64(value(i))).collect()
 }

@@ -59,9 +59,6 @@ pub fn assign<T: Scalar>(
 ) -> Result<Assignment, Error> {
     let costs = PairCosts::new(source, target, cost)?;
     let (n, m) = costs.shape();
-    if n == 0 || m == 0 {
-        return Err(Error::EmptyMeasure);
-    }
     let stored = |transposed| StoredRows::new(&costs, transposed);
     if n > m {
         let rows = stored(true)?;

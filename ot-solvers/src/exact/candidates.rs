@@ -1,8 +1,8 @@
 //! The arcs worth a try: those of least reduced cost at each source and at each target.
 
-use ot_core::{Error, host::for_each_chunk};
+use ot_core::{Error, cost::check_row, host::for_each_chunk};
 
-use super::costs::{PairCosts, first_invalid};
+use super::costs::PairCosts;
 
 /// Workers, as a function that runs jobs 0, 1, ... and waits.
 pub(super) type Parallel<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
@@ -98,9 +98,7 @@ fn of_rows(
     let mut guess = f64::INFINITY;
     for i in scattered(rows) {
         let row = costs.row(i, &mut buffer);
-        if let Some(j) = first_invalid(row) {
-            return Err(Error::Cost { source_index: i, target_index: j, value: row[j] });
-        }
+        check_row(i, row)?;
         let f = f[i];
         let offer_to_target = |j: usize, reduced_cost: f64, bound: &mut f64| {
             of_targets[j].offer(reduced_cost, i as u32);

@@ -9,11 +9,11 @@
 //! C_ij - f_i - g_j (complementary slackness; Kantorovich 1942). [`certify`] takes what was asked, a plan and two
 //! potentials, and computes all of it anew in f64, with compensated sums: nothing that a solver believes enters.
 
-use ot_core::{Error, GroundCost, Measure, PlanEntry, Scalar, Side};
+use ot_core::{Error, GroundCost, Measure, PlanEntry, Scalar, Side, cost::check_row};
 
 use super::{
     SparsePlan,
-    costs::{PairCosts, first_invalid},
+    costs::PairCosts,
     masses::{balanced_weights, single_weights},
     sum::{CompensatedSum, sum_of},
 };
@@ -190,8 +190,8 @@ fn survey(
         let mut survey = nothing;
         for (i, f) in f.iter().enumerate().skip(task * rows).take(rows) {
             let row = costs.row(i, &mut buffer);
-            if let Some(j) = first_invalid(row) {
-                *found = Err(Error::Cost { source_index: i, target_index: j, value: row[j] });
+            if let Err(error) = check_row(i, row) {
+                *found = Err(error);
                 return;
             }
             let (least, largest) = row_extremes(row, *f, g);

@@ -10,12 +10,9 @@
 //! the atoms of one side, and the minimum is where they change sign. For p = 1 it is the median of the difference of the
 //! distribution functions (Werman, Peleg, Melter, Kong 1986; Cabrelli, Molter 1995).
 
-use ot_core::{Error, Measure, PlanEntry, Scalar};
+use ot_core::{Error, Measure, PlanEntry, Scalar, cost::check_bound};
 
-use super::{
-    SparsePlan,
-    line::{QuantileFunction, check_value},
-};
+use super::{SparsePlan, line::QuantileFunction};
 
 /// Steps of the search; a bracket of the shift is at least halved by every second.
 const STEPS: usize = 160;
@@ -69,7 +66,7 @@ impl CircleTransport {
             let expected = "a finite number >= 1";
             return Err(Error::Parameter { name: "the order of a distance on the circle", value: p, expected });
         }
-        check_value(circumference.powf(p))?;
+        check_bound::<f64>(circumference.powf(p))?;
         let [source_columns, target_columns] =
             [source, target].map(|measure| measure.weights().map_or(1, |weights| weights.columns()));
         if (source_columns, target_columns) != (1, 1) {

@@ -1,6 +1,6 @@
 //! Costs of pairs in f64, row by row, made as they are asked for.
 
-use ot_core::{CostForm, Error, GroundCost, MatrixView, PointsView, Scalar, Support};
+use ot_core::{CostBetween, Error, GroundCost, MatrixView, PointsView, Scalar, Support};
 
 /// The costs C_ij between some atoms of a source and some of a target. Infinite costs forbid pairs.
 ///
@@ -26,11 +26,10 @@ impl<'a> PairCosts<'a> {
     /// The costs between all atoms.
     ///
     /// # Errors
-    /// [`Error::UnsupportedSupport`] for a cost that these supports have no entries of, [`Error::DimensionMismatch`],
-    /// [`Error::Length`], [`Error::Coordinate`], [`Error::EmptyMeasure`].
+    /// Those of [`CostBetween::new`]; [`Error::OutOfMemory`].
     pub(super) fn new<T: Scalar>(
-        source: Support<'_, T>,
-        target: Support<'_, T>,
+        source: Support<'a, T>,
+        target: Support<'a, T>,
         cost: &'a dyn GroundCost,
     ) -> Result<Self, Error> {
         let all = |support: &Support<'_, T>| (0..support.len().unwrap_or(0) as u32).collect::<Vec<_>>();
@@ -43,36 +42,28 @@ impl<'a> PairCosts<'a> {
     /// # Errors
     /// Those of [`new`](Self::new).
     pub(super) fn between<T: Scalar>(
-        source: Support<'_, T>,
-        target: Support<'_, T>,
+        source: Support<'a, T>,
+        target: Support<'a, T>,
         cost: &'a dyn GroundCost,
         atoms: [&[u32]; 2],
     ) -> Result<Self, Error> {
         let [rows, columns] = atoms.map(<[u32]>::len);
-        let kind = match (source, target, cost.form()) {
-            (Support::Points(x), Support::Points(y), form) if !matches!(form, CostForm::Matrix(_)) => {
-                let dimension = common_dimension(x, y, cost)?;
-                Kind::Points { cost, dimension, source: gathered(x, atoms[0])?, target: gathered(y, atoms[1])? }
+        let costs = CostBetween::new(source, target, cost)?;
+        let kind = match (costs.points(), costs.matrix()) {
+            (Some([x, y]), _) => {
+                let (source, target) = (gathered(x, atoms[0])?, gathered(y, atoms[1])?);
+                Kind::Points { cost, dimension: x.dimension(), source, target }
             }
-            (Support::Indices(n), Support::Indices(m), CostForm::Matrix(matrix)) => {
-                for (what, expected, found) in
-                    [("rows of the cost matrix", n, matrix.rows()), ("columns of the cost matrix", m, matrix.columns())]
-                {
-                    if expected != found {
-                        return Err(Error::Length { what, expected, found });
-                    }
-                }
-                let whole = columns == m && atoms[1].iter().enumerate().all(|(place, &j)| place == j as usize);
+            (None, Some(matrix)) => {
+                let is_place = |(place, &j): (usize, &u32)| place == j as usize;
+                let whole = columns == costs.shape().1 && atoms[1].iter().enumerate().all(is_place);
                 Kind::Matrix { matrix, rows: atoms[0].to_vec(), columns: atoms[1].to_vec(), whole }
             }
             // An index is a point of one coordinate.
-            (Support::Indices(n), Support::Indices(m), CostForm::Generic) if cost.dimension() == Some(1) => {
-                let coordinates = |atoms: &[u32], len: usize| -> Vec<f64> {
-                    atoms.iter().filter(|&&atom| (atom as usize) < len).map(|&atom| f64::from(atom)).collect()
-                };
-                Kind::Points { cost, dimension: 1, source: coordinates(atoms[0], n), target: coordinates(atoms[1], m) }
+            (None, None) => {
+                let [source, target] = atoms.map(|atoms| atoms.iter().map(|&atom| f64::from(atom)).collect());
+                Kind::Points { cost, dimension: 1, source, target }
             }
-            (other, _, _) => return Err(Error::UnsupportedSupport { what: "a table of costs", found: other.kind() }),
         };
         Ok(Self { kind, rows, columns, rests: [false; 2] })
     }
@@ -162,26 +153,6 @@ impl<'a> PairCosts<'a> {
     }
 }
 
-/// The dimension of both clouds.
-fn common_dimension<T: Scalar>(
-    source: PointsView<'_, T>,
-    target: PointsView<'_, T>,
-    cost: &dyn GroundCost,
-) -> Result<usize, Error> {
-    source.validate()?;
-    target.validate()?;
-    let (source_dimension, target_dimension) = (source.dimension(), target.dimension());
-    if source_dimension != target_dimension {
-        return Err(Error::DimensionMismatch { source_dimension, target_dimension });
-    }
-    match cost.dimension() {
-        Some(expected) if expected != source_dimension => {
-            Err(Error::Length { what: "coordinates of a point", expected, found: source_dimension })
-        }
-        _ => Ok(source_dimension),
-    }
-}
-
 /// The coordinates of some points, in f64.
 fn gathered<T: Scalar>(points: PointsView<'_, T>, atoms: &[u32]) -> Result<Vec<f64>, Error> {
     let mut out = ot_core::host::try_zeros(atoms.len() * points.dimension(), "points")?;
@@ -189,13 +160,4 @@ fn gathered<T: Scalar>(points: PointsView<'_, T>, atoms: &[u32]) -> Result<Vec<f
         out.iter_mut().zip(points.point(atom as usize)).for_each(|(out, coordinate)| *out = coordinate.to_f64());
     }
     Ok(out)
-}
-
-/// The place of the first entry of a row that is no cost: NaN or minus infinity.
-pub(super) fn first_invalid(row: &[f64]) -> Option<usize> {
-    let is_cost = |cost: f64| cost > f64::NEG_INFINITY;
-    if row.iter().fold(true, |valid, &cost| valid & is_cost(cost)) {
-        return None;
-    }
-    row.iter().position(|&cost| !is_cost(cost))
 }

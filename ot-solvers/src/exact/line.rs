@@ -16,11 +16,11 @@ mod sort;
 mod staircase;
 mod weights;
 
-use ot_core::{Error, GroundCost, HostBackend, Measure, PlanEntry, Support, host::for_each_chunk};
+use ot_core::{Error, GroundCost, HostBackend, Measure, PlanEntry, Support, cost::check_bound, host::for_each_chunk};
 
 use self::{cost::LineCost, quantile::Sorted};
 pub(super) use self::{
-    cost::{Atoms, check_value, total},
+    cost::{Atoms, total},
     sort::{sort, sort_with_order},
     weights::{ColumnWeights, LineWeights},
 };
@@ -96,7 +96,7 @@ impl<'a> LineTransport<'a> {
     /// [`Error::CostOverflow`] for a cost that is not finite.
     pub fn transport_cost(&self) -> Result<f64, Error> {
         let value = self.cost.total(self.source.atoms(), self.target.atoms(), self.scale);
-        check_value(value)?;
+        check_bound::<f64>(value)?;
         Ok(value)
     }
 

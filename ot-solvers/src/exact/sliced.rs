@@ -9,10 +9,10 @@
 
 mod directions;
 
-use ot_core::{Error, HostBackend, Measure, PointsView, Scalar, Support};
+use ot_core::{Error, HostBackend, Measure, PointsView, Scalar, Support, cost::check_bound};
 
 use self::directions::{GROUPS, draw};
-use super::line::{Atoms, ColumnWeights, LineWeights, check_value, parallel_results, sort, sort_with_order, total};
+use super::line::{Atoms, ColumnWeights, LineWeights, parallel_results, sort, sort_with_order, total};
 
 /// Directions projected on at a time.
 const BLOCK: usize = 4;
@@ -291,6 +291,6 @@ fn power(a: &Cloud, b: &Cloud, mut x: Vec<f64>, mut y: Vec<f64>, scale: f64, p: 
         2.0 => total(source, target, scale, |x, y| (x - y) * (x - y)),
         _ => total(source, target, scale, |x, y| (x - y).abs().powf(p)),
     };
-    check_value(value)?;
+    check_bound::<f64>(value)?;
     Ok(value)
 }

@@ -11,7 +11,7 @@
 
 use std::ops::ControlFlow;
 
-use ot_core::{Backend, Check, Error, GroundCost, Measure, Observer, PointsView, Scalar, Status, Support};
+use ot_core::{Backend, Check, CostBetween, Error, GroundCost, Measure, Observer, PointsView, Scalar, Status, Support};
 
 use super::{
     Sampler,
@@ -232,19 +232,15 @@ fn natural_step<B: Backend>(
     dimension: usize,
     settings: &AveragedSgd,
 ) -> Result<f64, Error> {
-    let Support::Points(points) = atoms.support() else {
-        return Err(Error::UnsupportedSupport { what: "a semi-discrete problem", found: atoms.support().kind() });
-    };
-    let (source_dimension, target_dimension) = (dimension, points.dimension());
-    if source_dimension != target_dimension {
-        return Err(Error::DimensionMismatch { source_dimension, target_dimension });
-    }
     let drawn = samples.next(PILOT_SAMPLES);
-    let mut costs = vec![B::Elem::default(); points.len()];
+    let drawn = PointsView::new(&drawn, dimension)?;
+    let costs = CostBetween::new(Support::Points(drawn), atoms.support(), atoms.cost())?;
+    let (rows, columns) = costs.shape();
+    let mut row = vec![B::Elem::default(); columns];
     let mut gaps = 0.0;
-    for sample in drawn.chunks_exact(dimension) {
-        B::Elem::costs(atoms.cost(), sample, points.coordinates(), &mut costs);
-        let weighted = costs.iter().zip(atoms.weights()).filter(|(_, weight)| **weight > 0.0);
+    for i in 0..rows {
+        costs.row(i, &mut row);
+        let weighted = row.iter().zip(atoms.weights()).filter(|(_, weight)| **weight > 0.0);
         let [nearest, second] = weighted.fold([f64::INFINITY; 2], |[nearest, second], (cost, _)| {
             let cost = cost.to_f64();
             [nearest.min(cost), second.min(cost.max(nearest))]

@@ -12,9 +12,9 @@
 //! with the marginals p and q of P. The objective never rises; entries fall to zero and stay there. Potentials read off the
 //! marginals, made feasible by c-transforms, give a dual value and so a gap.
 
-use ot_core::{Error, GroundCost, Measure, Scalar, Status, WeightsView};
+use ot_core::{CostBetween, Error, GroundCost, Measure, Scalar, Status, WeightsView};
 
-use super::{MarginalPenalty, dense_costs};
+use super::MarginalPenalty;
 
 /// Settings of majorize and minimize. Plans are stored: n m numbers, one pass over them an iteration.
 ///
@@ -81,7 +81,7 @@ impl MajorizeMinimize {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a strength or tolerance that is not finite and positive, [`Error::BatchMismatch`] for batches,
-    /// [`Error::UnsupportedSupport`], [`Error::DimensionMismatch`], [`Error::Length`], [`Error::Cost`].
+    /// those of [`CostBetween::new`] and [`CostBetween::table_f64`].
     pub fn solve<T: Scalar>(
         &self,
         source: &dyn Measure<T>,
@@ -93,7 +93,7 @@ impl MajorizeMinimize {
             return Err(Error::Parameter { name: "tolerance", value: self.tolerance, expected: "a finite number > 0" });
         }
         let (a, b) = (histogram(source)?, histogram(target)?);
-        let costs = dense_costs(source.support(), target.support(), cost)?;
+        let (costs, _) = CostBetween::new(source.support(), target.support(), cost)?.table_f64()?;
         let mut iterate = Iterate::new(self.penalty, &costs, &a, &b);
         let mut iterations = 0;
         loop {

@@ -11,10 +11,9 @@
 //! Where row reduction leaves many rows free, as it does between points of a plane, an auction finds better potentials first.
 //! Then, for each free row left, Dijkstra's algorithm on reduced costs finds the shortest alternating path to a free column.
 
-use ot_core::Error;
+use ot_core::{Error, cost::check_row};
 
 use super::scan::{BLOCK, TwoSmallest, lower_minima, relax, two_smallest};
-use crate::exact::costs::first_invalid;
 
 /// No row, or no column.
 pub(super) const FREE: u32 = u32::MAX;
@@ -77,9 +76,7 @@ impl Matching {
         let (mut minima, mut lowest) = (vec![f64::INFINITY; m], vec![FREE; m]);
         for i in 0..n {
             let row = costs.row(i, buffer);
-            if let Some(j) = first_invalid(row) {
-                return Err(Error::Cost { source_index: i, target_index: j, value: row[j] });
-            }
+            check_row(i, row)?;
             lower_minima(row, i as u32, &mut minima, &mut lowest);
         }
         if n < m {

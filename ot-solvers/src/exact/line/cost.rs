@@ -1,6 +1,6 @@
 //! Costs on the line, and what they come to along a coupling.
 
-use ot_core::{BoundingBox, CostForm, Error, GroundCost, PointsView};
+use ot_core::{BoundingBox, CostForm, Error, GroundCost, PointsView, cost::check_bound};
 
 use super::{staircase::staircase, weights::LineWeights};
 
@@ -62,7 +62,7 @@ impl<'a> LineCost<'a> {
         let reach = ends(source)?.reach(&ends(target)?).fold(0.0, f64::max);
         match self {
             Self::Generic(_) => Ok(()),
-            _ => check_value(self.at(reach, 0.0)),
+            _ => check_bound::<f64>(self.at(reach, 0.0)),
         }
     }
 
@@ -75,15 +75,6 @@ impl<'a> LineCost<'a> {
             Self::Generic(_) => total(source, target, scale, |x, y| self.at(x, y)),
         }
     }
-}
-
-/// Refuses a cost that cannot be computed with.
-pub(crate) fn check_value(value: f64) -> Result<(), Error> {
-    const LIMIT: f64 = f64::MAX / 16.0;
-    if value.abs() <= LIMIT {
-        return Ok(());
-    }
-    Err(Error::CostOverflow { bound: value, element: "f64", limit: LIMIT })
 }
 
 /// Sorted atoms.

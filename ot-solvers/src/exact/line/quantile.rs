@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ot_core::{Error, Measure, Scalar, Support};
+use ot_core::{Error, Measure, Scalar, Support, cost::check_bound};
 
 use super::{
-    cost::{Atoms, check_value, total},
+    cost::{Atoms, total},
     sort::sort_with_order,
     staircase::staircase,
     weights::ColumnWeights,
@@ -151,7 +151,7 @@ impl QuantileFunction {
                 largest = largest.max((self.positions()[i] - other.positions()[j]).abs());
             }
         });
-        check_value(largest)?;
+        check_bound::<f64>(largest)?;
         if p == f64::INFINITY || largest == 0.0 {
             return Ok(largest);
         }
