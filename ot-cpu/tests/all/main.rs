@@ -1,0 +1,8 @@
+//! The backend of the host, from outside: one module for each subject.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod conformance;
+mod geometries;
+mod kernels;
+mod support;

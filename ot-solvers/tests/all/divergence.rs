@@ -1,0 +1,7 @@
+//! Sinkhorn divergences and maximum mean discrepancies: closed forms, limits, derivatives.
+
+mod discrepancy;
+mod limits;
+mod sinkhorn;
+mod support;
+mod variation;

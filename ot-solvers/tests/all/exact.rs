@@ -1,0 +1,9 @@
+//! Transport without entropy: laws and closed forms.
+
+mod certificate;
+mod feasibility;
+mod independent;
+mod interruption;
+mod paths;
+mod robustness;
+mod support;

@@ -1,0 +1,20 @@
+//! The solvers, from outside: one module for each subject.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod bad_input;
+mod boxed;
+mod certificate;
+mod closed_form;
+mod conversions;
+mod derivative;
+mod divergence;
+mod exact;
+mod map;
+mod multiscale;
+mod outsider;
+mod plan_regularizer;
+mod separable_grid;
+mod sinkhorn;
+mod stochastic;
+mod unbalanced;

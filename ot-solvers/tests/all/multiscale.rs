@@ -1,0 +1,153 @@
+//! Starts from clusters: the same solution, sooner, for every law and backend.
+
+use std::sync::Arc;
+
+use ot_core::{
+    Backend, Balanced, CostMatrix, Epsilon, Error, Euclidean, GroundCost, HalfSqEuclidean, Histogram, Kl, Measure,
+    PointCloud, Potentials, Problem, Regularizer, Side, SqEuclidean, TotalVariation,
+    conformance::{Deferred, ReferenceBackend, Seeded},
+};
+use ot_cpu::CpuBackend;
+use ot_solvers::{Sinkhorn, Start};
+
+type Host = ReferenceBackend<f64>;
+
+/// Uneven points in the unit cube.
+fn cloud(seed: u64, len: usize, dimension: usize, power: i32) -> PointCloud<'static, f64> {
+    let mut random = Seeded::new(seed);
+    let points: Vec<f64> = (0..len * dimension).map(|_| random.uniform(0.0, 1.0).powi(power)).collect();
+    PointCloud::new(points, dimension, random.weights::<f64>(len, true)).unwrap().normalized()
+}
+
+fn problem<B: Backend<Elem = f64>>(
+    backend: &B,
+    [a, b]: [&PointCloud<'_, f64>; 2],
+    cost: &dyn GroundCost,
+    epsilon: f64,
+    law: &Arc<dyn Regularizer>,
+) -> Problem<B> {
+    let geometry = backend.geometry(a.support(), b.support(), cost).unwrap();
+    Problem::relaxed(geometry, a, b, Epsilon::Absolute(epsilon), Arc::clone(law), Arc::clone(law)).unwrap()
+}
+
+#[test]
+fn the_solution_is_the_same_and_comes_sooner() {
+    let backend = CpuBackend::<f64>::new(2).unwrap();
+    let laws: [Arc<dyn Regularizer>; 3] =
+        [Arc::new(Balanced), Arc::new(Kl::new(0.5).unwrap()), Arc::new(TotalVariation::new(1.0).unwrap())];
+    let cases: [(usize, &dyn GroundCost, f64); 3] =
+        [(1, &HalfSqEuclidean, 1e-4), (2, &SqEuclidean, 2e-3), (3, &Euclidean, 2e-2)];
+    for (dimension, cost, epsilon) in cases {
+        let (a, b) = (cloud(1, 2500, dimension, 1), cloud(2, 2100, dimension, 2));
+        for law in &laws {
+            let problem = problem(&backend, [&a, &b], cost, epsilon, law);
+            let sinkhorn = Sinkhorn::new().tolerance(1e-3);
+            let plain = sinkhorn.solve(&problem).unwrap();
+            let start = Start::multiscale(&problem, &a, &b, cost).unwrap();
+            let warm = sinkhorn.run(&problem).start(start).solve().unwrap();
+            let (first, last) = (warm.certificate(), plain.certificate());
+            let what = format!("{cost:?} {law:?}: {first:?} {last:?}");
+            assert!(warm.status().is_converged() && plain.status().is_converged(), "{what}");
+            assert!((first.dual - last.dual).abs() <= first.gap + last.gap, "{what}");
+            let iterations = (warm.iterations(), plain.iterations());
+            assert!(iterations.0 < iterations.1, "{what}: {iterations:?}");
+        }
+    }
+}
+
+#[test]
+fn columns_of_a_batch_start_alike() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let mut random = Seeded::new(3);
+    let points: Vec<f64> = (0..2 * 1500).map(|_| random.uniform(0.0, 1.0)).collect();
+    let weights = [random.weights::<f64>(1500, false), random.weights::<f64>(1500, false)];
+    let a = PointCloud::batch(&points, 2, weights.concat(), 2).unwrap().normalized();
+    let b = cloud(4, 1300, 2, 2);
+    let law: Arc<dyn Regularizer> = Arc::new(Balanced);
+    let start = |a: &PointCloud<'_, f64>| {
+        let problem = problem(&backend, [a, &b], &SqEuclidean, 1e-2, &law);
+        match Start::multiscale(&problem, a, &b, &SqEuclidean).unwrap() {
+            Start::Owned(Potentials { source, target, epsilon }) => {
+                let potentials = backend.download(&[&source, &target]).unwrap();
+                (potentials[0].clone(), potentials[1].clone(), epsilon)
+            }
+            start => panic!("{start:?}"),
+        }
+    };
+    let (f, g, epsilon) = start(&a);
+    assert_eq!((f.len(), g.len(), epsilon), (3000, 2600, 1e-2));
+    for (column, weights) in weights.iter().enumerate() {
+        let alone = PointCloud::new(&points, 2, weights).unwrap().normalized();
+        let (f_alone, g_alone, _) = start(&alone);
+        // Clusters of a batch have centres of their own: potentials agree to what that moves, up to a constant.
+        let (f, g) = (&f[column * 1500..][..1500], &g[column * 1300..][..1300]);
+        let shift = f[0] - f_alone[0];
+        assert!(f.iter().zip(&f_alone).all(|(f, alone)| (f - alone - shift).abs() < 1e-2));
+        assert!(g.iter().zip(&g_alone).all(|(g, alone)| (g - alone + shift).abs() < 1e-2));
+    }
+}
+
+#[test]
+fn any_backend_and_any_number_of_threads_start_alike() {
+    let (a, b) = (cloud(5, 1100, 2, 1), cloud(6, 1200, 2, 2));
+    let law: Arc<dyn Regularizer> = Arc::new(Balanced);
+    fn start<B: Backend<Elem = f64>>(
+        backend: &B,
+        clouds: [&PointCloud<'_, f64>; 2],
+        law: &Arc<dyn Regularizer>,
+    ) -> Vec<Vec<f64>> {
+        let problem = problem(backend, clouds, &SqEuclidean, 1e-2, law);
+        let start = Start::multiscale(&problem, clouds[0], clouds[1], &SqEuclidean).unwrap();
+        match start {
+            Start::Owned(potentials) => backend.download(&[&potentials.source, &potentials.target]).unwrap(),
+            start => panic!("{start:?}"),
+        }
+    }
+    let expected = start(&Host::default(), [&a, &b], &law);
+    assert_eq!(start(&Deferred::new(Host::default()), [&a, &b], &law), expected);
+    let near = |found: &[Vec<f64>]| {
+        found.iter().flatten().zip(expected.iter().flatten()).all(|(found, expected)| (found - expected).abs() < 1e-9)
+    };
+    let one = start(&CpuBackend::new(1).unwrap(), [&a, &b], &law);
+    assert!(near(&one));
+    assert_eq!(start(&CpuBackend::new(3).unwrap(), [&a, &b], &law), one);
+    assert!(near(&start(&CpuBackend::new(2).unwrap().with_dense_limit(0), [&a, &b], &law)));
+}
+
+#[test]
+fn what_has_no_clusters_starts_from_zero() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let balanced: Arc<dyn Regularizer> = Arc::new(Balanced);
+    let (a, b) = (cloud(7, 300, 2, 1), cloud(8, 300, 2, 1));
+    let small = problem(&backend, [&a, &b], &SqEuclidean, 1e-2, &balanced);
+    assert!(matches!(Start::multiscale(&small, &a, &b, &SqEuclidean), Ok(Start::Zero)));
+    let other = cloud(9, 299, 2, 1);
+    let expected = Error::Length { what: "points of a multiscale start", expected: 300, found: 299 };
+    assert_eq!(Start::multiscale(&small, &a, &other, &SqEuclidean).err(), Some(expected));
+
+    let histogram = Histogram::<f64>::uniform(2000).unwrap();
+    let cost = CostMatrix::new(vec![0.0; 4_000_000], 2000, 2000).unwrap();
+    let geometry = backend.geometry(histogram.support(), histogram.support(), &cost).unwrap();
+    let indices = Problem::new(geometry, &histogram, &histogram, Epsilon::Absolute(1.0)).unwrap();
+    assert!(matches!(Start::multiscale(&indices, &histogram, &histogram, &cost), Ok(Start::Zero)));
+
+    let a = cloud(10, 4000, 1, 1);
+    let empty = PointCloud::without_mass(a.points().coordinates().to_vec(), 1).unwrap();
+    let kl: Arc<dyn Regularizer> = Arc::new(Kl::new(1.0).unwrap());
+    let unbalanced = problem(&backend, [&a, &empty], &SqEuclidean, 1e-2, &kl);
+    assert!(matches!(Start::multiscale(&unbalanced, &a, &empty, &SqEuclidean), Ok(Start::Zero)));
+}
+
+#[test]
+fn coincident_points_are_no_obstacle() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let (a, b) = (PointCloud::uniform(vec![1.0; 6000], 2).unwrap(), cloud(11, 3000, 2, 1));
+    let law: Arc<dyn Regularizer> = Arc::new(Balanced);
+    let problem = problem(&backend, [&a, &b], &SqEuclidean, 1e-3, &law);
+    let start = Start::multiscale(&problem, &a, &b, &SqEuclidean).unwrap();
+    let solution = Sinkhorn::new().run(&problem).start(start).solve().unwrap();
+    assert!(solution.status().is_converged(), "{}", solution.status());
+    // All mass of the target comes from one place.
+    let potential = solution.potential(Side::Target).unwrap();
+    assert!(potential.iter().all(|g| g.is_finite()));
+}

@@ -1,0 +1,8 @@
+//! Transport between measures of any masses: laws of every kind, at every strength.
+
+mod backends;
+mod limits;
+mod majorize_minimize;
+mod partial;
+mod support;
+mod translation;
