@@ -41,9 +41,14 @@ impl Seeded {
         (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
     }
 
+    /// `len` elements of [low, high).
+    pub fn elements<T: Scalar>(&mut self, len: usize, low: f64, high: f64) -> Vec<T> {
+        (0..len).map(|_| T::from_f64(self.uniform(low, high))).collect()
+    }
+
     /// `len` numbers of [low, high), each rounded to an element type and held in f64.
     pub fn vector<T: Scalar>(&mut self, len: usize, low: f64, high: f64) -> Vec<f64> {
-        (0..len).map(|_| T::from_f64(self.uniform(low, high)).to_f64()).collect()
+        numbers(&self.elements::<T>(len, low, high))
     }
 
     /// `len` weights of a sum near one; one of five is zero if wanted (never the first).

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::support::{Lopsided, Random, balanced, values, weights};
+use super::support::{Lopsided, SIDES, balanced, values, weights};
 use ot_core::{
     Backend, CostForm, CostFunction, CostMatrix, CostParameter, CostTangent, Error, Euclidean, Geometry,
     HalfSqEuclidean, Measure, PairWeight, PlanSide, PlanView, PointsView, Program, Side, SqEuclidean, StridedMatrix,
@@ -105,7 +105,7 @@ fn a_streamed_cost_without_a_bound_is_checked() {
 fn surveys_are_the_statistics_of_the_cost() {
     let backend = backend();
     for scale in [1.0, 1e-75, 1e75] {
-        let mut random = Random(3);
+        let mut random = Seeded::new(3);
         let (n, m) = (37, 1100);
         let coordinates = [random.vector::<f64>(2 * n, 0.0, scale), random.vector::<f64>(2 * m, 0.0, scale)];
         let [x, y] = coordinates.each_ref().map(|x| PointsView::new(x, 2).unwrap());
@@ -181,7 +181,7 @@ const N: usize = 9;
 const M: usize = 12;
 
 fn setup() -> Setup {
-    let mut random = Random(21);
+    let mut random = Seeded::new(21);
     let mut numbers = |len: usize| random.vector::<f64>(len, 0.0, 1.0);
     let (x, y, f, g, r, s) = (numbers(2 * N), numbers(2 * M), numbers(N), numbers(M), numbers(N), numbers(M));
     Setup { backend: backend(), x, y, a: weights(N, 1, true, 1), b: weights(M, 1, false, 2), f, g, r, s }
@@ -227,11 +227,11 @@ fn derivatives_of_the_cost_are_central_differences() {
     let plan = PlanView { source: PlanSide::new(&f, &source), target: PlanSide::new(&g, &target) };
     let weight = PairWeight { constant: WEIGHT[0], source: Some(&r), target: Some(&s), product: None, cost: WEIGHT[1] };
     let pairs = WeightedPlan { plan, weight, column: 0 };
-    let mut random = Random(5);
+    let mut random = Seeded::new(5);
     for streaming in [false, true] {
         let mut kernel = setup.geometry(streaming).bind(EPSILON, 1).unwrap();
         let derivative = kernel.cost_derivative().unwrap();
-        for moving in [Side::Source, Side::Target] {
+        for moving in SIDES {
             let parameter = CostParameter::Points(moving);
             let (len, step) = (if moving == Side::Source { N } else { M }, 1e-5);
             assert_eq!(derivative.shape(parameter), Some((len, 2)));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::support::{Case, KINDS, Kind, Random, balanced, case, largest, marginal, roughness, values, weights};
+use super::support::{Case, KINDS, Kind, SIDES, balanced, case, largest, marginal, roughness, values, weights};
 use ot_core::{
     ActiveColumns, Backend, ByProducts, KernelOp, Kl, Marginal, PlanSide, PlanView, Potentials, Side, SoftMin, Sweep,
-    UNREACHABLE, two_half_steps,
+    UNREACHABLE, conformance::Seeded, two_half_steps,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 
@@ -46,8 +46,8 @@ fn softmins_are_those_of_the_double_loop<T: CpuScalar>() {
                     let mut kernel = case.geometry.bind(epsilon, 1).unwrap();
                     let [a, b] =
                         [(n, 3), (m, 4)].map(|(len, seed)| balanced(&case.backend, &weights(len, 1, zeros, seed), 1));
-                    let mut random = Random(5);
-                    let potentials = |random: &mut Random, len| random.vector::<T>(len, -1.0, 1.0);
+                    let mut random = Seeded::new(5);
+                    let potentials = |random: &mut Seeded, len| random.elements::<T>(len, -1.0, 1.0);
                     // Twice each: from the costs, then from an absorbed copy, at near and at far potentials.
                     for (side, spread) in [
                         (Side::Source, 0.0),
@@ -279,7 +279,7 @@ fn with_plan(kind: Kind, check: impl Fn(&Case<f64>, &mut Bound<f64>, PlanView<'_
     let (backend, epsilon) = (case.backend.clone(), 0.1);
     let (a, b) = (weights::<f64>(case.n, 1, true, 3), weights::<f64>(case.m, 1, true, 4));
     let (source, target) = (balanced(&backend, &a, 1), balanced(&backend, &b, 1));
-    let mut random = Random(9);
+    let mut random = Seeded::new(9);
     let (f, g) = (random.vector::<f64>(case.n, 0.0, 0.3), random.vector::<f64>(case.m, 0.0, 0.3));
     let plan: Vec<f64> = (0..case.n * case.m)
         .map(|index| {
@@ -298,7 +298,7 @@ fn products_and_costs_are_those_of_the_explicit_plan() {
     for kind in KINDS {
         with_plan(kind, |case, kernel, view, plan, _| {
             let (n, m, backend) = (case.n, case.m, &case.backend);
-            let mut random = Random(11);
+            let mut random = Seeded::new(11);
             let channels = 11;
             let x = random.vector::<f64>(n * channels, -1.0, 1.0);
             let y = random.vector::<f64>(m * channels, -1.0, 1.0);
@@ -306,7 +306,7 @@ fn products_and_costs_are_those_of_the_explicit_plan() {
                 let values = backend.upload(values, channels).unwrap();
                 let mut out = backend.alloc(case.len(side), channels).unwrap();
                 kernel.apply(side, view, &values, &mut out).unwrap();
-                support::values(backend, &out)
+                super::support::values(backend, &out)
             };
             let (py, ptx) = (product(Side::Source, &y), product(Side::Target, &x));
             for channel in 0..channels {
@@ -352,7 +352,7 @@ fn hard_transforms_and_arcs_are_those_of_the_double_loop() {
     for kind in KINDS {
         with_plan(kind, |case, kernel, view, _, _| {
             let backend = &case.backend;
-            for side in [Side::Source, Side::Target] {
+            for side in SIDES {
                 let other = view.side(side.opposite());
                 let potential = values(backend, other.potential);
                 let log_weights = values(backend, other.log_weights);

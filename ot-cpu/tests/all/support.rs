@@ -1,30 +1,15 @@
-//! Clouds, weights and a naive oracle shared by the tests of this crate.
+//! What all subjects share: cases with a naive oracle, weights, marginals.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::sync::Arc;
 
 use ot_core::{
     Backend, Balanced, CostFormula, Geometry, LOG_ZERO, Marginal, PointsView, Real, Regularizer, Scalar, Side,
-    SqEuclidean, UNREACHABLE, WeightsView, cost::GroundCost,
+    SqEuclidean, UNREACHABLE, WeightsView, conformance::Seeded, cost::GroundCost,
 };
 use ot_cpu::{CpuBackend, CpuScalar, DenseGeometry, StreamingGeometry, backend::KeptEntries};
 
-/// A generator of reproducible numbers (splitmix64).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn unit(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    pub fn vector<T: Scalar>(&mut self, len: usize, low: f64, high: f64) -> Vec<T> {
-        (0..len).map(|_| T::from_f64(low + (high - low) * self.unit())).collect()
-    }
-}
+pub const SIDES: [Side; 2] = [Side::Source, Side::Target];
 
 /// c(x, y) = sum_k (k + 1) (x_k - y_k)^2 + x_0 y_0 (1 + x_0) / 4, which no symmetry helps.
 #[derive(Clone, Debug)]
@@ -115,7 +100,7 @@ pub fn case<T: CpuScalar>(
     offset: f64,
     scale: f64,
 ) -> Case<T> {
-    let mut random = Random(7 + (n * 31 + m) as u64);
+    let mut random = Seeded::new(7 + (n * 31 + m) as u64);
     let mut cloud = |len: usize| -> Vec<T> {
         random.vector::<f64>(len * dimension, 0.0, 1.0).iter().map(|x| T::from_f64(offset + scale * x)).collect()
     };
@@ -158,10 +143,11 @@ pub fn case<T: CpuScalar>(
 
 /// Weights in `columns` columns of mass 1, every third atom of weight zero if `zeros`.
 pub fn weights<T: Scalar>(len: usize, columns: usize, zeros: bool, seed: u64) -> Vec<T> {
-    let mut random = Random(seed);
+    let mut random = Seeded::new(seed);
     let mut all = Vec::new();
     for _ in 0..columns {
-        let raw: Vec<f64> = (0..len).map(|i| if zeros && i % 3 == 1 { 0.0 } else { 0.1 + random.unit() }).collect();
+        let raw: Vec<f64> =
+            (0..len).map(|i| if zeros && i % 3 == 1 { 0.0 } else { 0.1 + random.uniform(0.0, 1.0) }).collect();
         let mass: f64 = raw.iter().sum();
         all.extend(raw.iter().map(|weight| T::from_f64(weight / mass)));
     }

@@ -6,13 +6,13 @@
 
 use ot_core::{
     ActiveColumns, Backend, ByProducts, Epsilon, HalfSqEuclidean, Measure, PointCloud, Potentials, Problem, Side,
-    SoftMin, Sweep, certificate::certify_with,
+    SoftMin, Sweep, certificate::certify_with, conformance::Seeded,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 
 use super::{
     allocator::{held, peak_of},
-    support::Random,
+    support::SIDES,
 };
 
 const LONG: usize = 100_000;
@@ -22,7 +22,7 @@ const DIMENSION: usize = 3;
 
 /// A cloud with weights: the input, which is not counted.
 fn cloud<T: CpuScalar>(len: usize, seed: u64) -> PointCloud<'static, T> {
-    let points: Vec<T> = Random(seed).vector(len * DIMENSION, 0.0, 1.0);
+    let points: Vec<T> = Seeded::new(seed).elements(len * DIMENSION, 0.0, 1.0);
     PointCloud::uniform(points, DIMENSION).unwrap()
 }
 
@@ -79,7 +79,7 @@ impl<T: CpuScalar> Solve<'_, T> {
                 by_products: Some(&mut self.by_products),
             };
             self.kernel.sweep(backend, sweep).unwrap();
-            for side in [Side::Source, Side::Target] {
+            for side in SIDES {
                 let request = SoftMin {
                     side,
                     potential: self.potentials.side(side.opposite()),

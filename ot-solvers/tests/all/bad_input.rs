@@ -9,11 +9,7 @@ use ot_core::{
 use ot_cpu::CpuBackend;
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, transport};
 
-type Cpu = CpuBackend<f64>;
-
-fn backend() -> Cpu {
-    Cpu::new(1).unwrap()
-}
+use crate::support::{Cpu, cpu};
 
 fn line(points: &[f64]) -> PointCloud<'static, f64> {
     PointCloud::uniform(points.to_vec(), 1).unwrap()
@@ -26,7 +22,7 @@ fn problem() -> Problem<Cpu> {
 }
 
 fn geometry(a: &dyn Measure<f64>, b: &dyn Measure<f64>) -> Arc<dyn Geometry<Cpu>> {
-    backend().geometry(a.support(), b.support(), &SqEuclidean).unwrap()
+    cpu(1).geometry(a.support(), b.support(), &SqEuclidean).unwrap()
 }
 
 #[test]
@@ -62,14 +58,14 @@ fn measures_without_atoms_mass_dimension_or_columns() {
 #[test]
 fn supports_that_do_not_fit() {
     let (plane, line) = (PointCloud::uniform(vec![0.0, 1.0], 2).unwrap(), line(&[0.0]));
-    let error = backend().geometry(plane.support(), line.support(), &SqEuclidean).unwrap_err();
+    let error = cpu(1).geometry(plane.support(), line.support(), &SqEuclidean).unwrap_err();
     assert_eq!(error, Error::DimensionMismatch { source_dimension: 2, target_dimension: 1 });
 
     let (three, two) = (Histogram::<f64>::uniform(3).unwrap(), Histogram::<f64>::uniform(2).unwrap());
     let cost = CostMatrix::new(vec![0.0; 4], 2, 2).unwrap();
-    let error = backend().geometry(three.support(), two.support(), &cost).unwrap_err();
+    let error = cpu(1).geometry(three.support(), two.support(), &cost).unwrap_err();
     assert!(matches!(error, Error::Length { .. }), "{error}");
-    let error = backend().geometry(three.support(), two.support(), &SqEuclidean).unwrap_err();
+    let error = cpu(1).geometry(three.support(), two.support(), &SqEuclidean).unwrap_err();
     assert!(matches!(error, Error::UnsupportedSupport { .. }), "{error}");
 }
 
@@ -116,7 +112,7 @@ fn epsilons_that_are_no_strength() {
     }
     let matrix = CostMatrix::new(vec![0.0, 1.0, 1.0, 0.0], 2, 2).unwrap();
     let h = Histogram::<f64>::uniform(2).unwrap();
-    let geometry = backend().geometry(h.support(), h.support(), &matrix).unwrap();
+    let geometry = cpu(1).geometry(h.support(), h.support(), &matrix).unwrap();
     let error = Problem::new(geometry, &h, &h, Epsilon::Blur(1.0)).unwrap_err();
     assert!(matches!(error, Error::EpsilonRule { .. }), "{error}");
 }
@@ -127,7 +123,7 @@ fn atoms_with_nowhere_to_go() {
     let solve = |costs: Vec<f64>, a: Vec<f64>, b: Vec<f64>| {
         let cost = CostMatrix::new(costs, a.len(), b.len()).unwrap();
         let (a, b) = (Histogram::new(a).unwrap(), Histogram::new(b).unwrap());
-        let geometry = backend().geometry(a.support(), b.support(), &cost)?;
+        let geometry = cpu(1).geometry(a.support(), b.support(), &cost)?;
         Problem::new(geometry, &a, &b, Epsilon::Absolute(0.1))
     };
     let error = solve(vec![0.0, 1.0, infinity, infinity], vec![0.5, 0.5], vec![0.5, 0.5]).unwrap_err();
@@ -148,11 +144,11 @@ fn costs_that_are_none() {
         assert!(matches!(error, Error::Cost { source_index: 1, target_index: 0, .. }), "{error}");
         let closure = CostFunction::new(move |x: &[f64], _: &[f64]| if x[0] > 0.5 { value } else { 0.0 });
         let (a, b) = (line(&[0.0, 1.0]), line(&[0.0]));
-        let error = backend().geometry(a.support(), b.support(), &closure).unwrap_err();
+        let error = cpu(1).geometry(a.support(), b.support(), &closure).unwrap_err();
         assert!(matches!(error, Error::Cost { source_index: 1, .. }), "{error}");
     }
     let far = line(&[-1e160, 1e160]);
-    let error = backend().geometry(far.support(), far.support(), &SqEuclidean).unwrap_err();
+    let error = cpu(1).geometry(far.support(), far.support(), &SqEuclidean).unwrap_err();
     assert!(matches!(error, Error::CostOverflow { .. }), "{error}");
 }
 
@@ -168,7 +164,7 @@ fn warm_starts_of_the_wrong_length() {
     assert!(matches!(error, Error::Parameter { .. }), "{error}");
 
     let (a, b) = (line(&[0.0, 1.0]), line(&[0.5, 1.5]));
-    let other = transport(&backend(), &a, &b, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap();
+    let other = transport(&cpu(1), &a, &b, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap();
     let error = settings.run(&problem).start(Start::Warm(other.potentials())).solve().unwrap_err();
     assert!(matches!(error, Error::Length { expected: 3, found: 2, .. }), "{error}");
 }

@@ -4,11 +4,13 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
     Backend, Check, CostSurvey, Epsilon, Error, Geometry, HostBackend, KernelOp, Kl, Measure, PlanView, PointCloud,
-    Problem, Regularizer, Scalar, Side, SoftMin, Solution, SqEuclidean, TotalVariation, WeightsView,
+    Problem, Scalar, Side, SoftMin, Solution, SqEuclidean, TotalVariation, WeightsView,
     conformance::{Counting, Deferred, ReferenceBackend, Seeded},
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, Update};
+
+use crate::support::{Law, SIDES};
 
 type Host = ReferenceBackend<f64>;
 
@@ -121,7 +123,7 @@ impl<B: HostBackend> KernelOp<B> for Indices<B> {
 
 /// Potentials to the bit, statuses, iterations and certificates.
 fn assert_identical<B: Backend<Elem = f64>, C: Backend<Elem = f64>>(left: &Solution<B>, right: &Solution<C>) {
-    for side in [Side::Source, Side::Target] {
+    for side in SIDES {
         let bits = |potential: Vec<f64>| potential.into_iter().map(f64::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(left.potential(side).unwrap()), bits(right.potential(side).unwrap()));
     }
@@ -147,7 +149,7 @@ fn problems<B: Backend<Elem = f64>>(backend: &B) -> Vec<(Problem<B>, Sinkhorn)> 
             None => Problem::new(geometry, &source, &target, epsilon).unwrap(),
             Some(rho) => {
                 let law = Arc::new(Kl::new(rho).unwrap());
-                let other: Arc<dyn Regularizer> = match columns {
+                let other: Law = match columns {
                     1 => Arc::new(TotalVariation::new(rho).unwrap()),
                     _ => law.clone(),
                 };

@@ -4,32 +4,20 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
     Backend, Balanced, Check, CostMatrix, Epsilon, Error, Histogram, Kl, Measure, PointCloud, Potentials, Problem,
-    Regularizer, RoundedPlan, Side, Solution, SqEuclidean, Status, TotalVariation, certify,
+    RoundedPlan, Side, Solution, SqEuclidean, Status, TotalVariation, certify,
 };
-use ot_cpu::CpuBackend;
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, unregularized_bounds};
 
-type Cpu = CpuBackend<f64>;
+use crate::support::{Cpu, Law, cloud, cpu};
 
-/// Two clouds of 40 and 30 points in the plane, from a fixed linear congruential sequence.
-fn clouds() -> (PointCloud<'static, f64>, PointCloud<'static, f64>) {
-    let mut state = 12_345_u64;
-    let mut uniform = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    let mut cloud = |len: usize, shift: f64| {
-        let points: Vec<f64> = (0..2 * len).map(|_| uniform() + shift).collect();
-        let weights: Vec<f64> = (0..len).map(|_| 0.1 + uniform()).collect();
-        let mass: f64 = weights.iter().sum();
-        PointCloud::new(points, 2, weights.into_iter().map(|w| w / mass).collect::<Vec<_>>()).unwrap()
-    };
-    (cloud(40, 0.0), cloud(30, 0.5))
+/// Two clouds of 40 and 30 points in the plane.
+fn clouds() -> [PointCloud<'static, f64>; 2] {
+    [cloud(12_345, 40, 0.0, 1.0), cloud(12_346, 30, 0.5, 1.0)]
 }
 
-fn problem(epsilon: f64, law: Option<Arc<dyn Regularizer>>) -> Problem<Cpu> {
-    let (a, b) = clouds();
-    let geometry = Cpu::new(1).unwrap().geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+fn problem(epsilon: f64, law: Option<Law>) -> Problem<Cpu> {
+    let [a, b] = clouds();
+    let geometry = cpu(1).geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let epsilon = Epsilon::RelativeToMean(epsilon);
     match law {
         Some(law) => Problem::relaxed(geometry, &a, &b, epsilon, law.clone(), law).unwrap(),
@@ -102,7 +90,7 @@ fn the_gap_bounds_the_distance_to_the_optimum() {
     }
 }
 
-fn laws() -> Vec<Option<Arc<dyn Regularizer>>> {
+fn laws() -> Vec<Option<Law>> {
     vec![None, Some(Arc::new(Kl::new(0.3).unwrap())), Some(Arc::new(TotalVariation::new(0.2).unwrap()))]
 }
 
@@ -113,7 +101,7 @@ fn the_rounded_plan_has_the_exact_marginals() {
     assert!(solution.certificate().marginal_error > 1e-3);
     let mut kernel = problem.bind().unwrap();
     let rounded = RoundedPlan::round(kernel.as_mut(), &problem, solution.potentials()).unwrap();
-    let (entries, (a, b)) = (rounded.to_dense(0).unwrap(), clouds());
+    let (entries, [a, b]) = (rounded.to_dense(0).unwrap(), clouds());
     for (i, row) in entries.chunks_exact(30).enumerate() {
         assert!(row.iter().all(|&entry| entry >= 0.0));
         assert!((row.iter().sum::<f64>() - a.weights().unwrap().column(0)[i]).abs() < 1e-15);
@@ -137,10 +125,10 @@ fn the_rounded_plan_has_the_exact_marginals() {
 fn potentials_outside_the_domain_of_a_law_claim_no_dual() {
     let (a, b) = (Histogram::new(vec![1.0]).unwrap(), Histogram::new(vec![3.0]).unwrap());
     let cost = CostMatrix::new(vec![0.0], 1, 1).unwrap();
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let geometry = backend.geometry(a.support(), b.support(), &cost).unwrap();
-    let law: Arc<dyn Regularizer> = Arc::new(TotalVariation::new(1.0).unwrap());
-    let balanced: Arc<dyn Regularizer> = Arc::new(Balanced);
+    let law: Law = Arc::new(TotalVariation::new(1.0).unwrap());
+    let balanced: Law = Arc::new(Balanced);
     let problem = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(0.1), law, balanced).unwrap();
     let vector = |value: f64| backend.upload(&[value], 1).unwrap();
     let far = Potentials { source: vector(-5.0), target: vector(5.0), epsilon: 0.1 };
@@ -159,7 +147,7 @@ fn bounds_enclose_unregularised_transport() {
     // Three atoms on a line: the optimal cost is known by sorting.
     let cost = CostMatrix::new(vec![0.0, 1.0, 4.0, 1.0, 0.0, 1.0, 4.0, 1.0, 0.0], 3, 3).unwrap();
     let (a, b) = (Histogram::new(vec![0.5, 0.3, 0.2]).unwrap(), Histogram::new(vec![0.2, 0.3, 0.5]).unwrap());
-    let geometry = Cpu::new(1).unwrap().geometry(a.support(), b.support(), &cost).unwrap();
+    let geometry = cpu(1).geometry(a.support(), b.support(), &cost).unwrap();
     // Monotone coupling: 0.2 stays at 0, 0.3 moves 0 to 1, 0.3 moves 1 to 2, 0.2 stays at 2.
     let optimum = 0.6;
     let mut width = f64::INFINITY;
@@ -207,7 +195,7 @@ fn potentials_that_are_no_numbers_certify_nothing() {
 fn strong_laws_keep_the_digits_of_the_dual() {
     let balanced = Sinkhorn::new().tolerance(1e-10).solve(&problem(0.02, None)).unwrap();
     for rho in [1e3, 1e6, 1e9, 1e12, 1e15] {
-        let law: Arc<dyn Regularizer> = Arc::new(Kl::new(rho).unwrap());
+        let law: Law = Arc::new(Kl::new(rho).unwrap());
         let solution = Sinkhorn::new().tolerance(1e-10).solve(&problem(0.02, Some(law))).unwrap();
         let (relaxed, bound) = (solution.certificate().dual, balanced.certificate().primal);
         assert!(relaxed <= bound + 1e-12, "{rho}: {relaxed} above {bound}");
@@ -231,8 +219,8 @@ fn what_comes_back_is_the_best_iterate() {
 fn projections_are_conditional_means_under_any_law() {
     let (a, b) = (PointCloud::uniform(vec![0.0, 1.0, 100.0], 1), PointCloud::uniform(vec![5.0, 6.0, 7.0], 1));
     let (a, b) = (a.unwrap(), b.unwrap());
-    let geometry = Cpu::new(1).unwrap().geometry(a.support(), b.support(), &SqEuclidean).unwrap();
-    let law: Arc<dyn Regularizer> = Arc::new(TotalVariation::new(50.0).unwrap());
+    let geometry = cpu(1).geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+    let law: Law = Arc::new(TotalVariation::new(50.0).unwrap());
     let problem = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(0.5), law.clone(), law).unwrap();
     let solution = Sinkhorn::new().solve(&problem).unwrap();
     let projected = solution.plan().unwrap().barycentric_projection(Side::Source, b.points().coordinates(), 1).unwrap();

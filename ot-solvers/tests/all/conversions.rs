@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, CountingEntropy, Epsilon, Error, Kl, Measure, PointCloud, Problem, Side, Solution, SqEuclidean,
+    Backend, CountingEntropy, Epsilon, Error, Kl, Measure, PointCloud, Problem, Solution, SqEuclidean,
     counting_potential,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::Sinkhorn;
+
+use crate::support::{Cpu, SIDES};
 
 const EPSILON: f64 = 0.3;
 const X: [f64; 3] = [0.0, 0.4, 1.1];
 const Y: [f64; 4] = [0.2, 0.9, 1.5, 0.5];
 
 /// Two problems of mass 2 in one batch, one of the atoms without weight.
-fn batch() -> Result<Solution<CpuBackend<f64>>, Error> {
+fn batch() -> Result<Solution<Cpu>, Error> {
     let backend = CpuBackend::<f64>::new(1)?;
     let source = PointCloud::new(&X, 1, vec![0.5, 1.2, 0.3])?;
     let target = PointCloud::batch(&Y, 1, vec![0.6, 0.0, 0.9, 0.5, 0.1, 0.2, 1.3, 0.4], 2)?;
@@ -44,7 +46,7 @@ fn values_are_those_of_the_plan() -> Result<(), Error> {
 #[test]
 fn potentials_need_no_weights() -> Result<(), Error> {
     let solution = batch()?;
-    let [u, v] = [Side::Source, Side::Target].map(|side| counting_potential(&solution, side));
+    let [u, v] = SIDES.map(|side| counting_potential(&solution, side));
     let (u, v) = (u?, v?);
     for column in 0..2 {
         let plan = solution.plan()?.to_dense(column)?;

@@ -17,4 +17,5 @@ mod plan_regularizer;
 mod separable_grid;
 mod sinkhorn;
 mod stochastic;
+mod support;
 mod unbalanced;

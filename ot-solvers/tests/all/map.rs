@@ -1,19 +1,13 @@
 //! The entropic map, at the atoms and away from them.
 
 use ot_core::{Epsilon, Error, PointCloud, Side, SqEuclidean, conformance::problems::Gaussians};
-use ot_cpu::CpuBackend;
 use ot_solvers::{EntropicMap, transport};
 
-type Cpu = CpuBackend<f64>;
-
-/// A backend that stores costs, and one that never does.
-fn backends() -> [Cpu; 2] {
-    [usize::MAX, 0].map(|limit| Cpu::new(1).unwrap().with_dense_limit(limit))
-}
+use crate::support::backends;
 
 #[test]
 fn at_the_atoms_it_is_the_barycentric_projection() {
-    for backend in backends() {
+    for backend in backends(1) {
         let points: Vec<f64> = (0..24).map(|k| (0.7 * f64::from(k)).sin()).collect();
         let others: Vec<f64> = (0..30).map(|k| 1.0 + (0.9 * f64::from(k)).cos()).collect();
         let (a, b) = (PointCloud::uniform(&points, 2).unwrap(), PointCloud::uniform(&others, 2).unwrap());
@@ -35,7 +29,7 @@ fn at_the_atoms_it_is_the_barycentric_projection() {
 fn between_gaussians_it_is_a_straight_line() {
     let closed = Gaussians { means: [0.0, 1.0], deviations: [0.5, 1.0], epsilon: 0.2 };
     let (a, b) = (closed.source::<f64>(200).unwrap(), closed.target(200).unwrap());
-    for backend in backends() {
+    for backend in backends(1) {
         let solution = transport(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.2)).unwrap();
         let map = EntropicMap::new(&solution, &b, &SqEuclidean).unwrap();
         let points = [-0.77, -0.123, 0.0, 0.456, 1.01];
@@ -47,7 +41,7 @@ fn between_gaussians_it_is_a_straight_line() {
 
 #[test]
 fn targets_that_do_not_fit_are_refused() {
-    let [backend, _] = backends();
+    let [backend, _] = backends(1);
     let a = PointCloud::uniform(vec![0.0, 1.0], 1).unwrap();
     let solution = transport(&backend, &a, &a, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap();
     let other = PointCloud::uniform(vec![0.0, 1.0, 2.0], 1).unwrap();

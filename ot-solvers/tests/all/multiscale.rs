@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use ot_core::{
     Backend, Balanced, CostMatrix, Epsilon, Error, Euclidean, GroundCost, HalfSqEuclidean, Histogram, Kl, Measure,
-    PointCloud, Potentials, Problem, Regularizer, Side, SqEuclidean, TotalVariation,
+    PointCloud, Potentials, Problem, Side, SqEuclidean, TotalVariation,
     conformance::{Deferred, ReferenceBackend, Seeded},
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Sinkhorn, Start};
+
+use crate::support::{Law, cpu, relaxed};
 
 type Host = ReferenceBackend<f64>;
 
@@ -21,19 +23,18 @@ fn cloud(seed: u64, len: usize, dimension: usize, power: i32) -> PointCloud<'sta
 
 fn problem<B: Backend<Elem = f64>>(
     backend: &B,
-    [a, b]: [&PointCloud<'_, f64>; 2],
+    clouds: [&PointCloud<'_, f64>; 2],
     cost: &dyn GroundCost,
     epsilon: f64,
-    law: &Arc<dyn Regularizer>,
+    law: &Law,
 ) -> Problem<B> {
-    let geometry = backend.geometry(a.support(), b.support(), cost).unwrap();
-    Problem::relaxed(geometry, a, b, Epsilon::Absolute(epsilon), Arc::clone(law), Arc::clone(law)).unwrap()
+    relaxed(backend, clouds, cost, Epsilon::Absolute(epsilon), [Arc::clone(law), Arc::clone(law)])
 }
 
 #[test]
 fn the_solution_is_the_same_and_comes_sooner() {
-    let backend = CpuBackend::<f64>::new(2).unwrap();
-    let laws: [Arc<dyn Regularizer>; 3] =
+    let backend = cpu(2);
+    let laws: [Law; 3] =
         [Arc::new(Balanced), Arc::new(Kl::new(0.5).unwrap()), Arc::new(TotalVariation::new(1.0).unwrap())];
     let cases: [(usize, &dyn GroundCost, f64); 3] =
         [(1, &HalfSqEuclidean, 1e-4), (2, &SqEuclidean, 2e-3), (3, &Euclidean, 2e-2)];
@@ -57,13 +58,13 @@ fn the_solution_is_the_same_and_comes_sooner() {
 
 #[test]
 fn columns_of_a_batch_start_alike() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let mut random = Seeded::new(3);
     let points: Vec<f64> = (0..2 * 1500).map(|_| random.uniform(0.0, 1.0)).collect();
     let weights = [random.weights::<f64>(1500, false), random.weights::<f64>(1500, false)];
     let a = PointCloud::batch(&points, 2, weights.concat(), 2).unwrap().normalized();
     let b = cloud(4, 1300, 2, 2);
-    let law: Arc<dyn Regularizer> = Arc::new(Balanced);
+    let law: Law = Arc::new(Balanced);
     let start = |a: &PointCloud<'_, f64>| {
         let problem = problem(&backend, [a, &b], &SqEuclidean, 1e-2, &law);
         match Start::multiscale(&problem, a, &b, &SqEuclidean).unwrap() {
@@ -90,12 +91,8 @@ fn columns_of_a_batch_start_alike() {
 #[test]
 fn any_backend_and_any_number_of_threads_start_alike() {
     let (a, b) = (cloud(5, 1100, 2, 1), cloud(6, 1200, 2, 2));
-    let law: Arc<dyn Regularizer> = Arc::new(Balanced);
-    fn start<B: Backend<Elem = f64>>(
-        backend: &B,
-        clouds: [&PointCloud<'_, f64>; 2],
-        law: &Arc<dyn Regularizer>,
-    ) -> Vec<Vec<f64>> {
+    let law: Law = Arc::new(Balanced);
+    fn start<B: Backend<Elem = f64>>(backend: &B, clouds: [&PointCloud<'_, f64>; 2], law: &Law) -> Vec<Vec<f64>> {
         let problem = problem(backend, clouds, &SqEuclidean, 1e-2, law);
         let start = Start::multiscale(&problem, clouds[0], clouds[1], &SqEuclidean).unwrap();
         match start {
@@ -116,8 +113,8 @@ fn any_backend_and_any_number_of_threads_start_alike() {
 
 #[test]
 fn what_has_no_clusters_starts_from_zero() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
-    let balanced: Arc<dyn Regularizer> = Arc::new(Balanced);
+    let backend = cpu(1);
+    let balanced: Law = Arc::new(Balanced);
     let (a, b) = (cloud(7, 300, 2, 1), cloud(8, 300, 2, 1));
     let small = problem(&backend, [&a, &b], &SqEuclidean, 1e-2, &balanced);
     assert!(matches!(Start::multiscale(&small, &a, &b, &SqEuclidean), Ok(Start::Zero)));
@@ -133,16 +130,16 @@ fn what_has_no_clusters_starts_from_zero() {
 
     let a = cloud(10, 4000, 1, 1);
     let empty = PointCloud::without_mass(a.points().coordinates().to_vec(), 1).unwrap();
-    let kl: Arc<dyn Regularizer> = Arc::new(Kl::new(1.0).unwrap());
+    let kl: Law = Arc::new(Kl::new(1.0).unwrap());
     let unbalanced = problem(&backend, [&a, &empty], &SqEuclidean, 1e-2, &kl);
     assert!(matches!(Start::multiscale(&unbalanced, &a, &empty, &SqEuclidean), Ok(Start::Zero)));
 }
 
 #[test]
 fn coincident_points_are_no_obstacle() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (PointCloud::uniform(vec![1.0; 6000], 2).unwrap(), cloud(11, 3000, 2, 1));
-    let law: Arc<dyn Regularizer> = Arc::new(Balanced);
+    let law: Law = Arc::new(Balanced);
     let problem = problem(&backend, [&a, &b], &SqEuclidean, 1e-3, &law);
     let start = Start::multiscale(&problem, &a, &b, &SqEuclidean).unwrap();
     let solution = Sinkhorn::new().run(&problem).start(start).solve().unwrap();

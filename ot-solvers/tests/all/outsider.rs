@@ -12,31 +12,19 @@ use ot_core::{
     Backend, Balanced, CostMatrix, Epsilon, Error, Geometry, GroundCost, HalfSqEuclidean, Histogram, HostBackend, Kl,
     Measure, PenaltyFormula, PlanPrograms, PlanRegularizer, PointCloud, Problem, ReferenceGeometry, Side, Solution,
     SqEuclidean, TotalVariation,
-    conformance::{GeometryCase, ReferenceBackend},
+    conformance::{GeometryCase, ReferenceBackend, Seeded},
     conformance_backend, conformance_cost, conformance_geometry, conformance_plan_regularizer, conformance_regularizer,
 };
-use ot_cpu::CpuBackend;
 use ot_solvers::Sinkhorn;
 
 use self::{
     backend::SerialBackend, cost::Charbonnier, low_rank_kernel::LowRankGeometry, penalty::Burg, plan_formula::Tsallis,
 };
+use crate::support::{self, Cpu, SIDES, cloud, cpu};
 
-/// Numbers in [0, 1) that depend on the seed alone (Steele, Lea, Flood 2014).
+/// Numbers in [0, 1).
 fn uniform(seed: u64, count: usize) -> Vec<f64> {
-    let number = |index: u64| {
-        let mut bits = (seed << 32).wrapping_add(index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (0..count as u64).map(number).collect()
-}
-
-/// A cloud in the plane with weights of mass 1.
-fn cloud(seed: u64, len: usize) -> PointCloud<'static, f64> {
-    let weights: Vec<f64> = uniform(seed + 1, len).into_iter().map(|weight| weight + 0.1).collect();
-    PointCloud::new(uniform(seed, 2 * len), 2, weights).unwrap().normalized()
+    Seeded::new(seed).vector::<f64>(count, 0.0, 1.0)
 }
 
 fn solve<B: Backend>(problem: &Problem<B>) -> Solution<B> {
@@ -47,15 +35,14 @@ fn solve<B: Backend>(problem: &Problem<B>) -> Solution<B> {
 
 /// Both potentials of a balanced solve between two clouds.
 fn potentials<B: Backend<Elem = f64>>(backend: &B, cost: &dyn GroundCost) -> [Vec<f64>; 2] {
-    let (source, target) = (cloud(1, 23), cloud(5, 31));
+    let (source, target) = (cloud(1, 23, 0.0, 1.0), cloud(5, 31, 0.0, 1.0));
     let geometry = backend.geometry(source.support(), target.support(), cost).unwrap();
     let solution = solve(&Problem::new(geometry, &source, &target, Epsilon::RelativeToMean(0.05)).unwrap());
-    [Side::Source, Side::Target].map(|side| solution.potential(side).unwrap())
+    SIDES.map(|side| solution.potential(side).unwrap())
 }
 
 fn largest_difference(left: &[Vec<f64>; 2], right: &[Vec<f64>; 2]) -> f64 {
-    assert_eq!(left.each_ref().map(Vec::len), right.each_ref().map(Vec::len));
-    left.iter().flatten().zip(right.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    support::largest_difference(&left.concat(), &right.concat())
 }
 
 mod a_cost {
@@ -109,7 +96,7 @@ mod a_cost {
     #[test]
     fn solves_on_every_backend() {
         let reference = potentials(&SerialBackend, &COST);
-        let cpu = CpuBackend::<f64>::new(2).unwrap();
+        let cpu = cpu(2);
         let streaming = cpu.clone().with_dense_limit(0);
         assert!(largest_difference(&potentials(&cpu, &COST), &reference) < 1e-11);
         assert!(largest_difference(&potentials(&streaming, &COST), &reference) < 1e-11);
@@ -180,7 +167,7 @@ mod a_penalty {
         let (a, b, cost, rho, epsilon) = (0.8, 2.5, 1.7_f64, 0.6, 0.1);
         let source = PointCloud::new(vec![0.0], 1, vec![a]).unwrap();
         let target = PointCloud::new(vec![cost.sqrt()], 1, vec![b]).unwrap();
-        let backend = CpuBackend::<f64>::new(1).unwrap();
+        let backend = cpu(1);
         let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
         let (burg, other) = (Arc::new(Burg { rho }), Arc::new(Burg { rho: 2.0 * rho }));
         let problem = Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(epsilon), burg, other).unwrap();
@@ -199,7 +186,7 @@ mod a_penalty {
     /// The objective of the dense plan, written out, meets the dual, written out.
     #[test]
     fn closes_the_gap_beside_any_other_law() {
-        let (source, target) = (cloud(11, 9), cloud(13, 12));
+        let (source, target) = (cloud(11, 9, 0.0, 1.0), cloud(13, 12, 0.0, 1.0));
         let heavy = PointCloud::new(
             target.points().coordinates().to_vec(),
             2,
@@ -224,7 +211,7 @@ mod a_penalty {
 
             let (a, b) = (source.weights_view().column(0), heavy.weights_view().column(0));
             let plan = solution.plan().unwrap().to_dense(0).unwrap();
-            let [f, g] = [Side::Source, Side::Target].map(|side| solution.potential(side).unwrap());
+            let [f, g] = SIDES.map(|side| solution.potential(side).unwrap());
             let (value, conjugate) = (law.value().unwrap(), law.conjugate().unwrap());
             let (mut primal, mut dual) = (0.0, 0.0);
             for (i, a) in a.iter().enumerate() {
@@ -284,12 +271,12 @@ mod a_low_rank_kernel {
     fn solves_like_its_explicit_cost() {
         let [source, target] = measures();
         let cost = CostMatrix::new(costs(), 17, 25).unwrap();
-        let backend = CpuBackend::<f64>::new(2).unwrap();
+        let backend = cpu(2);
         let dense = backend.geometry(source.support(), target.support(), &cost).unwrap();
         let solve = |geometry| {
             let problem = Problem::new(geometry, &source, &target, Epsilon::Absolute(EPSILON)).unwrap();
             let solution = solve(&problem);
-            let duals = [Side::Source, Side::Target].map(|side| solution.potential(side).unwrap());
+            let duals = SIDES.map(|side| solution.potential(side).unwrap());
             let values: Vec<f64> = uniform(25, 2 * 25).iter().map(|value| value - 0.5).collect();
             let applied = solution.plan().unwrap().apply(Side::Source, &values).unwrap();
             let adjoint = solution.plan().unwrap().marginal(Side::Target).unwrap();
@@ -336,12 +323,12 @@ mod a_backend {
     fn solves_like_all_others() {
         let mine = potentials(&SerialBackend, &SqEuclidean);
         assert!(largest_difference(&mine, &potentials(&ReferenceBackend::<f64>::default(), &SqEuclidean)) < 1e-12);
-        assert!(largest_difference(&mine, &potentials(&CpuBackend::<f64>::new(2).unwrap(), &SqEuclidean)) < 1e-11);
+        assert!(largest_difference(&mine, &potentials(&cpu(2), &SqEuclidean)) < 1e-11);
     }
 
     #[test]
     fn solves_a_batch_like_its_columns() {
-        let (source, target) = (cloud(31, 14), cloud(33, 11));
+        let (source, target) = (cloud(31, 14, 0.0, 1.0), cloud(33, 11, 0.0, 1.0));
         let coordinates = source.points().coordinates().to_vec();
         let weights: Vec<f64> = uniform(35, 3 * 14).iter().map(|weight| weight + 0.05).collect();
         let batch = PointCloud::batch(coordinates.clone(), 2, weights, 3).unwrap().normalized();
@@ -353,7 +340,7 @@ mod a_backend {
         for column in 0..3 {
             let weights = batch.weights_view().column(column).to_vec();
             let alone = solve(&problem(&PointCloud::new(coordinates.clone(), 2, weights).unwrap()));
-            for side in [Side::Source, Side::Target] {
+            for side in SIDES {
                 let (all, one) = (together.potential(side).unwrap(), alone.potential(side).unwrap());
                 let of_column = &all[column * one.len()..][..one.len()];
                 let difference = of_column.iter().zip(&one).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -373,7 +360,7 @@ mod a_plan_regularizer {
         laws: [Arc<dyn ot_core::Regularizer>; 2],
         epsilon: f64,
     ) -> Problem<B> {
-        let (source, target) = (cloud(1, 23), cloud(5, 31));
+        let (source, target) = (cloud(1, 23, 0.0, 1.0), cloud(5, 31, 0.0, 1.0));
         let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
         let [first, second] = laws;
         let problem = Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(epsilon), first, second).unwrap();
@@ -409,8 +396,8 @@ mod a_plan_regularizer {
     /// Order 2 is h(p) = p^2 - p: squares of twice the strength, and a constant where the mass is given.
     #[test]
     fn of_order_two_is_squares() {
-        let backend = CpuBackend::<f64>::new(2).unwrap();
-        let plan = |solution: Solution<CpuBackend<f64>>| solution.plan().unwrap().to_dense(0).unwrap();
+        let backend = cpu(2);
+        let plan = |solution: Solution<Cpu>| solution.plan().unwrap().to_dense(0).unwrap();
         let squares = solve(&problem(&backend, ot_core::SquaredL2, balanced(), 0.06));
         let tsallis = solve(&problem(&backend, Tsallis { order: 2.0 }, balanced(), 0.03));
         assert!((squares.certificate().primal - tsallis.certificate().primal - 0.03).abs() < 1e-9);
@@ -422,7 +409,7 @@ mod a_plan_regularizer {
     /// Orders that fall to 1 are entropy.
     #[test]
     fn tends_to_entropy() {
-        let backend = CpuBackend::<f64>::new(2).unwrap();
+        let backend = cpu(2);
         let primal = |regularizer: Arc<dyn PlanRegularizer>| {
             let problem = problem(&backend, ot_core::SquaredL2, balanced(), 0.1).with_plan_regularizer(regularizer);
             // h(p) = (p^q - p) / (q - 1) tends to p log p, which is entropy less 1 - p.
@@ -443,8 +430,8 @@ mod a_plan_regularizer {
             Arc::new(ot_core::Range::new(0.7, 1.2).unwrap()),
             Arc::new(Burg { rho: 2.0 }),
         ];
-        let dense = CpuBackend::<f64>::new(2).unwrap();
-        let streaming = CpuBackend::<f64>::new(1).unwrap().with_dense_limit(0);
+        let dense = cpu(2);
+        let streaming = cpu(1).with_dense_limit(0);
         for (first, second) in [(0, 0), (1, 1), (1, 2), (3, 4), (4, 0)] {
             let pair = || [laws[first].clone(), laws[second].clone()];
             let tsallis = Tsallis { order: 1.5 };

@@ -16,8 +16,9 @@ use ot_core::{
     conformance::{GeometryCase, Seeded},
     conformance_geometry,
 };
-use ot_cpu::CpuBackend;
 use ot_solvers::Sinkhorn;
+
+use crate::support::{Cpu, SIDES, cpu, largest_difference};
 
 /// Coordinates of the nodes along each axis; node (k, l) has index k n_2 + l.
 #[derive(Clone, Debug, PartialEq)]
@@ -310,10 +311,6 @@ impl<B: HostBackend> TransportCost<B> for GridKernel<B> {
     }
 }
 
-fn backend() -> CpuBackend<f64> {
-    CpuBackend::new(1).unwrap()
-}
-
 /// Nodes 0, 1/count, ... with uneven steps, so that no symmetry hides an exchanged axis.
 fn axis(count: usize, from: f64) -> Vec<f64> {
     (0..count).map(|node| from + (node as f64 + 0.3 * (node as f64).sin()) / count as f64).collect()
@@ -338,13 +335,9 @@ fn as_cloud(measure: &GridMeasure) -> PointCloud<'static, f64> {
 fn solve_both(
     source: &GridMeasure,
     target: &GridMeasure,
-    problem: impl Fn(
-        Arc<dyn Geometry<CpuBackend<f64>>>,
-        &dyn Measure<f64>,
-        &dyn Measure<f64>,
-    ) -> Result<Problem<CpuBackend<f64>>, Error>,
-) -> [Solution<CpuBackend<f64>>; 2] {
-    let backend = backend();
+    problem: impl Fn(Arc<dyn Geometry<Cpu>>, &dyn Measure<f64>, &dyn Measure<f64>) -> Result<Problem<Cpu>, Error>,
+) -> [Solution<Cpu>; 2] {
+    let backend = cpu(1);
     let grid = Arc::new(GridGeometry::new(&backend, source.support(), target.support()).unwrap());
     let (x, y) = (as_cloud(source), as_cloud(target));
     let points = backend.geometry(x.support(), y.support(), &SqEuclidean).unwrap();
@@ -356,13 +349,8 @@ fn solve_both(
     })
 }
 
-fn largest_difference(left: &[f64], right: &[f64]) -> f64 {
-    assert_eq!(left.len(), right.len());
-    left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-}
-
-fn assert_same(grid: &Solution<CpuBackend<f64>>, points: &Solution<CpuBackend<f64>>) {
-    for side in [Side::Source, Side::Target] {
+fn assert_same(grid: &Solution<Cpu>, points: &Solution<Cpu>) {
+    for side in SIDES {
         let difference = largest_difference(&grid.potential(side).unwrap(), &points.potential(side).unwrap());
         assert!(difference < 1e-10, "potentials of the {side} differ by {difference}");
     }
@@ -419,7 +407,7 @@ fn relaxed_marginals_and_signed_values_agree() {
 #[test]
 fn a_grid_is_no_support_of_a_dense_cost() {
     let (grid, cloud) = (measure(8, [3, 3], 0.0, 1), as_cloud(&measure(8, [3, 3], 0.0, 1)));
-    let backend = backend();
+    let backend = cpu(1);
     let refused = backend.geometry(grid.support(), grid.support(), &SqEuclidean).err();
     assert!(matches!(refused, Some(Error::UnsupportedSupport { found: "grid", .. })), "{refused:?}");
     let refused = GridGeometry::new(&backend, grid.support(), cloud.support()).err();
@@ -427,14 +415,14 @@ fn a_grid_is_no_support_of_a_dense_cost() {
 }
 
 /// The squared distance between two grids, with the entries that it should have.
-fn cases() -> Result<Vec<GeometryCase<CpuBackend<f64>>>, Error> {
+fn cases() -> Result<Vec<GeometryCase<Cpu>>, Error> {
     let [source, target] = [measure(9, [4, 6], 0.0, 1), measure(10, [5, 3], 0.2, 1)];
     let (x, y) = (as_cloud(&source), as_cloud(&target));
     let mut costs = vec![0.0; 24 * 15];
     for (x, row) in x.points().iter().zip(costs.chunks_exact_mut(15)) {
         SqEuclidean.costs_f64(x, y.points().coordinates(), row);
     }
-    let grid = GridGeometry::new(&backend(), source.support(), target.support())?;
+    let grid = GridGeometry::new(&cpu(1), source.support(), target.support())?;
     Ok(vec![GeometryCase::new("separable grid", Arc::new(grid), costs)?])
 }
 

@@ -9,35 +9,12 @@ use ot_core::{
 use ot_cpu::CpuBackend;
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, Update, transport};
 
-type Cpu = CpuBackend<f64>;
-
-/// A cloud of seeded uniform points in the unit square, shifted, with uneven weights.
-fn cloud(seed: u64, len: usize, shift: f64) -> PointCloud<'static, f64> {
-    let mut state = seed;
-    let mut uniform = move || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    let points: Vec<f64> = (0..2 * len).map(|_| uniform() + shift).collect();
-    let weights: Vec<f64> = (0..len).map(|_| 0.05 + uniform()).collect();
-    let mass: f64 = weights.iter().sum();
-    PointCloud::new(points, 2, weights.into_iter().map(|w| w / mass).collect::<Vec<_>>()).unwrap()
-}
-
-/// A backend that stores costs, and one that never does.
-fn backends() -> [Cpu; 2] {
-    let backend = || Cpu::new(2).unwrap();
-    [backend().with_dense_limit(usize::MAX), backend().with_dense_limit(0)]
-}
+use crate::support::{Cpu, assert_close, backends, cloud, cpu};
 
 fn solve(backend: &Cpu, a: &PointCloud<'_, f64>, b: &PointCloud<'_, f64>, epsilon: f64) -> Solution<Cpu> {
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let problem = Problem::new(geometry, a, b, Epsilon::Absolute(epsilon)).unwrap();
     Sinkhorn::new().tolerance(1e-10).solve(&problem).unwrap()
-}
-
-fn assert_close(found: f64, expected: f64, tolerance: f64) {
-    assert!((found - expected).abs() <= tolerance * (1.0 + expected.abs()), "{found} is not {expected}");
 }
 
 #[test]
@@ -46,7 +23,7 @@ fn two_atoms_have_a_closed_form() {
     let cost = CostMatrix::new(vec![0.0, 1.0, 1.0, 0.0], 2, 2).unwrap();
     let half = Histogram::new(vec![0.5, 0.5]).unwrap();
     for epsilon in [0.03, 0.3, 3.0, 30.0] {
-        let solution = transport(&Cpu::new(1).unwrap(), &half, &half, &cost, Epsilon::Absolute(epsilon)).unwrap();
+        let solution = transport(&cpu(1), &half, &half, &cost, Epsilon::Absolute(epsilon)).unwrap();
         let q = (-1.0_f64 / epsilon).exp();
         let plan = solution.plan().unwrap().to_dense(0).unwrap();
         assert_close(plan[0], 0.5 / (1.0 + q), 1e-9);
@@ -63,7 +40,7 @@ fn two_diracs_of_different_mass() {
     let (mass_a, mass_b, cost, rho, epsilon) = (2.0_f64, 0.5_f64, 0.7_f64, 0.8_f64, 0.1_f64);
     let (a, b) = (Histogram::new(vec![mass_a]).unwrap(), Histogram::new(vec![mass_b]).unwrap());
     let matrix = CostMatrix::new(vec![cost], 1, 1).unwrap();
-    let geometry = Cpu::new(1).unwrap().geometry(a.support(), b.support(), &matrix).unwrap();
+    let geometry = cpu(1).geometry(a.support(), b.support(), &matrix).unwrap();
     let law = Arc::new(Kl::new(rho).unwrap());
     let problem = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(epsilon), law.clone(), law).unwrap();
     let solution = Sinkhorn::new().tolerance(1e-12).solve(&problem).unwrap();
@@ -75,8 +52,8 @@ fn two_diracs_of_different_mass() {
 
 #[test]
 fn marginals_and_gap() {
-    let (a, b) = (cloud(1, 70, 0.0), cloud(2, 53, 0.3));
-    for backend in backends() {
+    let (a, b) = (cloud(1, 70, 0.0, 1.0), cloud(2, 53, 0.3, 1.0));
+    for backend in backends(2) {
         let solution = solve(&backend, &a, &b, 0.01);
         assert_eq!(solution.status(), Status::Converged);
         assert!(solution.certificate().gap <= 1e-8);
@@ -92,8 +69,8 @@ fn marginals_and_gap() {
 
 #[test]
 fn kernels_agree() {
-    let (a, b) = (cloud(3, 61, 0.0), cloud(4, 47, 0.2));
-    let [dense, streaming] = backends().map(|backend| solve(&backend, &a, &b, 0.005));
+    let (a, b) = (cloud(3, 61, 0.0, 1.0), cloud(4, 47, 0.2, 1.0));
+    let [dense, streaming] = backends(2).map(|backend| solve(&backend, &a, &b, 0.005));
     assert_close(dense.certificate().dual, streaming.certificate().dual, 1e-11);
     let potentials = [&dense, &streaming].map(|solution| solution.potential(Side::Source).unwrap());
     for (one, other) in potentials[0].iter().zip(&potentials[1]) {
@@ -103,8 +80,8 @@ fn kernels_agree() {
 
 #[test]
 fn swapping_the_sides_swaps_the_potentials() {
-    let (a, b) = (cloud(5, 40, 0.0), cloud(6, 31, 0.4));
-    for backend in backends() {
+    let (a, b) = (cloud(5, 40, 0.0, 1.0), cloud(6, 31, 0.4, 1.0));
+    for backend in backends(2) {
         let (forth, back) = (solve(&backend, &a, &b, 0.02), solve(&backend, &b, &a, 0.02));
         assert_close(forth.certificate().dual, back.certificate().dual, 1e-10);
         let (f, g) = (forth.potential(Side::Source).unwrap(), back.potential(Side::Target).unwrap());
@@ -114,8 +91,8 @@ fn swapping_the_sides_swaps_the_potentials() {
 
 #[test]
 fn the_gauge_is_fixed() {
-    let (a, b) = (cloud(7, 40, 0.0), cloud(8, 31, 2.0));
-    let solution = solve(&backends()[0], &a, &b, 0.05);
+    let (a, b) = (cloud(7, 40, 0.0, 1.0), cloud(8, 31, 2.0, 1.0));
+    let solution = solve(&backends(2)[0], &a, &b, 0.05);
     let pairing = |measure: &PointCloud<'_, f64>, side| -> f64 {
         let potential = solution.potential(side).unwrap();
         measure.weights().unwrap().column(0).iter().zip(&potential).map(|(w, f)| w * f).sum()
@@ -126,7 +103,7 @@ fn the_gauge_is_fixed() {
 #[test]
 fn translation_costs_its_square() {
     // OT_eps(a, b + t) = OT_eps(a, b) + 2 <t, mean(b) - mean(a)> + |t|^2 for squared distances.
-    let (a, b) = (cloud(9, 40, 0.0), cloud(10, 40, 0.0));
+    let (a, b) = (cloud(9, 40, 0.0, 1.0), cloud(10, 40, 0.0, 1.0));
     let (points, weights) = match (b.support(), b.weights()) {
         (ot_core::Support::Points(points), Some(weights)) => (points, weights),
         _ => unreachable!("a point cloud"),
@@ -139,7 +116,7 @@ fn translation_costs_its_square() {
         cloud.weights().unwrap().column(0).iter().enumerate().map(|(i, w)| w * points.point(i)[axis]).sum()
     };
     let expected: f64 = (0..2).map(|k| 2.0 * shift[k] * (mean(&b, k) - mean(&a, k)) + shift[k] * shift[k]).sum();
-    for backend in backends() {
+    for backend in backends(2) {
         let (here, there) = (solve(&backend, &a, &b, 0.03), solve(&backend, &a, &moved, 0.03));
         assert_close(there.certificate().dual - here.certificate().dual, expected, 1e-8);
     }
@@ -147,8 +124,8 @@ fn translation_costs_its_square() {
 
 #[test]
 fn cost_and_epsilon_scale_together() {
-    let (a, b) = (cloud(11, 33, 0.0), cloud(12, 29, 0.1));
-    let backend = Cpu::new(1).unwrap();
+    let (a, b) = (cloud(11, 33, 0.0, 1.0), cloud(12, 29, 0.1, 1.0));
+    let backend = cpu(1);
     let value = |cost: &dyn GroundCost, epsilon: f64| {
         let geometry = backend.geometry(a.support(), b.support(), cost).unwrap();
         let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(epsilon)).unwrap();
@@ -160,8 +137,8 @@ fn cost_and_epsilon_scale_together() {
 
 #[test]
 fn every_way_of_iterating_ends_at_the_same_potentials() {
-    let (a, b) = (cloud(13, 50, 0.0), cloud(14, 45, 0.2));
-    let backend = Cpu::new(2).unwrap();
+    let (a, b) = (cloud(13, 50, 0.0, 1.0), cloud(14, 45, 0.2, 1.0));
+    let backend = cpu(2);
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.01)).unwrap();
     let base = Sinkhorn::new().tolerance(1e-11).max_iterations(100_000);
@@ -185,8 +162,8 @@ fn every_way_of_iterating_ends_at_the_same_potentials() {
 
 #[test]
 fn adaptive_relaxation_saves_iterations() {
-    let (a, b) = (cloud(15, 120, 0.0), cloud(16, 110, 0.1));
-    for backend in backends() {
+    let (a, b) = (cloud(15, 120, 0.0, 1.0), cloud(16, 110, 0.1, 1.0));
+    for backend in backends(2) {
         let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
         let problem = Problem::new(geometry, &a, &b, Epsilon::RelativeToMean(0.01)).unwrap();
         let iterations = |relaxation| {
@@ -202,8 +179,8 @@ fn adaptive_relaxation_saves_iterations() {
 
 #[test]
 fn a_warm_start_is_at_home() {
-    let (a, b) = (cloud(17, 60, 0.0), cloud(18, 60, 0.2));
-    let backend = Cpu::new(1).unwrap();
+    let (a, b) = (cloud(17, 60, 0.0, 1.0), cloud(18, 60, 0.2, 1.0));
+    let backend = cpu(1);
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.01)).unwrap();
     let settings = Sinkhorn::new().tolerance(1e-9).check_interval(1);
@@ -217,8 +194,8 @@ fn a_warm_start_is_at_home() {
 
 #[test]
 fn the_gaussian_start_saves_iterations_on_distant_clouds() {
-    let (a, b) = (cloud(19, 100, 0.0), cloud(20, 100, 5.0));
-    let backend = Cpu::new(1).unwrap();
+    let (a, b) = (cloud(19, 100, 0.0, 1.0), cloud(20, 100, 5.0, 1.0));
+    let backend = cpu(1);
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.02)).unwrap();
     let settings = Sinkhorn::new().check_interval(1).annealing(Annealing::Off).relaxation(Relaxation::Off);
@@ -230,13 +207,13 @@ fn the_gaussian_start_saves_iterations_on_distant_clouds() {
 
 #[test]
 fn a_batch_is_its_columns() {
-    let (a, columns) = (cloud(21, 40, 0.0), 3);
-    let targets: Vec<_> = (0..columns as u64).map(|k| cloud(30 + k, 35, 0.0)).collect();
+    let (a, columns) = (cloud(21, 40, 0.0, 1.0), 3);
+    let targets: Vec<_> = (0..columns as u64).map(|k| cloud(30 + k, 35, 0.0, 1.0)).collect();
     let support = &targets[0];
     let weights: Vec<f64> = targets.iter().flat_map(|t| t.weights().unwrap().column(0).to_vec()).collect();
     let ot_core::Support::Points(points) = support.support() else { unreachable!("a point cloud") };
     let batch = PointCloud::batch(points.coordinates().to_vec(), 2, weights.clone(), columns).unwrap();
-    for backend in backends() {
+    for backend in backends(2) {
         let geometry: Arc<dyn Geometry<Cpu>> = backend.geometry(a.support(), batch.support(), &SqEuclidean).unwrap();
         let problem = Problem::new(geometry.clone(), &a, &batch, Epsilon::Absolute(0.02)).unwrap();
         let together = Sinkhorn::new().tolerance(1e-10).solve(&problem).unwrap();
@@ -256,10 +233,10 @@ fn a_batch_is_its_columns() {
 
 #[test]
 fn same_bits_for_any_number_of_threads() {
-    let (a, b) = (cloud(22, 300, 0.0), cloud(23, 257, 0.2));
+    let (a, b) = (cloud(22, 300, 0.0, 1.0), cloud(23, 257, 0.2, 1.0));
     for limit in [0, usize::MAX] {
         let bits = |threads: usize| {
-            let backend = Cpu::new(threads).unwrap().with_dense_limit(limit);
+            let backend = cpu(threads).with_dense_limit(limit);
             let solution = solve(&backend, &a, &b, 0.01);
             let potential = solution.potential(Side::Source).unwrap();
             (potential.iter().map(|f| f.to_bits()).collect::<Vec<_>>(), solution.iterations())
@@ -271,8 +248,8 @@ fn same_bits_for_any_number_of_threads() {
 
 #[test]
 fn strong_laws_tend_to_the_balanced_problem_in_as_many_iterations() {
-    let (a, b) = (cloud(24, 60, 0.0), cloud(25, 50, 0.2));
-    let backend = Cpu::new(1).unwrap();
+    let (a, b) = (cloud(24, 60, 0.0, 1.0), cloud(25, 50, 0.2, 1.0));
+    let backend = cpu(1);
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let balanced = Problem::new(geometry.clone(), &a, &b, Epsilon::Absolute(0.02)).unwrap();
     let balanced = Sinkhorn::new().tolerance(1e-8).solve(&balanced).unwrap();

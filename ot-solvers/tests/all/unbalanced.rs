@@ -4,5 +4,4 @@ mod backends;
 mod limits;
 mod majorize_minimize;
 mod partial;
-mod support;
 mod translation;

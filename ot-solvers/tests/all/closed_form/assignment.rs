@@ -1,12 +1,15 @@
 //! Assignment.
 
-use ot_core::{CostMatrix, Error, Euclidean, GroundCost, Manhattan, PointCloud, Side, SqEuclidean, Support};
+use ot_core::{
+    CostMatrix, Error, Euclidean, GroundCost, Manhattan, PointCloud, Side, SqEuclidean, Support, conformance::Seeded,
+};
 use ot_solvers::{
     certify,
     exact::{Assignment, assign},
 };
 
-use super::support::{Random, assert_close, assert_optimal, uniform};
+use super::support::{assert_optimal, normals, uniform};
+use crate::support::assert_close;
 
 fn between(costs: &[f64], n: usize, m: usize) -> Result<Assignment, Error> {
     assign::<f64>(Support::Indices(n), Support::Indices(m), &CostMatrix::new(costs, n, m)?)
@@ -60,17 +63,17 @@ fn assert_proven(costs: &[f64], n: usize, m: usize, assignment: &Assignment, tol
 
 #[test]
 fn brute_force_agrees() {
-    let mut random = Random(51);
+    let mut random = Seeded::new(51);
     for (n, m) in [(1, 1), (1, 4), (4, 1), (2, 2), (5, 5), (6, 6), (3, 7), (7, 4)] {
         for kind in 0..6 {
             let costs: Vec<f64> = (0..n * m)
                 .map(|_| match kind {
-                    0 => random.uniform(),
-                    1 => (4.0 * random.uniform()).floor(),
-                    2 => 10_f64.powf(16.0 * random.uniform() - 8.0),
+                    0 => random.uniform(0.0, 1.0),
+                    1 => (4.0 * random.uniform(0.0, 1.0)).floor(),
+                    2 => 10_f64.powf(16.0 * random.uniform(0.0, 1.0) - 8.0),
                     3 => random.normal(),
-                    4 if random.uniform() < 0.3 => f64::INFINITY,
-                    4 => random.uniform(),
+                    4 if random.uniform(0.0, 1.0) < 0.3 => f64::INFINITY,
+                    4 => random.uniform(0.0, 1.0),
                     _ => 1.0,
                 })
                 .collect();
@@ -89,24 +92,24 @@ fn brute_force_agrees() {
 
 #[test]
 fn large_problems_are_certified() {
-    let mut random = Random(52);
+    let mut random = Seeded::new(52);
     // Sizes around the blocks of the passes.
     for n in [63, 64, 65, 130, 301] {
         for kind in 0..5 {
-            let (x, y) = (random.normals(2 * n), random.normals(2 * n));
+            let (x, y) = (normals(&mut random, 2 * n), normals(&mut random, 2 * n));
             let costs: Vec<f64> = (0..n * n)
                 .map(|k| {
                     let (i, j) = (k / n, k % n);
                     match kind {
-                        0 => random.uniform(),
-                        1 => (10.0 * random.uniform()).floor(),
+                        0 => random.uniform(0.0, 1.0),
+                        1 => (10.0 * random.uniform(0.0, 1.0)).floor(),
                         // Squared distances, with many duplicates.
                         2 => {
                             (x[2 * (i / 3)] - y[2 * (j / 2)]).powi(2)
                                 + (x[2 * (i / 3) + 1] - y[2 * (j / 2) + 1]).powi(2)
                         }
                         3 => ((i + 1) * (j + 1)) as f64,
-                        _ => 10_f64.powf(16.0 * random.uniform() - 8.0),
+                        _ => 10_f64.powf(16.0 * random.uniform(0.0, 1.0) - 8.0),
                     }
                 })
                 .collect();
@@ -131,9 +134,9 @@ fn large_problems_are_certified() {
 fn crowded_problems_are_certified() {
     // Points that want the same partners, near ones only: the auction of potentials, with pairs forbidden and without, and
     // where it leads nowhere.
-    let mut random = Random(54);
+    let mut random = Seeded::new(54);
     let n = 260;
-    let (x, y) = (random.normals(2 * n), random.normals(2 * n));
+    let (x, y) = (normals(&mut random, 2 * n), normals(&mut random, 2 * n));
     let square = |i: usize, j: usize| (x[2 * i] - y[2 * j]).powi(2) + (x[2 * i + 1] - y[2 * j + 1]).powi(2);
     for reach in [f64::INFINITY, 1.0, 0.05] {
         for scale in [1.0, 1e-12, 1e100] {
@@ -170,9 +173,9 @@ fn rows_of_products_are_reversed() {
 
 #[test]
 fn clouds_are_their_matrices() {
-    let mut random = Random(53);
+    let mut random = Seeded::new(53);
     for (n, m) in [(40, 40), (30, 55), (55, 30)] {
-        let (x, y) = (random.normals(3 * n), random.normals(3 * m));
+        let (x, y) = (normals(&mut random, 3 * n), normals(&mut random, 3 * m));
         let [a, b] = [&x, &y].map(|points| PointCloud::uniform(&points[..], 3).unwrap());
         for cost in [&SqEuclidean as &dyn GroundCost, &Euclidean, &Manhattan] {
             let mut costs = vec![0.0; n * m];

@@ -1,9 +1,10 @@
 //! The circle.
 
-use ot_core::{CostFunction, Error, PointCloud, Side, Support};
+use ot_core::{CostFunction, Error, PointCloud, Side, Support, conformance::Seeded};
 use ot_solvers::exact::{CircleTransport, assign};
 
-use super::support::{Random, assert_close, line, refused};
+use super::support::{line, refused, uniforms, weights};
+use crate::support::assert_close;
 
 /// The length of the shorter arc, to the power p.
 fn arcs(circumference: f64, p: f64) -> CostFunction<impl Fn(&[f64], &[f64]) -> f64 + Send + Sync + 'static> {
@@ -15,14 +16,14 @@ fn arcs(circumference: f64, p: f64) -> CostFunction<impl Fn(&[f64], &[f64]) -> f
 
 #[test]
 fn uniform_transport_is_assignment() {
-    let mut random = Random(11);
+    let mut random = Seeded::new(11);
     for (round, p) in [1.0, 2.0, 1.5, 3.0, 2.0, 1.0].into_iter().enumerate() {
         let n = [1, 2, 5, 30, 31, 50][round];
         let length = 6.5;
         // Beyond one turn, and gathered on a part of the circle in some rounds.
         let spread = if round % 2 == 0 { 20.0 } else { 3.0 };
-        let x: Vec<f64> = random.uniforms(n).iter().map(|x| spread * x - 5.0).collect();
-        let y: Vec<f64> = random.uniforms(n).iter().map(|y| spread * y).collect();
+        let x: Vec<f64> = uniforms(&mut random, n).iter().map(|x| spread * x - 5.0).collect();
+        let y: Vec<f64> = uniforms(&mut random, n).iter().map(|y| spread * y).collect();
         let (a, b) = (PointCloud::uniform(&x[..], 1).unwrap(), PointCloud::uniform(&y[..], 1).unwrap());
         let transport = CircleTransport::new(&a, &b, length, p).unwrap();
         let cost = arcs(length, p);
@@ -34,10 +35,10 @@ fn uniform_transport_is_assignment() {
 
 #[test]
 fn plans_have_the_marginals_and_the_cost() {
-    let mut random = Random(12);
+    let mut random = Seeded::new(12);
     for p in [1.0, 2.0, 2.5] {
-        let (x, y) = (random.uniforms(40), random.uniforms(27));
-        let (a, b) = (random.weights(40), random.weights(27));
+        let (x, y) = (uniforms(&mut random, 40), uniforms(&mut random, 27));
+        let (a, b) = (weights(&mut random, 40), weights(&mut random, 27));
         let transport = CircleTransport::new(&line(&x, &a), &line(&y, &b), 1.0, p).unwrap();
         let plan = transport.plan().unwrap();
         for (side, weights) in [(Side::Source, &a), (Side::Target, &b)] {
@@ -72,10 +73,10 @@ fn level_median(a: (&[f64], &[f64]), b: (&[f64], &[f64]), length: f64) -> f64 {
 
 #[test]
 fn the_first_distance_is_the_level_median() {
-    let mut random = Random(13);
+    let mut random = Seeded::new(13);
     for (n, m) in [(1, 1), (3, 8), (200, 150)] {
-        let (x, y) = (random.uniforms(n), random.uniforms(m));
-        let (a, b) = (random.weights(n), random.weights(m));
+        let (x, y) = (uniforms(&mut random, n), uniforms(&mut random, m));
+        let (a, b) = (weights(&mut random, n), weights(&mut random, m));
         let transport = CircleTransport::new(&line(&x, &a), &line(&y, &b), 1.0, 1.0).unwrap();
         assert_close(transport.transport_cost(), level_median((&x, &a), (&y, &b), 1.0), 1e-13);
     }
@@ -83,8 +84,9 @@ fn the_first_distance_is_the_level_median() {
 
 #[test]
 fn rotations_change_nothing_and_cost_their_angle() {
-    let mut random = Random(14);
-    let (x, y, a, b) = (random.uniforms(80), random.uniforms(60), random.weights(80), random.weights(60));
+    let mut random = Seeded::new(14);
+    let (x, y, a, b) =
+        (uniforms(&mut random, 80), uniforms(&mut random, 60), weights(&mut random, 80), weights(&mut random, 60));
     for p in [1.0, 2.0, 4.0] {
         let cost = CircleTransport::new(&line(&x, &a), &line(&y, &b), 1.0, p).unwrap().transport_cost();
         for angle in [0.1, 0.77, -3.3] {

@@ -1,19 +1,20 @@
 //! Gaussians.
 
 use nalgebra::DMatrix;
-use ot_core::{Error, PointCloud, SqEuclidean, Support};
+use ot_core::{Error, PointCloud, SqEuclidean, Support, conformance::Seeded};
 use ot_solvers::{BuresBarycenter, Gaussian, exact::assign};
 
-use super::support::{Random, assert_close, refused};
+use super::support::{normals, refused, uniforms};
+use crate::support::assert_close;
 
 /// A covariance of some rank, row by row.
-fn covariance(random: &mut Random, d: usize, rank: usize) -> Vec<f64> {
+fn covariance(random: &mut Seeded, d: usize, rank: usize) -> Vec<f64> {
     let root = DMatrix::from_fn(d, rank, |_, _| random.normal());
     (&root * root.transpose()).as_slice().to_vec()
 }
 
-fn gaussian(random: &mut Random, d: usize, rank: usize) -> Gaussian {
-    Gaussian::new(random.normals(d), covariance(random, d, rank)).unwrap()
+fn gaussian(random: &mut Seeded, d: usize, rank: usize) -> Gaussian {
+    Gaussian::new(normals(random, d), covariance(random, d, rank)).unwrap()
 }
 
 fn assert_same(found: &Gaussian, expected: &Gaussian, tolerance: f64) {
@@ -53,7 +54,7 @@ fn commuting_covariances_are_transported_root_by_root() {
 
 #[test]
 fn the_formula_of_traces_agrees() {
-    let mut random = Random(31);
+    let mut random = Seeded::new(31);
     for d in [1, 2, 5, 12] {
         let (a, b) = (gaussian(&mut random, d, d + 1), gaussian(&mut random, d, d + 2));
         let [s, t] = [&a, &b].map(|law| DMatrix::from_row_slice(d, d, law.covariance()));
@@ -77,7 +78,7 @@ fn close_laws_keep_their_distance() {
 
 #[test]
 fn maps_push_forward_and_interpolations_are_geodesics() {
-    let mut random = Random(32);
+    let mut random = Seeded::new(32);
     for d in [1, 3, 6] {
         let (a, b) = (gaussian(&mut random, d, d + 1), gaussian(&mut random, d, d + 1));
         let map = a.map_to(&b).unwrap();
@@ -99,7 +100,7 @@ fn maps_push_forward_and_interpolations_are_geodesics() {
 
 #[test]
 fn singular_covariances_need_no_ridge() {
-    let mut random = Random(33);
+    let mut random = Seeded::new(33);
     let (flat, full) = (gaussian(&mut random, 4, 2), gaussian(&mut random, 4, 5));
     // From everywhere into a plane there is a map; out of the plane there is none, but a distance and a geodesic.
     let map = full.map_to(&flat).unwrap();
@@ -129,7 +130,7 @@ fn singular_covariances_need_no_ridge() {
 
 #[test]
 fn barycenters_are_fixed_points_and_minima() {
-    let mut random = Random(34);
+    let mut random = Seeded::new(34);
     for ranks in [[4, 4, 4], [4, 2, 1]] {
         let laws: Vec<Gaussian> = ranks.iter().map(|&rank| gaussian(&mut random, 3, rank)).collect();
         let weights = [0.5, 0.3, 0.2];
@@ -160,9 +161,9 @@ fn barycenters_are_fixed_points_and_minima() {
 
 #[test]
 fn moments_of_samples_bound_transport_from_below() {
-    let mut random = Random(35);
-    let x = random.normals(2 * 60);
-    let y: Vec<f64> = random.uniforms(2 * 60).iter().map(|y| 4.0 * y + 1.0).collect();
+    let mut random = Seeded::new(35);
+    let x = normals(&mut random, 2 * 60);
+    let y: Vec<f64> = uniforms(&mut random, 2 * 60).iter().map(|y| 4.0 * y + 1.0).collect();
     let [a, b] = [&x, &y].map(|points| PointCloud::uniform(&points[..], 2).unwrap());
     let [p, q] = [&a, &b].map(|cloud| Gaussian::of(cloud, 0).unwrap());
     let exact =

@@ -1,17 +1,19 @@
 //! Displacement interpolation.
 
-use ot_core::{Backend, Epsilon, Error, Measure, PlanEntry, PointCloud, Problem, SqEuclidean, Support};
-use ot_cpu::CpuBackend;
+use ot_core::{
+    Backend, Epsilon, Error, Measure, PlanEntry, PointCloud, Problem, SqEuclidean, Support, conformance::Seeded,
+};
 use ot_solvers::{
     Gaussian, Sinkhorn, SparsePlan, barycentric_interpolation, displacement_interpolation, exact::assign,
 };
 
-use super::support::{Random, assert_close, refused};
+use super::support::{normals, refused, uniforms};
+use crate::support::{assert_close, cpu};
 
 #[test]
 fn interpolations_of_optimal_plans_are_geodesics() {
-    let mut random = Random(41);
-    let (x, y) = (random.normals(2 * 40), random.uniforms(2 * 40));
+    let mut random = Seeded::new(41);
+    let (x, y) = (normals(&mut random, 2 * 40), uniforms(&mut random, 2 * 40));
     let [a, b] = [&x, &y].map(|points| PointCloud::uniform(&points[..], 2).unwrap());
     let assignment = assign(Support::Points(a.points()), Support::Points(b.points()), &SqEuclidean).unwrap();
     let plan = assignment.plan(1.0 / 40.0).unwrap();
@@ -42,11 +44,11 @@ fn entries_become_atoms() {
 
 #[test]
 fn operators_are_followed_through_their_means() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
-    let mut random = Random(42);
-    let x = random.normals(2 * 50);
+    let backend = cpu(1);
+    let mut random = Seeded::new(42);
+    let x = normals(&mut random, 2 * 50);
     let y: Vec<f64> = x.iter().map(|x| x + 3.0).collect();
-    let weights: Vec<f64> = random.uniforms(50);
+    let weights: Vec<f64> = uniforms(&mut random, 50);
     let a = PointCloud::new(&x[..], 2, &weights[..]).unwrap().normalized();
     let b = PointCloud::new(&y[..], 2, &weights[..]).unwrap().normalized();
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();

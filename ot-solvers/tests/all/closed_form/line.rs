@@ -2,12 +2,12 @@
 
 use ot_core::{
     Cosine, CostFormula, CostFunction, Error, GroundCost, Manhattan, PointCloud, PowerOfDistance, Real, Side,
-    SqEuclidean, Support,
+    SqEuclidean, Support, conformance::Seeded,
 };
-use ot_cpu::CpuBackend;
 use ot_solvers::exact::{LineTransport, QuantileFunction, assign, line_costs};
 
-use super::support::{Random, assert_close, assert_optimal, line, refused};
+use super::support::{assert_optimal, line, normals, refused, uniforms, weights};
+use crate::support::{assert_close, cpu};
 
 /// Convex, and not even: e^(x - y) - (x - y).
 #[derive(Clone, Debug)]
@@ -32,12 +32,12 @@ fn costs() -> Vec<Box<dyn GroundCost>> {
 
 #[test]
 fn every_convex_cost_is_certified() {
-    let mut random = Random(1);
+    let mut random = Seeded::new(1);
     for (n, m) in [(1, 1), (1, 7), (9, 1), (40, 40), (37, 61)] {
         // Points with ties, weights with zeros and nine decades.
-        let x: Vec<f64> = random.normals(n).iter().map(|x| (8.0 * x).round() / 8.0).collect();
-        let y = random.normals(m);
-        let (a, b) = (random.weights(n), random.weights(m));
+        let x: Vec<f64> = normals(&mut random, n).iter().map(|x| (8.0 * x).round() / 8.0).collect();
+        let y = normals(&mut random, m);
+        let (a, b) = (weights(&mut random, n), weights(&mut random, m));
         let (source, target) = (line(&x, &a), line(&y, &b));
         let (from, to) = (QuantileFunction::of(&source, 0).unwrap(), QuantileFunction::of(&target, 0).unwrap());
         for cost in costs() {
@@ -55,9 +55,9 @@ fn every_convex_cost_is_certified() {
 
 #[test]
 fn many_atoms_are_certified() {
-    let mut random = Random(2);
-    let (x, y) = (random.normals(1500), random.normals(1200));
-    let (a, b) = (random.weights(1500), random.weights(1200));
+    let mut random = Seeded::new(2);
+    let (x, y) = (normals(&mut random, 1500), normals(&mut random, 1200));
+    let (a, b) = (weights(&mut random, 1500), weights(&mut random, 1200));
     let (source, target) = (line(&x, &a), line(&y, &b));
     let (from, to) = (QuantileFunction::of(&source, 0).unwrap(), QuantileFunction::of(&target, 0).unwrap());
     for cost in [&Manhattan as &dyn GroundCost, &SqEuclidean] {
@@ -69,8 +69,8 @@ fn many_atoms_are_certified() {
 
 #[test]
 fn uniform_transport_is_assignment() {
-    let mut random = Random(3);
-    let (x, y) = (random.normals(60), random.uniforms(60));
+    let mut random = Seeded::new(3);
+    let (x, y) = (normals(&mut random, 60), uniforms(&mut random, 60));
     let (source, target) = (PointCloud::uniform(&x, 1).unwrap(), PointCloud::uniform(&y, 1).unwrap());
     let (from, to) = (QuantileFunction::of(&source, 0).unwrap(), QuantileFunction::of(&target, 0).unwrap());
     for cost in costs() {
@@ -101,11 +101,11 @@ fn quantiles_of_known_laws() {
 
 #[test]
 fn distances_are_a_metric() {
-    let mut random = Random(4);
+    let mut random = Seeded::new(4);
     for _ in 0..20 {
         let laws: Vec<QuantileFunction> = (0..3)
             .map(|k| {
-                let (points, weights) = (random.normals(10 + k), random.weights(10 + k));
+                let (points, weights) = (normals(&mut random, 10 + k), weights(&mut random, 10 + k));
                 QuantileFunction::of(&line(&points, &weights), 0).unwrap()
             })
             .collect();
@@ -123,8 +123,8 @@ fn distances_are_a_metric() {
 
 #[test]
 fn a_translation_moves_by_itself() {
-    let mut random = Random(5);
-    let (x, weights) = (random.normals(300), random.weights(300));
+    let mut random = Seeded::new(5);
+    let (x, weights) = (normals(&mut random, 300), weights(&mut random, 300));
     let y: Vec<f64> = x.iter().rev().map(|x| x + 2.5).collect();
     let reversed: Vec<f64> = weights.iter().rev().copied().collect();
     let (from, to) =
@@ -140,8 +140,8 @@ fn a_translation_moves_by_itself() {
 
 #[test]
 fn the_map_pushes_the_source_to_the_target() {
-    let mut random = Random(6);
-    let (x, y) = (random.normals(200), random.uniforms(200));
+    let mut random = Seeded::new(6);
+    let (x, y) = (normals(&mut random, 200), uniforms(&mut random, 200));
     let (from, to) =
         [&x, &y].map(|points| QuantileFunction::of(&PointCloud::uniform(&points[..], 1).unwrap(), 0).unwrap()).into();
     let map = LineTransport::new(&from, &to, &Manhattan).unwrap().map();
@@ -153,15 +153,15 @@ fn the_map_pushes_the_source_to_the_target() {
 
 #[test]
 fn a_batch_is_a_loop_on_any_threads() {
-    let mut random = Random(7);
-    let (x, y) = (random.normals(3 * 500), random.normals(3 * 400));
-    let (a, b) = ([random.weights(500), random.weights(500)].concat(), random.weights(400));
+    let mut random = Seeded::new(7);
+    let (x, y) = (normals(&mut random, 3 * 500), normals(&mut random, 3 * 400));
+    let (a, b) = ([weights(&mut random, 500), weights(&mut random, 500)].concat(), weights(&mut random, 400));
     let source = PointCloud::batch(&x, 3, &a, 2).unwrap();
     let target = PointCloud::new(&y, 3, &b).unwrap();
     let cost = PowerOfDistance::new(1.7).unwrap();
-    let batch = line_costs(&CpuBackend::<f64>::new(1).unwrap(), &source, &target, &cost).unwrap();
+    let batch = line_costs(&cpu(1), &source, &target, &cost).unwrap();
     for threads in [2, 5] {
-        let backend = CpuBackend::<f64>::new(threads).unwrap();
+        let backend = cpu(threads);
         assert_eq!(line_costs(&backend, &source, &target, &cost).unwrap(), batch);
     }
     for axis in 0..3 {
@@ -178,9 +178,9 @@ fn a_batch_is_a_loop_on_any_threads() {
 
 #[test]
 fn single_precision_masses_are_reconciled() {
-    let mut random = Random(8);
+    let mut random = Seeded::new(8);
     let (x, y): (Vec<f32>, Vec<f32>) = (0..2000).map(|_| (random.normal() as f32, random.normal() as f32)).unzip();
-    let raw: Vec<f64> = random.weights(2000);
+    let raw: Vec<f64> = weights(&mut random, 2000);
     let weights: Vec<f32> = raw.iter().map(|weight| *weight as f32).collect();
     let source = PointCloud::new(&x[..], 1, &weights[..]).unwrap();
     let target = PointCloud::uniform(&y[..], 1).unwrap();

@@ -1,20 +1,17 @@
 //! Slices.
 
-use ot_core::{Error, PointCloud};
+use ot_core::{Error, PointCloud, conformance::Seeded};
 use ot_cpu::CpuBackend;
 use ot_solvers::exact::{QuantileFunction, SlicedWasserstein};
 
-use super::support::{Random, assert_close, refused};
-
-fn backend() -> CpuBackend<f64> {
-    CpuBackend::new(2).unwrap()
-}
+use super::support::{normals, refused, weights};
+use crate::support::{assert_close, cpu};
 
 #[test]
 fn a_slice_is_transport_on_the_line() {
-    let mut random = Random(21);
-    let (x, y) = (random.normals(3 * 80), random.normals(3 * 50));
-    let (a, b) = (random.weights(80), random.weights(50));
+    let mut random = Seeded::new(21);
+    let (x, y) = (normals(&mut random, 3 * 80), normals(&mut random, 3 * 50));
+    let (a, b) = (weights(&mut random, 80), weights(&mut random, 50));
     let (source, target) = (PointCloud::new(&x[..], 3, &a[..]).unwrap(), PointCloud::new(&y[..], 3, &b[..]).unwrap());
     let direction = [2.0, -1.0, 2.0];
     let project = |points: &[f64]| {
@@ -26,7 +23,7 @@ fn a_slice_is_transport_on_the_line() {
         QuantileFunction::of(&PointCloud::new(&points[..], 1, &weights[..]).unwrap(), 0).unwrap()
     });
     for p in [1.0, 2.0, 3.5] {
-        let sliced = SlicedWasserstein::new(p).along(direction).between(&backend(), &source, &target).unwrap();
+        let sliced = SlicedWasserstein::new(p).along(direction).between(&cpu(2), &source, &target).unwrap();
         assert_close(sliced.distance(), from.wasserstein(&to, p).unwrap(), 1e-13);
         assert_eq!(sliced.standard_error(), None);
         assert_close(sliced.largest().1[0], 2.0 / 3.0, 1e-15);
@@ -36,13 +33,13 @@ fn a_slice_is_transport_on_the_line() {
 #[test]
 fn a_translation_is_seen_in_the_mean_of_squares() {
     // SW_2^2 = |t|^2 / d, exactly for equal angles and frames.
-    let mut random = Random(22);
+    let mut random = Seeded::new(22);
     for d in [1, 2, 3, 5, 20] {
-        let x = random.normals(30 * d);
+        let x = normals(&mut random, 30 * d);
         let y: Vec<f64> = x.iter().enumerate().map(|(i, x)| x + (i % d + 1) as f64).collect();
         let square: f64 = (1..=d).map(|k| (k * k) as f64).sum();
         let [a, b] = [&x, &y].map(|points| PointCloud::uniform(&points[..], d).unwrap());
-        let sliced = SlicedWasserstein::new(2.0).directions(8 * d.max(8)).between(&backend(), &a, &b).unwrap();
+        let sliced = SlicedWasserstein::new(2.0).directions(8 * d.max(8)).between(&cpu(2), &a, &b).unwrap();
         let error = sliced.standard_error().unwrap();
         if d == 3 {
             assert!((sliced.power() - square / 3.0).abs() < 5.0 * error + 1e-12 && error < 0.05 * square);
@@ -57,13 +54,14 @@ fn a_translation_is_seen_in_the_mean_of_squares() {
 #[test]
 fn the_standard_error_is_honest() {
     // Two anisotropic point sets whose slices vary; the truth is a mean over many more directions.
-    let mut random = Random(23);
+    let mut random = Seeded::new(23);
     for d in [2, 3, 6] {
-        let x: Vec<f64> = random.normals(40 * d).iter().enumerate().map(|(i, x)| x * (i % d + 1) as f64).collect();
-        let y = random.normals(40 * d);
+        let x: Vec<f64> =
+            normals(&mut random, 40 * d).iter().enumerate().map(|(i, x)| x * (i % d + 1) as f64).collect();
+        let y = normals(&mut random, 40 * d);
         let [a, b] = [&x, &y].map(|points| PointCloud::uniform(&points[..], d).unwrap());
         let estimate =
-            |count, seed| SlicedWasserstein::new(1.0).directions(count).seed(seed).between(&backend(), &a, &b).unwrap();
+            |count, seed| SlicedWasserstein::new(1.0).directions(count).seed(seed).between(&cpu(2), &a, &b).unwrap();
         let truth = estimate(20_000, 99).power();
         let runs: Vec<(f64, f64)> = (0..40)
             .map(|seed| {
@@ -84,11 +82,11 @@ fn the_standard_error_is_honest() {
 
 #[test]
 fn slices_are_a_lower_bound_and_a_metric() {
-    let mut random = Random(24);
+    let mut random = Seeded::new(24);
     let clouds: Vec<PointCloud<'static, f64>> =
-        (0..3).map(|_| PointCloud::uniform(random.normals(4 * 25), 4).unwrap()).collect();
+        (0..3).map(|_| PointCloud::uniform(normals(&mut random, 4 * 25), 4).unwrap()).collect();
     let distance = |i: usize, j: usize| {
-        SlicedWasserstein::new(2.0).directions(32).between(&backend(), &clouds[i], &clouds[j]).unwrap().distance()
+        SlicedWasserstein::new(2.0).directions(32).between(&cpu(2), &clouds[i], &clouds[j]).unwrap().distance()
     };
     assert_eq!(distance(1, 1), 0.0);
     assert_close(distance(0, 1), distance(1, 0), 1e-13);
@@ -97,25 +95,23 @@ fn slices_are_a_lower_bound_and_a_metric() {
 
 #[test]
 fn single_precision_is_the_same_to_its_rounding() {
-    let mut random = Random(26);
-    let (x, y) = (random.normals(3 * 300), random.normals(3 * 300));
+    let mut random = Seeded::new(26);
+    let (x, y) = (normals(&mut random, 3 * 300), normals(&mut random, 3 * 300));
     let narrow = |points: &[f64]| points.iter().map(|x| *x as f32).collect::<Vec<f32>>();
     let [a, b] = [&x, &y].map(|points| PointCloud::uniform(&points[..], 3).unwrap());
     let [c, d] = [&x, &y].map(|points| PointCloud::uniform(narrow(points), 3).unwrap());
     let sliced = SlicedWasserstein::new(2.0);
-    let wide = sliced.between(&backend(), &a, &b).unwrap().distance();
+    let wide = sliced.between(&cpu(2), &a, &b).unwrap().distance();
     assert_close(sliced.between(&CpuBackend::<f32>::new(2).unwrap(), &c, &d).unwrap().distance(), wide, 1e-6);
 }
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let mut random = Random(25);
-    let (x, y) = (random.normals(3 * 2000), random.normals(3 * 1500));
-    let (a, b) = (random.weights(2000), random.weights(1500));
+    let mut random = Seeded::new(25);
+    let (x, y) = (normals(&mut random, 3 * 2000), normals(&mut random, 3 * 1500));
+    let (a, b) = (weights(&mut random, 2000), weights(&mut random, 1500));
     let (source, target) = (PointCloud::new(&x[..], 3, &a[..]).unwrap(), PointCloud::new(&y[..], 3, &b[..]).unwrap());
-    let run = |threads| {
-        SlicedWasserstein::new(1.5).directions(20).between(&CpuBackend::<f64>::new(threads).unwrap(), &source, &target)
-    };
+    let run = |threads| SlicedWasserstein::new(1.5).directions(20).between(&cpu(threads), &source, &target);
     let one = run(1).unwrap();
     assert_eq!(one, run(2).unwrap());
     assert_eq!(one, run(7).unwrap());
@@ -126,13 +122,13 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn what_is_asked_wrongly_is_refused() {
     let a = PointCloud::uniform(vec![0.0, 1.0], 2).unwrap();
-    let between = |sliced: SlicedWasserstein| sliced.between(&backend(), &a, &a);
+    let between = |sliced: SlicedWasserstein| sliced.between(&cpu(2), &a, &a);
     assert_eq!(refused(between(SlicedWasserstein::new(0.9))), "the order of a sliced distance");
     assert_eq!(refused(between(SlicedWasserstein::new(2.0).directions(0))), "the number of directions");
     assert!(matches!(between(SlicedWasserstein::new(2.0).along([0.0, 0.0])), Err(Error::Coordinate { .. })));
     assert!(matches!(between(SlicedWasserstein::new(2.0).along([1.0])), Err(Error::Length { .. })));
     assert!(matches!(between(SlicedWasserstein::new(2.0).along([])), Err(Error::EmptyMeasure)));
     let line = PointCloud::uniform(vec![0.0], 1).unwrap();
-    let mixed = SlicedWasserstein::new(2.0).between(&backend(), &a, &line);
+    let mixed = SlicedWasserstein::new(2.0).between(&cpu(2), &a, &line);
     assert!(matches!(mixed, Err(Error::DimensionMismatch { .. })));
 }

@@ -1,48 +1,27 @@
 //! Seeded numbers, and what tests compare.
 
-use ot_core::{Error, GroundCost, Histogram, Measure, PointCloud};
+use ot_core::{Error, GroundCost, Histogram, Measure, PointCloud, conformance::Seeded};
 use ot_solvers::{SparsePlan, certify};
 
-/// A seeded generator.
-#[derive(Clone)]
-pub struct Random(pub u64);
+use crate::support::normalized;
 
-impl Random {
-    /// Uniform in (0, 1).
-    pub fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-    }
+pub fn normals(random: &mut Seeded, len: usize) -> Vec<f64> {
+    (0..len).map(|_| random.normal()).collect()
+}
 
-    /// Standard normal.
-    pub fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
+pub fn uniforms(random: &mut Seeded, len: usize) -> Vec<f64> {
+    random.vector::<f64>(len, 0.0, 1.0)
+}
 
-    pub fn uniforms(&mut self, len: usize) -> Vec<f64> {
-        (0..len).map(|_| self.uniform()).collect()
-    }
-
-    pub fn normals(&mut self, len: usize) -> Vec<f64> {
-        (0..len).map(|_| self.normal()).collect()
-    }
-
-    /// Uneven weights of mass one, every fifth of them zero.
-    pub fn weights(&mut self, len: usize) -> Vec<f64> {
-        let raw: Vec<f64> = (0..len).map(|i| if i % 5 == 3 { 0.0 } else { self.uniform().powi(4) + 1e-9 }).collect();
-        let total: f64 = raw.iter().sum();
-        raw.into_iter().map(|weight| weight / total).collect()
-    }
+/// Very uneven weights of mass one, every fifth of them zero.
+pub fn weights(random: &mut Seeded, len: usize) -> Vec<f64> {
+    let weight = |i| if i % 5 == 3 { 0.0 } else { random.uniform(0.0, 1.0).powi(4) + 1e-9 };
+    normalized((0..len).map(weight).collect())
 }
 
 /// Points on the line.
 pub fn line<'a>(points: &'a [f64], weights: &'a [f64]) -> PointCloud<'a, f64> {
     PointCloud::new(points, 1, weights).unwrap()
-}
-
-/// A number is another, relative to 1 and the size of the second.
-pub fn assert_close(found: f64, expected: f64, tolerance: f64) {
-    assert!((found - expected).abs() <= tolerance * (1.0 + expected.abs()), "{found} is not {expected}");
 }
 
 /// A plan and potentials are optimal, by the certificate of the input alone.

@@ -4,9 +4,6 @@ use std::ops::{Index, IndexMut};
 
 use ot_core::{Backend, Error, Fold, Operand, Program, Recorder, Side};
 
-/// Both sides, in the order in which Sinkhorn's iteration visits them.
-pub const SIDES: [Side; 2] = [Side::Source, Side::Target];
-
 /// One thing for each side.
 #[derive(Copy, Clone, Debug, Default, PartialEq)]
 pub struct Sided<T> {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, Balanced, CostMatrix, CostParameter, Epsilon, Histogram, Measure, PointCloud, Problem, Regularizer, Side,
-    Solution, SqEuclidean,
+    Backend, Balanced, CostMatrix, CostParameter, Epsilon, Histogram, Measure, PointCloud, Problem, Side, Solution,
+    SqEuclidean, conformance::Seeded,
 };
 use ot_solvers::{Annealing, Sinkhorn};
 
 use super::algebra::Sided;
+use crate::support::Law;
 
 /// The dimension of all points.
 pub const DIMENSION: usize = 2;
@@ -36,7 +37,7 @@ pub enum Cost {
 }
 
 /// The laws of both marginals.
-pub type Laws = Sided<Arc<dyn Regularizer>>;
+pub type Laws = Sided<Law>;
 
 /// Both marginals prescribed.
 pub fn balanced() -> Laws {
@@ -45,12 +46,7 @@ pub fn balanced() -> Laws {
 
 /// Seeded uniform numbers in (-1, 1).
 pub fn noise(seed: u64, len: usize) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut uniform = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
-    };
-    (0..len).map(|_| uniform()).collect()
+    Seeded::new(seed).vector::<f64>(len, -1.0, 1.0)
 }
 
 impl Data {

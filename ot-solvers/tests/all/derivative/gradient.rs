@@ -3,10 +3,11 @@
 use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Side, WeightedPlan};
 
 use super::{
-    algebra::{self, SIDES, Sided},
+    algebra::{self, Sided},
     data::{Data, dot},
     fixed_point::FixedPoint,
 };
+use crate::support::SIDES;
 
 /// The derivatives of one number, summed over the columns of the batch.
 #[derive(Clone, Debug)]

@@ -17,9 +17,10 @@
 use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Side, WeightedPlan};
 
 use super::{
-    algebra::{SIDES, Sided, numbers, pairing, sum, update, vector},
+    algebra::{Sided, numbers, pairing, sum, update, vector},
     fixed_point::{FixedPoint, Tangent},
 };
+use crate::support::SIDES;
 
 impl<'a, B: Backend> FixedPoint<'a, B> {
     /// The change of the potentials along a tangent.

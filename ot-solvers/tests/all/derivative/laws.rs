@@ -6,14 +6,14 @@ use ot_core::{
     Backend, Balanced, CostFormula, Dual, KernelOp, Kl, Program, Real, Side, Solution, SqEuclidean, TotalVariation,
     conformance::{Counting, Deferred, ReferenceBackend},
 };
-use ot_cpu::CpuBackend;
 
 use super::{
-    algebra::{SIDES, Sided, pairing},
+    algebra::{Sided, pairing},
     data::{Cost, DIMENSION, Data, Laws, assert_agree, balanced, difference, dot, noise, solve},
     fixed_point::{FixedPoint, Tangent},
     gradient::{Gradient, add, host, total},
 };
+use crate::support::{SIDES, cpu};
 
 /// Agreement with differences of full solves.
 const DIFFERENCES: f64 = 1e-9;
@@ -361,8 +361,8 @@ macro_rules! laws_on {
 laws_on! {
     reference: ReferenceBackend::<f64>::default();
     deferred: Deferred::new(ReferenceBackend::<f64>::default());
-    dense: CpuBackend::<f64>::new(2).unwrap().with_dense_limit(usize::MAX);
-    streaming: CpuBackend::<f64>::new(2).unwrap().with_dense_limit(0);
+    dense: cpu(2).with_dense_limit(usize::MAX);
+    streaming: cpu(2).with_dense_limit(0);
 }
 
 /// A harder system costs more products with the plan and a read for every ten steps, and no memory.

@@ -4,7 +4,8 @@ use ot_core::{Epsilon, Error, Euclidean, PointCloud, Side, conformance::problems
 use ot_cpu::CpuBackend;
 use ot_solvers::{MaximumMeanDiscrepancy, SinkhornDivergence};
 
-use super::support::{Cpu, assert_close, backends, cloud, discrepancy, parts};
+use super::support::{discrepancy, parts};
+use crate::support::{SIDES, assert_close, backends, cloud, cpu};
 
 /// A kernel as a function of the distance.
 type Kernel = Box<dyn Fn(f64) -> f64>;
@@ -24,7 +25,7 @@ fn kernels() -> Vec<(MaximumMeanDiscrepancy, Kernel)> {
 
 #[test]
 fn values_are_double_sums() {
-    for backend in backends() {
+    for backend in backends(1) {
         for (settings, kernel) in kernels() {
             let (a, b) = (cloud(1, 40, 0.0, 1.0), cloud(2, 33, 0.2, 1.0));
             let found = settings.between(&backend, &a, &b).unwrap();
@@ -43,7 +44,7 @@ fn values_are_double_sums() {
 
 #[test]
 fn measures_that_agree_have_none() {
-    for backend in backends() {
+    for backend in backends(1) {
         for (settings, _) in kernels() {
             let a = cloud(3, 40, 0.0, 1.0);
             assert_eq!(settings.between(&backend, &a, &a).unwrap().squared(), 0.0);
@@ -69,7 +70,7 @@ fn on_the_line_the_energy_distance_is_that_of_cramer() {
         integral += difference * difference * (pair[1].0 - pair[0].0);
     }
     let (a, b) = (problem.source::<f64>().unwrap(), problem.target::<f64>().unwrap());
-    for backend in backends() {
+    for backend in backends(1) {
         let found = MaximumMeanDiscrepancy::energy(1.0).unwrap().between(&backend, &a, &b).unwrap();
         assert_close(found.squared(), 2.0 * integral, 1e-13);
     }
@@ -77,7 +78,7 @@ fn on_the_line_the_energy_distance_is_that_of_cramer() {
 
 #[test]
 fn two_diracs() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let dirac = |position: f64, mass: f64| PointCloud::new(vec![position], 1, vec![mass]).unwrap();
     let gaussian = MaximumMeanDiscrepancy::gaussian(0.5).unwrap();
     let found = gaussian.between(&backend, &dirac(0.0, 2.0), &dirac(1.0, 3.0)).unwrap();
@@ -89,7 +90,7 @@ fn two_diracs() {
 
 #[test]
 fn sinkhorn_divergences_end_at_half_of_it() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(5, 20, 0.0, 1.0), cloud(6, 25, 0.3, 1.0));
     let energy = MaximumMeanDiscrepancy::energy(1.0).unwrap().between(&backend, &a, &b).unwrap();
     let blurred = SinkhornDivergence::new().between(&backend, &a, &b, &Euclidean, Epsilon::Absolute(1e5)).unwrap();
@@ -99,7 +100,7 @@ fn sinkhorn_divergences_end_at_half_of_it() {
 #[test]
 fn witnesses_are_half_of_the_derivative_in_weights() {
     const STEP: f64 = 1e-3;
-    for backend in backends() {
+    for backend in backends(1) {
         for (settings, _) in kernels() {
             let (a, b) = (cloud(7, 12, 0.0, 1.0), cloud(8, 14, 0.2, 1.0));
             let here = settings.between(&backend, &a, &b).unwrap();
@@ -125,11 +126,11 @@ fn witnesses_are_half_of_the_derivative_in_weights() {
 #[test]
 fn gradients_are_derivatives_in_points() {
     const STEP: f64 = 1e-5;
-    for backend in backends() {
+    for backend in backends(1) {
         for (settings, _) in kernels() {
             let (a, b) = (cloud(9, 8, 0.0, 1.0), cloud(10, 9, 0.2, 1.0));
             let here = settings.between(&backend, &a, &b).unwrap();
-            for side in [Side::Source, Side::Target] {
+            for side in SIDES {
                 let (points, weights) = parts(if side == Side::Source { &a } else { &b });
                 let direction: Vec<f64> = (0..points.len()).map(|k| (k as f64).sin()).collect();
                 let at = |step: f64| {
@@ -153,7 +154,7 @@ fn a_batch_is_its_columns() {
     let (points, first) = parts(&cloud(12, 9, 0.1, 1.0));
     let second: Vec<f64> = first.iter().rev().copied().collect();
     let batch = PointCloud::batch(points.clone(), 2, [first.clone(), second.clone()].concat(), 2).unwrap();
-    for backend in backends() {
+    for backend in backends(1) {
         for (settings, _) in kernels() {
             let together = settings.between(&backend, &a, &batch).unwrap();
             let (witness, rows) = (together.witness(Side::Target).unwrap(), points.len() / 2);
@@ -201,7 +202,7 @@ fn what_was_asked_wrongly_is_refused() {
     for deviation in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-200] {
         assert!(matches!(MaximumMeanDiscrepancy::gaussian(deviation), Err(Error::Parameter { .. })), "{deviation}");
     }
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let energy = MaximumMeanDiscrepancy::energy(1.0).unwrap();
     let refused = energy.between(&backend, &cloud(1, 5, 0.0, 1.0), &cloud(2, 5, 0.0, 2.0));
     assert!(matches!(refused.unwrap_err(), Error::MassMismatch { .. }));

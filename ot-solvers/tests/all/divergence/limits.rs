@@ -3,7 +3,8 @@
 use ot_core::{Epsilon, Euclidean, GroundCost, SqEuclidean, conformance::problems::Quantiles};
 use ot_solvers::{DivergenceForm, Sinkhorn, SinkhornDivergence};
 
-use super::support::{Cpu, assert_close, backends, cloud, discrepancy};
+use super::support::discrepancy;
+use crate::support::{assert_close, backends, cloud, cpu};
 
 fn settings(form: DivergenceForm) -> SinkhornDivergence {
     SinkhornDivergence::new().form(form).sinkhorn(Sinkhorn::new().tolerance(1e-7).max_iterations(100_000))
@@ -13,7 +14,7 @@ fn settings(form: DivergenceForm) -> SinkhornDivergence {
 fn small_epsilons_give_transport_without_entropy() {
     let problem = Quantiles::new(12, 15, 1);
     let (a, b) = (problem.source().unwrap(), problem.target::<f64>().unwrap());
-    for backend in backends() {
+    for backend in backends(1) {
         for (cost, exponent) in [(&SqEuclidean as &dyn GroundCost, 2.0), (&Euclidean, 1.0)] {
             let exact = problem.cost(exponent);
             for (form, factor) in
@@ -33,7 +34,7 @@ fn small_epsilons_give_transport_without_entropy() {
 #[test]
 fn large_epsilons_give_half_the_squared_discrepancy() {
     let (a, b) = (cloud(1, 20, 0.0, 1.0), cloud(2, 25, 0.3, 1.0));
-    for backend in backends() {
+    for backend in backends(1) {
         for (cost, exponent) in [(&SqEuclidean as &dyn GroundCost, 2.0), (&Euclidean, 1.0)] {
             let half = 0.5 * discrepancy(&a, &b, |distance| -distance.powf(exponent));
             for (form, factor) in
@@ -57,7 +58,7 @@ fn large_epsilons_give_half_the_squared_discrepancy() {
 #[test]
 fn translations_cost_their_square_at_every_epsilon() {
     // For squared distances, S(a, a + t) = |t|^2 whatever epsilon: OT(a, a + t) = OT(a, a) + |t|^2.
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let a = cloud(3, 20, 0.0, 1.0);
     let moved: Vec<f64> = a.points().coordinates().chunks(2).flat_map(|x| [x[0] + 0.5, x[1] - 0.25]).collect();
     let moved = ot_core::PointCloud::new(moved, 2, a.weights_view().values().to_vec()).unwrap();

@@ -3,12 +3,13 @@
 use std::{cmp::Ordering, sync::Arc};
 
 use ot_core::{
-    Epsilon, Error, Euclidean, GroundCost, Histogram, Kl, PointCloud, Regularizer, Side, SqEuclidean, TotalVariation,
+    Epsilon, Error, Euclidean, GroundCost, Histogram, Kl, PointCloud, Side, SqEuclidean, TotalVariation,
     conformance::problems::Diracs,
 };
 use ot_solvers::{DivergenceForm, SelfTerm, Sinkhorn, SinkhornDivergence};
 
-use super::support::{Cpu, assert_close, backends, cloud, parts};
+use super::support::parts;
+use crate::support::{Law, SIDES, assert_close, backends, cloud, cpu};
 
 const FORMS: [DivergenceForm; 3] = [DivergenceForm::Full, DivergenceForm::Sharp, DivergenceForm::Genevay];
 
@@ -16,17 +17,16 @@ fn settings(tolerance: f64) -> SinkhornDivergence {
     SinkhornDivergence::new().sinkhorn(Sinkhorn::new().tolerance(tolerance).max_iterations(100_000))
 }
 
-fn kl(rho: f64) -> Arc<dyn Regularizer> {
+fn kl(rho: f64) -> Law {
     Arc::new(Kl::new(rho).unwrap())
 }
 
 #[test]
 fn measures_that_agree_have_no_divergence() {
-    for backend in backends() {
+    for backend in backends(1) {
         let a = cloud(1, 40, 0.0, 2.0);
         for form in FORMS {
-            for law in [None, Some(kl(0.3)), Some(Arc::new(TotalVariation::new(0.3).unwrap()) as Arc<dyn Regularizer>)]
-            {
+            for law in [None, Some(kl(0.3)), Some(Arc::new(TotalVariation::new(0.3).unwrap()) as Law)] {
                 for epsilon in [1e-4, 1e-2, 1.0, 1e3] {
                     let settings = settings(1e-6).form(form);
                     let settings = law.iter().fold(settings, |settings, law| settings.law(Arc::clone(law)));
@@ -44,7 +44,7 @@ fn measures_that_agree_have_no_divergence() {
 
 #[test]
 fn the_order_of_atoms_does_not_matter() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let a = cloud(1, 30, 0.0, 1.0);
     let (points, weights) = parts(&a);
     let turned: Vec<f64> = points.chunks(2).rev().flatten().copied().collect();
@@ -61,7 +61,7 @@ fn the_order_of_atoms_does_not_matter() {
 
 #[test]
 fn it_is_positive_symmetric_and_the_same_on_every_kernel() {
-    let [dense, streaming] = backends();
+    let [dense, streaming] = backends(1);
     for (cost, epsilon) in [(&SqEuclidean as &dyn GroundCost, 0.05), (&Euclidean, 0.1)] {
         for seed in 0..4 {
             let (a, b) = (cloud(seed, 25, 0.0, 1.0), cloud(seed + 10, 30, 0.02, 1.0));
@@ -76,7 +76,7 @@ fn it_is_positive_symmetric_and_the_same_on_every_kernel() {
 
 #[test]
 fn two_diracs_with_masses() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     for masses in [[1.0, 1.0], [2.0, 0.3], [1e-3, 50.0]] {
         for (distance, rho, epsilon) in [(0.6, 0.8, 0.1), (0.6, 1e3, 1.0), (3.0, 0.01, 0.5)] {
             let diracs = |masses, distance| Diracs { masses, distance, strengths: [rho; 2], epsilon };
@@ -97,7 +97,7 @@ fn two_diracs_with_masses() {
 
 #[test]
 fn strong_penalties_prescribe() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(3, 25, 0.0, 1.0), cloud(4, 30, 0.2, 1.0));
     let of = |settings: SinkhornDivergence| {
         settings.between(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.05)).unwrap().value()
@@ -107,7 +107,7 @@ fn strong_penalties_prescribe() {
 
 #[test]
 fn bounds_hold_at_loose_tolerances() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(5, 25, 0.0, 1.0), cloud(6, 30, 0.1, 1.0));
     for form in FORMS {
         let of = |tolerance| {
@@ -129,7 +129,7 @@ fn bounds_hold_at_loose_tolerances() {
 
 #[test]
 fn a_frozen_term_changes_no_bit() {
-    for backend in backends() {
+    for backend in backends(1) {
         let (a, b) = (cloud(7, 25, 0.0, 1.0), cloud(8, 30, 0.1, 1.5));
         for form in FORMS {
             let settings = settings(1e-8).form(form).law(kl(0.5));
@@ -149,7 +149,7 @@ fn a_frozen_term_changes_no_bit() {
 
 #[test]
 fn problems_that_disagree_are_refused() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(7, 25, 0.0, 1.0), cloud(8, 30, 0.1, 1.0));
     let settings = settings(1e-6);
     let problem = |settings: &SinkhornDivergence, x, y, epsilon| {
@@ -171,7 +171,7 @@ fn problems_that_disagree_are_refused() {
 
 #[test]
 fn a_batch_is_its_columns() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let a = cloud(9, 20, 0.0, 1.0);
     let (points, first) = parts(&cloud(10, 15, 0.1, 1.0));
     let second: Vec<f64> = first.iter().rev().copied().collect();
@@ -190,7 +190,7 @@ fn a_batch_is_its_columns() {
 #[test]
 fn histograms_under_a_matrix() {
     // On two atoms at distance one: a closed form of nothing but the 2 x 2 problem, and zero for equal weights.
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let cost = ot_core::CostMatrix::new(vec![0.0, 1.0, 1.0, 0.0], 2, 2).unwrap();
     let (a, b) = (Histogram::new(vec![0.5, 0.5]).unwrap(), Histogram::new(vec![0.2, 0.8]).unwrap());
     let of = |one: &Histogram<'_, f64>, other: &Histogram<'_, f64>, epsilon| {
@@ -205,13 +205,13 @@ fn histograms_under_a_matrix() {
 /// Clouds large enough for clusters: self terms stay symmetric, and both ways to a divergence agree.
 #[test]
 fn clusters_change_no_divergence() {
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     let (a, b) = (cloud(1, 1500, 0.0, 1.0), cloud(2, 1400, 0.2, 1.0));
     let settings = SinkhornDivergence::new().sinkhorn(Sinkhorn::new().tolerance(1e-8));
     let epsilon = Epsilon::Absolute(0.02);
     let direct = settings.between(&backend, &a, &b, &SqEuclidean, epsilon).unwrap();
-    for side in [Side::Source, Side::Target] {
-        let [f, g] = [Side::Source, Side::Target].map(|of| direct.self_term(side).potential(of).unwrap());
+    for side in SIDES {
+        let [f, g] = SIDES.map(|of| direct.self_term(side).potential(of).unwrap());
         assert!(f.iter().zip(&g).all(|(f, g)| (f - g).abs() < 1e-12));
     }
     let problem = |x, y| settings.problem(&backend, x, y, &SqEuclidean, epsilon).unwrap();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ot_core::{Epsilon, Error, Euclidean, GroundCost, Kl, PointCloud, Side, SqEuclidean};
 use ot_solvers::{Divergence, DivergenceForm, Sinkhorn, SinkhornDivergence};
 
-use super::support::{Cpu, assert_close, backends, cloud, parts};
+use super::support::parts;
+use crate::support::{Cpu, SIDES, assert_close, backends, cloud, cpu};
 
 const STEP: f64 = 1e-4;
 
@@ -26,11 +27,11 @@ fn divergence(
 
 #[test]
 fn first_variations_are_derivatives_in_weights() {
-    for backend in backends() {
+    for backend in backends(1) {
         for (rho, mass) in [(None, 1.0), (Some(0.5), 1.7)] {
             let (a, b) = (cloud(1, 12, 0.0, 1.0), cloud(2, 14, 0.2, mass));
             let here = divergence(&backend, [&a, &b], &SqEuclidean, rho);
-            for side in [Side::Source, Side::Target] {
+            for side in SIDES {
                 let (points, weights) = parts(if side == Side::Source { &a } else { &b });
                 // Mass moves from one atom to another; under a law it may also come from nowhere.
                 let mut direction = vec![0.0; weights.len()];
@@ -53,11 +54,11 @@ fn first_variations_are_derivatives_in_weights() {
 
 #[test]
 fn gradients_are_derivatives_in_points() {
-    for backend in backends() {
+    for backend in backends(1) {
         for (cost, rho) in [(&SqEuclidean as &dyn GroundCost, None), (&SqEuclidean, Some(0.5)), (&Euclidean, None)] {
             let (a, b) = (cloud(3, 9, 0.0, 1.0), cloud(4, 11, 0.2, 1.0));
             let here = divergence(&backend, [&a, &b], cost, rho);
-            for side in [Side::Source, Side::Target] {
+            for side in SIDES {
                 let (points, weights) = parts(if side == Side::Source { &a } else { &b });
                 let direction: Vec<f64> = (0..points.len()).map(|k| (k as f64).sin()).collect();
                 let at = |step: f64| {
@@ -77,7 +78,7 @@ fn gradients_are_derivatives_in_points() {
 
 #[test]
 fn at_equal_measures_nothing_changes() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let a = cloud(5, 12, 0.0, 1.0);
     let here = divergence(&backend, [&a, &a], &SqEuclidean, Some(0.3));
     assert!(here.first_variation(Side::Source).unwrap().iter().all(|&v| v == 0.0));
@@ -86,7 +87,7 @@ fn at_equal_measures_nothing_changes() {
 
 #[test]
 fn sharp_forms_have_no_derivative_here() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(6, 5, 0.0, 1.0), cloud(7, 6, 0.0, 1.0));
     let sharp = SinkhornDivergence::new().form(DivergenceForm::Sharp);
     let sharp = sharp.between(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap();

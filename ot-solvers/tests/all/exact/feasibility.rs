@@ -1,9 +1,9 @@
 //! Forbidden pairs: cuts, parts that nothing joins, zero weights.
 
-use ot_core::{Error, GroundCost, Histogram, Side};
+use ot_core::{Error, GroundCost, Histogram, Side, conformance::Seeded};
 use ot_solvers::{ExactTransport, SparseCosts};
 
-use super::support::{Random, assert_proven, solve, solve_matrix};
+use super::support::{assert_proven, below, solve, solve_matrix};
 
 const NO: f64 = f64::INFINITY;
 
@@ -66,13 +66,13 @@ fn atoms_without_weight_have_feasible_potentials() {
 
 #[test]
 fn a_list_of_pairs_is_a_matrix_of_few_entries() -> Result<(), Error> {
-    let mut random = Random::new(8);
+    let mut random = Seeded::new(8);
     let (n, m) = (80, 60);
     let mut costs = vec![NO; n * m];
     let mut pairs = Vec::new();
     for i in 0..n {
-        for j in [i % m, random.below(m), random.below(m)] {
-            let cost = random.uniform();
+        for j in [i % m, below(&mut random, m), below(&mut random, m)] {
+            let cost = random.uniform(0.0, 1.0);
             pairs.push((i as u32, j as u32, cost));
             costs[i * m + j] = costs[i * m + j].min(cost);
         }

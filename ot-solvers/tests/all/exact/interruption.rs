@@ -2,15 +2,16 @@
 
 use std::ops::ControlFlow;
 
-use ot_core::{Check, Error, Side, SqEuclidean, Status};
+use ot_core::{Check, Error, Side, SqEuclidean, Status, conformance::Seeded};
 use ot_solvers::{ExactTransport, Guide};
 
-use super::support::{Random, assert_proven, backend, solve};
+use super::support::{assert_proven, cloud, solve};
+use crate::support::cpu;
 
 #[test]
 fn a_limit_of_pivots_leaves_a_feasible_plan_with_its_true_gap() -> Result<(), Error> {
-    let mut random = Random::new(5);
-    let (a, b) = (random.cloud(60, 2, 0.0), random.cloud(70, 2, 1.0));
+    let mut random = Seeded::new(5);
+    let (a, b) = (cloud(&mut random, 60, 2, 0.0), cloud(&mut random, 70, 2, 1.0));
     let settings = ExactTransport::new().guide(Guide::Minima);
     let optimum = solve(&settings, &a, &b, &SqEuclidean)?;
     let mut last = f64::INFINITY;
@@ -30,14 +31,14 @@ fn a_limit_of_pivots_leaves_a_feasible_plan_with_its_true_gap() -> Result<(), Er
 
 #[test]
 fn an_observer_cancels() -> Result<(), Error> {
-    let mut random = Random::new(6);
-    let (a, b) = (random.cloud(700, 2, 0.0), random.cloud(700, 2, 1.0));
+    let mut random = Seeded::new(6);
+    let (a, b) = (cloud(&mut random, 700, 2, 0.0), cloud(&mut random, 700, 2, 1.0));
     let mut seen = 0;
     let mut observer = |check: &Check| {
         seen = check.iteration;
         ControlFlow::Break(())
     };
-    let backend = backend();
+    let backend = cpu(2);
     let settings = ExactTransport::new().guide(Guide::Minima);
     let cancelled = settings.run(&backend, &a, &b, &SqEuclidean).observer(&mut observer).solve()?;
     assert_eq!((cancelled.status(), cancelled.report().pivots), (Status::Cancelled, seen));
@@ -47,10 +48,10 @@ fn an_observer_cancels() -> Result<(), Error> {
 
 #[test]
 fn good_potentials_leave_little_to_do() -> Result<(), Error> {
-    let mut random = Random::new(7);
-    let (a, b) = (random.cloud(300, 3, 0.0), random.cloud(200, 3, 1.0));
+    let mut random = Seeded::new(7);
+    let (a, b) = (cloud(&mut random, 300, 3, 0.0), cloud(&mut random, 200, 3, 1.0));
     let settings = ExactTransport::new().guide(Guide::Minima);
-    let (backend, cold) = (backend(), solve(&settings, &a, &b, &SqEuclidean)?);
+    let (backend, cold) = (cpu(2), solve(&settings, &a, &b, &SqEuclidean)?);
     let (f, g) = (cold.potential(Side::Source), cold.potential(Side::Target));
     let warm = settings.run(&backend, &a, &b, &SqEuclidean).start(f, g).solve()?;
     assert_proven(&warm);

@@ -1,10 +1,13 @@
 //! Whatever guides the search, the answer is one; entropic potentials guide clouds of every kind.
 
-use ot_core::{CostFunction, Error, GroundCost, Manhattan, Measure, PointCloud, PowerOfDistance, SqEuclidean};
+use ot_core::{
+    CostFunction, Error, GroundCost, Manhattan, Measure, PointCloud, PowerOfDistance, SqEuclidean, conformance::Seeded,
+};
 use ot_cpu::CpuBackend;
 use ot_solvers::{ExactTransport, Guide};
 
-use super::support::{Random, assert_proven, solve};
+use super::support::{assert_proven, cloud, solve};
+use crate::support::cpu;
 
 /// Solved both ways: one value, both proven, and nothing but candidates searched where guided.
 fn assert_guided(source: &dyn Measure<f64>, target: &dyn Measure<f64>, cost: &dyn GroundCost) -> Result<(), Error> {
@@ -22,20 +25,20 @@ fn assert_guided(source: &dyn Measure<f64>, target: &dyn Measure<f64>, cost: &dy
 
 #[test]
 fn gaussian_clouds_in_the_plane_and_in_space() -> Result<(), Error> {
-    let mut random = Random::new(11);
-    assert_guided(&random.cloud(500, 2, 0.0), &random.cloud(400, 2, 0.5), &SqEuclidean)?;
-    assert_guided(&random.cloud(400, 3, 0.0), &random.cloud(500, 3, 2.0), &Manhattan)?;
-    assert_guided(&random.cloud(400, 3, 0.0), &random.cloud(300, 3, 0.1), &PowerOfDistance::new(1.5)?)
+    let mut random = Seeded::new(11);
+    assert_guided(&cloud(&mut random, 500, 2, 0.0), &cloud(&mut random, 400, 2, 0.5), &SqEuclidean)?;
+    assert_guided(&cloud(&mut random, 400, 3, 0.0), &cloud(&mut random, 500, 3, 2.0), &Manhattan)?;
+    assert_guided(&cloud(&mut random, 400, 3, 0.0), &cloud(&mut random, 300, 3, 0.1), &PowerOfDistance::new(1.5)?)
 }
 
 #[test]
 fn clusters_in_space() -> Result<(), Error> {
-    let mut random = Random::new(12);
+    let mut random = Seeded::new(12);
     let mut clusters = |clusters: usize| {
         let centres: Vec<f64> = (0..3 * clusters).map(|_| 20.0 * random.normal()).collect();
         let points: Vec<f64> =
             (0..3 * 450).map(|place| centres[(place / 3 % clusters) * 3 + place % 3] + 0.3 * random.normal()).collect();
-        PointCloud::new(points, 3, random.weights(450))
+        PointCloud::new(points, 3, random.weights::<f64>(450, false))
     };
     assert_guided(&clusters(7)?, &clusters(4)?, &SqEuclidean)
 }
@@ -55,8 +58,9 @@ fn grids_with_ties() -> Result<(), Error> {
 /// A cost of the user's that forbids long ways: guided as well, or refused with a cut.
 #[test]
 fn a_forbidden_radius() -> Result<(), Error> {
-    let mut random = Random::new(16);
-    let mut cloud = |len: usize| PointCloud::uniform((0..2 * len).map(|_| random.uniform()).collect::<Vec<_>>(), 2);
+    let mut random = Seeded::new(16);
+    let mut cloud =
+        |len: usize| PointCloud::uniform((0..2 * len).map(|_| random.uniform(0.0, 1.0)).collect::<Vec<_>>(), 2);
     let (a, b) = (cloud(500)?, cloud(400)?);
     let within = |radius: f64| {
         CostFunction::new(move |x: &[f64], y: &[f64]| {
@@ -65,7 +69,7 @@ fn a_forbidden_radius() -> Result<(), Error> {
         })
     };
     assert_guided(&a, &b, &within(0.4))?;
-    let refused = ExactTransport::new().solve(&super::support::backend(), &a, &b, &within(0.05));
+    let refused = ExactTransport::new().solve(&cpu(2), &a, &b, &within(0.05));
     assert!(matches!(refused, Err(Error::Infeasible { mass, reachable, .. }) if mass > reachable));
     Ok(())
 }
@@ -73,7 +77,7 @@ fn a_forbidden_radius() -> Result<(), Error> {
 /// Moving a measure moves all mass by the same way.
 #[test]
 fn a_translation_is_found() -> Result<(), Error> {
-    let cloud = Random::new(13).cloud(800, 2, 0.0);
+    let cloud = cloud(&mut Seeded::new(13), 800, 2, 0.0);
     let moved: Vec<f64> = cloud.points().coordinates().iter().map(|x| x + 0.75).collect();
     let moved = PointCloud::new(moved, 2, cloud.weights().unwrap().values().to_vec())?;
     let solution = solve(&ExactTransport::new(), &cloud, &moved, &SqEuclidean)?;
@@ -86,10 +90,10 @@ fn a_translation_is_found() -> Result<(), Error> {
 /// Single precision guides as well; the answer is in double precision all the same.
 #[test]
 fn single_precision() -> Result<(), Error> {
-    let mut random = Random::new(14);
+    let mut random = Seeded::new(14);
     let mut cloud = |centre: f64| {
         let points: Vec<f32> = (0..900).map(|_| (centre + random.normal()) as f32).collect();
-        let weights: Vec<f32> = random.weights(450).into_iter().map(|weight| weight as f32).collect();
+        let weights: Vec<f32> = random.weights::<f64>(450, false).into_iter().map(|weight| weight as f32).collect();
         PointCloud::new(points, 2, weights)
     };
     let (a, b) = (cloud(0.0)?, cloud(1.0)?);
@@ -101,8 +105,8 @@ fn single_precision() -> Result<(), Error> {
 
 #[test]
 fn threads_do_not_change_a_bit() -> Result<(), Error> {
-    let mut random = Random::new(15);
-    let (a, b) = (random.cloud(500, 2, 0.0), random.cloud(450, 2, 0.5));
+    let mut random = Seeded::new(15);
+    let (a, b) = (cloud(&mut random, 500, 2, 0.0), cloud(&mut random, 450, 2, 0.5));
     let solutions = [1, 2, 7].map(|threads| {
         let solution = ExactTransport::new().solve(&CpuBackend::<f64>::new(threads)?, &a, &b, &SqEuclidean)?;
         Ok::<_, Error>((solution.plan().clone(), *solution.certificate(), *solution.report()))

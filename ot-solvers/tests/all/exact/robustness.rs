@@ -1,17 +1,18 @@
 //! What breaks others: scales, ties, degeneracy, extreme weights. Each is certified, or refused with a typed error.
 
-use ot_core::{CostMatrix, Error, Histogram, PointCloud, SqEuclidean};
+use ot_core::{CostMatrix, Error, Histogram, PointCloud, SqEuclidean, conformance::Seeded};
 use ot_cpu::CpuBackend;
 use ot_solvers::{ExactTransport, Guide};
 
-use super::support::{Random, assert_proven, normalized, solve, solve_matrix};
+use super::support::{assert_proven, below, solve, solve_matrix};
+use crate::support::normalized;
 
 #[test]
 fn costs_of_mixed_scale() -> Result<(), Error> {
     for seed in 0..10 {
-        let mut random = Random::new(seed);
-        let (a, b) = (random.weights(40), random.weights(30));
-        let costs: Vec<f64> = (0..1200).map(|_| 10_f64.powf(16.0 * random.uniform() - 8.0)).collect();
+        let mut random = Seeded::new(seed);
+        let (a, b) = (random.weights::<f64>(40, false), random.weights::<f64>(30, false));
+        let costs: Vec<f64> = (0..1200).map(|_| 10_f64.powf(16.0 * random.uniform(0.0, 1.0) - 8.0)).collect();
         assert_proven(&solve_matrix(&a, &b, &costs)?);
     }
     Ok(())
@@ -20,10 +21,10 @@ fn costs_of_mixed_scale() -> Result<(), Error> {
 #[test]
 fn whole_costs_with_massive_ties_are_solved_without_rounding() -> Result<(), Error> {
     for seed in 0..10 {
-        let mut random = Random::new(seed);
+        let mut random = Seeded::new(seed);
         let n = 64;
         let uniform = vec![1.0 / n as f64; n];
-        let costs: Vec<f64> = (0..n * n).map(|_| random.below(3) as f64).collect();
+        let costs: Vec<f64> = (0..n * n).map(|_| below(&mut random, 3) as f64).collect();
         let solution = solve_matrix(&uniform, &uniform, &costs)?;
         // A permutation: n entries of the same mass.
         assert!(solution.certificate().proves(1e-15), "{:?}", solution.certificate());
@@ -35,9 +36,10 @@ fn whole_costs_with_massive_ties_are_solved_without_rounding() -> Result<(), Err
 
 #[test]
 fn all_costs_equal() -> Result<(), Error> {
-    let mut random = Random::new(1);
+    let mut random = Seeded::new(1);
     for cost in [0.0, 7.0, -1e300] {
-        let solution = solve_matrix(&random.weights(50), &random.weights(80), &vec![cost; 4000])?;
+        let solution =
+            solve_matrix(&random.weights::<f64>(50, false), &random.weights::<f64>(80, false), &vec![cost; 4000])?;
         assert_proven(&solution);
         assert!((solution.certificate().primal - cost).abs() <= 1e-14 * cost.abs());
     }
@@ -48,14 +50,14 @@ fn all_costs_equal() -> Result<(), Error> {
 fn duplicated_and_collinear_points() -> Result<(), Error> {
     for guide in [Guide::Minima, Guide::Entropic] {
         let settings = ExactTransport::new().guide(guide);
-        let mut random = Random::new(2);
+        let mut random = Seeded::new(2);
         let duplicated: Vec<f64> = (0..500).flat_map(|k| [f64::from(k % 5), f64::from(k % 2)]).collect();
         let one_place = vec![1.5; 600];
         let line: Vec<f64> = (0..400).flat_map(|_| [1.0, 2.0].map(|slope| slope * 0.01).map(|s| s * 7.0)).collect();
         let collinear: Vec<f64> = (0..400).map(|_| random.normal()).flat_map(|t| [t, -3.0 * t]).collect();
         let clouds = [duplicated, one_place, line, collinear].map(|points| {
             let len = points.len() / 2;
-            PointCloud::new(points, 2, random.weights(len))
+            PointCloud::new(points, 2, random.weights::<f64>(len, false))
         });
         let clouds = clouds.into_iter().collect::<Result<Vec<_>, _>>()?;
         for (a, b) in clouds.iter().flat_map(|a| clouds.iter().map(move |b| (a, b))) {
@@ -68,12 +70,13 @@ fn duplicated_and_collinear_points() -> Result<(), Error> {
 
 #[test]
 fn one_heavy_atom_and_weights_of_many_decades() -> Result<(), Error> {
-    let mut random = Random::new(3);
-    let costs: Vec<f64> = (0..60 * 45).map(|_| random.uniform()).collect();
+    let mut random = Seeded::new(3);
+    let costs: Vec<f64> = (0..60 * 45).map(|_| random.uniform(0.0, 1.0)).collect();
     let mut heavy = vec![1e-9; 60];
     heavy[17] = 1.0;
-    let decades =
-        |random: &mut Random, len: usize| normalized((0..len).map(|_| 10_f64.powf(-12.0 * random.uniform())).collect());
+    let decades = |random: &mut Seeded, len: usize| {
+        normalized((0..len).map(|_| 10_f64.powf(-12.0 * random.uniform(0.0, 1.0))).collect())
+    };
     for a in [normalized(heavy), decades(&mut random, 60)] {
         let b = decades(&mut random, 45);
         let solution = solve_matrix(&a, &b, &costs)?;
@@ -102,12 +105,12 @@ fn one_atom_on_a_side_or_on_both() -> Result<(), Error> {
 /// Weights in f32 sum to one in the sixth digit only.
 #[test]
 fn single_precision_that_sums_to_one_in_the_sixth_digit() -> Result<(), Error> {
-    let mut random = Random::new(4);
-    let weights = |random: &mut Random, len: usize, error: f32| {
-        let weights = random.weights(len).into_iter().map(|weight| weight as f32 * (1.0 + error));
+    let mut random = Seeded::new(4);
+    let weights = |random: &mut Seeded, len: usize, error: f32| {
+        let weights = random.weights::<f64>(len, false).into_iter().map(|weight| weight as f32 * (1.0 + error));
         Histogram::new(weights.collect::<Vec<f32>>())
     };
-    let costs: Vec<f32> = (0..300 * 200).map(|_| random.uniform() as f32).collect();
+    let costs: Vec<f32> = (0..300 * 200).map(|_| random.uniform(0.0, 1.0) as f32).collect();
     let (a, b) = (weights(&mut random, 300, 3e-6)?, weights(&mut random, 200, -3e-6)?);
     let cost = CostMatrix::new(&costs, 300, 200)?;
     let solution = ExactTransport::new().solve(&CpuBackend::<f32>::new(1)?, &a, &b, &cost)?;

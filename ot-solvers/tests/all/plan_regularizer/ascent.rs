@@ -11,6 +11,7 @@ use ot_solvers::{
 };
 
 use super::support::*;
+use crate::support::{Cpu, Law, assert_close, cloud, cpu};
 
 fn regularizers() -> [Arc<dyn PlanRegularizer>; 2] {
     [Arc::new(SquaredL2), Arc::new(Entropy)]
@@ -47,7 +48,7 @@ fn near(len: usize, seed: u64, size: f64) -> Vec<f64> {
 /// Gradients against central differences.
 #[test]
 fn gradients_are_differences() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     for problem in problems(&backend) {
         let (n, m) = (13, 11);
         let mut dual = DualObjective::new(&problem).unwrap();
@@ -77,7 +78,7 @@ fn gradients_are_differences() {
 /// The dual at the best source potential is the semi-dual, and above it nowhere.
 #[test]
 fn the_semi_dual_is_the_dual_at_its_best() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     for problem in problems(&backend) {
         let mut dual = DualObjective::new(&problem).unwrap();
         let mut semidual = SemiDualObjective::new(&problem).unwrap();
@@ -100,7 +101,7 @@ fn the_semi_dual_is_the_dual_at_its_best() {
 /// S(g') <= S(g) + <supergradient, g' - g>, and S is a lower bound of what transport costs.
 #[test]
 fn the_hard_semi_dual_has_supergradients() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(3, 13, 0.0, 1.0), cloud(4, 11, 0.3, 1.0));
     let problem = balanced(&backend, [&a, &b], 1e-3);
     let cost = solve(&problem, 1e-9).certificate().transport_cost.unwrap();
@@ -124,7 +125,7 @@ fn the_hard_semi_dual_has_supergradients() {
 /// Balanced problems: dual, semi-dual and the alternating iteration have one optimum.
 #[test]
 fn ascents_end_where_the_iteration_does() {
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     let (a, b) = (cloud(5, 30, 0.0, 1.0), cloud(6, 40, 0.3, 1.0));
     for regularizer in regularizers() {
         for epsilon in [1.0, 0.1, 0.01] {
@@ -186,7 +187,7 @@ impl ConcaveObjective<Cpu> for Paraboloid {
 
 #[test]
 fn a_paraboloid_is_climbed_column_by_column() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let vector = |values: &[f64]| backend.upload(values, 1).unwrap();
     let mut objective = Paraboloid {
         weights: vector(&[0.5, 1.0, 2.0, 0.1, 0.0, 1.0]),

@@ -9,6 +9,7 @@ use ot_core::{
 use ot_solvers::DualAscent;
 
 use super::support::*;
+use crate::support::{Law, assert_close, cloud, cpu};
 
 /// phi(r) = rho (r - 1)^2 / 2, an outsider's: phi*(q) = q + q^2 / (2 rho) for q >= -rho, else -rho / 2.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ fn laws(rho: f64) -> Vec<Law> {
 /// Either law on either side: no gap is left, and the marginals are those that the laws demand.
 #[test]
 fn every_law_closes_the_gap() {
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     for (first, second) in (0..6).flat_map(|first| (0..6).map(move |second| (first, second))) {
         for rho in [0.03, 1.0, 100.0] {
             // Prescribed masses must agree.
@@ -95,7 +96,7 @@ fn every_law_closes_the_gap() {
 #[test]
 fn two_diracs_with_kl_are_an_equation_in_one_unknown() {
     let one = Histogram::new(vec![1.0]).unwrap();
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     for (c, rho, epsilon) in [(1.0, 0.5, 0.3), (4.0, 0.2, 0.1), (0.1, 10.0, 2.0), (0.3, 1e-3, 0.1)] {
         let geometry =
             backend.geometry(one.support(), one.support(), &CostMatrix::new(vec![c], 1, 1).unwrap()).unwrap();
@@ -118,7 +119,7 @@ fn two_diracs_with_kl_are_an_equation_in_one_unknown() {
 /// rho to infinity is balanced, rho to 0 moves nothing that costs anything.
 #[test]
 fn the_limits_of_rho() {
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     let (a, b) = (cloud(1, 20, 0.0, 1.0), cloud(2, 25, 0.3, 1.0));
     let primal =
         |law: Law| solve(&problem(&backend, [&a, &b], 0.05, [law.clone(), law], SquaredL2), 1e-9).certificate().primal;
@@ -131,7 +132,7 @@ fn the_limits_of_rho() {
 /// An empty side under KL is the zero plan and no error.
 #[test]
 fn an_empty_side_is_the_zero_plan() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let empty = Histogram::without_mass(2).unwrap();
     let full = Histogram::new(vec![0.5, 0.5]).unwrap();
     let cost = CostMatrix::new(vec![0.0, 1.0, 1.0, 0.0], 2, 2).unwrap();
@@ -146,7 +147,7 @@ fn an_empty_side_is_the_zero_plan() {
 /// Laws with a smooth dual, by the other solver.
 #[test]
 fn both_solvers_agree() {
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     let (a, b) = (cloud(1, 20, 0.0, 1.0), cloud(2, 25, 0.3, 1.2));
     for law in [laws(0.3)[1].clone(), laws(0.3)[5].clone()] {
         let problem = problem(&backend, [&a, &b], 0.05, [law.clone(), law], SquaredL2);

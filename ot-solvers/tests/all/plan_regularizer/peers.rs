@@ -6,6 +6,7 @@ use ot_core::{Backend, Epsilon, Measure, PointCloud, Problem, SqEuclidean, Squar
 use ot_solvers::DualAscent;
 
 use super::support::*;
+use crate::support::{cloud, cpu};
 
 /// Uniform weights, squared distances, (reg / 2) sum P^2: POT 0.9.7, `ot.smooth.smooth_ot_dual(a, b, C, reg,
 /// reg_type="l2", stopThr=1e-15, numItermax=20000)`, of which <P, C> + reg / 2 sum P^2 and the number of
@@ -21,7 +22,7 @@ const POT: [(usize, usize, f64, f64, usize); 6] = [
 
 #[test]
 fn squares_that_are_not_weighted_are_converted() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     for (n, m, strength, expected, positive) in POT {
         // The points of `cloud`, of which only weights are others.
         let points = |seed, len, shift| cloud(seed, len, shift, 1.0).points().coordinates().to_vec();

@@ -11,10 +11,11 @@ use ot_cpu::CpuBackend;
 use ot_solvers::{Sinkhorn, SparsePlan, Update};
 
 use super::support::*;
+use crate::support::{Cpu, SIDES, assert_close, cloud, cpu};
 
 /// The balanced problem of squares between histograms.
 fn of_matrix(costs: &[f64], a: &Histogram<'_, f64>, b: &Histogram<'_, f64>, epsilon: f64) -> Problem<Cpu> {
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     let (rows, columns) = (a.weights_view().len(), b.weights_view().len());
     let geometry = backend.geometry(a.support(), b.support(), &CostMatrix::new(costs, rows, columns).unwrap()).unwrap();
     let problem = Problem::new(geometry, a, b, Epsilon::Absolute(epsilon)).unwrap();
@@ -62,7 +63,7 @@ fn two_against_two_is_a_formula_with_a_threshold() {
 fn a_small_epsilon_is_unregularised_transport() {
     let points = |seed| cloud(seed, 40, 0.0, 1.0).points().coordinates()[..40].to_vec();
     let (mut x, mut y) = (points(3), points(4));
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     let [a, b] = [&x, &y].map(|points| PointCloud::uniform(points.clone(), 1).unwrap());
     let problem = balanced(&backend, [&a, &b], 1e-4);
     let solution = solve(&problem, 1e-9);
@@ -79,7 +80,7 @@ fn a_small_epsilon_is_unregularised_transport() {
 #[test]
 fn a_large_epsilon_is_the_product_of_the_marginals() {
     let (a, b) = (cloud(5, 12, 0.0, 1.0), cloud(6, 9, 0.2, 1.0));
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let problem = balanced(&backend, [&a, &b], 1e3);
     let dense = solve(&problem, 1e-11).plan().unwrap().to_dense(0).unwrap();
     let bound = 4.0 * problem.geometry().cost_bound().unwrap() / problem.epsilon();
@@ -95,8 +96,8 @@ fn a_large_epsilon_is_the_product_of_the_marginals() {
 #[test]
 fn every_geometry_has_the_same_plan() {
     let (a, b) = (cloud(7, 37, 0.0, 2.0), cloud(8, 45, 0.3, 2.0));
-    let dense = Cpu::new(2).unwrap();
-    let streaming = Cpu::new(3).unwrap().with_dense_limit(0);
+    let dense = cpu(2);
+    let streaming = cpu(3).with_dense_limit(0);
     let plan = |solution: ot_core::Solution<Cpu>| solution.plan().unwrap().to_dense(0).unwrap();
     for epsilon in [0.003, 0.1, 2.0] {
         let expected = plan(solve(&balanced(&dense, [&a, &b], epsilon), 1e-11));
@@ -129,7 +130,7 @@ fn every_geometry_has_the_same_plan() {
 #[test]
 fn single_precision_converges_to_its_own_accuracy() {
     let (a, b) = (cloud(7, 37, 0.0, 1.0), cloud(8, 45, 0.3, 1.0));
-    let expected = solve(&balanced(&Cpu::new(1).unwrap(), [&a, &b], 0.05), 1e-10).certificate().primal;
+    let expected = solve(&balanced(&cpu(1), [&a, &b], 0.05), 1e-10).certificate().primal;
     let narrow = |cloud: &PointCloud<'_, f64>| {
         let points: Vec<f32> = cloud.points().coordinates().iter().map(|x| *x as f32).collect();
         let weights: Vec<f32> = cloud.weights_view().values().iter().map(|w| *w as f32).collect();
@@ -151,7 +152,7 @@ fn a_batch_is_its_columns() {
         [21, 22].iter().flat_map(|&seed| cloud(seed, 20, 0.0, 1.0).weights_view().values().to_vec()).collect();
     let points = a.points().coordinates().to_vec();
     let batch = PointCloud::batch(points.clone(), 2, weights.clone(), 2).unwrap();
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     let together = solve(&balanced(&backend, [&batch, &b], 0.02), 1e-10);
     let epsilon = together.problem().epsilon();
     for column in 0..2 {
@@ -171,12 +172,12 @@ fn a_batch_is_its_columns() {
 #[test]
 fn the_certificate_is_the_objective_written_out() {
     let (a, b) = (cloud(13, 14, 0.0, 1.0), cloud(14, 17, 0.3, 1.0));
-    let backend = Cpu::new(2).unwrap();
+    let backend = cpu(2);
     for iterations in [3, 12, 400] {
         let problem = balanced(&backend, [&a, &b], 0.05);
         let solver = Sinkhorn::new().tolerance(1e-10).max_iterations(iterations);
         let solution = solver.solve(&problem).unwrap();
-        let [f, g] = [Side::Source, Side::Target].map(|side| solution.potential(side).unwrap());
+        let [f, g] = SIDES.map(|side| solution.potential(side).unwrap());
         let (a, b, epsilon) = (a.weights_view().column(0), b.weights_view().column(0), problem.epsilon());
         let (mut dual, mut cost) = (0.0, 0.0);
         let mut residuals = [a.to_vec(), b.to_vec()];
@@ -232,7 +233,7 @@ fn weights_of_zero_and_forbidden_pairs_carry_nothing() {
     }
     assert_eq!(plan.nonzeros(0, 9).unwrap().len(), 3);
     assert!(solution.certificate().gap < 1e-8);
-    for side in [Side::Source, Side::Target] {
+    for side in SIDES {
         assert!(solution.potential(side).unwrap().iter().all(|f| f.is_finite()));
     }
 }
@@ -240,7 +241,7 @@ fn weights_of_zero_and_forbidden_pairs_carry_nothing() {
 #[test]
 fn the_sparse_plan_is_the_plan() {
     let (a, b) = (cloud(15, 50, 0.0, 1.0), cloud(16, 60, 0.2, 1.0));
-    let solution = solve(&balanced(&Cpu::new(2).unwrap(), [&a, &b], 0.01), 1e-10);
+    let solution = solve(&balanced(&cpu(2), [&a, &b], 0.01), 1e-10);
     let mut plan = solution.plan().unwrap();
     let dense = plan.to_dense(0).unwrap();
     let entries = plan.nonzeros(0, 3000).unwrap();
@@ -268,7 +269,7 @@ fn the_sparse_plan_is_the_plan() {
 fn threads_change_no_bits() {
     let (a, b) = (cloud(17, 301, 0.0, 1.0), cloud(18, 217, 0.3, 1.0));
     let solved = |threads: usize, limit: usize| {
-        let backend = Cpu::new(threads).unwrap().with_dense_limit(limit);
+        let backend = cpu(threads).with_dense_limit(limit);
         let problem = balanced(&backend, [&a, &b], 0.02);
         let iterated = Sinkhorn::new().max_iterations(20).solve(&problem).unwrap();
         let climbed = ot_solvers::DualAscent::new().max_iterations(10).solve(&problem).unwrap();

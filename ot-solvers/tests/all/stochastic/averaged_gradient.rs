@@ -10,14 +10,11 @@ use ot_cpu::CpuBackend;
 use ot_solvers::{Sinkhorn, StochasticAveragedGradient};
 
 use super::support::cloud;
-
-fn largest_difference(one: &[f64], other: &[f64]) -> f64 {
-    one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max)
-}
+use crate::support::{SIDES, cpu, largest_difference};
 
 #[test]
 fn it_ends_where_sinkhorn_does() {
-    let backend = CpuBackend::<f64>::new(2).unwrap();
+    let backend = cpu(2);
     let (source, target) = (cloud(1, 150, 2), cloud(2, 90, 2));
     for epsilon in [0.2, 0.02] {
         let rule = Epsilon::Absolute(epsilon);
@@ -28,7 +25,7 @@ fn it_ends_where_sinkhorn_does() {
         let solution = solver.solve(&backend, &source, &target, &Manhattan, rule).unwrap();
         assert_eq!(solution.status(), Status::Converged);
         assert!((solution.certificate().dual - expected.certificate().dual).abs() < 1e-10);
-        for side in [Side::Source, Side::Target] {
+        for side in SIDES {
             let [found, wanted] = [&solution, &expected].map(|solution| solution.potential(side).unwrap());
             assert!(largest_difference(&found, &wanted) < 1e-6, "{side}");
         }
@@ -38,7 +35,7 @@ fn it_ends_where_sinkhorn_does() {
 /// A matrix with forbidden pairs, weights of zero and masses other than one.
 #[test]
 fn matrices_masses_and_zero_weights_are_met() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let mut costs: Vec<f64> = (0..12 * 7).map(|k| f64::from((k * 37) % 23) / 23.0).collect();
     costs[3] = f64::INFINITY;
     costs[40] = f64::INFINITY;
@@ -56,7 +53,7 @@ fn matrices_masses_and_zero_weights_are_met() {
         let solution = solver.solve(&backend, &source, &target, &cost, rule).unwrap();
         assert_eq!(solution.status(), Status::Converged, "{batch}");
         assert!((solution.certificate().dual - expected.certificate().dual).abs() < 1e-9);
-        for side in [Side::Source, Side::Target] {
+        for side in SIDES {
             let [found, wanted] = [&solution, &expected].map(|solution| solution.potential(side).unwrap());
             assert!(largest_difference(&found, &wanted) < 1e-6, "{side} {found:?} {wanted:?}");
         }
@@ -67,7 +64,7 @@ fn matrices_masses_and_zero_weights_are_met() {
 fn a_seed_gives_the_same_bits_on_any_threads() {
     let (source, target) = (cloud(3, 80, 2), cloud(4, 70, 2));
     let solve = |threads: usize, seed: u64| {
-        let backend = CpuBackend::<f64>::new(threads).unwrap();
+        let backend = cpu(threads);
         let solver = StochasticAveragedGradient::new().batch(8).max_epochs(5).tolerance(1e-12).seed(seed);
         let solution = solver.solve(&backend, &source, &target, &SqEuclidean, Epsilon::Absolute(0.05)).unwrap();
         assert_eq!((solution.status(), solution.iterations()), (Status::IterationLimit, 5));
@@ -97,7 +94,7 @@ fn single_precision_converges_to_what_it_can() {
 
 #[test]
 fn observers_cancel_and_bad_input_is_refused() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let (source, target) = (cloud(5, 40, 1), cloud(6, 30, 1));
     let rule = Epsilon::Absolute(0.05);
     let mut epochs = 0;

@@ -10,11 +10,12 @@ use ot_cpu::CpuBackend;
 use ot_solvers::{AveragedSgd, PointSampler, Random, Sinkhorn};
 
 use super::support::{atoms_of, cloud, interval};
+use crate::support::cpu;
 
 /// On the line the cells of the atoms follow each other, each of the mass of its atom.
 #[test]
 fn cells_of_the_line_are_known() {
-    let backend = CpuBackend::<f64>::new(2).unwrap();
+    let backend = cpu(2);
     let (points, weights) = (vec![0.9, 0.1, 0.4, 0.65], vec![0.1, 0.3, 0.2, 0.4]);
     // In order 0.1, 0.4, 0.65, 0.9: their cells end at 0.3, 0.5, 0.9.
     let order = [(0.1, 0.0, 0.3), (0.4, 0.3, 0.5), (0.65, 0.5, 0.9), (0.9, 0.9, 1.0)];
@@ -44,7 +45,7 @@ fn cells_of_the_line_are_known() {
 /// Samples of a discrete measure lead to its own optimum, under any cost.
 #[test]
 fn samples_of_atoms_lead_to_their_sinkhorn() {
-    let backend = CpuBackend::<f64>::new(2).unwrap();
+    let backend = cpu(2);
     let (source, target) = (cloud(1, 60, 2), cloud(2, 40, 2));
     let epsilon = 0.05;
     let geometry = backend.geometry(source.support(), target.support(), &Euclidean).unwrap();
@@ -69,7 +70,7 @@ fn a_seed_gives_the_same_bits_on_any_threads() {
         point.iter_mut().for_each(|x| *x = 0.2 * random.normal() + 0.5);
     });
     let solve = |threads: usize, seed: u64| {
-        let backend = CpuBackend::<f64>::new(threads).unwrap();
+        let backend = cpu(threads);
         let solver = AveragedSgd::new(0.1).max_samples(20_000).tolerance(1e-9).seed(seed);
         let solution = solver.solve(&backend, &cube, &target, &SqEuclidean).unwrap();
         assert_eq!(solution.status(), Status::IterationLimit);
@@ -96,7 +97,7 @@ fn single_precision_and_other_backends_serve_too() {
 
 #[test]
 fn observers_are_told_and_may_cancel() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let target = cloud(7, 10, 1);
     let mut told = Vec::new();
     let mut observer = |check: &Check| {
@@ -111,7 +112,7 @@ fn observers_are_told_and_may_cancel() {
 
 #[test]
 fn zero_weights_and_single_atoms_are_legal() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     for epsilon in [0.0, 0.05] {
         let solver = AveragedSgd::new(epsilon).tolerance(0.05);
         let target = PointCloud::new(vec![0.2, 0.5, 0.9], 1, vec![0.5, 0.0, 0.5]).unwrap();
@@ -128,7 +129,7 @@ fn zero_weights_and_single_atoms_are_legal() {
 
 #[test]
 fn bad_input_is_refused() {
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let (target, heavy) = (cloud(1, 5, 1), PointCloud::new(vec![0.1, 0.2], 1, vec![1.0, 1.0]).unwrap());
     let solve = |solver: AveragedSgd| solver.solve(&backend, &interval(), &target, &SqEuclidean).err();
     assert!(matches!(solve(AveragedSgd::new(-1.0)), Some(Error::Epsilon(_))));

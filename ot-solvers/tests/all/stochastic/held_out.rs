@@ -1,10 +1,10 @@
 //! Estimates from samples held out have no bias and know their error.
 
 use ot_core::{Backend, Epsilon, Measure, PointCloud, Problem, Side, SqEuclidean};
-use ot_cpu::CpuBackend;
 use ot_solvers::{AveragedSgd, Sinkhorn};
 
 use super::support::{atoms_of, cloud};
+use crate::support::cpu;
 
 const EPSILON: f64 = 0.1;
 
@@ -26,7 +26,7 @@ fn exact(source: &PointCloud<'_, f64>, target: &PointCloud<'_, f64>, g: &[f64]) 
 #[test]
 fn intervals_cover_and_means_hit() {
     const DRAWS: usize = 300;
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let (source, target) = (cloud(11, 30, 1), cloud(12, 8, 1));
     let g: Vec<f64> = (0..8).map(|j| 0.05 * f64::from(j % 3)).collect();
     let truth = exact(&source, &target, &g);
@@ -52,7 +52,7 @@ fn intervals_cover_and_means_hit() {
 #[test]
 fn no_error_is_seen_where_there_is_none() {
     const DRAWS: usize = 100;
-    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let backend = cpu(1);
     let (source, target) = (cloud(21, 30, 1), cloud(22, 8, 1));
     let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
     let problem = Problem::new(geometry, &source, &target, Epsilon::Absolute(EPSILON)).unwrap();

@@ -6,8 +6,8 @@ use ot_core::{
 };
 use ot_solvers::Sinkhorn;
 
-use super::support::{Cpu, Law, assert_close, cloud, law};
 use crate::outsider::penalty::Burg;
+use crate::support::{Law, assert_close, backends, cloud, law};
 
 type Host = ReferenceBackend<f64>;
 
@@ -49,7 +49,7 @@ fn a_backend_that_waits_gives_the_same_bits() {
 #[test]
 fn every_kernel_solves_as_the_reference_does() {
     let expected = solutions(&Host::default());
-    let [stored, streamed] = [usize::MAX, 0].map(|limit| Cpu::new(2).unwrap().with_dense_limit(limit));
+    let [stored, streamed] = backends(2);
     let later = [&stored, &streamed].map(|backend| solutions(&Deferred::new(backend.clone())));
     for found in [solutions(&stored), solutions(&streamed)].iter().chain(&later) {
         for ((name, _), ((found, numbers), (expected, expected_numbers))) in

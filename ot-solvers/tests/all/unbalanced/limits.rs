@@ -1,19 +1,14 @@
 //! Closed forms, and the ends of every range: nothing breaks, and limits are what they should be.
 
 use ot_core::{
-    Backend, Balanced, CostMatrix, Epsilon, Error, Free, Histogram, Kl, Measure, PointCloud, Problem, Range, Side,
-    Solution, SqEuclidean, Status, TotalVariation,
+    Backend, Balanced, CostMatrix, Epsilon, Error, Free, Histogram, Kl, Measure, PointCloud, Problem, Range, Solution,
+    SqEuclidean, Status, TotalVariation,
     conformance::problems::{Diracs, UnbalancedGaussians},
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Sinkhorn, unregularized_bounds};
 
-use super::support::{Cpu, Law, assert_close, cloud, law, problem};
-
-/// A backend that stores costs, and one that never does.
-fn backends() -> [Cpu; 2] {
-    [usize::MAX, 0].map(|limit| Cpu::new(1).unwrap().with_dense_limit(limit))
-}
+use crate::support::{Cpu, Law, SIDES, assert_close, backends, cloud, cpu, law, problem, relaxed};
 
 fn solve(problem: &Problem<Cpu>, tolerance: f64) -> Solution<Cpu> {
     let solution = Sinkhorn::new().tolerance(tolerance).max_iterations(100_000).solve(problem).unwrap();
@@ -26,19 +21,13 @@ fn solve(problem: &Problem<Cpu>, tolerance: f64) -> Solution<Cpu> {
 }
 
 /// A problem between clouds at an epsilon of its own.
-fn at_epsilon(
-    backend: &Cpu,
-    [a, b]: [&PointCloud<'_, f64>; 2],
-    epsilon: f64,
-    [source_law, target_law]: [Law; 2],
-) -> Problem<Cpu> {
-    let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
-    Problem::relaxed(geometry, a, b, Epsilon::Absolute(epsilon), source_law, target_law).unwrap()
+fn at_epsilon(backend: &Cpu, clouds: [&PointCloud<'_, f64>; 2], epsilon: f64, laws: [Law; 2]) -> Problem<Cpu> {
+    relaxed(backend, clouds, &SqEuclidean, Epsilon::Absolute(epsilon), laws)
 }
 
 #[test]
 fn two_diracs_of_any_masses_and_strengths() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     for strengths in [[1.0, 1.0], [1e-6, 1e6], [1e6, 1e6], [1e-6, 1e-6], [0.3, 1e3]] {
         for masses in [[1.0, 1.0], [1e-3, 1e3], [1e3, 1e-3], [2.0, 0.5]] {
             for epsilon in [1e-2, 1.0, 1e2] {
@@ -61,7 +50,7 @@ fn two_diracs_of_any_masses_and_strengths() {
 #[test]
 fn two_diracs_under_total_variation() {
     // Below both masses p is paid 2 rho, between them nothing, above both it pays 2 rho.
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     for (masses, rho, epsilon) in
         [([1.0, 1.0], 0.3, 0.05), ([1.0, 2.0], 0.3, 0.05), ([1.0, 2.0], 0.1, 0.05), ([5.0, 1e-3], 1e3, 1.0)]
     {
@@ -82,7 +71,7 @@ fn unbalanced_gaussians() {
         let closed = UnbalancedGaussians { means: [0.0, 0.7], deviations: [0.8, 1.1], masses, rho, epsilon };
         let (a, b) = (closed.source(200).unwrap(), closed.target(220).unwrap());
         let kl = || law(Kl::new(rho).unwrap());
-        for backend in backends() {
+        for backend in backends(1) {
             let solution = solve(&at_epsilon(&backend, [&a, &b], epsilon, [kl(), kl()]), 1e-9);
             assert_close(solution.certificate().mass, closed.mass(), 1e-7);
             assert_close(solution.certificate().dual, closed.value(), 1e-7 * (1.0 + rho));
@@ -92,7 +81,7 @@ fn unbalanced_gaussians() {
 
 #[test]
 fn strengths_from_one_end_to_the_other() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(1, 40, 0.0, 1.0), cloud(2, 35, 0.3, 1.0));
     let dual = |laws: [Law; 2]| {
         let solution = solve(&problem(&backend, [&a, &b], 0.05, laws), 1e-8);
@@ -130,7 +119,7 @@ fn strengths_from_one_end_to_the_other() {
 
 #[test]
 fn masses_that_differ_by_a_million() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let rho = 0.5;
     let kl = || law(Kl::new(rho).unwrap());
     let variation = || law(TotalVariation::new(rho).unwrap());
@@ -148,7 +137,7 @@ fn masses_that_differ_by_a_million() {
 
 #[test]
 fn a_side_without_mass_takes_nothing() {
-    for backend in backends() {
+    for backend in backends(1) {
         let a = cloud(1, 12, 0.0, 2.0);
         let ot_core::Support::Points(points) = a.support() else { unreachable!("a cloud") };
         let empty = PointCloud::without_mass(points.coordinates().to_vec(), 2).unwrap();
@@ -172,7 +161,7 @@ fn a_side_without_mass_takes_nothing() {
                 );
                 assert_close(certificate.primal, price * mass, 1e-12);
                 assert_close(certificate.dual, price * mass, 1e-12);
-                for side in [Side::Source, Side::Target] {
+                for side in SIDES {
                     assert!(solution.plan().unwrap().marginal(side).unwrap().iter().all(|&mass| mass == 0.0));
                     assert!(solution.potential(side).unwrap().iter().all(|potential| potential.is_finite()));
                 }
@@ -187,7 +176,7 @@ fn a_side_without_mass_takes_nothing() {
 #[test]
 fn flat_directions_are_no_obstacle() {
     // Identical measures, and atoms on top of each other: many potentials are optimal.
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let a = cloud(3, 30, 0.0, 1.0);
     let heap = PointCloud::uniform(vec![0.5; 24], 2).unwrap();
     let variation = || law(TotalVariation::new(2.0).unwrap());
@@ -212,7 +201,7 @@ fn flat_directions_are_no_obstacle() {
 
 #[test]
 fn both_ends_of_epsilon() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(4, 25, 0.0, 1.0), cloud(5, 20, 0.2, 3.0));
     let kl = || law(Kl::new(0.5).unwrap());
     // epsilon to infinity: P = t a b^T with t from the masses alone, the Diracs of the mean cost.
@@ -256,7 +245,7 @@ fn f32_goes_as_far_as_f64() {
 
 #[test]
 fn bounds_without_entropy_are_for_prescribed_marginals() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(4, 10, 0.0, 1.0), cloud(5, 9, 0.2, 1.0));
     let solution = solve(&problem(&backend, [&a, &b], 0.1, [law(Balanced), law(Free)]), 1e-8);
     assert!(matches!(unregularized_bounds(&solution), Err(Error::MissingCapability(_))));

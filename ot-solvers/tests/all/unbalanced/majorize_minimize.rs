@@ -6,7 +6,7 @@ use ot_core::{
 };
 use ot_solvers::{MajorizeMinimize, MarginalPenalty, Sinkhorn};
 
-use super::support::{Cpu, assert_close, cloud, law, problem};
+use crate::support::{assert_close, cloud, cpu, law, problem};
 
 fn kl(source: f64, target: f64) -> MajorizeMinimize {
     MajorizeMinimize::new(MarginalPenalty::Kl { source, target }).max_iterations(200_000)
@@ -52,7 +52,7 @@ fn gaps_close_between_clouds() {
 
 #[test]
 fn it_is_the_limit_of_entropic_transport() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(3, 10, 0.0, 1.0), cloud(4, 11, 0.2, 1.4));
     let found = kl(0.5, 0.5).tolerance(1e-4).solve(&a, &b, &SqEuclidean).unwrap();
     let law = || law(Kl::new(0.5).unwrap());

@@ -3,7 +3,7 @@
 use ot_core::{Epsilon, Error, PointCloud, SqEuclidean};
 use ot_solvers::{PartialTransport, Sinkhorn, transport};
 
-use super::support::{Cpu, assert_close, cloud};
+use crate::support::{assert_close, cloud, cpu};
 
 /// The least cost of matching `moving` of four points to four others, by trying all.
 fn least_cost(x: &[f64], y: &[f64], moving: usize) -> f64 {
@@ -34,7 +34,7 @@ fn settings(mass: f64) -> PartialTransport {
 
 #[test]
 fn bounds_enclose_the_best_choice() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (x, y) = (vec![0.0, 0.4, 1.1, 2.0], vec![0.1, 0.95, 1.3, 4.0]);
     let (a, b) = (PointCloud::uniform(x.clone(), 1).unwrap(), PointCloud::uniform(y.clone(), 1).unwrap());
     for moving in 1..=4 {
@@ -63,7 +63,7 @@ fn bounds_enclose_the_best_choice() {
 
 #[test]
 fn all_mass_is_transport_and_other_masses_less() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(1, 15, 0.0, 1.0), cloud(2, 12, 0.3, 1.0));
     let epsilon = Epsilon::Absolute(0.02);
     let cost = |mass: f64| {
@@ -80,7 +80,7 @@ fn all_mass_is_transport_and_other_masses_less() {
 
 #[test]
 fn masses_that_are_none_are_refused() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(1, 5, 0.0, 1.0), cloud(2, 6, 0.0, 2.0));
     for mass in [0.0, -1.0, 1.1, f64::NAN] {
         let refused = PartialTransport::new(mass).solve(&backend, &a, &b, &SqEuclidean, Epsilon::default());

@@ -5,8 +5,8 @@ use ot_core::{
 };
 use ot_solvers::{Relaxation, Sinkhorn};
 
-use super::support::{Cpu, Law, assert_close, cloud, law, problem};
 use crate::outsider::penalty::Burg;
+use crate::support::{Cpu, Law, assert_close, cloud, cpu, law, problem};
 
 /// A Kullback-Leibler law that does not say that it is one.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ fn iterations(problem: &Problem<Cpu>) -> f64 {
 
 #[test]
 fn smooth_laws_of_every_strength_cost_no_more_than_prescribed_marginals() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b, normalized) = (cloud(1, 60, 0.0, 1.0), cloud(2, 50, 0.2, 1.3), cloud(2, 50, 0.2, 1.0));
     for epsilon in [0.05, 0.2] {
         let balanced = problem(&backend, [&a, &normalized], epsilon, [law(Balanced), law(Balanced)]);
@@ -89,7 +89,7 @@ fn smooth_laws_of_every_strength_cost_no_more_than_prescribed_marginals() {
 
 #[test]
 fn laws_with_kinks_cost_no_more_as_they_grow_stronger() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let a = cloud(1, 60, 0.0, 1.0);
     for epsilon in [0.05, 0.2] {
         // With equal masses, the limit is the problem with prescribed marginals.
@@ -152,7 +152,7 @@ fn dual(problem: &Problem<Cpu>, potentials: &[Vec<f64>; 2], lambda: f64) -> f64 
 
 #[test]
 fn the_shift_is_best_for_every_law() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(3, 40, 0.0, 1.0), cloud(4, 30, 0.1, 1.4));
     for strength in [0.4, 3.0, 1e3] {
         for pair in smooth_laws(strength).into_iter().chain(laws_with_kinks(strength)).chain(ranges()) {
@@ -175,7 +175,7 @@ fn the_shift_is_best_for_every_law() {
 
 #[test]
 fn the_solve_agrees_with_the_closed_form() {
-    let backend = Cpu::new(1).unwrap();
+    let backend = cpu(1);
     let (a, b) = (cloud(5, 40, 0.0, 1.0), cloud(6, 30, 0.1, 20.0));
     for [rho_a, rho_b] in [[0.1, 0.1], [1e-3, 10.0], [1e4, 0.3]] {
         let [one, other] = [rho_a, rho_b].map(|rho| Kl::new(rho).unwrap());
