@@ -10,7 +10,7 @@ use std::{error::Error, hint::black_box, time::Duration};
 use benches::seeded::Seeded;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ot_core::{
-    Balanced, Kl, LawPrograms, Program, Regularizer, TotalVariation,
+    Balanced, Kl, Program, RecordedPenalty, TotalVariation,
     program::{BlockInput, Registers},
 };
 use ot_cpu::{
@@ -35,8 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .configure_from_args();
     passes::<f32>(&mut criterion);
     passes::<f64>(&mut criterion);
-    laws::<f32>(&mut criterion)?;
-    laws::<f64>(&mut criterion)?;
+    penalties::<f32>(&mut criterion)?;
+    penalties::<f64>(&mut criterion)?;
     criterion.final_summary();
     Ok(())
 }
@@ -118,26 +118,32 @@ fn pass<T: CpuScalar, R>(criterion: &mut Criterion, name: &str, elements: usize,
     group.finish();
 }
 
-/// The steps of laws, as the interpreter runs their programs.
-fn laws<T: CpuScalar>(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
-    let laws: [(&str, Box<dyn Regularizer>); 3] = [
-        ("balanced", Box::new(Balanced)),
-        ("KL", Box::new(Kl::new(1.0)?)),
-        ("total variation", Box::new(TotalVariation::new(1.0)?)),
+/// The steps of penalties, as the interpreter runs their programs.
+fn penalties<T: CpuScalar>(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
+    let penalties = [
+        ("balanced", RecordedPenalty::new(&Balanced)?),
+        ("KL", RecordedPenalty::new(&Kl::new(1.0)?)?),
+        ("total variation", RecordedPenalty::new(&TotalVariation::new(1.0)?)?),
     ];
     let (potential, softmin) = (numbers::<T>(6, LEN, -1.0, 1.0), numbers::<T>(7, LEN, -1.0, 1.0));
     let weights = numbers::<T>(8, LEN, 0.0, 1.0);
-    for (name, law) in laws {
-        let programs = LawPrograms::record(law.as_ref())?;
+    for (name, penalty) in penalties {
         let (f, s, a) = (BlockInput::Lanes(&potential), BlockInput::Lanes(&softmin), BlockInput::Lanes(&weights));
         let (omega, epsilon) = (BlockInput::Uniform(T::from_f64(1.5)), BlockInput::Uniform(T::from_f64(0.1)));
         let mut out = [potential.clone(), potential.clone()];
         let [first, second] = &mut out;
-        let group = format!("law of {name}");
-        program(criterion, &group, "step", programs.relaxed_step(), &[f, s, omega, epsilon], &mut [first])?;
+        let group = format!("penalty of {name}");
+        program(criterion, &group, "step", penalty.relaxed_step(), &[f, s, omega, epsilon], &mut [first])?;
         let unmet = &[f, s, a, epsilon];
-        program(criterion, &group, "residual and mass", programs.residual_and_mass(), unmet, &mut [first, second])?;
-        program(criterion, &group, "dual", programs.dual(), &[f, a], &mut [first])?;
+        program(
+            criterion,
+            &group,
+            "residual and mass",
+            penalty.residual_and_mass_of_softmin(),
+            unmet,
+            &mut [first, second],
+        )?;
+        program(criterion, &group, "dual", penalty.dual(), &[f, a], &mut [first])?;
     }
     Ok(())
 }

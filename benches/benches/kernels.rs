@@ -13,8 +13,8 @@ use std::{
 use benches::{compare::roof::shipped_costs, seeded::Seeded};
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, Epsilon, GroundCost, HalfSqEuclidean, KernelOp, Measure, PointCloud,
-    Potentials, Problem, Side, SoftMin, Sweep, certificate::certify_with,
+    ActiveColumns, ByProducts, CTransform, Device, Epsilon, GeometryBuilder, GroundCost, HalfSqEuclidean, Host,
+    KernelOp, Measure, PointCloud, Potentials, Problem, Side, Sweep, certificate::certify_with,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 
@@ -68,7 +68,7 @@ fn both<T: CpuScalar>(criterion: &mut Criterion) -> Result<(), Box<dyn Error>> {
 
 /// Passes over one cost.
 struct Passes<T: CpuScalar> {
-    problem: Problem<CpuBackend<T>>,
+    problem: Problem<Host<T>>,
 }
 
 impl<T: CpuScalar> Passes<T> {
@@ -144,50 +144,39 @@ impl<T: CpuScalar> Passes<T> {
 
 /// A kernel bound for a problem, and what its passes read and write.
 struct Bound<'a, T: CpuScalar> {
-    problem: &'a Problem<CpuBackend<T>>,
-    kernel: Box<dyn KernelOp<CpuBackend<T>>>,
-    potentials: Potentials<CpuBackend<T>>,
-    scratch: Potentials<CpuBackend<T>>,
-    by_products: ByProducts<CpuBackend<T>>,
-    relaxation: <CpuBackend<T> as Backend>::Reduced,
+    problem: &'a Problem<Host<T>>,
+    kernel: Box<dyn KernelOp<Host<T>>>,
+    potentials: Potentials<Host<T>>,
+    scratch: Potentials<Host<T>>,
+    by_products: ByProducts<Host<T>>,
+    relaxation: <Host<T> as Device>::Reduced,
     active: ActiveColumns,
 }
 
 impl<'a, T: CpuScalar> Bound<'a, T> {
-    fn new(problem: &'a Problem<CpuBackend<T>>) -> Result<Self, ot_core::Error> {
+    fn new(problem: &'a Problem<Host<T>>) -> Result<Self, ot_core::Error> {
         let (backend, columns) = (problem.backend(), problem.columns());
-        let zeros = |side: Side| {
-            let len = problem.marginal(side).len();
-            backend.upload(&vec![T::default(); len * columns], columns)
-        };
-        let room = || -> Result<_, ot_core::Error> {
-            Ok(Potentials { source: zeros(Side::Source)?, target: zeros(Side::Target)?, epsilon: problem.epsilon() })
+        let [n, m] = Side::BOTH.map(|side| problem.marginal(side).len());
+        let zeros = || -> Result<_, ot_core::Error> {
+            let (source, target) = (backend.filled(0.0, n, columns)?, backend.filled(0.0, m, columns)?);
+            Ok(Potentials { source, target, epsilon: problem.epsilon() })
         };
         Ok(Self {
             problem,
             kernel: problem.bind()?,
-            potentials: room()?,
-            scratch: room()?,
-            by_products: ByProducts::alloc(backend, columns)?,
+            potentials: zeros()?,
+            scratch: zeros()?,
+            by_products: ByProducts::alloc(backend, [n, m], columns)?,
             relaxation: backend.upload_reduced(&vec![1.0; columns])?,
             active: ActiveColumns::all(columns),
         })
     }
 
-    /// A softmin of the potential of the other side, which is left as it is.
+    /// A softmin of the potential of the other side, which is left as it is: the c-transform of a prescribed marginal.
     fn softmin(&mut self, side: Side) -> Result<(), ot_core::Error> {
-        let request = SoftMin {
-            side,
-            potential: self.potentials.side(side.opposite()),
-            log_weights: self.problem.marginal(side.opposite()).log_weights(),
-            shift: self.potentials.side(side),
-            active: &self.active,
-        };
-        let out = match side {
-            Side::Source => &mut self.scratch.source,
-            Side::Target => &mut self.scratch.target,
-        };
-        self.kernel.softmin(request, out)
+        let (plan, penalty) = (self.problem.view(&self.potentials), self.problem.marginal(side).penalty());
+        let request = CTransform { side, plan, penalty, active: &self.active };
+        self.kernel.c_transform(self.problem.backend(), request, self.scratch.side_mut(side), None)
     }
 
     /// A full iteration.

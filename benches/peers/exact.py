@@ -27,8 +27,8 @@ def costs(problem):
 
 
 def entries(problem, sources, targets, masses):
-    room = len(problem.source) + len(problem.target)
-    table = np.zeros((room, 3))
+    capacity = len(problem.source) + len(problem.target)
+    table = np.zeros((capacity, 3))
     table[: len(sources)] = np.column_stack([sources, targets, masses])
     return {"entries": table}
 

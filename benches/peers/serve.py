@@ -1,7 +1,7 @@
 """Runs the peers: one JSON request a line on the standard input, one reply a line on the standard output.
 
 A request names a solver (``pot.sinkhorn``: a module beside this file, and a solver of it), the folder of the arrays,
-their shapes, epsilon, rho (the strength of the Kullback-Leibler law of both marginals, or nothing), and when to stop:
+their shapes, epsilon, rho (the strength of the Kullback-Leibler penalty of both marginals, or nothing), and when to stop:
 
     threshold    the peer's own criterion
     iterations   the most iterations, or exactly as many if ``fixed``

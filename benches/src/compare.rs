@@ -36,9 +36,9 @@ use std::{error::Error, path::Path};
 use clap::ValueEnum;
 
 use self::{
-    peers::Peers,
+    peers::{Peers, Solver},
     roof::Roof,
-    row::{Report, Row},
+    row::{Reached, Report, Row},
 };
 
 /// What went wrong where nothing can be measured.
@@ -111,6 +111,23 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn add(&mut self, row: Row) -> Result<(), Failure> {
         self.report.add(row)
+    }
+
+    /// A row beside each peer that runs, or alone if none does.
+    fn add_beside(
+        &mut self,
+        row: &Row,
+        solvers: &[Solver],
+        mut ask: impl FnMut(&mut Peers, Solver) -> Result<Option<Reached>, Failure>,
+    ) -> Result<(), Failure> {
+        let mut alone = true;
+        for &solver in solvers {
+            if let Some(peer) = ask(&mut self.peers, solver)? {
+                alone = false;
+                self.add(row.clone().with_reached(Some(peer)))?;
+            }
+        }
+        if alone { self.add(row.clone()) } else { Ok(()) }
     }
 }
 

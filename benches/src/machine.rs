@@ -38,7 +38,7 @@ fn processor() -> Option<String> {
     let features = field("flags").unwrap_or_default();
     let has = |feature: &str| features.split_whitespace().any(|flag| flag == feature);
     let vectors = ["avx512f", "avx2"].into_iter().find(|feature| has(feature));
-    let family = field("cpu family").zip(field("model")).map(|(family, model)| {
+    let numbers = field("cpu family").zip(field("model")).map(|(family, model)| {
         format!(
             " (family {}, model {}{})",
             family.trim(),
@@ -46,7 +46,7 @@ fn processor() -> Option<String> {
             vectors.map_or(String::new(), |v| format!(", {v}"))
         )
     });
-    Some(format!("{name}{}", family.unwrap_or_default()))
+    Some(format!("{name}{}", numbers.unwrap_or_default()))
 }
 
 /// The caches of the first core that hold data.

@@ -4,11 +4,11 @@
 //! plan recomputed entry by entry in f64 agrees with what the certificate says, and a solve that
 //! calls itself converged has the marginal error it claims under that recomputation.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use ot_core::{
-    Backend, Certificate, CostMatrix, Epsilon, Error, Geometry, GroundCost, Histogram, LOG_ZERO, Measure, PointCloud,
-    Problem, Scalar, Side, Solution, SqEuclidean, Status,
+    Certificate, CostMatrix, Epsilon, Error, GeometryBuilder, GroundCost, Histogram, Host, LOG_ZERO, Measure,
+    PointCloud, Problem, Scalar, Side, Solution, SqEuclidean, Status,
 };
 use ot_cpu::{CpuBackend, CpuScalar, KeptEntries};
 use ot_solvers::{Sinkhorn, Update};
@@ -204,9 +204,8 @@ impl Case {
                 Box::new(CostMatrix::new(narrow(costs), self.source.weights.len(), self.target.weights.len())?)
             }
         };
-        let geometry: Arc<dyn Geometry<CpuBackend<T>>> =
-            backend.geometry(source.support(), target.support(), cost.as_ref())?;
-        let problem = Problem::new(geometry, source.as_ref(), target.as_ref(), Epsilon::RelativeToMean(epsilon))?;
+        let geometry = backend.geometry(source.support(), target.support(), cost.as_ref())?;
+        let problem = Problem::new(geometry, &source, &target, Epsilon::RelativeToMean(epsilon))?;
         let solution =
             Sinkhorn::new().tolerance(tolerance).max_iterations(iterations).update(self.update).solve(&problem)?;
         let (recomputed_error, mass) = self.recompute(&solution)?;
@@ -232,7 +231,7 @@ impl Case {
 
     /// Marginal error and mass of the plan of a solution, entry by entry in f64, from what the solver
     /// was given in its element type.
-    fn recompute<T: CpuScalar>(&self, solution: &Solution<CpuBackend<T>>) -> Result<(f64, f64), Error> {
+    fn recompute<T: CpuScalar>(&self, solution: &Solution<Host<T>>) -> Result<(f64, f64), Error> {
         let wide = |values: Vec<T>| -> Vec<f64> { values.into_iter().map(Scalar::to_f64).collect() };
         let (f, g) = (wide(solution.potential(Side::Source)?), wide(solution.potential(Side::Target)?));
         let weights = |side: Side| -> Result<Vec<f64>, Error> {

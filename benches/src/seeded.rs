@@ -26,8 +26,8 @@ impl Seeded {
         radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
-    /// `len` numbers drawn by a law of this stream.
-    pub fn draw(&mut self, len: usize, mut law: impl FnMut(&mut Self) -> f64) -> Vec<f64> {
-        (0..len).map(|_| law(self)).collect()
+    /// `len` numbers drawn from this stream.
+    pub fn draw(&mut self, len: usize, mut next: impl FnMut(&mut Self) -> f64) -> Vec<f64> {
+        (0..len).map(|_| next(self)).collect()
     }
 }

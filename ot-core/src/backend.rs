@@ -1,245 +1,198 @@
-//! Where numbers live and how they are worked on.
+//! Where numbers live, and the operations on them.
 //!
-//! A [`Backend`] is a value: a pool of threads, or a device with its queue. It owns nothing
-//! global and has no default. Its vectors are opaque, and every operation only *enqueues*;
-//! [`read`](Backend::read) and [`download`](Backend::download) are the only points where the
-//! host waits, and the only places where a failed launch shows. A solver written against this
-//! trait therefore never leaves the device inside its loop.
+//! A [`Device`] names types: the element type, vectors, and reduced vectors. A [`Backend`] is a value with operations
+//! on these types: a pool of threads, or a GPU with its queue. It owns nothing global and has no default. Vectors are
+//! opaque, and every operation only *enqueues*; [`read`](Backend::read) and [`download`](Backend::download) are the only
+//! calls that wait for the device, and the only ones that report a failed launch. A solver written against this trait
+//! never leaves the device inside its loop.
 //!
-//! A [`HostBackend`] adds slices. Only host kernels, tests and exact solvers ask for it, so that
-//! leaving the device is visible in the bounds.
+//! All backends in host memory share one device, [`Host`](crate::host::Host): a kernel written for it runs on any of
+//! them, and so does a backend that counts or checks what is asked of another. A
+//! [`HostBackend`](crate::host::HostBackend) can also run tasks in parallel. Only host kernels, tests and exact solvers ask for it, so that leaving the device is visible in the bounds.
 
-use std::{fmt, fmt::Debug, sync::Arc};
+mod operand;
+mod precision;
 
-use crate::{cost::GroundCost, error::Error, geometry::Geometry, measure::Support, program::Program, scalar::Scalar};
+use std::fmt::Debug;
 
-/// One of the two marginals of a plan.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The rows of the plan: atoms x_i with weights a_i and potential f_i.
-    Source,
-    /// The columns of the plan: atoms y_j with weights b_j and potential g_j.
-    Target,
-}
+pub use self::{
+    operand::{Fold, MAX_OPERANDS, MAX_OUTPUTS, Operand},
+    precision::Precision,
+};
+use crate::{error::Error, program::Program, scalar::Scalar};
 
-impl Side {
-    /// The other marginal.
-    #[must_use]
-    pub fn opposite(self) -> Self {
-        match self {
-            Side::Source => Side::Target,
-            Side::Target => Side::Source,
-        }
-    }
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Side::Source => "source",
-            Side::Target => "target",
-        })
-    }
-}
-
-/// What a pointwise [`Program`] reads at row i of column k.
-#[derive(Debug)]
-pub enum Operand<'a, B: Backend> {
-    /// Entry (i, k) of a vector; a vector of one column is shared by all.
-    Vector(&'a B::Vector),
-    /// Number k of a reduced vector (number 0 if it has one), the same for all rows.
-    Reduced(&'a B::Reduced),
-    /// The same number everywhere.
-    Constant(f64),
-    /// Entry (i, k) of an output as it was before the operation: an update in place.
-    Output(usize),
-}
-
-impl<B: Backend> Copy for Operand<'_, B> {}
-impl<B: Backend> Clone for Operand<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-/// How a column of numbers becomes one.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Fold {
-    /// Their sum, accumulated with the accuracy of f64.
-    Sum,
-    /// The largest.
-    Max,
-    /// The smallest.
-    Min,
-}
-
-/// A device, or the threads of a host: allocation, pointwise arithmetic, reductions, reads.
-///
-/// Vectors are matrices of `rows` x `columns`, one column for each problem of a batch, stored
-/// column after column. Shapes have been checked by the layer above: an implementation may
-/// assert them.
-pub trait Backend: Clone + Debug + Send + Sync + 'static {
+/// The types of a device. A device is never made: it is a name for its types.
+pub trait Device: Debug + Sized + Send + Sync + 'static {
     /// The element type of vectors.
     type Elem: Scalar;
     /// A matrix on the device.
     type Vector: Debug + Send + Sync + 'static;
     /// One number of f64 grade for each column, on the device.
     type Reduced: Debug + Send + Sync + 'static;
+}
 
-    /// Room for `rows` x `columns` elements that nobody has written yet.
+/// Allocation, pointwise arithmetic, reductions and reads on a device.
+///
+/// Vectors are matrices of `rows` x `columns`, one column for each problem of a batch, stored column after column.
+/// An operation takes at most [`MAX_OPERANDS`] operands and [`MAX_OUTPUTS`] outputs.
+pub trait Backend<D: Device>: Debug + Send + Sync {
+    /// A vector of `rows` x `columns` elements, not written yet.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    fn alloc(&self, rows: usize, columns: usize) -> Result<Self::Vector, Error>;
+    fn alloc(&self, rows: usize, columns: usize) -> Result<D::Vector, Error>;
 
-    /// Room for one number per column.
+    /// One number for each column, not written yet.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    fn alloc_reduced(&self, columns: usize) -> Result<Self::Reduced, Error>;
+    fn alloc_reduced(&self, columns: usize) -> Result<D::Reduced, Error>;
 
     /// Copies host values (column after column) into a vector of the same shape.
     ///
     /// # Errors
     /// [`Error::Length`], or a failure of the device.
-    fn write(&self, values: &[Self::Elem], vector: &mut Self::Vector) -> Result<(), Error>;
+    fn write(&self, values: &[D::Elem], vector: &mut D::Vector) -> Result<(), Error>;
 
-    /// Copies host numbers, one per column.
+    /// Copies host numbers, one for each column.
     ///
     /// # Errors
     /// [`Error::Length`], or a failure of the device.
-    fn write_reduced(&self, values: &[f64], reduced: &mut Self::Reduced) -> Result<(), Error>;
+    fn write_reduced(&self, values: &[f64], reduced: &mut D::Reduced) -> Result<(), Error>;
 
-    /// Rows and columns of a vector.
-    fn shape(&self, vector: &Self::Vector) -> (usize, usize);
-
-    /// Numbers in a reduced vector.
-    fn reduced_len(&self, reduced: &Self::Reduced) -> usize;
-
-    /// outputs(i, k) = program(operands at (i, k)), for all rows and columns of the outputs,
-    /// which have one shape.
+    /// Sets all elements of a vector to one value.
     ///
     /// # Errors
     /// A failure of the device.
-    fn map(
-        &self,
-        program: &Program,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut Self::Vector],
-    ) -> Result<(), Error>;
+    fn fill(&self, value: f64, vector: &mut D::Vector) -> Result<(), Error>;
+
+    /// Rows and columns of a vector.
+    fn shape(&self, vector: &D::Vector) -> (usize, usize);
+
+    /// Numbers in a reduced vector.
+    fn reduced_len(&self, reduced: &D::Reduced) -> usize;
+
+    /// outputs(i, k) = program(operands at (i, k)), for all rows and columns of the outputs, which have one shape.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for operands or outputs that do not fit the program, or a failure of the device.
+    fn map(&self, program: &Program, operands: &[Operand<'_, D>], outputs: &mut [&mut D::Vector]) -> Result<(), Error>;
 
     /// outputs_k = fold over i of program(operands at (i, k)), over `rows` rows.
     ///
-    /// The order of the sums depends on the shape alone, never on the number of threads.
-    /// `Operand::Output` is not legal here.
+    /// The order of the sums depends on the shape alone, never on the number of threads. `Operand::Output` is not legal
+    /// here.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// [`Error::Length`] for operands or outputs that do not fit the program, or a failure of the device.
     fn reduce(
         &self,
         program: &Program,
         fold: Fold,
         rows: usize,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut Self::Reduced],
+        operands: &[Operand<'_, D>],
+        outputs: &mut [&mut D::Reduced],
     ) -> Result<(), Error>;
 
-    /// outputs_k = program(operands at k), in f64 grade arithmetic. Operands are reduced
-    /// vectors, constants and outputs.
+    /// outputs_k = program(operands at k), in f64 grade arithmetic. Operands are reduced vectors, constants and outputs.
     ///
     /// # Errors
-    /// A failure of the device.
+    /// [`Error::Length`] for operands or outputs that do not fit the program, or a failure of the device.
     fn map_reduced(
         &self,
         program: &Program,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut Self::Reduced],
+        operands: &[Operand<'_, D>],
+        outputs: &mut [&mut D::Reduced],
     ) -> Result<(), Error>;
 
-    /// out = vector * matrix: columns mixed by a small host matrix, row-major, columns of
-    /// `vector` x columns of `out`.
+    /// out = vector * matrix: columns mixed by a small host matrix, row-major, columns of `vector` x columns of `out`.
     ///
     /// # Errors
-    /// A failure of the device.
-    fn mix(&self, vector: &Self::Vector, matrix: &[f64], out: &mut Self::Vector) -> Result<(), Error>;
+    /// [`Error::Length`] for a matrix of another shape, or a failure of the device.
+    fn mix(&self, vector: &D::Vector, matrix: &[f64], out: &mut D::Vector) -> Result<(), Error>;
 
     /// out = vector.
     ///
     /// # Errors
     /// A failure of the device.
-    fn copy(&self, vector: &Self::Vector, out: &mut Self::Vector) -> Result<(), Error>;
+    fn copy(&self, vector: &D::Vector, out: &mut D::Vector) -> Result<(), Error>;
 
     /// Waits for everything enqueued and brings numbers to the host, one `Vec` for each operand.
     ///
     /// # Errors
     /// Whatever went wrong since the last read.
-    fn read(&self, reduced: &[&Self::Reduced]) -> Result<Vec<Vec<f64>>, Error>;
+    fn read(&self, reduced: &[&D::Reduced]) -> Result<Vec<Vec<f64>>, Error>;
 
     /// Waits for everything enqueued and brings vectors to the host, each column after column.
     ///
     /// # Errors
     /// Whatever went wrong since the last read.
-    fn download(&self, vectors: &[&Self::Vector]) -> Result<Vec<Vec<Self::Elem>>, Error>;
+    fn download(&self, vectors: &[&D::Vector]) -> Result<Vec<Vec<D::Elem>>, Error>;
 
-    /// The best geometry this backend has for one cost between two supports.
-    ///
-    /// Implementations match on the kind of support and on [`GroundCost::form`], and fall back
-    /// to a stored matrix for whatever is not special.
-    ///
-    /// # Errors
-    /// [`Error::UnsupportedSupport`], [`Error::DimensionMismatch`], [`Error::Length`],
-    /// [`Error::Cost`], [`Error::CostOverflow`], [`Error::OutOfMemory`].
-    fn geometry(
-        &self,
-        source: Support<'_, Self::Elem>,
-        target: Support<'_, Self::Elem>,
-        cost: &dyn GroundCost,
-    ) -> Result<Arc<dyn Geometry<Self>>, Error>;
-
-    /// Runs a whole solve where this backend's workers are at hand (a thread pool is entered
-    /// once, not once per operation).
-    fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        work()
+    /// The accuracy of the arithmetic: that of the element type, unless the device does better or worse.
+    fn precision(&self) -> Precision {
+        Precision::of::<D::Elem>()
     }
 
-    /// Allocates and writes in one go.
+    /// Runs work where this backend's workers are at hand: a thread pool is entered once, not once for each operation.
+    /// `scope` is the form of it that returns a result.
+    fn enter(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
+
+    /// Allocates and writes in one call.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::OutOfMemory`], or a failure of the device.
-    fn upload(&self, values: &[Self::Elem], columns: usize) -> Result<Self::Vector, Error> {
+    fn upload(&self, values: &[D::Elem], columns: usize) -> Result<D::Vector, Error> {
         let rows = values.len() / columns.max(1);
         let mut vector = self.alloc(rows, columns)?;
         self.write(values, &mut vector)?;
         Ok(vector)
     }
 
-    /// Allocates and writes one number per column.
+    /// Allocates and writes one number for each column.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], or a failure of the device.
-    fn upload_reduced(&self, values: &[f64]) -> Result<Self::Reduced, Error> {
+    fn upload_reduced(&self, values: &[f64]) -> Result<D::Reduced, Error> {
         let mut reduced = self.alloc_reduced(values.len())?;
         self.write_reduced(values, &mut reduced)?;
         Ok(reduced)
     }
 }
 
-/// A backend whose vectors are slices of this process.
-pub trait HostBackend: Backend {
-    /// The elements, column after column.
-    fn slice<'a>(&self, vector: &'a Self::Vector) -> &'a [Self::Elem];
+impl<D: Device> dyn Backend<D> + '_ {
+    /// Runs a whole solve where this backend's workers are at hand ([`Backend::enter`]), and returns its result.
+    pub fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let (mut work, mut result) = (Some(work), None);
+        self.enter(&mut || result = work.take().map(|work| work()));
+        match (result, work) {
+            (Some(result), _) => result,
+            // A backend that never ran the work, against its contract: the work is done here.
+            (None, Some(work)) => work(),
+            (None, None) => unreachable!("work that was taken has left its result"),
+        }
+    }
 
-    /// The elements, column after column, to be changed.
-    fn slice_mut<'a>(&self, vector: &'a mut Self::Vector) -> &'a mut [Self::Elem];
-
-    /// One number per column.
-    fn reduced<'a>(&self, reduced: &'a Self::Reduced) -> &'a [f64];
-
-    /// One number per column, to be changed.
-    fn reduced_mut<'a>(&self, reduced: &'a mut Self::Reduced) -> &'a mut [f64];
-
-    /// Runs `job(0), ..., job(tasks - 1)`, in any order and on any thread, and waits.
+    /// A vector of one value.
     ///
-    /// How the work is cut into tasks must not depend on the number of threads.
-    fn parallel(&self, tasks: usize, job: &(dyn Fn(usize) + Sync));
+    /// # Errors
+    /// [`Error::OutOfMemory`], or a failure of the device.
+    pub fn filled(&self, value: f64, rows: usize, columns: usize) -> Result<D::Vector, Error> {
+        let mut vector = self.alloc(rows, columns)?;
+        self.fill(value, &mut vector)?;
+        Ok(vector)
+    }
+
+    /// A copy of a vector.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], or a failure of the device.
+    pub fn copied(&self, vector: &D::Vector) -> Result<D::Vector, Error> {
+        let (rows, columns) = self.shape(vector);
+        let mut copy = self.alloc(rows, columns)?;
+        self.copy(vector, &mut copy)?;
+        Ok(copy)
+    }
 }

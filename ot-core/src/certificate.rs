@@ -1,34 +1,28 @@
 //! What is proven of potentials, from the problem and the potentials alone.
 //!
-//! The plan P of potentials (f, g) is rounded to a plan P' that both laws accept: rows and then
-//! columns above their bounds are scaled down, and what is missing is added by a rank-one plan Q
-//! (Altschuler, Weed, Rigollet 2017). Since
+//! The plan P of potentials (f, g) is rounded to a plan P' that both penalties accept ([`RoundedPlan`]). Since
 //!
 //! ```text
 //! primal(P') - dual(f, g) = sum_i a_i (phi(r'_i) + phi*(-f_i) + f_i r'_i)  +  the same for b, psi, g
-//!                         + epsilon KL(P' | P)
+//!                         + epsilon sum_ij a_i b_j (h(p'_ij) + h*(z_ij) - z_ij p'_ij)
 //! ```
 //!
-//! where r' are the densities of the marginals of P', the gap is a sum of terms that cannot be
-//! negative. The divergence is bounded without a pass over the entries: by convexity,
-//!
-//! ```text
-//! KL(P' | P) <= mass(P) - mass(P_1) + <P_1, log(P_1 / P)> + <Q, log(P' / P)>
-//! ```
-//!
-//! with P_1 the scaled plan, and log(P' / P) <= log(high / a_i) + (C_ij - f_i - g_j) / epsilon. So
-//! four softmins and one pass over the cost prove a gap, on any backend, with one read.
-//!
-//! Where another function h than entropy regularises the plan, sum_ij a_i b_j (h(p') + h*(z) - z p') is in the
-//! place of KL(P' | P), term by term no less than 0, and is summed by a pass over the pairs.
+//! where r' are the densities of the marginals of P', the gap is a sum of terms that cannot be negative. The last is the
+//! [Fenchel gap](crate::KernelOp::fenchel_gap) of the rounded plan, epsilon KL(P' | P) for entropy, of which a Gibbs kernel
+//! knows a bound without a pass over the entries.
 
+mod rounding;
+mod shrinking;
+mod side;
+
+use self::rounding::ColumnValues;
+pub use self::rounding::RoundedPlan;
 use crate::{
-    backend::{Backend, Side},
+    backend::Device,
     error::Error,
     kernel::{KernelOp, Potentials},
     problem::Problem,
-    rounding::{RoundedColumn, RoundedPlan},
-    scalar::Scalar,
+    side::Side,
 };
 
 /// What is proven of one column. Values are named; the objective is
@@ -42,8 +36,8 @@ use crate::{
 pub struct Certificate {
     /// The epsilon of the problem.
     pub epsilon: f64,
-    /// (|P 1 - a'|_1 + |P^T 1 - b'|_1) / mass, where a' is what the law demands (a itself if
-    /// balanced) and mass the mean of the masses of a and b.
+    /// (|P 1 - a'|_1 + |P^T 1 - b'|_1) / mass, where a' is the nearest mass
+    /// whose density lies in the subdifferential of phi* at -f (a itself if balanced) and mass the mean of the masses of a and b.
     pub marginal_error: f64,
     /// |P 1 - a'|_1.
     pub source_residual: f64,
@@ -56,7 +50,7 @@ pub struct Certificate {
     /// The objective at the rounded plan: an upper bound of the optimum.
     pub primal: f64,
     /// The dual objective at (f, g): a lower bound of the optimum; minus infinity at potentials that a
-    /// law's conjugate does not allow.
+    /// penalty's conjugate does not allow.
     pub dual: f64,
     /// An upper bound of primal - dual, never negative; infinite where no rounding is known (a
     /// kernel without a cost, or a missing mass that would have to cross forbidden pairs).
@@ -82,67 +76,59 @@ impl Certificate {
 /// Recomputes what is proven of potentials, for each column of a problem, from scratch: the
 /// problem and the potentials are all it looks at, not what a solver claimed.
 ///
-/// Costs four softmins and two passes over the cost.
+/// Costs the densities of both sides, one more of each, and two passes over the cost. Two waits.
 ///
 /// # Errors
 /// [`Error::Length`] for potentials that do not fit; those of
 /// [`Geometry::bind`](crate::Geometry::bind); a failure of the device.
-pub fn certify<B: Backend>(problem: &Problem<B>, potentials: &Potentials<B>) -> Result<Vec<Certificate>, Error> {
+pub fn certify<D: Device>(problem: &Problem<D>, potentials: &Potentials<D>) -> Result<Vec<Certificate>, Error> {
     let problem = problem.with_epsilon(potentials.epsilon)?;
-    let backend = problem.backend().clone();
-    for (side, what) in [(Side::Source, "source potential"), (Side::Target, "target potential")] {
+    for (side, what) in Side::BOTH.into_iter().zip(["source potential", "target potential"]) {
         let expected = (problem.marginal(side).len(), problem.columns());
-        let found = backend.shape(potentials.side(side));
+        let found = problem.backend().shape(potentials.side(side));
         if found != expected {
             return Err(Error::Length { what, expected: expected.0 * expected.1, found: found.0 * found.1 });
         }
     }
     let mut kernel = problem.bind()?;
-    backend.scope(|| certify_with(kernel.as_mut(), &problem, potentials))
+    problem.backend().scope(|| certify_with(kernel.as_mut(), &problem, potentials))
 }
 
 /// [`certify`] with a kernel already bound to the epsilon of the potentials.
 ///
 /// # Errors
 /// A failure of the device.
-pub fn certify_with<B: Backend, K: KernelOp<B> + ?Sized>(
+pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
     kernel: &mut K,
-    problem: &Problem<B>,
-    potentials: &Potentials<B>,
+    problem: &Problem<D>,
+    potentials: &Potentials<D>,
 ) -> Result<Vec<Certificate>, Error> {
+    let (backend, columns) = (problem.backend(), problem.columns());
     let rounded = RoundedPlan::round(kernel, problem, potentials)?;
-    let machine_epsilon = <B::Elem as Scalar>::EPSILON;
-    let empty = match kernel.family() {
-        Some(family) => family.programs().empty(),
-        None => 1.0,
-    };
-    let excesses = match kernel.family() {
-        Some(_) => Some(rounded.excess(kernel, potentials)?),
-        None => None,
-    };
-    let (plan_costs, added_costs) = if excesses.is_some() {
-        (plan_costs(kernel, problem, potentials)?, vec![0.0; problem.columns()])
-    } else if kernel.transport_cost().is_some() {
-        let [plan, added] = rounded.costs(kernel, potentials)?;
-        (Some(plan), added)
-    } else {
-        // Without a cost of its own, the mass that rounding adds is priced at a bound.
-        let bound = problem.geometry().cost_bound().unwrap_or(f64::INFINITY);
-        let price = |mass: f64| if mass > 0.0 { mass * bound } else { 0.0 };
-        (None, rounded.added_mass().into_iter().map(price).collect())
-    };
-    let certificate = |(index, column): (usize, &RoundedColumn)| {
-        let RoundedColumn { source, target, conjugate, divergence, fenchel_young, feasible, .. } = column;
-        let epsilon = potentials.epsilon;
-        let dual = source.dual + target.dual - epsilon * (conjugate - empty * source.weight * target.weight);
-        let excess = match &excesses {
-            Some(excesses) => excesses[index],
-            None => (divergence + added_costs[index] / epsilon).max(0.0),
-        };
-        let gap = match fenchel_young + epsilon * excess {
+    let plan = problem.view(potentials);
+    let mut gaps = backend.alloc_reduced(columns)?;
+    kernel.fenchel_gap(backend, plan, rounded.rounding(), &mut gaps)?;
+    let mut numbers = vec![rounded.conjugate(), &gaps];
+    let mut costs = backend.alloc_reduced(columns)?;
+    if let Some(cost) = kernel.transport_cost() {
+        cost.plan_cost(plan, &mut costs)?;
+        numbers.push(&costs);
+    }
+    let read = backend.read(&numbers)?;
+
+    let (epsilon, precision, value_at_zero) =
+        (potentials.epsilon, backend.precision(), problem.regularizer().value_at_zero());
+    let certificate = |(column, values): (usize, &ColumnValues)| {
+        let ColumnValues { sides: [source, target], fenchel_gap, feasible } = values;
+        let (conjugate, gap_of_plan) = (read[0][column], read[1][column]);
+        // Of potentials that are no numbers no dual is claimed.
+        let dual = source.dual + target.dual - epsilon * (conjugate - value_at_zero * source.weight * target.weight);
+        let dual = if dual.is_nan() { f64::NEG_INFINITY } else { dual };
+        let gap = match fenchel_gap + epsilon * gap_of_plan {
             gap if gap.is_finite() && *feasible && dual.is_finite() => gap,
             _ => f64::INFINITY,
         };
+        let largest_potentials = source.largest_potential + target.largest_potential;
         Certificate {
             epsilon,
             marginal_error: (source.residual + target.residual)
@@ -150,25 +136,12 @@ pub fn certify_with<B: Backend, K: KernelOp<B> + ?Sized>(
             source_residual: source.residual,
             target_residual: target.residual,
             mass: source.mass,
-            transport_cost: plan_costs.as_ref().map(|costs| costs[index]).filter(|cost| !cost.is_nan()),
+            transport_cost: read.get(2).map(|costs| costs[column]).filter(|cost| !cost.is_nan()),
             primal: if gap.is_finite() { dual + gap } else { f64::INFINITY },
             dual,
             gap,
-            rounding: machine_epsilon * ((source.largest_potential + target.largest_potential) / epsilon + 8.0),
+            rounding: precision.marginal_rounding(largest_potentials, epsilon),
         }
     };
-    Ok(rounded.columns.iter().enumerate().map(certificate).collect())
-}
-
-/// <P, C> of each column, if the kernel has a cost.
-fn plan_costs<B: Backend, K: KernelOp<B> + ?Sized>(
-    kernel: &mut K,
-    problem: &Problem<B>,
-    potentials: &Potentials<B>,
-) -> Result<Option<Vec<f64>>, Error> {
-    let backend = problem.backend();
-    let Some(cost) = kernel.transport_cost() else { return Ok(None) };
-    let mut costs = backend.alloc_reduced(problem.columns())?;
-    cost.plan_cost(problem.view(potentials), &mut costs)?;
-    Ok(Some(backend.read(&[&costs])?.swap_remove(0)))
+    Ok(rounded.values().iter().enumerate().map(certificate).collect())
 }

@@ -53,6 +53,7 @@ pub use self::{
 use crate::{
     measure::BoundingBox,
     program::{Program, ProgramError},
+    scalar::{Floats, FloatsMut, Scalar},
 };
 
 /// A cost c(x, y) between two supports, and what is known of it.
@@ -132,11 +133,6 @@ pub trait GroundCost: Debug + Send + Sync {
         self.form().bound(source, target)
     }
 
-    /// Is c(x + t, y + t) = c(x, y) for every t? Then a kernel may centre the clouds.
-    fn translation_invariant(&self) -> bool {
-        self.form().translation_invariant()
-    }
-
     /// This cost, to be kept by a geometry that evaluates it again and again; `None` from a cost that
     /// is better stored as a matrix.
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
@@ -147,6 +143,19 @@ pub trait GroundCost: Debug + Send + Sync {
     /// it over without a copy.
     fn shared_matrix(&self) -> Option<SharedMatrix> {
         None
+    }
+}
+
+impl dyn GroundCost + '_ {
+    /// A row of the cost in either element type: [`costs_f32`](GroundCost::costs_f32) or
+    /// [`costs_f64`](GroundCost::costs_f64), which generic code cannot name.
+    #[inline]
+    pub fn costs<T: Scalar>(&self, x: &[T], points: &[T], out: &mut [T]) {
+        match (T::floats(x), T::floats(points), T::floats_mut(out)) {
+            (Floats::F32(x), Floats::F32(points), FloatsMut::F32(out)) => self.costs_f32(x, points, out),
+            (Floats::F64(x), Floats::F64(points), FloatsMut::F64(out)) => self.costs_f64(x, points, out),
+            _ => unreachable!("slices of one element type"),
+        }
     }
 }
 

@@ -133,6 +133,10 @@ impl<R: Real> From<f64> for Dual<R> {
 
 impl<R: Real> Real for Dual<R> {
     #[inline]
+    fn parameter(self, index: u16, value: f64) -> Self {
+        Self { value: self.value.parameter(index, value), derivative: R::constant(0.0) }
+    }
+
     fn exp(self) -> Self {
         let value = self.value.exp();
         self.chain(value, value)

@@ -8,16 +8,10 @@
 //! P_ij = exp((u_i + v_j - C_ij) / epsilon),   u = f + epsilon log a,   v = g + epsilon log b
 //! ```
 //!
-//! With marginals that are relaxed the plan changes too: an entropy against the counting measure there is the cost
+//! With penalised marginals the plan changes too: an entropy against the counting measure there is the cost
 //! C_ij + epsilon log(a_i b_j) here.
 
-use crate::{
-    backend::{Backend, Side},
-    error::Error,
-    problem::Problem,
-    scalar::Scalar,
-    solution::Solution,
-};
+use crate::{backend::Device, error::Error, problem::Problem, scalar::Scalar, side::Side, solution::Solution};
 
 /// An entropy of plans against the counting measure.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -36,10 +30,10 @@ impl CountingEntropy {
     /// ```
     ///
     /// # Errors
-    /// [`Error::MissingCapability`] for relaxed marginals, where no constant does; a failure of the device.
-    pub fn offset<B: Backend>(self, problem: &Problem<B>) -> Result<Vec<f64>, Error> {
+    /// [`Error::MissingCapability`] for penalised marginals, where no constant does; a failure of the device.
+    pub fn offset<D: Device>(self, problem: &Problem<D>) -> Result<Vec<f64>, Error> {
         if !problem.is_balanced() {
-            return Err(Error::MissingCapability("constant between entropies: a marginal is relaxed"));
+            return Err(Error::MissingCapability("constant between entropies: a marginal is penalised"));
         }
         let [a, b] = [weights(problem, Side::Source)?, weights(problem, Side::Target)?];
         let of_column = |column: usize| {
@@ -63,7 +57,7 @@ impl CountingEntropy {
 ///
 /// # Errors
 /// A failure of the device.
-pub fn counting_potential<B: Backend>(solution: &Solution<B>, side: Side) -> Result<Vec<f64>, Error> {
+pub fn counting_potential<D: Device>(solution: &Solution<D>, side: Side) -> Result<Vec<f64>, Error> {
     let weights = weights(solution.problem(), side)?;
     let epsilon = solution.potentials().epsilon;
     let potential = solution.potential(side)?;
@@ -76,9 +70,9 @@ pub fn counting_potential<B: Backend>(solution: &Solution<B>, side: Side) -> Res
 }
 
 /// The weights of one side, one histogram after the other.
-fn weights<B: Backend>(problem: &Problem<B>, side: Side) -> Result<Vec<Vec<f64>>, Error> {
+fn weights<D: Device>(problem: &Problem<D>, side: Side) -> Result<Vec<Vec<f64>>, Error> {
     let marginal = problem.marginal(side);
     let values = problem.backend().download(&[marginal.weights()])?.swap_remove(0);
-    let histogram = |weights: &[B::Elem]| weights.iter().map(|weight| weight.to_f64()).collect();
+    let histogram = |weights: &[D::Elem]| weights.iter().map(|weight| weight.to_f64()).collect();
     Ok(values.chunks_exact(marginal.len()).map(histogram).collect())
 }

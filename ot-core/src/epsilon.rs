@@ -1,9 +1,9 @@
 //! The strength of the entropy, as a rule resolved against a cost.
 
 use crate::{
-    backend::Backend,
+    backend::Device,
     error::Error,
-    geometry::{CostSurvey, Geometry},
+    kernel::{CostStatistics, Geometry},
 };
 
 /// How epsilon is chosen. All rules resolve to one positive number in the units of the cost.
@@ -38,7 +38,7 @@ impl Default for Epsilon {
 impl Epsilon {
     /// Does the rule need statistics of the cost?
     #[must_use]
-    pub fn needs_survey(&self) -> bool {
+    pub fn needs_statistics(&self) -> bool {
         matches!(self, Epsilon::RelativeToMean(_) | Epsilon::RelativeToDeviation(_))
     }
 
@@ -48,16 +48,21 @@ impl Epsilon {
     ///
     /// # Errors
     /// [`Error::Epsilon`] for a number that is not finite and positive, [`Error::EpsilonRule`]
-    /// for a blur of a cost that has none, or a rule whose survey is missing.
-    pub fn resolve<B: Backend>(&self, geometry: &dyn Geometry<B>, survey: Option<&CostSurvey>) -> Result<f64, Error> {
-        let no_survey = Error::EpsilonRule { rule: "relative epsilon", reason: "the cost was not surveyed" };
+    /// for a blur of a cost that has none, or a rule whose statistics are missing.
+    pub fn resolve<D: Device>(
+        &self,
+        geometry: &dyn Geometry<D>,
+        statistics: Option<&CostStatistics>,
+    ) -> Result<f64, Error> {
+        let no_statistics =
+            Error::EpsilonRule { rule: "relative epsilon", reason: "there are no statistics of the cost" };
         let epsilon = match *self {
             Epsilon::Absolute(epsilon) => epsilon,
-            Epsilon::RelativeToMean(multiple) => multiple * or_one(survey.ok_or(no_survey)?.mean.abs()),
+            Epsilon::RelativeToMean(multiple) => multiple * or_one(statistics.ok_or(no_statistics)?.mean.abs()),
             Epsilon::RelativeToDeviation(multiple) => {
-                let survey = survey.ok_or(no_survey)?;
-                let constant = survey.deviation <= 1e-12 * survey.mean.abs();
-                multiple * or_one(if constant { survey.mean.abs() } else { survey.deviation })
+                let statistics = statistics.ok_or(no_statistics)?;
+                let constant = statistics.deviation <= 1e-12 * statistics.mean.abs();
+                multiple * or_one(if constant { statistics.mean.abs() } else { statistics.deviation })
             }
             Epsilon::Blur(sigma) if sigma.is_finite() && sigma > 0.0 => geometry
                 .epsilon_of_blur(sigma)

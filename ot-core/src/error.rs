@@ -3,7 +3,7 @@
 //! An [`Error`] says what was expected and what was found. Not converging is no error: it is a
 //! [`Status`](crate::Status) of a solution that still carries its certificate.
 
-use crate::{backend::Side, program::ProgramError};
+use crate::{program::ProgramError, side::Side};
 
 /// What was asked wrongly or what the machine could not do.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -220,11 +220,20 @@ pub enum BackendFailure {
         requested: usize,
     },
     /// The device is gone.
-    #[error("the device was lost")]
-    DeviceLost,
-    /// No adapter fits.
-    #[error("no adapter was found")]
-    NoAdapter,
+    #[error("the device was lost: {0}")]
+    DeviceLost(String),
+    /// No device fits what was asked for.
+    #[error("no device fits: {0}")]
+    NoDevice(String),
+    /// The device did not finish in time.
+    #[error("the device timed out: {0}")]
+    Timeout(String),
+    /// A program that the device's compiler refused.
+    #[error("the device's compiler refused a program: {0}")]
+    Compiler(String),
+    /// Anything else that a device reports.
+    #[error("the device failed: {0}")]
+    Device(String),
     /// A vector was read that no operation had written.
     #[error("a vector was read before anything wrote it")]
     Unwritten,

@@ -1,7 +1,7 @@
 //! Vectors of host backends, and pointwise programs run over them.
 //!
 //! A host backend is a pool of workers and little else: who implements [`HostWorkers`] is one. Its
-//! vectors are [`HostVector`]s, and its operations are the functions of this room. The
+//! vectors are [`HostVector`]s, and its operations are the functions of this module. The
 //! cut into tasks depends on the shape alone, so the bits do not depend on the threads.
 
 mod pointwise;
@@ -11,12 +11,25 @@ mod workers;
 pub use self::{
     pointwise::{TASK_ROWS, map, map_reduced, mix, reduce},
     split::for_each_chunk,
-    workers::HostWorkers,
+    workers::{HostBackend, HostWorkers},
 };
+use std::marker::PhantomData;
+
 use crate::{
+    backend::Device,
     error::{BackendFailure, Error},
     scalar::Scalar,
 };
+
+/// The device of all backends in host memory: vectors are [`HostVector`]s, reduced vectors [`HostReduced`].
+#[derive(Debug)]
+pub struct Host<T>(PhantomData<T>);
+
+impl<T: Scalar> Device for Host<T> {
+    type Elem = T;
+    type Vector = HostVector<T>;
+    type Reduced = HostReduced;
+}
 
 /// A matrix in host memory, column after column.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +63,17 @@ impl<T: Scalar> HostVector<T> {
     /// All elements, to be changed.
     pub fn values_mut(&mut self) -> &mut [T] {
         &mut self.values
+    }
+
+    /// The column that problem `column` of a batch reads: the only one, if all share it.
+    #[must_use]
+    pub fn column(&self, column: usize) -> &[T] {
+        &self.values[column.min(self.columns - 1) * self.rows..][..self.rows]
+    }
+
+    /// The column that problem `column` of a batch writes: the only one, if all share it.
+    pub fn column_mut(&mut self, column: usize) -> &mut [T] {
+        &mut self.values[column.min(self.columns - 1) * self.rows..][..self.rows]
     }
 
     /// Copies values of the same shape.
@@ -113,7 +137,7 @@ pub fn try_zeros<T: Scalar>(len: usize, what: &'static str) -> Result<Vec<T>, Er
     Ok(values)
 }
 
-/// The failure of a backend that reads what nobody wrote.
+/// The failure of a backend that reads memory that was not written.
 #[must_use]
 pub fn unwritten() -> Error {
     Error::Backend(BackendFailure::Unwritten)

@@ -1,394 +1,186 @@
-//! The Gibbs kernel of one solve, met only through softmins, sweeps and functionals of its plan.
+//! The kernel of one solve, met only through c-transforms, densities, bounds and products of its plan.
 //!
-//! With potentials f (n x columns) and g (m x columns), weights a and b and a cost C, the plan is
+//! With potentials f (n x columns) and g (m x columns), weights a and b, a cost C and a regularizer h, the plan is
 //!
 //! ```text
-//! P_ij = a_i b_j exp((f_i + g_j - C_ij) / epsilon)
+//! P_ij = a_i b_j h*'(z_ij)        z_ij = (f_i + g_j - C_ij) / epsilon
 //! ```
 //!
-//! A [`KernelOp`] knows C and one epsilon and answers questions about P. It is bound by a
-//! [`Geometry`](crate::Geometry), owns its scratch space and is never asked for its entries.
+//! A kernel knows C, h and one epsilon. It is bound by a [`Geometry`], owns its scratch space and is never asked for its
+//! entries. Solvers and certificates see a [`KernelOp`] and do not know which regularizer it has.
+//!
+//! - A [`PlanOperator`] says what it is bound to, applies the plan to values, and gives access to what only some kernels
+//!   can do ([`capability`]).
+//! - A [`KernelOp`] adds what depends on the regularizer: the c-transform of a side under a penalty, the densities of the
+//!   marginals, a bound on the Fenchel gap of a rounded plan. Sweeps follow from these.
+//! - A [`GibbsKernel`] is a kernel of entropy. It implements [`softmin`](GibbsKernel::softmin), of which all of
+//!   [`KernelOp`] follows; fused passes are overrides.
 //!
 //! The contract, in short:
 //!
-//! 1. Potentials in, potentials out, at any epsilon, exact to the element type. A sweep on its way may be off by a
-//!    part of what it moves (a thousandth at most), which vanishes as it converges; softmins never are.
-//! 2. The previous potential is handed in as a shift, so no running maximum is needed; rows
-//!    whose shift was too far off are redone with one.
-//! 3. [`sweep`](KernelOp::sweep) does both half-steps and, if asked, the by-products, in as few
-//!    passes as the kernel can. The default is [`two_half_steps`].
-//! 4. By-products are hints about the entering iterate. Convergence is said after softmins only.
-//! 5. A batch of columns from the first day; inactive columns are neither read nor written.
-//! 6. Softmin and sweep may rely on weights that are fixed for the life of a binding, unless the
-//!    caller recenters. `apply` and the capabilities take weights and potentials from the
-//!    [`PlanView`] as given, whatever the binding has seen before.
-//! 7. What a kernel can do beyond that is an accessor returning an optional trait object.
-//! 8. Nothing is allocated and nothing is waited for in softmin, sweep and apply.
+//! 1. Potentials in, potentials out, at any epsilon, accurate to the [precision](crate::backend::Precision) of the
+//!    backend. A half-step or a sweep may be off by a thousandth of what it moves, which vanishes as it converges;
+//!    c-transforms and densities may not.
+//! 2. The previous potential is handed in as a guess, so no running maximum is needed; rows whose guess was too far off
+//!    are done again with one.
+//! 3. By-products of a sweep are hints about the entering iterate. Convergence is claimed after a certificate only.
+//! 4. A batch has columns; inactive columns are not read, and what is written to them means nothing, but for the
+//!    potentials of a sweep, which stay as they are.
+//! 5. Sweeps may rely on weights that are fixed for the life of a binding, unless the caller recenters. Everything else
+//!    takes weights and potentials from the [`PlanView`] as given.
+//! 6. Nothing is allocated and nothing is waited for in c-transforms, densities, sweeps and products.
 
-use std::fmt::Debug;
+mod binding;
+mod c_transform;
+pub mod capability;
+pub mod geometry;
+mod gibbs;
+mod operator;
+mod rounding;
+mod sweep;
+mod view;
 
+pub use self::{
+    binding::Binding,
+    c_transform::{CTransform, Entering},
+    geometry::{CostStatistics, Elem, Geometry, GeometryBuilder},
+    gibbs::{GibbsKernel, SoftMin},
+    operator::PlanOperator,
+    rounding::{PlanRounding, RoundedColumn, RoundedFactors, RoundedSide},
+    sweep::{ByProducts, Sweep, half_step, simultaneous_sweep},
+    view::{ActiveColumns, DeviceWeights, PlanSide, PlanView, Potentials},
+};
 use crate::{
-    backend::Fold,
-    backend::{Backend, Operand, Side},
-    capability::{CostDerivative, HardTransform, PairSum, TransportCost},
+    backend::{Backend, Device},
     error::Error,
-    family::PlanFamily,
-    marginal::Marginal,
+    penalty::RecordedPenalty,
+    side::Side,
 };
 
-/// The columns of a batch that still move.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActiveColumns {
-    active: Vec<bool>,
-    indices: Vec<usize>,
-}
-
-impl ActiveColumns {
-    /// All of `columns` columns.
-    #[must_use]
-    pub fn all(columns: usize) -> Self {
-        Self { active: vec![true; columns], indices: (0..columns).collect() }
-    }
-
-    /// Takes a column out. Says whether it was still active.
-    pub fn freeze(&mut self, column: usize) -> bool {
-        let was_active = std::mem::replace(&mut self.active[column], false);
-        self.indices.retain(|&index| index != column);
-        was_active
-    }
-
-    /// Is the column active?
-    #[must_use]
-    pub fn contains(&self, column: usize) -> bool {
-        self.active[column]
-    }
-
-    /// The active columns, ascending.
-    #[must_use]
-    pub fn indices(&self) -> &[usize] {
-        &self.indices
-    }
-
-    /// Number of columns, active or not.
-    #[must_use]
-    pub fn columns(&self) -> usize {
-        self.active.len()
-    }
-
-    /// Has every column come to rest?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.indices.is_empty()
-    }
-}
-
-/// Dual potentials f (n x columns) and g (m x columns) and the epsilon they belong to.
-#[derive(Debug)]
-pub struct Potentials<B: Backend> {
-    /// f, one row for each source atom.
-    pub source: B::Vector,
-    /// g, one row for each target atom.
-    pub target: B::Vector,
-    /// The epsilon of the kernel that they were computed with.
-    pub epsilon: f64,
-}
-
-impl<B: Backend> Potentials<B> {
-    /// The potential of one side.
-    #[must_use]
-    pub fn side(&self, side: Side) -> &B::Vector {
-        match side {
-            Side::Source => &self.source,
-            Side::Target => &self.target,
-        }
-    }
-}
-
-/// The question that a softmin answers, with [`UNREACHABLE`](crate::UNREACHABLE) for an atom that no
-/// atom with weight is left for, at any epsilon: for the atoms i of `side`, summing over the atoms j of
-/// the other,
-///
-/// ```text
-/// out_i = -epsilon log sum_j exp((potential_j - C_ij) / epsilon + log_weights_j)
-///       = shift_i - epsilon log sum_j exp((shift_i + potential_j - C_ij) / epsilon + log_weights_j)
-/// ```
-#[derive(Debug)]
-pub struct SoftMin<'a, B: Backend> {
-    /// The side that gets values.
-    pub side: Side,
-    /// Potential of the other side.
-    pub potential: &'a B::Vector,
-    /// Log-weights of the other side; [`LOG_ZERO`](crate::LOG_ZERO) leaves an atom out.
-    pub log_weights: &'a B::Vector,
-    /// A guess of the result: the previous potential of this side.
-    pub shift: &'a B::Vector,
-    /// The columns wanted. Others keep what `out` held.
-    pub active: &'a ActiveColumns,
-}
-
-/// One side of a plan: a potential, and weights that stand before the exponential with their logarithms.
-/// Each has one column that serves all of the batch, or a column for each.
-#[derive(Debug)]
-pub struct PlanSide<'a, B: Backend> {
-    /// Potential: f or g.
-    pub potential: &'a B::Vector,
-    /// Weights: a or b, or others (ones turn a plan into conditional laws).
-    pub weights: &'a B::Vector,
-    /// Logarithms of the weights; [`LOG_ZERO`](crate::LOG_ZERO) where a weight is zero.
-    pub log_weights: &'a B::Vector,
-}
-
-impl<B: Backend> Copy for PlanSide<'_, B> {}
-impl<B: Backend> Clone for PlanSide<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<'a, B: Backend> PlanSide<'a, B> {
-    /// The side with the weights of a marginal.
-    #[must_use]
-    pub fn new(potential: &'a B::Vector, marginal: &'a Marginal<B>) -> Self {
-        Self { potential, weights: marginal.weights(), log_weights: marginal.log_weights() }
-    }
-}
-
-/// A plan seen by a kernel: potentials and weights of both sides.
-#[derive(Debug)]
-pub struct PlanView<'a, B: Backend> {
-    /// f and a.
-    pub source: PlanSide<'a, B>,
-    /// g and b.
-    pub target: PlanSide<'a, B>,
-}
-
-impl<B: Backend> Copy for PlanView<'_, B> {}
-impl<B: Backend> Clone for PlanView<'_, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<'a, B: Backend> PlanView<'a, B> {
-    /// One side.
-    #[must_use]
-    pub fn side(&self, side: Side) -> PlanSide<'a, B> {
-        match side {
-            Side::Source => self.source,
-            Side::Target => self.target,
-        }
-    }
-}
-
-/// What a sweep can tell for free of the iterate that it enters with: one number per column. Those of
-/// inactive columns mean nothing.
-#[derive(Debug)]
-pub struct ByProducts<B: Backend> {
-    /// sum_i |(P 1)_i - a'_i| at the entering (f, g).
-    pub source_residual: B::Reduced,
-    /// sum_j |(P^T 1)_j - b'_j| at the new f and the entering g.
-    pub target_residual: B::Reduced,
-    /// Mass of the entering plan; of a plan that another [`PlanRegularizer`](crate::PlanRegularizer) than entropy
-    /// makes, sum_ij a_i b_j (h*(z_ij) + h(0)), which is the mass if h is entropy's.
-    pub mass: B::Reduced,
-    /// -sum_i a_i phi*(-f_i) at the entering f.
-    pub source_dual: B::Reduced,
-    /// -sum_j b_j psi*(-g_j) at the entering g.
-    pub target_dual: B::Reduced,
-}
-
-impl<B: Backend> ByProducts<B> {
-    /// Room for `columns` columns.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn alloc(backend: &B, columns: usize) -> Result<Self, Error> {
-        Ok(Self {
-            source_residual: backend.alloc_reduced(columns)?,
-            target_residual: backend.alloc_reduced(columns)?,
-            mass: backend.alloc_reduced(columns)?,
-            source_dual: backend.alloc_reduced(columns)?,
-            target_dual: backend.alloc_reduced(columns)?,
-        })
-    }
-}
-
-/// One full iteration on f and g.
-///
-/// ```text
-/// f <- f + omega (step_a(softmin_C(g)) - f)      then      g <- g + omega (step_b(softmin_C^T(f)) - g)
-/// ```
-///
-/// where a step is the one of the side's [`Regularizer`](crate::Regularizer), and omega, the
-/// relaxation, is given per column (0 for a column that rests).
-#[derive(Debug)]
-pub struct Sweep<'a, B: Backend> {
-    /// Weights and law of the rows.
-    pub source: &'a Marginal<B>,
-    /// Weights and law of the columns.
-    pub target: &'a Marginal<B>,
-    /// f and g, updated in place.
-    pub potentials: &'a mut Potentials<B>,
-    /// omega per column, in [0, 2).
-    pub relaxation: &'a B::Reduced,
-    /// The columns that move.
-    pub active: &'a ActiveColumns,
-    /// Scratch space of the shapes of f and g.
-    pub scratch: &'a mut Potentials<B>,
-    /// Filled if wanted.
-    pub by_products: Option<&'a mut ByProducts<B>>,
-}
-
-/// The Gibbs kernel exp(-C / epsilon) of one solve.
-pub trait KernelOp<B: Backend>: Debug + Send {
-    /// Number of atoms of a side.
-    fn len(&self, side: Side) -> usize;
-
-    /// Number of columns of the batch.
-    fn columns(&self) -> usize;
-
-    /// The epsilon bound.
-    fn epsilon(&self) -> f64;
-
-    /// Binds another epsilon without moving data.
-    ///
-    /// # Errors
-    /// [`Error::FixedEpsilon`] from a kernel that exists at one epsilon only.
-    fn rebind(&mut self, epsilon: f64) -> Result<(), Error>;
-
-    /// Names a good centre to absorb and refine around. A hint: results do not depend on it
-    /// beyond rounding.
+/// What every kernel answers, whatever regularizer its plan has.
+pub trait KernelOp<D: Device>: PlanOperator<D> {
+    /// The best potential of one side for given potentials of the other, and, if asked, what the plan was before; see
+    /// [`CTransform`]. Finite for finite input.
     ///
     /// # Errors
     /// A failure of the device.
-    fn recenter(&mut self, plan: PlanView<'_, B>) -> Result<(), Error>;
-
-    /// The smoothed minimum of C_ij - potential_j under log-weights. Finite for finite input.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    fn softmin(&mut self, request: SoftMin<'_, B>, out: &mut B::Vector) -> Result<(), Error>;
-
-    /// The softmins of both sides at one pair of potentials, which are the shifts too: `out` for the source and the
-    /// target. They say the marginals of the plan. A kernel that makes its entries as it goes answers with one pass.
-    ///
-    /// # Errors
-    /// A failure of the device.
-    fn softmins(
+    fn c_transform(
         &mut self,
-        plan: PlanView<'_, B>,
+        backend: &dyn Backend<D>,
+        request: CTransform<'_, D>,
+        out: &mut D::Vector,
+        entering: Option<Entering<'_, D>>,
+    ) -> Result<(), Error>;
+
+    /// The c-transforms of both sides at one pair of potentials. The default is two c-transforms; a kernel that makes its
+    /// entries as it goes answers with one pass.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn c_transforms(
+        &mut self,
+        backend: &dyn Backend<D>,
+        penalties: [&RecordedPenalty; 2],
+        plan: PlanView<'_, D>,
         active: &ActiveColumns,
-        out: [&mut B::Vector; 2],
+        out: [&mut D::Vector; 2],
+        entering: Option<[Entering<'_, D>; 2]>,
     ) -> Result<(), Error> {
-        for (side, out) in [Side::Source, Side::Target].into_iter().zip(out) {
-            let (own, other) = (plan.side(side), plan.side(side.opposite()));
-            let (potential, log_weights) = (other.potential, other.log_weights);
-            self.softmin(SoftMin { side, potential, log_weights, shift: own.potential, active }, out)?;
+        let entering = entering.map_or([None, None], |sides| sides.map(Some));
+        for (((side, penalty), out), entering) in Side::BOTH.into_iter().zip(penalties).zip(out).zip(entering) {
+            self.c_transform(backend, CTransform { side, plan, penalty, active }, out, entering)?;
         }
         Ok(())
     }
 
-    /// One full iteration; see [`Sweep`].
-    ///
-    /// # Errors
-    /// A failure of the device.
-    fn sweep(&mut self, backend: &B, sweep: Sweep<'_, B>) -> Result<(), Error> {
-        two_half_steps(self, backend, sweep)
-    }
-
-    /// The plan as an operator: for the atoms i of `side`,
+    /// The densities of one marginal of the plan with respect to its weights,
     ///
     /// ```text
-    /// out_i = sum_j P_ij values_j
+    /// r_i = sum_j b_j h*'(z_ij)
     /// ```
     ///
-    /// `values` has c columns for each column of the batch (column k of the batch takes
-    /// k c, ..., (k + 1) c - 1), and so has `out`. Unlike potentials and weights, no column of
-    /// `values` serves several columns of the batch.
+    /// and, if asked, sum_ij a_i b_j (h*(z_ij) + h(0)) for each column: the mass of the plan if h is entropy. A density
+    /// beyond the range of the element type is infinite.
     ///
     /// # Errors
     /// A failure of the device.
-    fn apply(
+    fn density(
         &mut self,
+        backend: &dyn Backend<D>,
         side: Side,
-        plan: PlanView<'_, B>,
-        values: &B::Vector,
-        out: &mut B::Vector,
+        plan: PlanView<'_, D>,
+        active: &ActiveColumns,
+        out: &mut D::Vector,
+        conjugate: Option<&mut D::Reduced>,
     ) -> Result<(), Error>;
 
-    /// <P, C> and other sums of the cost itself. A low-rank or heat kernel has none.
-    fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<B>> {
-        None
+    /// The [densities](Self::density) of both marginals. The default is one after the other; a kernel that makes its
+    /// entries as it goes answers with one pass.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn densities(
+        &mut self,
+        backend: &dyn Backend<D>,
+        plan: PlanView<'_, D>,
+        active: &ActiveColumns,
+        out: [&mut D::Vector; 2],
+        conjugate: &mut D::Reduced,
+    ) -> Result<(), Error> {
+        let [source, target] = out;
+        self.density(backend, Side::Source, plan, active, source, Some(conjugate))?;
+        self.density(backend, Side::Target, plan, active, target, None)
     }
 
-    /// What a kernel answers whose plan is regularised by another function than entropy; `None` for a Gibbs kernel.
-    fn family(&mut self) -> Option<&mut dyn PlanFamily<B>> {
-        None
+    /// An upper bound of the Fenchel gap of a rounded plan P' = a_i b_j p'_ij, for each column:
+    ///
+    /// ```text
+    /// sum_ij a_i b_j (h(p'_ij) + h*(z_ij) - z_ij p'_ij)  <=  out        KL(P' | P) for entropy
+    /// ```
+    ///
+    /// Infinite for mass on forbidden pairs, and where no bound is known.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], a failure of the device.
+    fn fenchel_gap(
+        &mut self,
+        backend: &dyn Backend<D>,
+        plan: PlanView<'_, D>,
+        rounding: PlanRounding<'_, D>,
+        out: &mut D::Reduced,
+    ) -> Result<(), Error>;
+
+    /// A potential of `side` at which its rows of the plan are those of the plan up to a factor for each row, chosen so
+    /// that they are far from the ends of the number range where the kernel knows how: what conditional
+    /// distributions are normalised from. The default is the potential itself.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn conditional_potential(
+        &mut self,
+        backend: &dyn Backend<D>,
+        side: Side,
+        plan: PlanView<'_, D>,
+        out: &mut D::Vector,
+    ) -> Result<(), Error> {
+        backend.copy(plan.side(side).potential, out)
     }
 
-    /// sum_j P_ij phi(x_i, y_j).
-    fn pair_sum(&mut self) -> Option<&mut dyn PairSum<B>> {
-        None
+    /// One side of an iteration: its potential moves towards its c-transform; see [`Sweep`]. The default is a c-transform
+    /// and a relaxed step.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn half_step(&mut self, backend: &dyn Backend<D>, side: Side, sweep: &mut Sweep<'_, D>) -> Result<(), Error> {
+        half_step(self, backend, side, sweep)
     }
 
-    /// Derivatives of the cost in its own parameters, under the plan.
-    fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<B>> {
-        None
+    /// One full iteration: both half-steps, the source first; see [`Sweep`].
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn sweep(&mut self, backend: &dyn Backend<D>, mut sweep: Sweep<'_, D>) -> Result<(), Error> {
+        self.half_step(backend, Side::Source, &mut sweep)?;
+        self.half_step(backend, Side::Target, &mut sweep)
     }
-
-    /// The hard c-transform and the arcs of small reduced cost.
-    fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<B>> {
-        None
-    }
-}
-
-/// The body of [`KernelOp::sweep`] that every kernel gets for free: two softmins, each followed
-/// by the relaxed step of its side.
-///
-/// # Errors
-/// A failure of the device.
-pub fn two_half_steps<B: Backend, K: KernelOp<B> + ?Sized>(
-    kernel: &mut K,
-    backend: &B,
-    sweep: Sweep<'_, B>,
-) -> Result<(), Error> {
-    let Sweep { source, target, potentials, relaxation, active, scratch, mut by_products } = sweep;
-    for side in [Side::Source, Side::Target] {
-        let epsilon = Operand::Constant(kernel.epsilon());
-        let (own, other, moving, fixed, softmin) = match side {
-            Side::Source => (source, target, &mut potentials.source, &potentials.target, &mut scratch.source),
-            Side::Target => (target, source, &mut potentials.target, &potentials.source, &mut scratch.target),
-        };
-        let request = SoftMin { side, potential: fixed, log_weights: other.log_weights(), shift: moving, active };
-        kernel.softmin(request, softmin)?;
-
-        if let Some(hints) = by_products.as_deref_mut() {
-            let operands =
-                [Operand::Vector(&*moving), Operand::Vector(&*softmin), Operand::Vector(own.weights()), epsilon];
-            let law = own.law();
-            match side {
-                Side::Source => {
-                    let residual_and_mass = &mut [&mut hints.source_residual, &mut hints.mass];
-                    backend.reduce(law.residual_and_mass(), Fold::Sum, own.len(), &operands, residual_and_mass)?;
-                    let dual = [Operand::Vector(&*moving), Operand::Vector(own.weights())];
-                    backend.reduce(law.dual(), Fold::Sum, own.len(), &dual, &mut [&mut hints.source_dual])?;
-                }
-                Side::Target => {
-                    backend.reduce(
-                        law.residual(),
-                        Fold::Sum,
-                        own.len(),
-                        &operands,
-                        &mut [&mut hints.target_residual],
-                    )?;
-                    let dual = [Operand::Vector(&*moving), Operand::Vector(own.weights())];
-                    backend.reduce(law.dual(), Fold::Sum, own.len(), &dual, &mut [&mut hints.target_dual])?;
-                }
-            }
-        }
-
-        let operands = [Operand::Output(0), Operand::Vector(&*softmin), Operand::Reduced(relaxation), epsilon];
-        backend.map(own.law().relaxed_step(), &operands, &mut [moving])?;
-    }
-    Ok(())
 }

@@ -1,108 +1,72 @@
-//! One side of a problem as a backend sees it: weights, their logarithms and a law.
-
-use std::sync::Arc;
+//! One side of a problem as a backend sees it: weights, their logarithms and a penalty.
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Device},
     error::Error,
+    kernel::DeviceWeights,
     measure::WeightsView,
-    regularizer::{LawPrograms, Regularizer},
-    scalar::{LOG_ZERO, Scalar},
+    penalty::RecordedPenalty,
 };
 
-/// Weights a (n x columns, or n x 1 shared by all columns), log a, and the law that the plan's
-/// marginal obeys.
+/// Weights a (n x columns, or n x 1 shared by all columns) with their logarithms, and the penalty of the plan's marginal.
 #[derive(Debug)]
-pub struct Marginal<B: Backend> {
-    len: usize,
-    weights: Arc<B::Vector>,
-    log_weights: Arc<B::Vector>,
-    masses: Arc<[f64]>,
-    regularizer: Arc<dyn Regularizer>,
-    law: LawPrograms,
+pub struct Marginal<D: Device> {
+    weights: DeviceWeights<D>,
+    penalty: RecordedPenalty,
 }
 
-impl<B: Backend> Marginal<B> {
-    /// Uploads weights that a measure has validated. The logarithm of zero is
-    /// [`LOG_ZERO`], a finite constant that kernels read as "leave this atom out".
+impl<D: Device> Marginal<D> {
+    /// Uploads weights that a measure has validated.
     ///
     /// # Errors
-    /// A law that cannot be recorded, or a failure of the device.
+    /// [`Error::OutOfMemory`], or a failure of the device.
     pub fn new(
-        backend: &B,
-        weights: WeightsView<'_, B::Elem>,
-        regularizer: Arc<dyn Regularizer>,
+        backend: &dyn Backend<D>,
+        weights: WeightsView<'_, D::Elem>,
+        penalty: RecordedPenalty,
     ) -> Result<Self, Error> {
-        let columns = weights.columns();
-        let log_weights: Vec<B::Elem> = weights.values().iter().map(|&weight| log_weight(weight)).collect();
-        Ok(Self {
-            len: weights.len(),
-            weights: Arc::new(backend.upload(weights.values(), columns)?),
-            log_weights: Arc::new(backend.upload(&log_weights, columns)?),
-            masses: (0..columns).map(|column| weights.mass(column)).collect(),
-            law: LawPrograms::record(regularizer.as_ref())?,
-            regularizer,
-        })
-    }
-
-    /// The same marginal for a backend with the same vectors (one that wraps the other, say).
-    /// Copies no weights.
-    #[must_use]
-    pub fn shared_with<C: Backend<Elem = B::Elem, Vector = B::Vector>>(&self) -> Marginal<C> {
-        Marginal {
-            len: self.len,
-            weights: Arc::clone(&self.weights),
-            log_weights: Arc::clone(&self.log_weights),
-            masses: Arc::clone(&self.masses),
-            regularizer: Arc::clone(&self.regularizer),
-            law: self.law.clone(),
-        }
+        Ok(Self { weights: DeviceWeights::new(backend, weights)?, penalty })
     }
 
     /// Number of atoms.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.weights.len()
     }
 
     /// A marginal has at least one atom.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.weights.is_empty()
     }
 
     /// Weights.
     #[must_use]
-    pub fn weights(&self) -> &B::Vector {
-        &self.weights
+    pub fn weights(&self) -> &D::Vector {
+        self.weights.weights()
     }
 
     /// Logarithms of the weights.
     #[must_use]
-    pub fn log_weights(&self) -> &B::Vector {
-        &self.log_weights
+    pub fn log_weights(&self) -> &D::Vector {
+        self.weights.log_weights()
+    }
+
+    /// Weights and their logarithms.
+    #[must_use]
+    pub fn device_weights(&self) -> &DeviceWeights<D> {
+        &self.weights
     }
 
     /// Mass of the histogram that a column of the batch uses.
     #[must_use]
     pub fn mass(&self, column: usize) -> f64 {
-        self.masses[column.min(self.masses.len() - 1)]
+        self.weights.mass(column)
     }
 
-    /// The law.
+    /// The penalty.
     #[must_use]
-    pub fn regularizer(&self) -> &Arc<dyn Regularizer> {
-        &self.regularizer
+    pub fn penalty(&self) -> &RecordedPenalty {
+        &self.penalty
     }
-
-    /// The programs of the law.
-    #[must_use]
-    pub fn law(&self) -> &LawPrograms {
-        &self.law
-    }
-}
-
-/// log of a weight, finite.
-fn log_weight<T: Scalar>(weight: T) -> T {
-    T::from_f64(if weight.to_f64() > 0.0 { weight.to_f64().ln() } else { LOG_ZERO })
 }

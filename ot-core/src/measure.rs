@@ -1,7 +1,7 @@
 //! Measures: non-negative weights over a support.
 //!
 //! Optimal transport asks of a measure two things only: where its atoms lie (a [`Support`]) and how
-//! heavy they are (a [`WeightsView`]). Everything else (how a grid, a mesh, a graph or a law is
+//! heavy they are (a [`WeightsView`]). Everything else (how a grid, a mesh, a graph or a distribution is
 //! stored) stays with the type that implements [`Measure`]. What this crate ships is validated when
 //! it is built: [`PointCloud`] for atoms with coordinates, [`Histogram`] for atoms known by their
 //! index.
@@ -30,12 +30,12 @@ pub enum Support<'a, T> {
     Points(PointsView<'a, T>),
     /// This many atoms known by their index alone: the cost is a matrix, or a function of two indices.
     Indices(usize),
-    /// A support that this crate does not know (a grid, a mesh, a graph, a third party's law). A
+    /// A support that this crate does not know (a grid, a mesh, a graph, a third party's distribution). A
     /// backend that knows the type downcasts it.
     Foreign {
         /// What the support is, in a word, for errors.
         kind: &'static str,
-        /// The number of atoms; `None` for a law that is not discrete.
+        /// The number of atoms; `None` for a distribution that is not discrete.
         len: Option<usize>,
         /// The support itself.
         support: &'a (dyn Any + Send + Sync),
@@ -43,7 +43,7 @@ pub enum Support<'a, T> {
 }
 
 impl<T: Scalar> Support<'_, T> {
-    /// The number of atoms; `None` for a law that is not discrete.
+    /// The number of atoms; `None` for a distribution that is not discrete.
     #[must_use]
     pub fn len(&self) -> Option<usize> {
         match self {
@@ -100,7 +100,7 @@ pub trait Measure<T: Scalar>: Debug + Send + Sync {
     /// Where the atoms lie.
     fn support(&self) -> Support<'_, T>;
 
-    /// How heavy the atoms are; `None` for a law that is not discrete (a Gaussian, a sampler).
+    /// How heavy the atoms are; `None` for a distribution that is not discrete (a Gaussian, a sampler).
     fn weights(&self) -> Option<WeightsView<'_, T>>;
 }
 

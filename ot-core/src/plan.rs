@@ -9,16 +9,16 @@
 use std::sync::Arc;
 
 use crate::{
-    backend::{Backend, Side},
+    backend::{Backend, Device},
     error::Error,
-    kernel::{ActiveColumns, KernelOp, PlanSide, PlanView, Potentials, SoftMin},
-    plan_regularizer::{PlanKind, PlanPrograms},
+    kernel::{
+        KernelOp, PlanSide, PlanView, Potentials,
+        capability::{ArcThreshold, PricedArc},
+    },
     problem::Problem,
     scalar::Scalar,
+    side::Side,
 };
-
-/// The exponent above which an entry is infinite for every purpose.
-const LARGEST_EXPONENT: f64 = 700.0;
 
 /// One entry of a plan.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -33,24 +33,22 @@ pub struct PlanEntry {
 
 /// A transport plan as an operator, with a kernel of its own. Host slices in and out.
 #[derive(Debug)]
-pub struct Plan<B: Backend> {
-    problem: Problem<B>,
-    potentials: Arc<Potentials<B>>,
-    kernel: Box<dyn KernelOp<B>>,
-    programs: PlanPrograms,
+pub struct Plan<D: Device> {
+    problem: Problem<D>,
+    potentials: Arc<Potentials<D>>,
+    kernel: Box<dyn KernelOp<D>>,
 }
 
-impl<B: Backend> Plan<B> {
+impl<D: Device> Plan<D> {
     /// The plan of potentials, at the epsilon they belong to.
     ///
     /// # Errors
     /// Those of [`Geometry::bind`](crate::Geometry::bind).
-    pub fn new(problem: Problem<B>, potentials: Arc<Potentials<B>>) -> Result<Self, Error> {
+    pub fn new(problem: Problem<D>, potentials: Arc<Potentials<D>>) -> Result<Self, Error> {
         let problem = problem.with_epsilon(potentials.epsilon)?;
         let mut kernel = problem.bind()?;
         kernel.recenter(problem.view(&potentials))?;
-        let programs = PlanPrograms::record(problem.plan_regularizer().as_ref())?;
-        Ok(Self { problem, potentials, kernel, programs })
+        Ok(Self { problem, potentials, kernel })
     }
 
     /// P v for `Side::Source` (v has m values a channel, the result n), P^T v for
@@ -60,7 +58,7 @@ impl<B: Backend> Plan<B> {
     /// # Errors
     /// [`Error::Length`] if `values` is not a multiple of the atoms of the other side and of the
     /// columns of the batch; a failure of the device.
-    pub fn apply(&mut self, side: Side, values: &[B::Elem]) -> Result<Vec<B::Elem>, Error> {
+    pub fn apply(&mut self, side: Side, values: &[D::Elem]) -> Result<Vec<D::Elem>, Error> {
         let plan = self.problem.view(&self.potentials);
         apply(self.kernel.as_mut(), self.problem.backend(), side, plan, values)
     }
@@ -69,8 +67,8 @@ impl<B: Backend> Plan<B> {
     ///
     /// # Errors
     /// A failure of the device.
-    pub fn marginal(&mut self, side: Side) -> Result<Vec<B::Elem>, Error> {
-        let ones = vec![B::Elem::from_f64(1.0); self.problem.marginal(side.opposite()).len() * self.problem.columns()];
+    pub fn marginal(&mut self, side: Side) -> Result<Vec<D::Elem>, Error> {
+        let ones = vec![D::Elem::from_f64(1.0); self.problem.marginal(side.opposite()).len() * self.problem.columns()];
         self.apply(side, &ones)
     }
 
@@ -83,7 +81,7 @@ impl<B: Backend> Plan<B> {
     ///
     /// Points go in and out point by point, `dimension` coordinates each; a batch gives its
     /// columns one after the other. An atom of weight zero has a projection too, that of its
-    /// conditional law. For squared Euclidean costs this is the entropic map (Pooladian,
+    /// conditional distribution. For squared Euclidean costs this is the entropic map (Pooladian,
     /// Niles-Weed 2021) at the atoms.
     ///
     /// # Errors
@@ -91,52 +89,35 @@ impl<B: Backend> Plan<B> {
     pub fn barycentric_projection(
         &mut self,
         side: Side,
-        points: &[B::Elem],
+        points: &[D::Elem],
         dimension: usize,
-    ) -> Result<Vec<B::Elem>, Error> {
+    ) -> Result<Vec<D::Elem>, Error> {
         if dimension == 0 {
             return Err(Error::ZeroDimension);
         }
-        let backend = self.problem.backend().clone();
+        let backend = self.problem.backend();
         let (rows, others) = (self.problem.marginal(side).len(), self.problem.marginal(side.opposite()).len());
         let expected = others.saturating_mul(dimension);
         if points.len() != expected {
             return Err(Error::Length { what: "points to project on", expected, found: points.len() });
         }
 
-        // Channels: the coordinates, then ones, for the mass of the conditional law.
+        // Channels: the coordinates, then ones, for the mass of the conditional distribution.
         let columns = self.problem.columns();
         let mut channels = Vec::with_capacity(others * (dimension + 1) * columns);
         for _ in 0..columns {
             for axis in 0..dimension {
                 channels.extend(points.iter().skip(axis).step_by(dimension));
             }
-            channels.extend(std::iter::repeat_n(B::Elem::from_f64(1.0), others));
+            channels.extend(std::iter::repeat_n(D::Elem::from_f64(1.0), others));
         }
-        // Weights of one, and the softmin for a potential, turn rows of the plan into conditional laws, of mass
-        // one under any law of the marginal. Of another regularizer they are those of the potential as it is.
-        let [ones, zeros] = [1.0, 0.0].map(|value| backend.upload(&vec![B::Elem::from_f64(value); rows], 1));
-        let (weights, log_weights) = (&ones?, &zeros?);
-        let mut conditional = self.problem.view(&self.potentials);
-        let (own, other) = (conditional.side(side), conditional.side(side.opposite()));
-        let mut softmin = backend.alloc(rows, columns)?;
-        let request = SoftMin {
-            side,
-            potential: other.potential,
-            log_weights: other.log_weights,
-            shift: own.potential,
-            active: &ActiveColumns::all(columns),
-        };
-        match self.kernel.family() {
-            Some(_) => backend.copy(own.potential, &mut softmin)?,
-            None => self.kernel.softmin(request, &mut softmin)?,
-        }
-        let own = PlanSide { potential: &softmin, weights, log_weights };
-        match side {
-            Side::Source => conditional.source = own,
-            Side::Target => conditional.target = own,
-        }
-        let sums = apply(self.kernel.as_mut(), &backend, side, conditional, &channels)?;
+        // Weights of one, and a potential to normalise from, turn rows of the plan into conditional distributions.
+        let (weights, log_weights) = (&backend.filled(1.0, rows, 1)?, &backend.filled(0.0, rows, 1)?);
+        let plan = self.problem.view(&self.potentials);
+        let mut potential = backend.alloc(rows, columns)?;
+        self.kernel.conditional_potential(backend, side, plan, &mut potential)?;
+        let conditional = plan.with_side(side, PlanSide { potential: &potential, weights, log_weights });
+        let sums = apply(self.kernel.as_mut(), backend, side, conditional, &channels)?;
 
         let mut projected = Vec::with_capacity(rows * dimension * columns);
         for block in sums.chunks_exact(rows * (dimension + 1)) {
@@ -144,7 +125,7 @@ impl<B: Backend> Plan<B> {
                 let mass = block[dimension * rows + row].to_f64();
                 for axis in 0..dimension {
                     let sum = block[axis * rows + row].to_f64();
-                    projected.push(B::Elem::from_f64(if mass > 0.0 { sum / mass } else { 0.0 }));
+                    projected.push(D::Elem::from_f64(if mass > 0.0 { sum / mass } else { 0.0 }));
                 }
             }
         }
@@ -156,7 +137,7 @@ impl<B: Backend> Plan<B> {
     /// # Errors
     /// [`Error::MissingCapability`] for a kernel without a cost; a failure of the device.
     pub fn transport_cost(&mut self) -> Result<Vec<f64>, Error> {
-        let backend = self.problem.backend().clone();
+        let backend = self.problem.backend();
         let mut out = backend.alloc_reduced(self.problem.columns())?;
         let plan = self.problem.view(&self.potentials);
         self.kernel.transport_cost().ok_or(Error::MissingCapability("transport cost"))?.plan_cost(plan, &mut out)?;
@@ -176,12 +157,8 @@ impl<B: Backend> Plan<B> {
         let weights = self.weights(column)?;
         let heaviest = |weights: &[f64]| weights.iter().fold(0.0_f64, |a, &b| a.max(b));
         let largest = heaviest(&weights[0]) * heaviest(&weights[1]);
-        // P_ij >= threshold means C_ij - f_i - g_j <= -epsilon h'(threshold / (a_i b_j)), where -h' is a logarithm for
-        // entropy.
-        let exponent = match self.programs.kind() {
-            PlanKind::Entropy => (largest / threshold).ln(),
-            _ => -self.programs.slope_at(threshold / largest),
-        };
+        // P_ij >= threshold means C_ij - f_i - g_j <= -epsilon h'(threshold / (a_i b_j)).
+        let exponent = -self.problem.regularizer().slope_at(threshold / largest);
         let mut entries = self.entries(column, self.potentials.epsilon * exponent, limit, &weights)?;
         entries.retain(|entry| entry.mass >= threshold);
         Ok(entries)
@@ -196,7 +173,7 @@ impl<B: Backend> Plan<B> {
     /// `limit` pairs with f_i + g_j - C_ij >= epsilon h'(0).
     pub fn nonzeros(&mut self, column: usize, limit: usize) -> Result<Vec<PlanEntry>, Error> {
         let weights = self.weights(column)?;
-        let threshold = -self.potentials.epsilon * self.programs.threshold();
+        let threshold = -self.potentials.epsilon * self.problem.regularizer().slope_at_zero();
         let mut entries = self.entries(column, threshold, limit, &weights)?;
         entries.retain(|entry| entry.mass > 0.0);
         Ok(entries)
@@ -212,6 +189,21 @@ impl<B: Backend> Plan<B> {
         let mut dense = crate::host::try_zeros::<f64>(rows.saturating_mul(columns), "a dense plan")?;
         for entry in self.entries(column, f64::INFINITY, usize::MAX, &weights)? {
             dense[entry.source as usize * columns + entry.target as usize] = entry.mass;
+        }
+        Ok(dense)
+    }
+
+    /// All entries of diag(x) P diag(y) of one column, from log x and log y.
+    pub(crate) fn dense_scaled(&mut self, column: usize, log_scaling: [&[f64]; 2]) -> Result<Vec<f64>, Error> {
+        let (rows, columns) = (self.problem.marginal(Side::Source).len(), self.problem.marginal(Side::Target).len());
+        let [a, b] = self.weights(column)?;
+        let mut dense = crate::host::try_zeros::<f64>(rows.saturating_mul(columns), "a dense plan")?;
+        let epsilon = self.potentials.epsilon;
+        for arc in self.arcs(column, f64::INFINITY, usize::MAX)? {
+            let (i, j) = (arc.source as usize, arc.target as usize);
+            let scaling = log_scaling[0][i] + log_scaling[1][j];
+            let density = self.problem.regularizer().scaled_density_at(-arc.reduced_cost / epsilon, scaling);
+            dense[i * columns + j] = if a[i] * b[j] > 0.0 { a[i] * b[j] * density } else { 0.0 };
         }
         Ok(dense)
     }
@@ -247,23 +239,24 @@ impl<B: Backend> Plan<B> {
         limit: usize,
         [source, target]: &[Vec<f64>; 2],
     ) -> Result<Vec<PlanEntry>, Error> {
-        let Potentials { source: f, target: g, epsilon } = self.potentials.as_ref();
-        let lister = self.kernel.hard_transform().ok_or(Error::MissingCapability("list of arcs"))?;
-        let arcs = lister.arcs_below(f, g, column, threshold, limit)?;
-        let programs = &self.programs;
-        let density = |exponent: f64| match programs.kind() {
-            PlanKind::Entropy => exponent.min(LARGEST_EXPONENT).exp(),
-            _ => programs.density_at(exponent),
-        };
-        let entry = |arc: crate::capability::PricedArc| PlanEntry {
+        let arcs = self.arcs(column, threshold, limit)?;
+        let (regularizer, epsilon) = (self.problem.regularizer(), self.potentials.epsilon);
+        let entry = |arc: PricedArc| PlanEntry {
             source: arc.source,
             target: arc.target,
             mass: match source[arc.source as usize] * target[arc.target as usize] {
-                weight if weight > 0.0 => weight * density(-arc.reduced_cost / epsilon),
+                weight if weight > 0.0 => weight * regularizer.density_at(-arc.reduced_cost / epsilon),
                 _ => 0.0,
             },
         };
         Ok(arcs.into_iter().map(entry).collect())
+    }
+
+    /// Arcs below a reduced cost.
+    fn arcs(&mut self, column: usize, threshold: f64, limit: usize) -> Result<Vec<PricedArc>, Error> {
+        let Potentials { source: f, target: g, .. } = self.potentials.as_ref();
+        let lister = self.kernel.hard_transform().ok_or(Error::MissingCapability("list of arcs"))?;
+        lister.arcs_below(f, g, column, ArcThreshold::uniform(threshold), limit)
     }
 
     /// The weights of both sides in one column.
@@ -288,13 +281,13 @@ impl<B: Backend> Plan<B> {
 }
 
 /// The product of a plan with host values.
-fn apply<B: Backend>(
-    kernel: &mut dyn KernelOp<B>,
-    backend: &B,
+fn apply<D: Device>(
+    kernel: &mut dyn KernelOp<D>,
+    backend: &dyn Backend<D>,
     side: Side,
-    plan: PlanView<'_, B>,
-    values: &[B::Elem],
-) -> Result<Vec<B::Elem>, Error> {
+    plan: PlanView<'_, D>,
+    values: &[D::Elem],
+) -> Result<Vec<D::Elem>, Error> {
     let batch = kernel.len(side.opposite()) * kernel.columns();
     let channels = values.len() / batch;
     if channels == 0 || values.len() != channels * batch {

@@ -1,56 +1,56 @@
-//! What is asked: a geometry, two measures, epsilon and two laws, checked once.
+//! What is asked: a geometry, two measures, epsilon and two penalties, checked once.
 
 use std::sync::Arc;
 
 use crate::{
-    backend::{Backend, Side},
+    backend::{Backend, Device},
     epsilon::Epsilon,
     error::Error,
-    geometry::Geometry,
-    kernel::{KernelOp, PlanSide, PlanView, Potentials},
+    kernel::{Geometry, KernelOp, PlanSide, PlanView, Potentials},
     marginal::Marginal,
     measure::{Measure, Support, WeightsView},
-    plan_regularizer::{Entropy, PlanKind, PlanRegularizer},
-    regularizer::{Balanced, LawKind, Regularizer},
+    penalty::{Balanced, MarginalPenalty, PenaltyKind, RecordedPenalty},
+    regularizer::{Entropy, RecordedRegularizer, Regularizer, RegularizerKind},
     scalar::Scalar,
+    side::Side,
 };
 
-/// Entropic transport between two measures, with a law on each marginal:
+/// Regularised transport between two measures, with a penalty on each marginal:
 ///
 /// ```text
 /// min_P  <P, C> + epsilon KL(P | a b^T) + sum_i a_i phi((P 1)_i / a_i) + sum_j b_j psi((P^T 1)_j / b_j)
 /// ```
 ///
-/// KL gives way to another function of the plan by
-/// [`with_plan_regularizer`](Self::with_plan_regularizer).
+/// [`with_regularizer`](Self::with_regularizer) puts another function of the plan in the place of KL.
 ///
 /// A batch of columns is as many problems on one geometry; a measure with one histogram serves
 /// all columns of the other. Cloning is cheap.
-#[derive(Clone, Debug)]
-pub struct Problem<B: Backend> {
-    geometry: Arc<dyn Geometry<B>>,
-    source: Arc<Marginal<B>>,
-    target: Arc<Marginal<B>>,
-    plan_regularizer: Arc<dyn PlanRegularizer>,
+#[derive(Debug)]
+pub struct Problem<D: Device> {
+    geometry: Arc<dyn Geometry<D>>,
+    backend: Arc<dyn Backend<D>>,
+    source: Arc<Marginal<D>>,
+    target: Arc<Marginal<D>>,
+    regularizer: RecordedRegularizer,
     epsilon: f64,
     columns: usize,
 }
 
-impl<B: Backend> Problem<B> {
+impl<D: Device> Problem<D> {
     /// The balanced problem: both marginals are prescribed.
     ///
     /// # Errors
-    /// Those of [`relaxed`](Self::relaxed).
+    /// Those of [`unbalanced`](Self::unbalanced).
     pub fn new(
-        geometry: Arc<dyn Geometry<B>>,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        geometry: Arc<dyn Geometry<D>>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         epsilon: Epsilon,
     ) -> Result<Self, Error> {
-        Self::relaxed(geometry, source, target, epsilon, Arc::new(Balanced), Arc::new(Balanced))
+        Self::unbalanced(geometry, source, target, epsilon, &Balanced, &Balanced)
     }
 
-    /// The problem with a law of its own on each side.
+    /// The problem with a penalty of its own on each side.
     ///
     /// Masses that prescribed marginals force to be equal, and that differ by rounding only, are
     /// made equal: the target is rescaled to the mass of the source.
@@ -58,37 +58,53 @@ impl<B: Backend> Problem<B> {
     /// # Errors
     /// [`Error::Length`] for measures that do not fit the geometry, [`Error::BatchMismatch`],
     /// [`Error::MassMismatch`], [`Error::Stranded`], [`Error::Epsilon`], [`Error::EpsilonRule`],
-    /// [`Error::FixedEpsilon`], [`Error::UnsupportedSupport`] for a measure without atoms.
-    pub fn relaxed(
-        geometry: Arc<dyn Geometry<B>>,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+    /// [`Error::FixedEpsilon`], [`Error::UnsupportedSupport`] for a measure without atoms, [`Error::Program`] for a
+    /// penalty that cannot be recorded.
+    pub fn unbalanced(
+        geometry: Arc<dyn Geometry<D>>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         epsilon: Epsilon,
-        source_law: Arc<dyn Regularizer>,
-        target_law: Arc<dyn Regularizer>,
+        source_penalty: &impl MarginalPenalty,
+        target_penalty: &impl MarginalPenalty,
+    ) -> Result<Self, Error> {
+        Self::recorded(geometry, source, target, epsilon, [source_penalty.recorded()?, target_penalty.recorded()?])
+    }
+
+    /// The problem with penalties that have been recorded.
+    fn recorded(
+        geometry: Arc<dyn Geometry<D>>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
+        epsilon: Epsilon,
+        penalties: [RecordedPenalty; 2],
     ) -> Result<Self, Error> {
         let a = discrete_weights(geometry.as_ref(), source, Side::Source)?;
         let b = discrete_weights(geometry.as_ref(), target, Side::Target)?;
         let columns = common_columns(a, b)?;
 
-        let survey = if epsilon.needs_survey() || geometry.may_forbid() { Some(geometry.survey(a, b)?) } else { None };
-        let epsilon = check_epsilon::<B::Elem>(epsilon.resolve(geometry.as_ref(), survey.as_ref())?)?;
+        let statistics = match epsilon.needs_statistics() || geometry.may_forbid() {
+            true => Some(geometry.cost_statistics(a, b)?),
+            false => None,
+        };
+        let epsilon = check_epsilon::<D::Elem>(epsilon.resolve(geometry.as_ref(), statistics.as_ref())?)?;
         if let Some(fixed) = geometry.fixed_epsilon().filter(|&fixed| fixed != epsilon) {
             return Err(Error::FixedEpsilon { fixed, requested: epsilon });
         }
 
-        check_masses(a, b, columns, source_law.as_ref(), target_law.as_ref())?;
-        let rescaled = equal_masses(a, b, source_law.as_ref(), target_law.as_ref());
+        check_masses(a, b, columns, &penalties)?;
+        let rescaled = equal_masses(a, b, &penalties);
         let b = match &rescaled {
             Some(values) => WeightsView::new(values, columns)?,
             None => b,
         };
-        let backend = geometry.backend().clone();
+        let (backend, [source_penalty, target_penalty]) = (geometry.backend(), penalties);
         Ok(Self {
-            source: Arc::new(Marginal::new(&backend, a, source_law)?),
-            target: Arc::new(Marginal::new(&backend, b, target_law)?),
+            source: Arc::new(Marginal::new(backend.as_ref(), a, source_penalty)?),
+            target: Arc::new(Marginal::new(backend.as_ref(), b, target_penalty)?),
             geometry,
-            plan_regularizer: Arc::new(Entropy),
+            backend,
+            regularizer: Entropy.recorded()?,
             epsilon,
             columns,
         })
@@ -97,14 +113,23 @@ impl<B: Backend> Problem<B> {
     /// The same problem with another regularizer of the plan in the place of KL:
     ///
     /// ```text
-    /// min_P  <P, C> + epsilon sum_ij a_i b_j h(P_ij / (a_i b_j)) + laws
+    /// min_P  <P, C> + epsilon sum_ij a_i b_j h(P_ij / (a_i b_j)) + penalties
     /// ```
     ///
-    /// [`SquaredL2`](crate::SquaredL2) makes plans with exact zeros. Solvers and certificates are the same; that the
+    /// [`SquaredL2`](crate::SquaredL2) makes plans with exact zeros. Solvers and certificates are the same; whether the
     /// geometry has such kernels is seen when one is bound.
+    ///
+    /// # Errors
+    /// [`Error::Program`] for a regularizer that cannot be recorded.
+    pub fn with_regularizer(self, regularizer: &impl Regularizer) -> Result<Self, Error> {
+        Ok(Self { regularizer: regularizer.recorded()?, ..self })
+    }
+
+    /// The same problem, whose operations go through another backend of the same device: one that counts or checks what
+    /// is asked of the geometry's own.
     #[must_use]
-    pub fn with_plan_regularizer(self, plan_regularizer: Arc<dyn PlanRegularizer>) -> Self {
-        Self { plan_regularizer, ..self }
+    pub fn with_backend(self, backend: Arc<dyn Backend<D>>) -> Self {
+        Self { backend, ..self }
     }
 
     /// The same problem at another epsilon.
@@ -112,7 +137,7 @@ impl<B: Backend> Problem<B> {
     /// # Errors
     /// [`Error::Epsilon`], [`Error::FixedEpsilon`].
     pub fn with_epsilon(&self, epsilon: f64) -> Result<Self, Error> {
-        let epsilon = check_epsilon::<B::Elem>(epsilon)?;
+        let epsilon = check_epsilon::<D::Elem>(epsilon)?;
         match self.geometry.fixed_epsilon() {
             Some(fixed) if fixed != epsilon => Err(Error::FixedEpsilon { fixed, requested: epsilon }),
             _ => Ok(Self { epsilon, ..self.clone() }),
@@ -122,59 +147,53 @@ impl<B: Backend> Problem<B> {
     /// The kernel of this problem.
     ///
     /// # Errors
-    /// Those of [`Geometry::bind`] and [`Geometry::bind_family`].
-    pub fn bind(&self) -> Result<Box<dyn KernelOp<B>>, Error> {
-        match self.plan_regularizer.kind() {
-            PlanKind::Entropy => self.geometry.bind(self.epsilon, self.columns),
-            _ => self.geometry.bind_family(&self.plan_regularizer, self.epsilon, self.columns),
-        }
+    /// Those of [`Geometry::bind`].
+    pub fn bind(&self) -> Result<Box<dyn KernelOp<D>>, Error> {
+        self.geometry.bind(&self.regularizer, self.epsilon, self.columns)
     }
 
-    /// Refuses a plan that is not entropic, for what holds of entropy alone.
+    /// Refuses a problem whose regularizer is not entropy, for formulas that hold of entropy alone.
     ///
     /// # Errors
     /// [`Error::MissingCapability`].
     pub fn require_entropy(&self) -> Result<(), Error> {
-        match self.plan_regularizer.kind() {
-            PlanKind::Entropy => Ok(()),
-            _ => Err(Error::MissingCapability("formula for a plan that is not entropic")),
+        match self.regularizer.kind() {
+            RegularizerKind::Entropy => Ok(()),
+            _ => Err(Error::MissingCapability("formula for another regularizer than entropy")),
         }
     }
 
     /// The regularizer of the plan: [`Entropy`] unless another was asked for.
     #[must_use]
-    pub fn plan_regularizer(&self) -> &Arc<dyn PlanRegularizer> {
-        &self.plan_regularizer
+    pub fn regularizer(&self) -> &RecordedRegularizer {
+        &self.regularizer
     }
 
     /// The plan of potentials of this problem, as kernels see it.
     #[must_use]
-    pub fn view<'a>(&'a self, potentials: &'a Potentials<B>) -> PlanView<'a, B> {
+    pub fn view<'a>(&'a self, potentials: &'a Potentials<D>) -> PlanView<'a, D> {
         PlanView {
-            source: PlanSide::new(&potentials.source, &self.source),
-            target: PlanSide::new(&potentials.target, &self.target),
+            source: PlanSide::new(&potentials.source, self.source.device_weights()),
+            target: PlanSide::new(&potentials.target, self.target.device_weights()),
         }
     }
 
     /// The data of the cost.
     #[must_use]
-    pub fn geometry(&self) -> &Arc<dyn Geometry<B>> {
+    pub fn geometry(&self) -> &Arc<dyn Geometry<D>> {
         &self.geometry
     }
 
-    /// The backend of the data.
+    /// The backend that the operations of a solve go through.
     #[must_use]
-    pub fn backend(&self) -> &B {
-        self.geometry.backend()
+    pub fn backend(&self) -> &dyn Backend<D> {
+        self.backend.as_ref()
     }
 
-    /// Weights and law of one side.
+    /// Weights and penalty of one side.
     #[must_use]
-    pub fn marginal(&self, side: Side) -> &Marginal<B> {
-        match side {
-            Side::Source => &self.source,
-            Side::Target => &self.target,
-        }
+    pub fn marginal(&self, side: Side) -> &Marginal<D> {
+        side.of([&self.source, &self.target])
     }
 
     /// The epsilon that the rule resolved to.
@@ -192,7 +211,21 @@ impl<B: Backend> Problem<B> {
     /// Are both marginals prescribed?
     #[must_use]
     pub fn is_balanced(&self) -> bool {
-        [Side::Source, Side::Target].iter().all(|&side| self.marginal(side).regularizer().kind() == LawKind::Balanced)
+        Side::BOTH.iter().all(|&side| self.marginal(side).penalty().kind() == PenaltyKind::Balanced)
+    }
+}
+
+impl<D: Device> Clone for Problem<D> {
+    fn clone(&self) -> Self {
+        Self {
+            geometry: Arc::clone(&self.geometry),
+            backend: Arc::clone(&self.backend),
+            source: Arc::clone(&self.source),
+            target: Arc::clone(&self.target),
+            regularizer: self.regularizer.clone(),
+            epsilon: self.epsilon,
+            columns: self.columns,
+        }
     }
 }
 
@@ -203,18 +236,15 @@ fn check_epsilon<T: Scalar>(epsilon: f64) -> Result<f64, Error> {
 }
 
 /// The weights of a measure with as many atoms as the geometry has on this side.
-fn discrete_weights<'a, B: Backend>(
-    geometry: &dyn Geometry<B>,
-    measure: &'a dyn Measure<B::Elem>,
+fn discrete_weights<'a, D: Device>(
+    geometry: &dyn Geometry<D>,
+    measure: &'a dyn Measure<D::Elem>,
     side: Side,
-) -> Result<WeightsView<'a, B::Elem>, Error> {
-    let support: Support<'_, B::Elem> = measure.support();
+) -> Result<WeightsView<'a, D::Elem>, Error> {
+    let support: Support<'_, D::Elem> = measure.support();
     let weights =
         measure.weights().ok_or(Error::UnsupportedSupport { what: "a discrete problem", found: support.kind() })?;
-    let what = match side {
-        Side::Source => "source weights",
-        Side::Target => "target weights",
-    };
+    let what = side.of(["source weights", "target weights"]);
     match (geometry.len(side), weights.len()) {
         (expected, found) if expected == found => Ok(weights),
         (expected, found) => Err(Error::Length { what, expected, found }),
@@ -236,17 +266,16 @@ fn mass_tolerance<T: Scalar>(source: WeightsView<'_, T>, target: WeightsView<'_,
     T::EPSILON * (64.0 + 8.0 * ((source.len() + target.len()) as f64).sqrt())
 }
 
-/// Can a plan have marginals that both laws accept?
+/// Can a plan have marginals that both penalties accept?
 fn check_masses<T: Scalar>(
     source: WeightsView<'_, T>,
     target: WeightsView<'_, T>,
     columns: usize,
-    source_law: &dyn Regularizer,
-    target_law: &dyn Regularizer,
+    penalties: &[RecordedPenalty; 2],
 ) -> Result<(), Error> {
     let tolerance = mass_tolerance(source, target);
-    let ([source_low, source_high], [target_low, target_high]) =
-        (source_law.density_bounds(), target_law.density_bounds());
+    let [[source_low, source_high], [target_low, target_high]] =
+        penalties.each_ref().map(RecordedPenalty::density_bounds);
     for column in 0..columns {
         let source_mass = source.mass(column.min(source.columns() - 1));
         let target_mass = target.mass(column.min(target.columns() - 1));
@@ -267,17 +296,16 @@ fn check_masses<T: Scalar>(
 fn equal_masses<T: Scalar>(
     source: WeightsView<'_, T>,
     target: WeightsView<'_, T>,
-    source_law: &dyn Regularizer,
-    target_law: &dyn Regularizer,
+    penalties: &[RecordedPenalty; 2],
 ) -> Option<Vec<T>> {
-    let prescribed = |law: &dyn Regularizer| law.kind() == LawKind::Balanced;
+    let prescribed = penalties.iter().all(|penalty| penalty.kind() == PenaltyKind::Balanced);
     let columns = source.columns().max(target.columns());
     let pair = |column: usize| (column.min(source.columns() - 1), column.min(target.columns() - 1));
     let differs = |column: usize| {
         let (of_source, of_target) = pair(column);
         source.mass(of_source) != target.mass(of_target)
     };
-    if !(prescribed(source_law) && prescribed(target_law) && (0..columns).any(differs)) {
+    if !(prescribed && (0..columns).any(differs)) {
         return None;
     }
     let mut values = Vec::with_capacity(target.len() * columns);

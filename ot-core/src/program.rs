@@ -27,6 +27,7 @@
 //! included) are made: `1 x = x`, but not `0 x = 0`.
 
 mod interpreter;
+mod node;
 #[cfg(test)]
 pub(crate) mod random_formula;
 mod recorder;
@@ -54,12 +55,30 @@ pub const MAX_INPUTS: usize = u16::MAX as usize + 1;
 
 /// A recorded pointwise formula with a fixed number of inputs and outputs.
 ///
-/// Immutable; a clone shares the code. Two programs are equal if their code is, constants compared
-/// bit by bit, so that a program can be the key of a cache of compiled shaders. Printed, it is a
-/// listing of its instructions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Immutable; a clone shares the code. Two programs are equal if their code and the values of their
+/// [parameters](Real::parameter) are, compared bit by bit. Programs of one formula that differ in the values of
+/// parameters alone share their [`code_key`](Program::code_key), the key of a cache of compiled shaders. Printed, a
+/// program is a listing of its instructions.
+#[derive(Clone, Debug)]
 pub struct Program {
     code: Arc<Code>,
+    parameters: Arc<[f64]>,
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |program: &Self| program.parameters.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        self.code == other.code && bits(self) == bits(other)
+    }
+}
+
+impl Eq for Program {}
+
+impl Hash for Program {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.code.hash(state);
+        self.parameters.iter().for_each(|value| value.to_bits().hash(state));
+    }
 }
 
 /// What a program shares between its clones.
@@ -70,6 +89,10 @@ struct Code {
     instructions: Box<[Instruction]>,
     outputs: Box<[Operand]>,
 }
+
+/// The code of a program without the values of its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct CodeKey(Arc<Code>);
 
 /// One step: `register = operation(operands)`.
 ///
@@ -91,6 +114,8 @@ pub struct Instruction {
 pub enum Operand {
     /// An input of the program.
     Input(u16),
+    /// A parameter of the formula, whose value goes with the program and is not part of its code.
+    Parameter(u16),
     /// A number. It may be infinite if the formula's constants are.
     Constant(f64),
     /// The result of the last instruction that wrote this register.
@@ -127,7 +152,7 @@ pub enum Operation {
 }
 
 /// A formula that cannot be recorded, or a program given the wrong number of arguments.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProgramError {
     /// Too few or too many inputs.
@@ -139,7 +164,7 @@ pub enum ProgramError {
         found: usize,
     },
     /// Too few or too many outputs.
-    #[error("the program gives {expected} outputs, found room for {found}")]
+    #[error("the program gives {expected} outputs, found {found}")]
     OutputArity {
         /// The outputs of the program.
         expected: usize,
@@ -180,6 +205,16 @@ pub enum ProgramError {
         limit: usize,
         /// The registers the formula needs.
         found: usize,
+    },
+    /// Two values for one parameter.
+    #[error("parameter {index} of the formula is {first} and {second}: expected one value")]
+    Parameter {
+        /// Index of the parameter.
+        index: usize,
+        /// Its first value.
+        first: f64,
+        /// Another one.
+        second: f64,
     },
     /// A number of one recording used in another one.
     #[error("the formula uses a recorder that belongs to another recording")]
@@ -274,6 +309,28 @@ impl Program {
         self.code.outputs.len()
     }
 
+    /// The values of the parameters that the formula has named ([`Real::parameter`]).
+    ///
+    /// ```
+    /// use ot_core::{Dual, Program, Real};
+    ///
+    /// let program = Program::record(|[x]| [x * x.parameter(0, 3.0)])?;
+    /// assert_eq!(program.parameters(), [3.0]);
+    /// assert_eq!(program.call([2.0])?, [6.0]);
+    /// // The derivative in the parameter.
+    /// let slopes = program.evaluate_at(&[Dual::constant(2.0)], &[Dual::variable(3.0)])?;
+    /// assert_eq!(slopes[0].derivative, 2.0);
+    /// # Ok::<(), ot_core::ProgramError>(())
+    /// ```
+    pub fn parameters(&self) -> &[f64] {
+        &self.parameters
+    }
+
+    /// What programs share that differ in the values of their parameters alone: a key for compiled code.
+    pub fn code_key(&self) -> impl Eq + Hash + Clone + fmt::Debug + use<> {
+        CodeKey(Arc::clone(&self.code))
+    }
+
     /// The number of registers, at most [`MAX_REGISTERS`]; instructions name those below it.
     pub fn registers(&self) -> usize {
         self.code.registers
@@ -296,9 +353,25 @@ impl Program {
     ///
     /// [`ProgramError::Arity`] unless there are [`inputs`](Program::inputs) inputs.
     pub fn evaluate<R: Real>(&self, inputs: &[R]) -> Result<Vec<R>, ProgramError> {
-        let registers = self.run(inputs)?;
+        let registers = self.run(inputs, None)?;
         let outputs = self.output_operands().iter();
-        Ok(outputs.map(|output| output.read(inputs, &registers)).collect())
+        Ok(outputs.map(|output| self.read(*output, inputs, None, &registers)).collect())
+    }
+
+    /// [`evaluate`](Program::evaluate) at other values of the parameters: dual numbers differentiate in them.
+    ///
+    /// # Errors
+    ///
+    /// [`ProgramError::Arity`] unless there are [`inputs`](Program::inputs) inputs and as many parameters as the
+    /// program has.
+    pub fn evaluate_at<R: Real>(&self, inputs: &[R], parameters: &[R]) -> Result<Vec<R>, ProgramError> {
+        let (expected, found) = (self.parameters.len(), parameters.len());
+        if expected != found {
+            return Err(ProgramError::Arity { expected, found });
+        }
+        let registers = self.run(inputs, Some(parameters))?;
+        let outputs = self.output_operands().iter();
+        Ok(outputs.map(|output| self.read(*output, inputs, Some(parameters), &registers)).collect())
     }
 
     /// [`evaluate`](Program::evaluate) with numbers of inputs and outputs known to the compiler;
@@ -319,19 +392,41 @@ impl Program {
     /// inputs and outputs.
     pub fn call<R: Real, const N: usize, const M: usize>(&self, inputs: [R; N]) -> Result<[R; M], ProgramError> {
         self.check_outputs(M)?;
-        let registers = self.run(&inputs)?;
-        Ok(std::array::from_fn(|index| self.code.outputs[index].read(&inputs, &registers)))
+        let registers = self.run(&inputs, None)?;
+        Ok(std::array::from_fn(|index| self.read(self.code.outputs[index], &inputs, None, &registers)))
     }
 
     /// The registers after the last instruction.
-    fn run<R: Real>(&self, inputs: &[R]) -> Result<[R; MAX_REGISTERS], ProgramError> {
+    fn run<R: Real>(&self, inputs: &[R], parameters: Option<&[R]>) -> Result<[R; MAX_REGISTERS], ProgramError> {
         self.check_inputs(inputs.len())?;
         let mut registers = [R::constant(0.0); MAX_REGISTERS];
         for instruction in self.instructions() {
-            let operands = instruction.operands.map(|operand| operand.read(inputs, &registers));
+            let operands = instruction.operands.map(|operand| self.read(operand, inputs, parameters, &registers));
             registers[usize::from(instruction.register)] = instruction.operation.apply(operands);
         }
         Ok(registers)
+    }
+
+    /// The value of an operand.
+    #[inline]
+    fn read<R: Real>(
+        &self,
+        operand: Operand,
+        inputs: &[R],
+        parameters: Option<&[R]>,
+        registers: &[R; MAX_REGISTERS],
+    ) -> R {
+        match operand {
+            Operand::Input(index) => inputs[usize::from(index)],
+            Operand::Constant(value) => R::constant(value),
+            Operand::Register(index) => registers[usize::from(index)],
+            Operand::Parameter(index) => match (parameters, inputs.first()) {
+                (Some(parameters), _) => parameters[usize::from(index)],
+                // A program that is called while another is recorded hands its parameters on.
+                (None, Some(input)) => input.parameter(index, self.parameters[usize::from(index)]),
+                (None, None) => R::constant(self.parameters[usize::from(index)]),
+            },
+        }
     }
 
     /// Whether `found` is the number of inputs.
@@ -355,22 +450,13 @@ impl Instruction {
 }
 
 impl Operand {
-    /// The value of the operand.
-    #[inline]
-    fn read<R: Real>(self, inputs: &[R], registers: &[R; MAX_REGISTERS]) -> R {
-        match self {
-            Self::Input(index) => inputs[usize::from(index)],
-            Self::Constant(value) => R::constant(value),
-            Self::Register(index) => registers[usize::from(index)],
-        }
-    }
-
     /// What tells operands apart: the kind, and the index or the bits of the constant.
     fn key(self) -> (u8, u64) {
         match self {
             Self::Input(index) => (0, u64::from(index)),
             Self::Constant(value) => (1, value.to_bits()),
             Self::Register(index) => (2, u64::from(index)),
+            Self::Parameter(index) => (3, u64::from(index)),
         }
     }
 }
@@ -461,11 +547,12 @@ impl fmt::Display for Instruction {
     }
 }
 
-/// `x0` for an input, `r0` for a register, the shortest exact decimal for a constant.
+/// `x0` for an input, `p0` for a parameter, `r0` for a register, the shortest exact decimal for a constant.
 impl fmt::Display for Operand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input(index) => write!(formatter, "x{index}"),
+            Self::Parameter(index) => write!(formatter, "p{index}"),
             Self::Constant(value) => write!(formatter, "{value:?}"),
             Self::Register(index) => write!(formatter, "r{index}"),
         }
@@ -532,6 +619,7 @@ mod tests {
         let is_readable = |operand: &Operand, written: &[bool]| match *operand {
             Operand::Register(register) => written[usize::from(register)],
             Operand::Input(input) => usize::from(input) < program.inputs(),
+            Operand::Parameter(parameter) => usize::from(parameter) < program.parameters().len(),
             Operand::Constant(_) => true,
         };
         for instruction in program.instructions() {

@@ -83,6 +83,28 @@ pub trait Real:
         value.into()
     }
 
+    /// Parameter `index` of the formula, of this value. A number like any other, with one difference: in a recorded
+    /// [`Program`](crate::Program) it is not part of the code, so that programs that differ in it share what a device
+    /// compiles, and it can be [differentiated in](crate::Program::evaluate_at). `self` is any number of the formula
+    /// that is no constant.
+    ///
+    /// ```
+    /// use ot_core::{Program, Real};
+    ///
+    /// /// A spring of this stiffness.
+    /// fn energy<R: Real>(stiffness: f64, x: R) -> R {
+    ///     0.5 * x.parameter(0, stiffness) * x * x
+    /// }
+    ///
+    /// let [soft, hard] = [1.0, 5.0].map(|stiffness| Program::record(|[x]| [energy(stiffness, x)]));
+    /// assert_eq!(soft?.code_key(), hard?.code_key());
+    /// # Ok::<(), ot_core::ProgramError>(())
+    /// ```
+    fn parameter(self, index: u16, value: f64) -> Self {
+        let _ = index;
+        Self::constant(value)
+    }
+
     /// `e^self`.
     fn exp(self) -> Self;
 

@@ -7,45 +7,47 @@
 //! exponentials, whatever the shift, and a sweep is two of them.
 
 mod capability;
-mod family;
-mod kernel;
+mod general;
+mod gibbs;
+mod plan;
 mod table;
 
 use std::{fmt, sync::Arc};
 
-use self::{kernel::ReferenceKernel, table::CostTable};
+use self::{general::ReferenceKernel, gibbs::ReferenceGibbs, plan::ReferencePlan, table::CostTable};
 use crate::{
-    backend::{HostBackend, Side},
+    backend::Backend,
     cost::GroundCost,
     error::Error,
-    geometry::{CostSurvey, Geometry},
-    kernel::KernelOp,
+    host::{Host, HostBackend},
+    kernel::{CostStatistics, Geometry, KernelOp},
     measure::{Support, WeightsView},
-    plan_regularizer::{Entropy, PlanRegularizer},
+    regularizer::{Entropy, RecordedRegularizer, Regularizer, RegularizerKind},
     scalar::Scalar,
+    side::Side,
 };
 
 /// A cost matrix in host memory, row-major, in the element type of the backend.
 ///
 /// ```
+/// use std::sync::Arc;
+///
+/// use ot_conformance::ReferenceBackend;
 /// use ot_core::{Geometry, PointsView, ReferenceGeometry, Side, SqEuclidean, Support};
-/// # #[cfg(feature = "conformance")] {
-/// use ot_core::conformance::ReferenceBackend;
 ///
 /// let corners = [0.0, 0.0, 3.0, 4.0];
 /// let points = Support::Points(PointsView::new(&corners, 2)?);
-/// let geometry = ReferenceGeometry::new(&ReferenceBackend::<f64>::default(), points, points, &SqEuclidean)?;
+/// let geometry = ReferenceGeometry::new(Arc::new(ReferenceBackend::<f64>::default()), points, points, &SqEuclidean)?;
 /// assert_eq!((geometry.len(Side::Source), geometry.cost(0, 1)), (2, 25.0));
-/// # }
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct ReferenceGeometry<B: HostBackend> {
-    backend: B,
-    table: Arc<CostTable<B::Elem>>,
+pub struct ReferenceGeometry<T: Scalar> {
+    backend: Arc<dyn HostBackend<T>>,
+    table: Arc<CostTable<T>>,
 }
 
-impl<B: HostBackend> ReferenceGeometry<B> {
+impl<T: Scalar> ReferenceGeometry<T> {
     /// Evaluates the cost between all pairs of two supports, row by row in the element type.
     ///
     /// Costs n m evaluations and as many numbers of memory.
@@ -53,12 +55,12 @@ impl<B: HostBackend> ReferenceGeometry<B> {
     /// # Errors
     /// Those of [`CostBetween::new`](crate::CostBetween::new) and [`CostBetween::table`](crate::CostBetween::table).
     pub fn new(
-        backend: &B,
-        source: Support<'_, B::Elem>,
-        target: Support<'_, B::Elem>,
+        backend: Arc<dyn HostBackend<T>>,
+        source: Support<'_, T>,
+        target: Support<'_, T>,
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
-        Ok(Self { backend: backend.clone(), table: Arc::new(CostTable::new(source, target, cost)?) })
+        Ok(Self { backend, table: Arc::new(CostTable::new(source, target, cost)?) })
     }
 
     /// C_ij, as stored; infinite for a forbidden pair. The indices must be below the numbers of atoms.
@@ -68,29 +70,32 @@ impl<B: HostBackend> ReferenceGeometry<B> {
     }
 }
 
-impl<B: HostBackend> Geometry<B> for ReferenceGeometry<B> {
-    fn backend(&self) -> &B {
-        &self.backend
+impl<T: Scalar> Geometry<Host<T>> for ReferenceGeometry<T> {
+    fn backend(&self) -> Arc<dyn Backend<Host<T>>> {
+        Arc::clone(&self.backend) as Arc<dyn Backend<Host<T>>>
     }
 
     fn len(&self, side: Side) -> usize {
         self.table.len(side)
     }
 
-    fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<B>>, Error> {
-        let (backend, table) = (self.backend.clone(), Arc::clone(&self.table));
-        Ok(Box::new(ReferenceKernel::new(backend, table, &Entropy, epsilon, columns)?))
+    fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
+        let plan = ReferencePlan::new(&self.backend, &self.table, Entropy.recorded()?, epsilon, columns)?;
+        Ok(Box::new(ReferenceGibbs { plan }))
     }
 
     /// The kernel of any regularizer.
-    fn bind_family(
+    fn bind(
         &self,
-        regularizer: &Arc<dyn PlanRegularizer>,
+        regularizer: &RecordedRegularizer,
         epsilon: f64,
         columns: usize,
-    ) -> Result<Box<dyn KernelOp<B>>, Error> {
-        let (backend, table) = (self.backend.clone(), Arc::clone(&self.table));
-        Ok(Box::new(ReferenceKernel::new(backend, table, regularizer.as_ref(), epsilon, columns)?))
+    ) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
+        if regularizer.kind() == RegularizerKind::Entropy {
+            return self.bind_entropic(epsilon, columns);
+        }
+        let plan = ReferencePlan::new(&self.backend, &self.table, regularizer.clone(), epsilon, columns)?;
+        Ok(Box::new(ReferenceKernel { plan }))
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
@@ -105,7 +110,7 @@ impl<B: HostBackend> Geometry<B> for ReferenceGeometry<B> {
         Some(self.table.bound())
     }
 
-    fn survey(&self, source: WeightsView<'_, B::Elem>, target: WeightsView<'_, B::Elem>) -> Result<CostSurvey, Error> {
+    fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {
         refuse_stranded(&self.table, source, target)?;
         let (a, b) = (sum_of_columns(source), sum_of_columns(target));
         let table = &self.table;
@@ -117,7 +122,7 @@ impl<B: HostBackend> Geometry<B> for ReferenceGeometry<B> {
         let mass: f64 = pairs().map(|(weight, _)| weight).sum();
         let mean = pairs().map(|(weight, cost)| weight * cost).sum::<f64>() / mass;
         let variance = pairs().map(|(weight, cost)| weight * (cost - mean).powi(2)).sum::<f64>() / mass;
-        Ok(CostSurvey {
+        Ok(CostStatistics {
             mean,
             deviation: variance.sqrt(),
             minimum: pairs().map(|(_, cost)| cost).fold(f64::INFINITY, f64::min),
@@ -127,7 +132,7 @@ impl<B: HostBackend> Geometry<B> for ReferenceGeometry<B> {
     }
 }
 
-impl<B: HostBackend> fmt::Debug for ReferenceGeometry<B> {
+impl<T: Scalar> fmt::Debug for ReferenceGeometry<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ReferenceGeometry").field("backend", &self.backend).field("table", &self.table).finish()
     }

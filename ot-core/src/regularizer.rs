@@ -1,191 +1,106 @@
-//! The convex law of one marginal of the plan.
-//!
-//! Entropic transport between a and b, with a law on either marginal, is
+//! The regularizer of the plan: a divergence to the product of the marginals.
 //!
 //! ```text
-//! min_P  <P, C> + epsilon KL(P | a b^T) + sum_i a_i phi((P 1)_i / a_i) + sum_j b_j psi((P^T 1)_j / b_j)
-//! max_fg -sum_i a_i phi*(-f_i) - sum_j b_j psi*(-g_j) - epsilon (sum_ij P_ij - mass(a) mass(b))
+//! min_P  <P, C> + epsilon sum_ij a_i b_j h(p_ij) + penalties of the marginals          p_ij = P_ij / (a_i b_j)
+//! max_fg -sum_i a_i phi*(-f_i) - sum_j b_j psi*(-g_j) - epsilon sum_ij a_i b_j h*(z_ij)
+//!                                                       z_ij = (f_i + g_j - C_ij) / epsilon
 //! ```
 //!
-//! phi is a convex function of the *density* r = (P 1)_i / a_i of the marginal with respect to
-//! what was asked for (Chizat, Peyre, Schmitzer, Vialard 2018; Sejourne, Feydy, Vialard, Trouve,
-//! Peyre 2019). A law is written once, as a [`PenaltyFormula`] over [`Real`], and becomes a
-//! [`Regularizer`]: host calls, device programs, and the slopes that derivatives need.
+//! with a convex h on the densities p >= 0, and the plan p_ij = h*'(z_ij) (f-divergence regularisation: Dessein,
+//! Papadakis, Rouas 2018; Terjek, Gonzalez-Sanchez 2022). A function h is written once, as a [`Regularizer`] over
+//! [`Real`]. A problem records it as a [`RecordedRegularizer`], the programs of which any kernel can run.
 //!
-//! | law | phi(r) | step(s) | phi*(q) |
+//! | regularizer | h(p) | p = h*'(z) | h*(z) |
 //! |---|---|---|---|
-//! | [`Balanced`] | 0 at r = 1, else infinite | s | q |
-//! | [`Kl`] | rho (r log r - r + 1) | s rho / (rho + epsilon) | rho (exp(q / rho) - 1) |
-//! | [`TotalVariation`] | rho abs(r - 1) | s clamped to [-rho, rho] | max(q, -rho), q <= rho |
-//! | [`Range`] | 0 on [low, high], else infinite | s + epsilon log low, 0 or s + epsilon log high | max(low q, high q) |
-//! | [`Free`] | 0 | 0 | 0, q <= 0 |
+//! | [`Entropy`] | p log p - p + 1 | exp(z) | exp(z) - 1 |
+//! | [`SquaredL2`] | p^2 / 2 | max(z, 0) | max(z, 0)^2 / 2 |
 
-mod balanced;
-mod free;
-mod kl;
-mod programs;
-mod range;
-mod total_variation;
+mod entropy;
+mod recorded;
+mod row;
+mod squared_l2;
 
 use std::fmt::Debug;
 
 pub use self::{
-    balanced::Balanced, free::Free, kl::Kl, programs::LawPrograms, range::Range, total_variation::TotalVariation,
+    entropy::Entropy,
+    recorded::RecordedRegularizer,
+    row::{RowDensity, c_transform_of_row},
+    squared_l2::SquaredL2,
 };
-use crate::{
-    error::Error,
-    program::{Program, ProgramError},
-    real::Real,
-};
+use crate::{error::Error, real::Real};
 
-/// The largest exponent taken by a law's formula: beyond it a density is infinite for every
-/// purpose, and f32 would overflow.
-pub(crate) const LARGEST_EXPONENT: f64 = 80.0;
-
-/// How near to a kink a potential counts as on it, in units of epsilon.
-pub const KINK: f64 = 1e-9;
-
-/// What solvers know of a law by name, where a closed form exists for it.
-#[derive(Copy, Clone, Debug, PartialEq)]
+/// What kernels know of a regularizer by name, where they have loops of their own for it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum LawKind {
-    /// The marginal is prescribed.
-    Balanced,
-    /// Kullback-Leibler divergence times rho.
-    Kl {
-        /// The strength.
-        rho: f64,
-    },
-    /// Any other law, known by its formulas alone.
+pub enum RegularizerKind {
+    /// KL to the product of the marginals: Gibbs kernels.
+    Entropy,
+    /// Half the squared density.
+    SquaredL2,
+    /// Any other, known by its formulas alone.
     Other,
 }
 
-/// A law of a marginal as formulas over [`Real`].
+/// A convex function h of the densities of a plan, as formulas over [`Real`].
 ///
-/// Formulas must give finite numbers for every finite argument (in f32 too): clamp exponents. Where
-/// the mathematics says infinite, say so by the bounds, outside which values do not matter.
-pub trait PenaltyFormula: Clone + Debug + Send + Sync + 'static {
-    /// What is known of the law by name.
-    fn kind(&self) -> LawKind {
-        LawKind::Other
+/// Formulas must give finite numbers for every finite argument (in f32 too): clamp exponents. Forbidden pairs are
+/// left out by whoever runs them.
+///
+/// ```
+/// use ot_core::{Real, RecordedRegularizer, Regularizer};
+///
+/// /// Tsallis entropy of order 3/2: h(p) = 2 (p^(3/2) - p), p = ((z + 2) / 3)^2 above z = -2.
+/// #[derive(Clone, Debug)]
+/// struct Tsallis;
+///
+/// impl Regularizer for Tsallis {
+///     fn value<R: Real>(&self, density: R) -> R {
+///         2.0 * (density.power(1.5) - density)
+///     }
+///     fn conjugate<R: Real>(&self, exponent: R) -> R {
+///         root(exponent).power(3.0)
+///     }
+///     fn density<R: Real>(&self, exponent: R) -> R {
+///         root(exponent).power(2.0)
+///     }
+/// }
+///
+/// fn root<R: Real>(exponent: R) -> R {
+///     ((exponent + 2.0) / 3.0).max(0.0)
+/// }
+///
+/// // h' is the derivative of h, and the inverse of h*'.
+/// let tsallis = RecordedRegularizer::new(&Tsallis)?;
+/// assert_eq!((tsallis.slope_at(1.0), tsallis.density_at(1.0)), (1.0, 1.0));
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+pub trait Regularizer: Clone + Debug + Send + Sync + 'static {
+    /// What is known of the regularizer by name.
+    fn kind(&self) -> RegularizerKind {
+        RegularizerKind::Other
     }
 
-    /// The densities outside which phi is infinite: [1, 1] if balanced, [0, infinity] for a
-    /// finite penalty.
-    fn density_bounds(&self) -> [f64; 2] {
-        [0.0, f64::INFINITY]
-    }
-
-    /// The potentials f outside which phi*(-f) is infinite: [-rho, infinity] for total variation. An
-    /// over-relaxed step is brought back within them, and no dual value is claimed outside.
-    fn potential_bounds(&self) -> [f64; 2] {
-        [f64::NEG_INFINITY, f64::INFINITY]
-    }
-
-    /// argmax over f of -phi*(-f) - epsilon exp((f - s) / epsilon), where s is the softmin, the
-    /// potential that would meet the marginal exactly. Any epsilon > 0 may be asked for: where the plan is not
-    /// entropic, it is the rate of a tangent (see [`respond`](crate::plan_regularizer::respond)).
-    fn step<R: Real>(&self, softmin: R, epsilon: R) -> R;
-
-    /// phi*(q) = sup over r of q r - phi(r).
-    fn conjugate<R: Real>(&self, slope: R) -> R;
-
-    /// phi(r) for r within the density bounds.
+    /// h(p), for p >= 0.
     fn value<R: Real>(&self, density: R) -> R;
 
-    /// The densities that the law demands at potential f: the subdifferential of phi* at -f, as
-    /// [low, high].
-    ///
-    /// Where phi* has a kink the interval jumps, and an iterate only comes near it: a potential
-    /// within [`KINK`] epsilon of a kink counts as on it, which the plan cannot tell from it.
-    fn demand<R: Real>(&self, potential: R, epsilon: R) -> [R; 2];
-}
+    /// h*(z) = sup over p >= 0 of z p - h(p).
+    fn conjugate<R: Real>(&self, exponent: R) -> R;
 
-/// A law of a marginal, ready for any backend. Object-safe; every [`PenaltyFormula`] is one.
-pub trait Regularizer: Debug + Send + Sync {
-    /// What is known of the law by name.
-    fn kind(&self) -> LawKind;
+    /// h*'(z) >= 0, the density of a pair: never falling in z.
+    fn density<R: Real>(&self, exponent: R) -> R;
 
-    /// The densities outside which phi is infinite.
-    fn density_bounds(&self) -> [f64; 2];
+    /// The Fenchel gap h(p) + h*(z) - z p >= 0, which is 0 at p = h*'(z). Formulas in which nothing cancels are more
+    /// accurate than the default, which is the sum as it stands.
+    fn fenchel_gap<R: Real>(&self, density: R, exponent: R) -> R {
+        (self.value(density) + self.conjugate(exponent) - density * exponent).max(0.0)
+    }
 
-    /// The potentials outside which phi* is infinite.
-    fn potential_bounds(&self) -> [f64; 2];
-
-    /// (s, epsilon) to the potential; see [`PenaltyFormula::step`].
+    /// The formulas, recorded.
     ///
     /// # Errors
-    /// A formula that cannot be recorded.
-    fn step(&self) -> Result<Program, ProgramError>;
-
-    /// q to phi*(q).
-    ///
-    /// # Errors
-    /// A formula that cannot be recorded.
-    fn conjugate(&self) -> Result<Program, ProgramError>;
-
-    /// r to phi(r).
-    ///
-    /// # Errors
-    /// A formula that cannot be recorded.
-    fn value(&self) -> Result<Program, ProgramError>;
-
-    /// (f, epsilon) to the demanded densities (low, high).
-    ///
-    /// # Errors
-    /// A formula that cannot be recorded.
-    fn demand(&self) -> Result<Program, ProgramError>;
-}
-
-impl<F: PenaltyFormula> Regularizer for F {
-    fn kind(&self) -> LawKind {
-        PenaltyFormula::kind(self)
+    /// [`Error::Program`] for a formula that cannot be recorded.
+    fn recorded(&self) -> Result<RecordedRegularizer, Error> {
+        Ok(RecordedRegularizer::record(self)?)
     }
-
-    fn density_bounds(&self) -> [f64; 2] {
-        PenaltyFormula::density_bounds(self)
-    }
-
-    fn potential_bounds(&self) -> [f64; 2] {
-        PenaltyFormula::potential_bounds(self)
-    }
-
-    fn step(&self) -> Result<Program, ProgramError> {
-        Program::record(|[softmin, epsilon]| [PenaltyFormula::step(self, softmin, epsilon)])
-    }
-
-    fn conjugate(&self) -> Result<Program, ProgramError> {
-        Program::record(|[slope]| [PenaltyFormula::conjugate(self, slope)])
-    }
-
-    fn value(&self) -> Result<Program, ProgramError> {
-        Program::record(|[density]| [PenaltyFormula::value(self, density)])
-    }
-
-    fn demand(&self) -> Result<Program, ProgramError> {
-        Program::record(|[potential, epsilon]| PenaltyFormula::demand(self, potential, epsilon))
-    }
-}
-
-/// A strength that a law accepts.
-pub(crate) fn positive(name: &'static str, value: f64) -> Result<f64, Error> {
-    if value.is_finite() && value > 0.0 {
-        Ok(value)
-    } else {
-        Err(Error::Parameter { name, value, expected: "a finite number > 0" })
-    }
-}
-
-/// A strength that both element types hold, with its reciprocal.
-pub(crate) fn strength(rho: f64) -> Result<f64, Error> {
-    if (1e-30..=1e30).contains(&rho) {
-        Ok(rho)
-    } else {
-        Err(Error::Parameter { name: "rho", value: rho, expected: "a number within [1e-30, 1e30]" })
-    }
-}
-
-/// exp with its argument kept where no element type overflows.
-pub(crate) fn bounded_exp<R: Real>(exponent: R) -> R {
-    exponent.clamp(R::constant(-LARGEST_EXPONENT), R::constant(LARGEST_EXPONENT)).exp()
 }

@@ -7,10 +7,7 @@ use std::{
     borrow::Cow,
     fmt::{Debug, Display},
     ops::{Add, Div, Mul, Neg, Sub},
-    sync::Arc,
 };
-
-use crate::cost::{GroundCost, MatrixView, SharedEntries, StridedMatrix};
 
 /// The logarithm given to a weight of zero.
 ///
@@ -110,24 +107,33 @@ pub trait Scalar:
     /// The same numbers as `f64`: those of `f64` are borrowed.
     fn wide(values: &[Self]) -> Cow<'_, [f64]>;
 
-    /// A row of a ground cost, `out[j] = c(x, points[j])`, computed in this element type.
-    ///
-    /// `points` holds the coordinates of one point after the other. This forwards to
-    /// [`GroundCost::costs_f32`] or [`GroundCost::costs_f64`], which generic code cannot name.
-    fn costs(cost: &dyn GroundCost, x: &[Self], points: &[Self], out: &mut [Self]);
+    /// A slice of this element type, seen as one of either: generic code can name neither.
+    fn floats(values: &[Self]) -> Floats<'_>;
 
-    /// A matrix of this element type, seen as one of either.
-    fn matrix_view(matrix: StridedMatrix<'_, Self>) -> MatrixView<'_>;
+    /// The same, to be changed.
+    fn floats_mut(values: &mut [Self]) -> FloatsMut<'_>;
+}
 
-    /// Entries of this element type, as ones of either.
-    fn shared_entries(entries: Arc<Vec<Self>>) -> SharedEntries;
+/// A slice of either element type.
+#[derive(Clone, Copy, Debug)]
+pub enum Floats<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Double precision.
+    F64(&'a [f64]),
+}
 
-    /// Entries of either element type, if they are of this one.
-    fn entries_of(shared: &SharedEntries) -> Option<Arc<Vec<Self>>>;
+/// A slice of either element type, to be changed.
+#[derive(Debug)]
+pub enum FloatsMut<'a> {
+    /// Single precision.
+    F32(&'a mut [f32]),
+    /// Double precision.
+    F64(&'a mut [f64]),
 }
 
 macro_rules! scalar_for_float {
-    ($float:ident, $costs:ident, $view:ident, $wide:path) => {
+    ($float:ident, $variant:ident, $wide:path) => {
         impl sealed::Sealed for $float {}
 
         impl Scalar for $float {
@@ -177,30 +183,20 @@ macro_rules! scalar_for_float {
             }
 
             #[inline]
-            fn costs(cost: &dyn GroundCost, x: &[Self], points: &[Self], out: &mut [Self]) {
-                cost.$costs(x, points, out);
+            fn floats(values: &[Self]) -> Floats<'_> {
+                Floats::$variant(values)
             }
 
-            fn matrix_view(matrix: StridedMatrix<'_, Self>) -> MatrixView<'_> {
-                MatrixView::$view(matrix)
-            }
-
-            fn shared_entries(entries: Arc<Vec<Self>>) -> SharedEntries {
-                SharedEntries::$view(entries)
-            }
-
-            fn entries_of(shared: &SharedEntries) -> Option<Arc<Vec<Self>>> {
-                match shared {
-                    SharedEntries::$view(entries) => Some(Arc::clone(entries)),
-                    _ => None,
-                }
+            #[inline]
+            fn floats_mut(values: &mut [Self]) -> FloatsMut<'_> {
+                FloatsMut::$variant(values)
             }
         }
     };
 }
 
-scalar_for_float!(f32, costs_f32, F32, widened);
-scalar_for_float!(f64, costs_f64, F64, Cow::Borrowed);
+scalar_for_float!(f32, F32, widened);
+scalar_for_float!(f64, F64, Cow::Borrowed);
 
 fn widened(values: &[f32]) -> Cow<'_, [f64]> {
     values.iter().copied().map(f64::from).collect()

@@ -3,50 +3,45 @@
 use std::sync::Arc;
 
 use crate::{
-    backend::{Backend, Side},
-    certificate::Certificate,
-    error::Error,
-    kernel::Potentials,
-    plan::Plan,
-    problem::Problem,
-    status::{Check, Status},
+    backend::Device, certificate::Certificate, error::Error, kernel::Potentials, plan::Plan, problem::Problem,
+    progress::Progress, side::Side, status::Status,
 };
 
 /// Potentials, what is proven of them, and why the solver stopped. Borrows nothing, so a problem
 /// can be solved again, warm, while its solution lives.
-#[derive(Clone, Debug)]
-pub struct Solution<B: Backend> {
-    problem: Problem<B>,
-    potentials: Arc<Potentials<B>>,
+#[derive(Debug)]
+pub struct Solution<D: Device> {
+    problem: Problem<D>,
+    potentials: Arc<Potentials<D>>,
     statuses: Vec<Status>,
     certificates: Vec<Certificate>,
     iterations: usize,
-    history: Vec<Check>,
+    history: Vec<Progress>,
 }
 
-impl<B: Backend> Solution<B> {
+impl<D: Device> Solution<D> {
     /// Made by solvers: one status and one certificate for each column.
     #[must_use]
     pub fn new(
-        problem: Problem<B>,
-        potentials: Arc<Potentials<B>>,
+        problem: Problem<D>,
+        potentials: Arc<Potentials<D>>,
         statuses: Vec<Status>,
         certificates: Vec<Certificate>,
         iterations: usize,
-        history: Vec<Check>,
+        history: Vec<Progress>,
     ) -> Self {
         Self { problem, potentials, statuses, certificates, iterations, history }
     }
 
     /// What was solved.
     #[must_use]
-    pub fn problem(&self) -> &Problem<B> {
+    pub fn problem(&self) -> &Problem<D> {
         &self.problem
     }
 
     /// The dual potentials, on the device.
     #[must_use]
-    pub fn potentials(&self) -> &Arc<Potentials<B>> {
+    pub fn potentials(&self) -> &Arc<Potentials<D>> {
         &self.potentials
     }
 
@@ -54,7 +49,7 @@ impl<B: Backend> Solution<B> {
     ///
     /// # Errors
     /// A failure of the device.
-    pub fn potential(&self, side: Side) -> Result<Vec<B::Elem>, Error> {
+    pub fn potential(&self, side: Side) -> Result<Vec<D::Elem>, Error> {
         Ok(self.problem.backend().download(&[self.potentials.side(side)])?.swap_remove(0))
     }
 
@@ -83,7 +78,7 @@ impl<B: Backend> Solution<B> {
         &self.certificates
     }
 
-    /// Full iterations done, over all stages of an annealing.
+    /// Iterations done, over all stages of an annealing.
     #[must_use]
     pub fn iterations(&self) -> usize {
         self.iterations
@@ -91,7 +86,7 @@ impl<B: Backend> Solution<B> {
 
     /// What was read at each check.
     #[must_use]
-    pub fn history(&self) -> &[Check] {
+    pub fn history(&self) -> &[Progress] {
         &self.history
     }
 
@@ -99,7 +94,20 @@ impl<B: Backend> Solution<B> {
     ///
     /// # Errors
     /// Those of [`Geometry::bind`](crate::Geometry::bind).
-    pub fn plan(&self) -> Result<Plan<B>, Error> {
+    pub fn plan(&self) -> Result<Plan<D>, Error> {
         Plan::new(self.problem.with_epsilon(self.potentials.epsilon)?, Arc::clone(&self.potentials))
+    }
+}
+
+impl<D: Device> Clone for Solution<D> {
+    fn clone(&self) -> Self {
+        Self {
+            problem: self.problem.clone(),
+            potentials: Arc::clone(&self.potentials),
+            statuses: self.statuses.clone(),
+            certificates: self.certificates.clone(),
+            iterations: self.iterations,
+            history: self.history.clone(),
+        }
     }
 }

@@ -1,15 +1,15 @@
-//! Why a solver stopped, and what it told on the way.
+//! Why a solver stopped.
 
-use std::{fmt, ops::ControlFlow};
+use std::fmt;
 
 /// Why a solve ended. Only [`Converged`](Status::Converged) promises the tolerance; every other
 /// status still comes with the best iterate and its certificate.
 #[derive(Copy, Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Status {
-    /// The tolerance is met, by softmins recomputed at the returned potentials, rounding included.
+    /// The tolerance is met, as recomputed from what is returned, rounding included.
     Converged,
-    /// The iterations allowed were spent.
+    /// The iterations, pivots or samples allowed were spent.
     IterationLimit,
     /// The error stopped falling before the tolerance was met.
     Stalled,
@@ -55,35 +55,5 @@ impl fmt::Display for Status {
             Status::NotFinite => formatter.write_str("a number was not finite"),
             Status::Cancelled => formatter.write_str("cancelled"),
         }
-    }
-}
-
-/// What is known at a check, all of it already read from the device.
-#[derive(Copy, Clone, Debug, PartialEq)]
-pub struct Check {
-    /// Full iterations done, over all stages.
-    pub iteration: usize,
-    /// Epsilon of the current stage.
-    pub epsilon: f64,
-    /// The largest marginal error over the active columns, as the sweep's by-products tell it.
-    pub marginal_error: f64,
-    /// The smallest dual value over the active columns.
-    pub dual: f64,
-    /// The largest relaxation in use.
-    pub relaxation: f64,
-    /// Columns that still move.
-    pub active_columns: usize,
-}
-
-/// Watches a solve, and may cancel it. Called at checks only, with numbers already read, so
-/// that watching adds no synchronisation.
-pub trait Observer: Send {
-    /// Told of a check; [`ControlFlow::Break`] cancels.
-    fn observe(&mut self, check: &Check) -> ControlFlow<()>;
-}
-
-impl<F: FnMut(&Check) -> ControlFlow<()> + Send> Observer for F {
-    fn observe(&mut self, check: &Check) -> ControlFlow<()> {
-        self(check)
     }
 }

@@ -1,14 +1,14 @@
 //! The best constant to move between the two potentials.
 //!
 //! (f + lambda, g - lambda) has the same plan for every lambda, but not the same dual once a
-//! marginal is relaxed:
+//! marginal is not prescribed:
 //!
 //! ```text
 //! D(lambda) = -sum_i a_i phi*(-f_i - lambda) - sum_j b_j psi*(-g_j + lambda)
 //! D'(lambda) = m_a(lambda) - m_b(lambda)
 //! ```
 //!
-//! where m_a and m_b are the masses that the two laws demand, the one falling with lambda and the
+//! where m_a and m_b are the masses that the two penalties ask for, the one falling with lambda and the
 //! other rising. Plain scaling finds the lambda of equal masses slowly, with a factor that tends to 1
 //! as rho / epsilon grows; with the shift solved for at every iteration, the unbalanced problem
 //! converges like the balanced one (Sejourne, Vialard, Peyre 2022). It is a formula for
@@ -20,41 +20,44 @@ mod monotone;
 
 use self::{closed_form::ClosedForm, monotone::MonotoneSolve};
 use crate::{
-    backend::{Backend, Operand, Side},
+    backend::{Device, Operand},
     error::Error,
     kernel::Potentials,
+    penalty::PenaltyKind,
     problem::Problem,
     program::Program,
     real::Real,
-    regularizer::LawKind,
+    side::Side,
 };
 
 /// The programs and numbers of the shift for one problem.
 #[derive(Debug)]
-pub struct Translation<B: Backend> {
-    method: Method<B>,
-    shift: B::Reduced,
+pub struct Translation<D: Device> {
+    method: Method<D>,
+    shift: D::Reduced,
     add: Program,
     subtract: Program,
 }
 
 /// How the shift is found.
 #[derive(Debug)]
-enum Method<B: Backend> {
-    ClosedForm(ClosedForm<B>),
-    Monotone(Box<MonotoneSolve<B>>),
+enum Method<D: Device> {
+    ClosedForm(ClosedForm<D>),
+    Monotone(Box<MonotoneSolve<D>>),
 }
 
-impl<B: Backend> Translation<B> {
+impl<D: Device> Translation<D> {
     /// The shift of a problem; `None` where the dual does not depend on it: both marginals are prescribed.
     ///
     /// # Errors
-    /// A law that cannot be recorded, [`Error::OutOfMemory`].
-    pub fn new(problem: &Problem<B>) -> Result<Option<Self>, Error> {
-        let kinds = [Side::Source, Side::Target].map(|side| problem.marginal(side).regularizer().kind());
+    /// A penalty that cannot be recorded, [`Error::OutOfMemory`].
+    pub fn new(problem: &Problem<D>) -> Result<Option<Self>, Error> {
+        let kinds = Side::BOTH.map(|side| problem.marginal(side).penalty().kind());
         let method = match kinds {
-            [LawKind::Balanced, LawKind::Balanced] => return Ok(None),
-            [LawKind::Other, _] | [_, LawKind::Other] => Method::Monotone(Box::new(MonotoneSolve::new(problem)?)),
+            [PenaltyKind::Balanced, PenaltyKind::Balanced] => return Ok(None),
+            [PenaltyKind::Other, _] | [_, PenaltyKind::Other] => {
+                Method::Monotone(Box::new(MonotoneSolve::new(problem)?))
+            }
             _ => Method::ClosedForm(ClosedForm::new(problem)?),
         };
         Ok(Some(Self {
@@ -74,9 +77,9 @@ impl<B: Backend> Translation<B> {
     /// A failure of the device.
     pub fn apply(
         &mut self,
-        problem: &Problem<B>,
-        potentials: &mut Potentials<B>,
-        relaxation: &B::Reduced,
+        problem: &Problem<D>,
+        potentials: &mut Potentials<D>,
+        relaxation: &D::Reduced,
     ) -> Result<(), Error> {
         match &mut self.method {
             Method::ClosedForm(method) => method.find(problem, potentials, &mut self.shift)?,

@@ -2,20 +2,10 @@
 
 use std::{marker::PhantomData, sync::Arc, thread};
 
-use ot_core::{
-    BackendFailure, Error, Geometry, Scalar, cost::GroundCost, host::HostWorkers, measure::Support, program::BlockMath,
-};
+use ot_core::{BackendFailure, Error, Scalar, host::HostWorkers, program::BlockMath};
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-use crate::{
-    geometry,
-    simd::{Stored, VectorMath},
-};
-
-/// An element type with vectorised passes: `f32` or `f64`. Sealed: no other type can have them.
-pub trait CpuScalar: Scalar + VectorMath + Stored<f32> + Stored<Self> {}
-
-impl<T: Scalar + VectorMath + Stored<f32> + Stored<T>> CpuScalar for T {}
+use crate::simd::VectorMath;
 
 /// Entries up to which costs between points are stored: 2^24, 128 MiB of `f64`.
 pub const DEFAULT_DENSE_LIMIT: usize = 1 << 24;
@@ -66,7 +56,7 @@ pub struct CpuBackend<T> {
     element: PhantomData<T>,
 }
 
-impl<T: CpuScalar> CpuBackend<T> {
+impl<T: Scalar + VectorMath> CpuBackend<T> {
     /// A backend of exactly this many threads.
     ///
     /// # Errors
@@ -132,7 +122,7 @@ impl<T: CpuScalar> CpuBackend<T> {
 #[derive(Clone, Copy, Debug)]
 pub struct VectorisedMath;
 
-impl<T: CpuScalar> BlockMath<T> for VectorisedMath {
+impl<T: Scalar + VectorMath> BlockMath<T> for VectorisedMath {
     fn exp(lanes: &mut [T]) {
         T::exp_in_place(lanes);
     }
@@ -142,12 +132,11 @@ impl<T: CpuScalar> BlockMath<T> for VectorisedMath {
     }
 }
 
-impl<T: CpuScalar> HostWorkers for CpuBackend<T> {
+impl<T: Scalar + VectorMath> HostWorkers for CpuBackend<T> {
     type Element = T;
     type Math = VectorisedMath;
 
-    /// Through the pool; inside of a [`scope`](ot_core::Backend::scope) it need not be entered, and nothing is
-    /// allocated.
+    /// Through the pool; inside of [`enter`](ot_core::Backend::enter) it need not be entered, and nothing is allocated.
     fn run_tasks(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
         match &self.pool {
             Some(pool) if tasks > 1 => {
@@ -158,19 +147,7 @@ impl<T: CpuScalar> HostWorkers for CpuBackend<T> {
         }
     }
 
-    /// Points on both sides: costs are stored up to [`dense_limit`](CpuBackend::dense_limit) entries, and
-    /// recomputed beyond if the cost can be [shared](GroundCost::shared). Indices on both sides: the cost is a
-    /// matrix, and stored.
-    fn build_geometry(
-        &self,
-        source: Support<'_, T>,
-        target: Support<'_, T>,
-        cost: &dyn GroundCost,
-    ) -> Result<Arc<dyn Geometry<Self>>, Error> {
-        geometry::request(self, source, target, cost)
-    }
-
-    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    fn enter_workers(&self, work: &mut (dyn FnMut() + Send)) {
         match &self.pool {
             Some(pool) => pool.install(work),
             None => work(),

@@ -11,36 +11,84 @@ mod cut;
 mod dense;
 mod derivative;
 mod entries;
-mod family;
 mod functionals;
+mod general;
 mod guard;
 mod hard;
 mod kernel;
+mod memory;
 mod operand;
 mod rows;
 mod softmin;
+mod statistics;
 mod steps;
 mod streamed;
 mod streaming;
-mod survey;
 mod sweep;
 mod transport_cost;
 
 use std::sync::Arc;
 
-use ot_core::{CostBetween, Error, Geometry, cost::GroundCost, measure::Support};
+use ot_core::{CostBetween, Error, Geometry, GeometryBuilder, GroundCost, Host, Scalar, Support};
 
 pub use self::{dense::DenseGeometry, streaming::StreamingGeometry};
-use crate::backend::{CpuBackend, CpuScalar};
+use crate::{
+    backend::CpuBackend,
+    simd::{Stored, VectorMath},
+};
 
-/// The geometry of one cost between two supports.
-pub(crate) fn request<T: CpuScalar>(
+impl<T: CpuScalar> GeometryBuilder for CpuBackend<T> {
+    type Device = Host<T>;
+
+    /// Points on both sides: costs are stored up to [`dense_limit`](CpuBackend::dense_limit) entries, and
+    /// recomputed beyond if the cost can be [shared](GroundCost::shared). Indices on both sides: the cost is a
+    /// matrix, and stored.
+    fn geometry(
+        &self,
+        source: Support<'_, T>,
+        target: Support<'_, T>,
+        cost: &dyn GroundCost,
+    ) -> Result<Arc<dyn Geometry<Host<T>>>, Error> {
+        T::geometry(self, &CostBetween::new(source, target, cost)?, cost)
+    }
+}
+
+/// An element type with vectorised passes: `f32` or `f64`. Sealed: no other type can have them.
+pub trait CpuScalar: Scalar + VectorMath + Stored<f32> + Stored<Self> {
+    /// Builds a geometry. The kernels behind it are compiled in this crate, not in each that asks for one.
+    #[doc(hidden)]
+    fn geometry(
+        backend: &CpuBackend<Self>,
+        costs: &CostBetween<'_, Self>,
+        cost: &dyn GroundCost,
+    ) -> Result<Arc<dyn Geometry<Host<Self>>>, Error>;
+}
+
+/// Implements [`CpuScalar`] for one type.
+macro_rules! implement_cpu_scalar {
+    ($type:ident) => {
+        impl CpuScalar for $type {
+            #[inline(never)]
+            fn geometry(
+                backend: &CpuBackend<Self>,
+                costs: &CostBetween<'_, Self>,
+                cost: &dyn GroundCost,
+            ) -> Result<Arc<dyn Geometry<Host<Self>>>, Error> {
+                between(backend, costs, cost)
+            }
+        }
+    };
+}
+
+implement_cpu_scalar!(f32);
+implement_cpu_scalar!(f64);
+
+/// The geometry of costs, `cost` being where they come from.
+fn between<T: CpuScalar>(
     backend: &CpuBackend<T>,
-    source: Support<'_, T>,
-    target: Support<'_, T>,
+    costs: &CostBetween<'_, T>,
     cost: &dyn GroundCost,
-) -> Result<Arc<dyn Geometry<CpuBackend<T>>>, Error> {
-    let costs = CostBetween::new(source, target, cost)?;
+) -> Result<Arc<dyn Geometry<Host<T>>>, Error> {
     let (rows, columns) = costs.shape();
     if let Some(points) = costs.points()
         && rows.saturating_mul(columns) > backend.dense_limit()
@@ -50,6 +98,6 @@ pub(crate) fn request<T: CpuScalar>(
     }
     Ok(Arc::new(match cost.shared_matrix() {
         Some(matrix) if costs.matrix().is_some() => DenseGeometry::from_shared(backend, &matrix)?,
-        _ => DenseGeometry::between(backend, &costs)?,
+        _ => DenseGeometry::between(backend, costs)?,
     }))
 }

@@ -8,7 +8,7 @@
 //! Results do not depend on the number of threads, to the bit.
 //!
 //! ```
-//! use ot_core::{Backend, HostBackend, Measure, PointCloud, Side, SqEuclidean};
+//! use ot_core::{GeometryBuilder, Measure, PointCloud, Side, SqEuclidean};
 //! use ot_cpu::CpuBackend;
 //!
 //! let backend = CpuBackend::<f64>::new(2)?;
@@ -24,8 +24,8 @@ pub mod backend;
 pub mod geometry;
 mod simd;
 
-pub use backend::{CpuBackend, CpuScalar, KeptEntries};
-pub use geometry::{DenseGeometry, StreamingGeometry};
+pub use backend::{CpuBackend, KeptEntries};
+pub use geometry::{CpuScalar, DenseGeometry, StreamingGeometry};
 
 /// The vectorised passes at every instruction-set level, for the benchmarks of this repository alone: they are methods
 /// of [`CpuScalar`], and take these.

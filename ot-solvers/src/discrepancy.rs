@@ -22,7 +22,7 @@ mod gradient;
 mod kernel;
 mod outcome;
 
-use ot_core::{Backend, Error, Fold, Measure, Operand, PowerOfDistance, Program, Side, SqEuclidean};
+use ot_core::{Device, Error, GeometryBuilder, Measure, PowerOfDistance, SqEuclidean};
 
 use self::kernel::PairSums;
 pub use self::outcome::Discrepancy;
@@ -90,33 +90,17 @@ impl MaximumMeanDiscrepancy {
     ///
     /// # Errors
     /// [`Error::MassMismatch`] for an energy distance between unequal masses, [`Error::Epsilon`] for a deviation that the
-    /// element type does not hold; those of [`Backend::geometry`] and [`Problem::relaxed`](ot_core::Problem::relaxed).
-    pub fn between<B: Backend>(
+    /// element type does not hold; those of [`GeometryBuilder::geometry`] and [`Problem::unbalanced`](ot_core::Problem::unbalanced).
+    pub fn between<D: Device>(
         &self,
-        backend: &B,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
-    ) -> Result<Discrepancy<B>, Error> {
+        builder: &dyn GeometryBuilder<Device = D>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
+    ) -> Result<Discrepancy<D>, Error> {
         let sums = |one, other| match self.kernel {
-            DiscrepancyKernel::Energy(cost) => PairSums::energy(backend, one, other, &cost),
-            DiscrepancyKernel::Gaussian { epsilon } => PairSums::gaussian(backend, one, other, &SqEuclidean, epsilon),
+            DiscrepancyKernel::Energy(cost) => PairSums::energy(builder, one, other, &cost),
+            DiscrepancyKernel::Gaussian { epsilon } => PairSums::gaussian(builder, one, other, &SqEuclidean, epsilon),
         };
         Discrepancy::new(sums(source, target)?, [sums(source, source)?, sums(target, target)?])
     }
 }
-
-/// sum_i w_i u_i of each column, on the device.
-fn pairing<B: Backend>(
-    backend: &B,
-    weights: &B::Vector,
-    values: &B::Vector,
-    rows: usize,
-    out: &mut B::Reduced,
-) -> Result<(), Error> {
-    let product = Program::record(|[weight, value]| [weight * value])?;
-    let operands = [Operand::Vector(weights), Operand::Vector(values)];
-    backend.reduce(&product, Fold::Sum, rows, &operands, &mut [out])
-}
-
-/// Both sides.
-const SIDES: [Side; 2] = [Side::Source, Side::Target];

@@ -4,8 +4,8 @@
 //! S(a, b) = OT(a, b) - OT(a, a) / 2 - OT(b, b) / 2 + epsilon / 2 (mass(a) - mass(b))^2
 //! ```
 //!
-//! where OT is the optimal value of the entropic problem with the same law on both marginals (Ramdas, Garcia, Cuturi
-//! 2017; Genevay, Peyre, Cuturi 2018; Feydy et al. 2019; with relaxed marginals Sejourne, Feydy, Vialard, Trouve, Peyre
+//! where OT is the optimal value of the entropic problem with the same penalty on both marginals (Ramdas, Garcia, Cuturi
+//! 2017; Genevay, Peyre, Cuturi 2018; Feydy et al. 2019; unbalanced Sejourne, Feydy, Vialard, Trouve, Peyre
 //! 2019). It tends to OT without entropy as epsilon falls, and for prescribed marginals to half the squared maximum mean
 //! discrepancy of the kernel -c as epsilon grows.
 
@@ -15,10 +15,9 @@ mod outcome;
 mod value;
 mod variation;
 
-use std::sync::Arc;
-
 use ot_core::{
-    Backend, Balanced, Epsilon, Error, GroundCost, Measure, Operand, Problem, Program, Regularizer, Side, Solution,
+    Backend, Device, Epsilon, Error, GeometryBuilder, GroundCost, MarginalPenalty, Measure, Operand, Problem, Program,
+    RecordedPenalty, Side, Solution,
 };
 
 pub use self::{form::DivergenceForm, outcome::Divergence};
@@ -27,22 +26,22 @@ use crate::entropic::{Sinkhorn, Start, Update};
 
 /// A measure against itself: to be solved, or known from an earlier call.
 #[derive(Debug)]
-pub enum SelfTerm<'a, B: Backend> {
+pub enum SelfTerm<'a, D: Device> {
     /// To be solved, by symmetric updates.
-    Open(&'a Problem<B>),
+    Open(&'a Problem<D>),
     /// Solved before, by [`SinkhornDivergence::self_term`]: the measure that a loss keeps fixed.
-    Frozen(&'a Solution<B>),
+    Frozen(&'a Solution<D>),
 }
 
-impl<B: Backend> Copy for SelfTerm<'_, B> {}
-impl<B: Backend> Clone for SelfTerm<'_, B> {
+impl<D: Device> Copy for SelfTerm<'_, D> {}
+impl<D: Device> Clone for SelfTerm<'_, D> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<B: Backend> SelfTerm<'_, B> {
-    fn problem(&self) -> &Problem<B> {
+impl<D: Device> SelfTerm<'_, D> {
+    fn problem(&self) -> &Problem<D> {
         match self {
             SelfTerm::Open(problem) => problem,
             SelfTerm::Frozen(solution) => solution.problem(),
@@ -75,7 +74,8 @@ impl<B: Backend> SelfTerm<'_, B> {
 pub struct SinkhornDivergence {
     sinkhorn: Sinkhorn,
     form: DivergenceForm,
-    law: Arc<dyn Regularizer>,
+    /// Prescribed marginals if none.
+    penalty: Option<RecordedPenalty>,
 }
 
 impl Default for SinkhornDivergence {
@@ -88,7 +88,7 @@ impl SinkhornDivergence {
     /// The full form, with prescribed marginals and the defaults of [`Sinkhorn`].
     #[must_use]
     pub fn new() -> Self {
-        Self { sinkhorn: Sinkhorn::new(), form: DivergenceForm::Full, law: Arc::new(Balanced) }
+        Self { sinkhorn: Sinkhorn::new(), form: DivergenceForm::Full, penalty: None }
     }
 
     /// The form.
@@ -97,10 +97,12 @@ impl SinkhornDivergence {
         Self { form, ..self }
     }
 
-    /// The law of all marginals.
-    #[must_use]
-    pub fn law(self, law: Arc<dyn Regularizer>) -> Self {
-        Self { law, ..self }
+    /// The penalty of all marginals.
+    ///
+    /// # Errors
+    /// [`Error::Program`] for a penalty that cannot be recorded.
+    pub fn penalty(self, penalty: &impl MarginalPenalty) -> Result<Self, Error> {
+        Ok(Self { penalty: Some(penalty.recorded()?), ..self })
     }
 
     /// How the three problems are solved; self terms by [symmetric](Update::Symmetric) updates in any case.
@@ -116,67 +118,70 @@ impl SinkhornDivergence {
     /// Costs three solves, of which those of the self terms take few iterations.
     ///
     /// # Errors
-    /// Those of [`Backend::geometry`], [`Problem::relaxed`] and [`Sinkhorn::solve`].
-    pub fn between<B: Backend>(
+    /// Those of [`GeometryBuilder::geometry`], [`Problem::unbalanced`] and [`Sinkhorn::solve`].
+    pub fn between<D: Device>(
         &self,
-        backend: &B,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        builder: &dyn GeometryBuilder<Device = D>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
         epsilon: Epsilon,
-    ) -> Result<Divergence<B>, Error> {
+    ) -> Result<Divergence<D>, Error> {
         let against_itself = |measure, epsilon| {
-            let problem = self.problem(backend, measure, measure, cost, epsilon)?;
-            let start = symmetric(backend, Start::multiscale(&problem, measure, measure, cost)?)?;
+            let problem = self.problem(builder, measure, measure, cost, epsilon)?;
+            let start = symmetric(problem.backend(), Start::multiscale(builder, &problem, measure, measure, cost)?)?;
             self.sinkhorn.clone().update(Update::Symmetric).run(&problem).start(start).solve()
         };
         if are_identical(source, target) {
             let solution = against_itself(source, epsilon)?;
             return self.assemble(solution.clone(), solution.clone(), solution);
         }
-        let problem = self.problem(backend, source, target, cost, epsilon)?;
-        let start = Start::multiscale(&problem, source, target, cost)?;
+        let problem = self.problem(builder, source, target, cost, epsilon)?;
+        let start = Start::multiscale(builder, &problem, source, target, cost)?;
         let cross = self.sinkhorn.run(&problem).start(start).solve()?;
         let shared = Epsilon::Absolute(problem.epsilon());
         let [source, target] = [source, target].map(|measure| against_itself(measure, shared));
         self.assemble(cross, source?, target?)
     }
 
-    /// The problem between two measures, or between a measure and itself, under the law of this divergence.
+    /// The problem between two measures, or between a measure and itself, under the penalty of this divergence.
     ///
     /// # Errors
-    /// Those of [`Backend::geometry`] and [`Problem::relaxed`].
-    pub fn problem<B: Backend>(
+    /// Those of [`GeometryBuilder::geometry`] and [`Problem::unbalanced`].
+    pub fn problem<D: Device>(
         &self,
-        backend: &B,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        builder: &dyn GeometryBuilder<Device = D>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
         epsilon: Epsilon,
-    ) -> Result<Problem<B>, Error> {
-        let geometry = backend.geometry(source.support(), target.support(), cost)?;
-        Problem::relaxed(geometry, source, target, epsilon, Arc::clone(&self.law), Arc::clone(&self.law))
+    ) -> Result<Problem<D>, Error> {
+        let geometry = builder.geometry(source.support(), target.support(), cost)?;
+        match &self.penalty {
+            Some(penalty) => Problem::unbalanced(geometry, source, target, epsilon, penalty, penalty),
+            None => Problem::new(geometry, source, target, epsilon),
+        }
     }
 
     /// Solves a measure against itself, for use in any number of divergences.
     ///
     /// # Errors
     /// Those of [`Sinkhorn::solve`].
-    pub fn self_term<B: Backend>(&self, problem: &Problem<B>) -> Result<Solution<B>, Error> {
+    pub fn self_term<D: Device>(&self, problem: &Problem<D>) -> Result<Solution<D>, Error> {
         self.sinkhorn.clone().update(Update::Symmetric).solve(problem)
     }
 
     /// The divergence from its problems: the two measures against each other, and each against itself.
     ///
     /// # Errors
-    /// [`Error::Disagreement`] for problems of different atoms, masses, epsilons or laws,
+    /// [`Error::Disagreement`] for problems of different atoms, masses, epsilons or penalties,
     /// [`Error::MissingCapability`] for plans that are not entropic; those of [`Sinkhorn::solve`].
-    pub fn solve<B: Backend>(
+    pub fn solve<D: Device>(
         &self,
-        cross: &Problem<B>,
-        source: SelfTerm<'_, B>,
-        target: SelfTerm<'_, B>,
-    ) -> Result<Divergence<B>, Error> {
+        cross: &Problem<D>,
+        source: SelfTerm<'_, D>,
+        target: SelfTerm<'_, D>,
+    ) -> Result<Divergence<D>, Error> {
         cross.require_entropy()?;
         for (side, term) in [(Side::Source, &source), (Side::Target, &target)] {
             term.problem().require_entropy()?;
@@ -189,12 +194,12 @@ impl SinkhornDivergence {
         self.assemble(self.sinkhorn.solve(cross)?, source?, target?)
     }
 
-    fn assemble<B: Backend>(
+    fn assemble<D: Device>(
         &self,
-        cross: Solution<B>,
-        source: Solution<B>,
-        target: Solution<B>,
-    ) -> Result<Divergence<B>, Error> {
+        cross: Solution<D>,
+        source: Solution<D>,
+        target: Solution<D>,
+    ) -> Result<Divergence<D>, Error> {
         let value = |column| DivergenceValue::new(self.form, &cross, [&source, &target], column);
         let values = (0..cross.problem().columns()).map(value).collect::<Result<_, _>>()?;
         Ok(Divergence::new(self.form, values, cross, [source, target]))
@@ -202,7 +207,7 @@ impl SinkhornDivergence {
 }
 
 /// The mean of both potentials on either side: between a measure and itself they are one, and symmetric updates keep them so.
-fn symmetric<B: Backend>(backend: &B, start: Start<'static, B>) -> Result<Start<'static, B>, Error> {
+fn symmetric<D: Device>(backend: &dyn Backend<D>, start: Start<'static, D>) -> Result<Start<'static, D>, Error> {
     let Start::Owned(mut potentials) = start else { return Ok(start) };
     let mean = Program::record(|[own, other]| [(own + other) * 0.5])?;
     let operands = [Operand::Output(0), Operand::Vector(&potentials.target)];
@@ -212,15 +217,15 @@ fn symmetric<B: Backend>(backend: &B, start: Start<'static, B>) -> Result<Start<
 }
 
 /// The column of a self term that belongs to a column of the cross problem.
-fn column_of<B: Backend>(problem: &Problem<B>, column: usize) -> usize {
+fn column_of<D: Device>(problem: &Problem<D>, column: usize) -> usize {
     column.min(problem.columns() - 1)
 }
 
 /// Does a self problem speak of one side of the cross problem?
-fn check_agreement<B: Backend>(cross: &Problem<B>, side: Side, term: &Problem<B>) -> Result<(), Error> {
+fn check_agreement<D: Device>(cross: &Problem<D>, side: Side, term: &Problem<D>) -> Result<(), Error> {
     let disagreement = |what| Err(Error::Disagreement { what });
     let own = cross.marginal(side);
-    for marginal in [Side::Source, Side::Target].map(|side| term.marginal(side)) {
+    for marginal in Side::BOTH.map(|side| term.marginal(side)) {
         if marginal.len() != own.len() {
             return disagreement("the number of atoms");
         }
@@ -229,8 +234,8 @@ fn check_agreement<B: Backend>(cross: &Problem<B>, side: Side, term: &Problem<B>
         if masses.into_iter().any(|[one, other]| (one - other).abs() > 1e-3 * one) {
             return disagreement("the masses");
         }
-        if marginal.regularizer().kind() != own.regularizer().kind() {
-            return disagreement("the laws");
+        if marginal.penalty().kind() != own.penalty().kind() {
+            return disagreement("the penalties");
         }
     }
     if ![1, cross.columns()].contains(&term.columns()) {

@@ -2,7 +2,6 @@
 
 mod annealing;
 mod bounds;
-mod clusters;
 mod front;
 mod gauge;
 mod iteration;

@@ -16,11 +16,11 @@
 //! a sum of squares, so that nothing cancels between close covariances and no inverse or ridge is needed for singular ones.
 //! z -> (R z, S U z) with z standard normal is the optimal coupling.
 //!
-//! The formulas hold between elliptical laws of one family (all Student laws of a number of degrees of freedom, say) in place of
-//! Gaussians, with their covariances; and between any laws with these moments W_2 is at least as large (Gelbrich 1990).
+//! The formulas hold between elliptical distributions of one kind (all Student distributions of a number of degrees of freedom,
+//! say) in place of Gaussians, with their covariances; and between any distributions with these moments W_2 is at least as large (Gelbrich 1990).
 
 mod barycenter;
-mod law;
+mod distribution;
 mod map;
 mod polar;
 mod roots;
@@ -28,11 +28,11 @@ mod roots;
 pub(crate) use self::roots::optimal_map;
 pub use self::{
     barycenter::{BuresBarycenter, BuresBarycenterSolution},
-    law::Gaussian,
+    distribution::Gaussian,
     map::AffineMap,
 };
 
-/// Matrices of this room.
+/// Matrices of this module.
 pub(crate) type Matrix = nalgebra::DMatrix<f64>;
-/// Vectors of this room.
+/// Vectors of this module.
 pub(crate) type Vector = nalgebra::DVector<f64>;

@@ -1,13 +1,13 @@
 //! Displacement interpolation: the measure half-way, along a plan.
 //!
 //! ```text
-//! mu_t = law of (1 - t) X + t Y,        (X, Y) of law P
+//! mu_t = distribution of (1 - t) X + t Y,        (X, Y) distributed as P
 //! ```
 //!
 //! For an optimal plan of the squared distance it is the geodesic between its marginals (McCann 1997):
 //! W_2(mu_s, mu_t) = |t - s| W_2(mu_0, mu_1).
 
-use ot_core::{Backend, Error, Plan, PointCloud, PointsView, Scalar, Side};
+use ot_core::{Device, Error, Plan, PointCloud, PointsView, Scalar, Side};
 
 use crate::exact::SparsePlan;
 
@@ -53,19 +53,19 @@ pub fn displacement_interpolation<T: Scalar>(
 ///
 /// # Errors
 /// Those of [`displacement_interpolation`] and [`Plan::barycentric_projection`].
-pub fn barycentric_interpolation<B: Backend>(
-    plan: &mut Plan<B>,
-    source: PointsView<'_, B::Elem>,
-    target: PointsView<'_, B::Elem>,
+pub fn barycentric_interpolation<D: Device>(
+    plan: &mut Plan<D>,
+    source: PointsView<'_, D::Elem>,
+    target: PointsView<'_, D::Elem>,
     t: f64,
-) -> Result<PointCloud<'static, B::Elem>, Error> {
+) -> Result<PointCloud<'static, D::Elem>, Error> {
     let dimension = source.dimension();
     let mut weights = plan.marginal(Side::Source)?;
     weights.truncate(source.len());
     let images = plan.barycentric_projection(Side::Source, target.coordinates(), target.dimension())?;
     check(source, target, (weights.len(), target.len()), t)?;
     let images = PointsView::new(&images[..source.coordinates().len().min(images.len())], dimension)?;
-    let points: Vec<B::Elem> = source.iter().zip(images.iter()).flat_map(|(x, y)| between(x, y, t)).collect();
+    let points: Vec<D::Elem> = source.iter().zip(images.iter()).flat_map(|(x, y)| between(x, y, t)).collect();
     PointCloud::new(points, dimension, weights)
 }
 

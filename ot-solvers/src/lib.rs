@@ -17,14 +17,18 @@
 //! ```
 
 pub mod ascent;
+mod clusters;
 pub mod discrepancy;
 pub mod divergence;
 pub mod entropic;
 pub mod exact;
 pub mod gaussian;
+mod history;
 pub mod interpolation;
+mod limits;
 pub mod map;
 pub mod partial;
+mod point_gradients;
 pub mod stochastic;
 pub mod unregularized;
 
@@ -34,7 +38,7 @@ pub mod unregularized;
 struct Readme;
 
 pub use ascent::{
-    Ascent, ConcaveObjective, DualAscent, DualObjective, HardSemiDualObjective, Lbfgs, SemiDualObjective,
+    Ascent, ConcaveObjective, DualAscent, DualAscentRun, DualObjective, HardSemiDualObjective, Lbfgs, SemiDualObjective,
 };
 pub use discrepancy::{Discrepancy, MaximumMeanDiscrepancy};
 pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};
@@ -54,4 +58,4 @@ pub use stochastic::{
     AveragedSgd, AveragedSgdRun, Estimate, HeldOutEstimate, PointSampler, Random, Sampler, SemiDiscreteSolution,
     StochasticAveragedGradient, StochasticAveragedGradientRun,
 };
-pub use unregularized::{MajorizeMinimize, MarginalPenalty, UnregularizedPlan};
+pub use unregularized::{MajorizeMinimize, MajorizeMinimizeRun, MassPenalty, UnregularizedPlan};

@@ -1,7 +1,7 @@
 //! The map of an entropic plan, at any point.
 //!
-//! Entropic potentials extend to all points, and so does the conditional law of the target given a point x (Pooladian,
-//! Niles-Weed 2021):
+//! Entropic potentials extend to all points, and so does the conditional distribution of the target given a point x
+//! (Pooladian, Niles-Weed 2021):
 //!
 //! ```text
 //! T(x) = sum_j y_j b_j exp((g_j - c(x, y_j)) / epsilon) / sum_j b_j exp((g_j - c(x, y_j)) / epsilon)
@@ -13,14 +13,14 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, Epsilon, Error, Free, GroundCost, Measure, Plan, PointCloud, Potentials, Problem, Scalar, Side, Solution,
-    Support,
+    Device, Epsilon, Error, Free, GeometryBuilder, GroundCost, Measure, Plan, PointCloud, Potentials, Problem, Side,
+    Solution, Support,
 };
 
 /// The conditional means of a plan between clouds, as a function of points.
 ///
 /// ```
-/// use ot_core::{Backend, Epsilon, PointCloud, SqEuclidean};
+/// use ot_core::{Epsilon, PointCloud, SqEuclidean};
 /// use ot_cpu::CpuBackend;
 /// use ot_solvers::{EntropicMap, transport};
 ///
@@ -28,26 +28,28 @@ use ot_core::{
 /// let a = PointCloud::uniform(vec![0.0, 1.0, 2.0], 1)?;
 /// let b = PointCloud::uniform(vec![5.0, 6.0, 7.0], 1)?;
 /// let solution = transport(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.05))?;
-/// let map = EntropicMap::new(&solution, &b, &SqEuclidean)?;
+/// let map = EntropicMap::new(&backend, &solution, &b, &SqEuclidean)?;
 /// assert!((map.images(&[1.0])?[0] - 6.0).abs() < 1e-6);
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct EntropicMap<'a, B: Backend> {
-    solution: &'a Solution<B>,
-    target: &'a PointCloud<'a, B::Elem>,
+pub struct EntropicMap<'a, D: Device> {
+    builder: &'a dyn GeometryBuilder<Device = D>,
+    solution: &'a Solution<D>,
+    target: &'a PointCloud<'a, D::Elem>,
     cost: &'a dyn GroundCost,
 }
 
-impl<'a, B: Backend> EntropicMap<'a, B> {
+impl<'a, D: Device> EntropicMap<'a, D> {
     /// The map of a solution to the points of its target, under the cost that it was solved with.
     ///
     /// # Errors
     /// [`Error::Length`] for a target of another number of points, [`Error::MissingCapability`] for a plan that is not
     /// entropic.
     pub fn new(
-        solution: &'a Solution<B>,
-        target: &'a PointCloud<'a, B::Elem>,
+        builder: &'a dyn GeometryBuilder<Device = D>,
+        solution: &'a Solution<D>,
+        target: &'a PointCloud<'a, D::Elem>,
         cost: &'a dyn GroundCost,
     ) -> Result<Self, Error> {
         solution.problem().require_entropy()?;
@@ -55,14 +57,14 @@ impl<'a, B: Backend> EntropicMap<'a, B> {
         if expected != found {
             return Err(Error::Length { what: "points of the target", expected, found });
         }
-        Ok(Self { solution, target, cost })
+        Ok(Self { builder, solution, target, cost })
     }
 
     /// T(x) for `points`, point by point; a batch gives its columns one after the other. Costs two passes over pairs.
     ///
     /// # Errors
     /// Those of [`means`](Self::means).
-    pub fn images(&self, points: &[B::Elem]) -> Result<Vec<B::Elem>, Error> {
+    pub fn images(&self, points: &[D::Elem]) -> Result<Vec<D::Elem>, Error> {
         let target = self.target.points();
         self.means(points, target.coordinates(), target.dimension())
     }
@@ -72,23 +74,20 @@ impl<'a, B: Backend> EntropicMap<'a, B> {
     ///
     /// # Errors
     /// [`Error::Coordinate`], [`Error::EmptyMeasure`] and [`Error::Length`] for points that are none, [`Error::Length`] or
-    /// [`Error::ZeroDimension`] for values that do not fit; those of [`Backend::geometry`].
-    pub fn means(&self, points: &[B::Elem], values: &[B::Elem], channels: usize) -> Result<Vec<B::Elem>, Error> {
+    /// [`Error::ZeroDimension`] for values that do not fit; those of [`GeometryBuilder::geometry`].
+    pub fn means(&self, points: &[D::Elem], values: &[D::Elem], channels: usize) -> Result<Vec<D::Elem>, Error> {
         let (problem, potentials) = (self.solution.problem(), self.solution.potentials());
-        let (backend, columns) = (problem.backend(), problem.columns());
         let points = PointCloud::uniform(points, self.target.points().dimension())?;
-        let support: Support<'_, B::Elem> = points.support();
-        let geometry = backend.geometry(support, self.target.support(), self.cost)?;
+        let support: Support<'_, D::Elem> = points.support();
+        let geometry = self.builder.geometry(support, self.target.support(), self.cost)?;
         let epsilon = Epsilon::Absolute(potentials.epsilon);
-        let free = Arc::new(Free);
-        let problem = Problem::relaxed(geometry, &points, self.target, epsilon, free.clone(), free)?;
+        let conditional = Problem::unbalanced(geometry, &points, self.target, epsilon, &Free, &Free)?;
 
-        let mut target = backend.alloc(self.target.points().len(), columns)?;
-        backend.copy(&potentials.target, &mut target)?;
-        let zeros = vec![B::Elem::from_f64(0.0); points.points().len() * columns];
-        let source = backend.upload(&zeros, columns)?;
+        let backend = problem.backend();
+        let target = backend.copied(&potentials.target)?;
+        let source = backend.filled(0.0, points.points().len(), problem.columns())?;
         let potentials = Arc::new(Potentials { source, target, epsilon: potentials.epsilon });
-        // A conditional law does not depend on the potential of its own side.
-        Plan::new(problem, potentials)?.barycentric_projection(Side::Source, values, channels)
+        // A conditional distribution does not depend on the potential of its own side.
+        Plan::new(conditional, potentials)?.barycentric_projection(Side::Source, values, channels)
     }
 }

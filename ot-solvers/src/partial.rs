@@ -9,14 +9,17 @@
 //! moves nothing between them.
 
 use ot_core::{
-    Backend, CostBetween, CostMatrix, Epsilon, Error, Free, GroundCost, Histogram, Measure, Problem, Scalar, Side,
-    Solution,
+    CostBetween, CostMatrix, Device, Epsilon, Error, Free, GeometryBuilder, GroundCost, Histogram, Measure, Problem,
+    Scalar, Side, Solution,
 };
 
 use crate::entropic::{Sinkhorn, UnregularizedBounds, unregularized_bounds};
 
 /// exp(-50) is what the entropy moves between the two new atoms.
 const APART: f64 = 50.0;
+
+/// How many roundings a sum of weights may be off by.
+const ROUNDINGS: f64 = 64.0;
 
 /// Settings of partial transport.
 ///
@@ -56,47 +59,49 @@ impl PartialTransport {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a mass that is not positive or above that of a measure, [`Error::BatchMismatch`] for batches;
-    /// those of [`Backend::geometry`], [`Problem::relaxed`] and [`Sinkhorn::solve`].
-    pub fn solve<B: Backend>(
+    /// those of [`GeometryBuilder::geometry`], [`Problem::unbalanced`] and [`Sinkhorn::solve`].
+    pub fn solve<D: Device>(
         &self,
-        backend: &B,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        builder: &dyn GeometryBuilder<Device = D>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
         epsilon: Epsilon,
-    ) -> Result<PartialSolution<B>, Error> {
-        let geometry = backend.geometry(source.support(), target.support(), cost)?;
-        let free = std::sync::Arc::new(Free);
-        let whole = Problem::relaxed(geometry, source, target, epsilon, free.clone(), free)?;
+    ) -> Result<PartialSolution<D>, Error> {
+        let geometry = builder.geometry(source.support(), target.support(), cost)?;
+        let whole = Problem::unbalanced(geometry, source, target, epsilon, &Free, &Free)?;
         if whole.columns() != 1 {
             return Err(Error::BatchMismatch { source_columns: whole.columns(), target_columns: 1 });
         }
-        let [source_mass, target_mass] = [Side::Source, Side::Target].map(|side| whole.marginal(side).mass(0));
-        if !(self.mass > 0.0 && self.mass <= source_mass.min(target_mass)) {
+        let [source_mass, target_mass] = Side::BOTH.map(|side| whole.marginal(side).mass(0));
+        // Weights that sum to one do so up to rounding.
+        let least = source_mass.min(target_mass);
+        if !(self.mass > 0.0 && self.mass <= least * (1.0 + ROUNDINGS * D::Elem::EPSILON)) {
             let expected = "a number > 0, at most the mass of either measure";
             return Err(Error::Parameter { name: "mass to move", value: self.mass, expected });
         }
-        let extended = |measure: &dyn Measure<B::Elem>, rest: f64| -> Result<Histogram<'static, B::Elem>, Error> {
+        let mass = self.mass.min(least);
+        let extended = |measure: &dyn Measure<D::Elem>, rest: f64| -> Result<Histogram<'static, D::Elem>, Error> {
             let weights = measure.weights().map(|weights| weights.values().to_vec()).unwrap_or_default();
-            Histogram::new([weights, vec![B::Elem::from_f64(rest)]].concat())
+            Histogram::new([weights, vec![D::Elem::from_f64(rest)]].concat())
         };
-        let a = extended(source, target_mass - self.mass)?;
-        let b = extended(target, source_mass - self.mass)?;
+        let a = extended(source, target_mass - mass)?;
+        let b = extended(target, source_mass - mass)?;
         let (costs, summary) = CostBetween::new(source.support(), target.support(), cost)?.table_f64()?;
         let costs = with_resting_atoms(&costs, summary.bound(), &whole)?;
-        let geometry = backend.geometry(a.support(), b.support(), &costs)?;
+        let geometry = builder.geometry(a.support(), b.support(), &costs)?;
         let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(whole.epsilon()))?;
         Ok(PartialSolution { solution: self.sinkhorn.solve(&problem)? })
     }
 }
 
 /// Costs with a row and a column of zeros for what stays, and a corner that nothing crosses.
-fn with_resting_atoms<B: Backend>(
+fn with_resting_atoms<D: Device>(
     costs: &[f64],
     largest: f64,
-    whole: &Problem<B>,
+    whole: &Problem<D>,
 ) -> Result<CostMatrix<'static, f64>, Error> {
-    let [rows, columns] = [Side::Source, Side::Target].map(|side| whole.marginal(side).len());
+    let [rows, columns] = Side::BOTH.map(|side| whole.marginal(side).len());
     let mut extended = Vec::with_capacity((rows + 1) * (columns + 1));
     for row in costs.chunks_exact(columns) {
         extended.extend_from_slice(row);
@@ -108,15 +113,21 @@ fn with_resting_atoms<B: Backend>(
 }
 
 /// A partial plan: the solution of the problem with one more atom on either side, the last.
-#[derive(Clone, Debug)]
-pub struct PartialSolution<B: Backend> {
-    solution: Solution<B>,
+#[derive(Debug)]
+pub struct PartialSolution<D: Device> {
+    solution: Solution<D>,
 }
 
-impl<B: Backend> PartialSolution<B> {
+impl<D: Device> Clone for PartialSolution<D> {
+    fn clone(&self) -> Self {
+        Self { solution: self.solution.clone() }
+    }
+}
+
+impl<D: Device> PartialSolution<D> {
     /// The solution of the problem with what stays, with its status and certificate.
     #[must_use]
-    pub fn solution(&self) -> &Solution<B> {
+    pub fn solution(&self) -> &Solution<D> {
         &self.solution
     }
 

@@ -13,7 +13,7 @@
 //!
 //! | solver | source | converges |
 //! |---|---|---|
-//! | [`AveragedSgd`] | a [`Sampler`], epsilon >= 0 | like 1 / samples, to a law that nobody has to discretise |
+//! | [`AveragedSgd`] | a [`Sampler`], epsilon >= 0 | like 1 / samples, to a distribution that is not discretised |
 //! | [`StochasticAveragedGradient`] | a discrete measure, epsilon > 0 | linearly, and certified |
 //!
 //! Either ascends in the metric of b (a step is one of 1 - r_j, in units of the cost) and takes the source by blocks, so that

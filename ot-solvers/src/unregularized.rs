@@ -4,6 +4,6 @@ mod majorize_minimize;
 mod penalty;
 
 pub use self::{
-    majorize_minimize::{MajorizeMinimize, UnregularizedPlan},
-    penalty::MarginalPenalty,
+    majorize_minimize::{MajorizeMinimize, MajorizeMinimizeRun, UnregularizedPlan},
+    penalty::MassPenalty,
 };

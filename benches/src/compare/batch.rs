@@ -2,7 +2,7 @@
 
 use super::{
     Bench, Failure,
-    dense::{ITERATIONS, REPEATS, TOLERANCE, beside},
+    dense::{ITERATIONS, REPEATS, TOLERANCE},
     ours::Ours,
     peers::Solver,
     problem::Arrays,
@@ -27,13 +27,13 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let limit = solved.iterations.unwrap_or(0) as f64 * products;
     let row = described(bench, &arrays, Per::Solve, solved).with_limit(limit).with_remark(remark);
     let peer = bench.peers.solve(Solver::PotSinkhorn, &arrays, TOLERANCE, REPEATS, budget)?;
-    bench.add(beside(row, peer))?;
+    bench.add(row.with_reached(peer))?;
 
     let iteration = ours.iteration(NAME, ITERATIONS, REPEATS)?;
     let row = described(bench, &arrays, Per::Iteration, iteration).with_limit(products);
     // A peer's check, every tenth iteration, is among them.
     let peer = bench.peers.iteration(Solver::PotSinkhorn, &arrays, (10, 30), 3, budget)?;
-    bench.add(row.with_any_peer(peer))
+    bench.add(row.with_peer(peer))
 }
 
 fn described(bench: &Bench<'_>, arrays: &Arrays, per: Per, ours: Measured) -> Row {

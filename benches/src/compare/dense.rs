@@ -6,7 +6,7 @@ use super::{
     Bench, Failure,
     monolith::{Entry, Monolith},
     ours::{Ours, mean_iteration},
-    peers::{Reached, Solver},
+    peers::Solver,
     problem::Arrays,
     row::{Measured, Per, Row},
     timing::{median, time_once},
@@ -49,7 +49,7 @@ fn solves(bench: &mut Bench<'_>, n: usize, epsilon: f64) -> Result<(), Failure> 
     let peer = bench.peers.solve(Solver::PotSinkhorn, &arrays, TOLERANCE, REPEATS, budget)?;
     let limit = ours.iterations.unwrap_or(0) as f64 * pass(bench, &arrays);
     let row = described(bench, &arrays, Per::Solve, ours).with_limit(limit).with_remark(remark);
-    bench.add(beside(row, peer))
+    bench.add(row.with_reached(peer))
 }
 
 /// Plain iterations.
@@ -102,15 +102,4 @@ fn pass(bench: &mut Bench<'_>, arrays: &Arrays) -> f64 {
 fn described(bench: &Bench<'_>, arrays: &Arrays, per: Per, ours: Measured) -> Row {
     let row = Row::new("dense", "Gaussian clouds", arrays.shape(), bench.options.threads, per, ours);
     Row { d: Some(arrays.dimension()), epsilon: Some(arrays.epsilon), ..row }
-}
-
-/// A row beside a peer that was to meet the tolerance.
-pub(super) fn beside(row: Row, peer: Option<Reached>) -> Row {
-    match peer {
-        None => row,
-        Some(Reached { measured, met: true }) => row.with_peer(measured),
-        Some(Reached { measured, met: false }) => {
-            row.with_peer(measured).with_note("the peer missed the tolerance: the ratio is a lower bound")
-        }
-    }
 }

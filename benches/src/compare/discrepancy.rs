@@ -4,16 +4,15 @@
 
 use std::thread;
 
-use ot_core::{Error, PointCloud, SqEuclidean};
+use ot_core::{Error, Side, SqEuclidean};
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::MaximumMeanDiscrepancy;
 
 use super::{
     Bench, Failure,
     peers::Solver,
-    posed::Posed,
-    problem::{Arrays, Cost},
-    recompute::Recomputed,
+    posed::{OneNumber, Posed},
+    problem::{Arrays, Narrowed},
     row::{Measured, Per, Row},
     timing::time,
 };
@@ -31,8 +30,9 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let kernels = [(Kernel::Energy, Solver::GeomLossEnergy), (Kernel::Gaussian, Solver::GeomLossGaussian)];
     for (kernel, solver) in kernels {
         let (threads, budget) = (bench.options.threads, bench.options.budget());
-        let posed = KernelDistance::new(&arrays, kernel, threads)?;
-        let ours = measure::<f32>(&posed, threads)?;
+        let exact = squared_discrepancy(&arrays, kernel, threads)?;
+        let posed = OneNumber { arrays: arrays.clone(), exact };
+        let ours = measure::<f32>(&posed, kernel, threads)?;
         let peer = bench.peers.schedule(solver, &posed, REPEATS, budget)?;
         let (n, m) = arrays.shape();
         let row = Row::new("divergence", kernel.case(), (n, m), threads, Per::Solve, ours);
@@ -42,7 +42,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
             Kernel::Energy => None,
             Kernel::Gaussian => bench.roof.pairs::<f32>(&SqEuclidean, arrays.dimension()),
         };
-        bench.add(row.with_any_limit(rate.map(|rate| pairs / rate)).with_any_peer(peer))?;
+        bench.add(row.with_limit(rate.map(|rate| pairs / rate)).with_peer(peer))?;
     }
     Ok(())
 }
@@ -80,37 +80,13 @@ impl Kernel {
     }
 }
 
-/// A discrepancy between two clouds.
-struct KernelDistance<'a> {
-    arrays: &'a Arrays,
-    kernel: Kernel,
-    exact: f64,
-}
-
-impl<'a> KernelDistance<'a> {
-    fn new(arrays: &'a Arrays, kernel: Kernel, threads: usize) -> Result<Self, Failure> {
-        let Cost::HalfSquares { x, y, dimension } = &arrays.cost else { return Err("clouds were expected".into()) };
-        // One signed cloud: a at x, -b at y.
-        let points: Vec<&[f64]> = x.chunks_exact(*dimension).chain(y.chunks_exact(*dimension)).collect();
-        let weights: Vec<f64> = arrays.source.iter().copied().chain(arrays.target.iter().map(|b| -b)).collect();
-        let exact = energy(&points, &weights, kernel, threads);
-        Ok(Self { arrays, kernel, exact })
-    }
-}
-
-impl Posed for KernelDistance<'_> {
-    fn arrays(&self) -> &Arrays {
-        self.arrays
-    }
-
-    fn outputs(&self) -> Vec<(&'static str, usize)> {
-        vec![("value", 1)]
-    }
-
-    fn judge(&self, outputs: &[Vec<f64>], _threads: usize) -> Recomputed {
-        let value = outputs[0][0];
-        Recomputed { error: (value / self.exact - 1.0).abs(), value }
-    }
+/// MMD^2 between two clouds.
+fn squared_discrepancy(arrays: &Arrays, kernel: Kernel, threads: usize) -> Result<f64, Failure> {
+    let [(x, dimension), (y, _)] = [arrays.points(Side::Source)?, arrays.points(Side::Target)?];
+    // One signed cloud: a at x, -b at y.
+    let points: Vec<&[f64]> = x.chunks_exact(dimension).chain(y.chunks_exact(dimension)).collect();
+    let weights: Vec<f64> = arrays.source.iter().copied().chain(arrays.target.iter().map(|b| -b)).collect();
+    Ok(energy(&points, &weights, kernel, threads))
 }
 
 /// sum_ij w_i w_j k(z_i, z_j), each pair met once.
@@ -131,20 +107,14 @@ fn energy(points: &[&[f64]], weights: &[f64], kernel: Kernel, threads: usize) ->
 }
 
 /// Our side, from arrays on the host to the number.
-fn measure<T: CpuScalar>(posed: &KernelDistance<'_>, threads: usize) -> Result<Measured, Failure> {
-    let Cost::HalfSquares { x, y, dimension } = &posed.arrays.cost else { return Err("clouds were expected".into()) };
-    let narrow = |values: &[f64]| -> Vec<T> { values.iter().map(|&value| T::from_f64(value)).collect() };
-    let (x, a, y, b) = (narrow(x), narrow(&posed.arrays.source), narrow(y), narrow(&posed.arrays.target));
+fn measure<T: CpuScalar>(posed: &OneNumber, kernel: Kernel, threads: usize) -> Result<Measured, Failure> {
+    let [source, target] = Side::BOTH.map(|side| Narrowed::<T>::new(&posed.arrays, side));
+    let (source, target) = (source?, target?);
     let backend = CpuBackend::<T>::new(threads)?.with_dense_limit(0);
-    let discrepancy = posed.kernel.ours()?;
-    let (seconds, value) = time(REPEATS, || {
-        let source = PointCloud::new(x.as_slice(), *dimension, a.as_slice())?;
-        let target = PointCloud::new(y.as_slice(), *dimension, b.as_slice())?;
-        Ok(discrepancy.between(&backend, &source, &target)?.squared())
-    })?;
-    let Recomputed { error, value } = posed.judge(&[vec![value]], threads);
-    let name = "MMD, streaming".to_owned();
-    Ok(Measured { name, seconds, iterations: None, error: Some(error), value: Some(value) })
+    let discrepancy = kernel.ours()?;
+    let (seconds, value) =
+        time(REPEATS, || Ok(discrepancy.between(&backend, &source.cloud()?, &target.cloud()?)?.squared()))?;
+    Ok(posed.judge(&[vec![value]], threads).measured("MMD, streaming", seconds, None))
 }
 
 #[cfg(test)]

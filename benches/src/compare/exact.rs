@@ -9,8 +9,8 @@ mod instances;
 use std::{collections::BTreeMap, sync::Arc};
 
 use ot_core::{
-    Backend, CostMatrix, Epsilon, GroundCost, HalfSqEuclidean, Histogram, Manhattan, Measure, PlanEntry, PointCloud,
-    Problem,
+    CostMatrix, Epsilon, GeometryBuilder, GroundCost, HalfSqEuclidean, Histogram, Manhattan, Measure, PlanEntry,
+    Problem, Side,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{
@@ -24,7 +24,7 @@ use self::{
 use super::{
     Bench, Failure,
     peers::Solver,
-    posed::Posed,
+    posed::{OneNumber, Posed},
     problem::{Arrays, Cost},
     recompute::Recomputed,
     row::{Measured, Per, Row},
@@ -169,8 +169,8 @@ fn entropic(bench: &Bench<'_>, arrays: &Arrays, factor: f64, tolerance: f64) -> 
     let solver = Sinkhorn::new().tolerance(tolerance);
     let epsilon = Epsilon::RelativeToMean(factor);
     let (seconds, solution) = match &arrays.cost {
-        Cost::Matrix(matrix) => {
-            let shared = Arc::new(matrix.clone());
+        Cost::Matrix(_) => {
+            let shared = arrays.matrix()?;
             time(repeats(n), || {
                 let (a, b) = (Histogram::new(&arrays.source)?, Histogram::new(&arrays.target)?);
                 let cost = CostMatrix::new(Arc::clone(&shared), n, m)?;
@@ -178,12 +178,11 @@ fn entropic(bench: &Bench<'_>, arrays: &Arrays, factor: f64, tolerance: f64) -> 
                 Ok(solver.solve(&Problem::new(geometry, &a, &b, epsilon)?)?)
             })?
         }
-        Cost::HalfSquares { x, y, dimension } => time(repeats(n), || {
-            let a = PointCloud::new(x, *dimension, &arrays.source)?;
-            let b = PointCloud::new(y, *dimension, &arrays.target)?;
+        Cost::HalfSquares { .. } => time(repeats(n), || {
+            let (a, b) = (arrays.cloud(Side::Source)?, arrays.cloud(Side::Target)?);
             let geometry = backend.geometry(a.support(), b.support(), &HalfSqEuclidean)?;
             let problem = Problem::new(geometry, &a, &b, epsilon)?;
-            let start = Start::multiscale(&problem, &a, &b, &HalfSqEuclidean)?;
+            let start = Start::multiscale(&backend, &problem, &a, &b, &HalfSqEuclidean)?;
             Ok(solver.run(&problem).start(start).solve()?)
         })?,
     };
@@ -200,21 +199,19 @@ fn entropic(bench: &Bench<'_>, arrays: &Arrays, factor: f64, tolerance: f64) -> 
 /// W_1 on the line.
 fn points_of_the_line(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let n = bench.options.pick(100_000, 1_000_000);
-    let posed = LineDistance::new(line(bench.options.seed, n))?;
+    let arrays = line(bench.options.seed, n);
+    let posed = OneNumber { exact: distance_on_the_line(&arrays)?, arrays };
     let backend = CpuBackend::<f64>::new(bench.options.threads)?;
-    let Cost::HalfSquares { x, y, .. } = &posed.arrays.cost else { return Err("points were expected".into()) };
     let (seconds, value) = time(3, || {
-        let a = PointCloud::new(x, 1, &posed.arrays.source)?;
-        let b = PointCloud::new(y, 1, &posed.arrays.target)?;
+        let (a, b) = (posed.arrays.cloud(Side::Source)?, posed.arrays.cloud(Side::Target)?);
         Ok(line_costs(&backend, &a, &b, &Manhattan)?[0])
     })?;
-    let Recomputed { error, value } = posed.judge(&[vec![value]], bench.options.threads);
-    let ours = Measured { name: "line".to_owned(), seconds, iterations: None, error: Some(error), value: Some(value) };
+    let ours = posed.judge(&[vec![value]], bench.options.threads).measured("line", seconds, None);
     for solver in [Solver::ScipyLine, Solver::PotLine] {
         let peer = bench.peers.schedule(solver, &posed, 3, bench.options.budget())?;
         let row = Row::new("exact", "line", (n, n), bench.options.threads, Per::Solve, ours.clone());
         let row = Row { d: Some(1), ..row }.with_note("W_1; error: relative to sums of distribution functions");
-        bench.add(row.with_any_peer(peer))?;
+        bench.add(row.with_peer(peer))?;
     }
     Ok(())
 }
@@ -255,12 +252,10 @@ struct Ours {
 
 /// Transport between points.
 fn transport(bench: &Bench<'_>, arrays: &Arrays, cost: &dyn GroundCost) -> Result<Ours, Failure> {
-    let Cost::HalfSquares { x, y, dimension } = &arrays.cost else { return Err("points were expected".into()) };
     let backend = CpuBackend::<f64>::new(bench.options.threads)?;
     let (n, _) = arrays.shape();
     let solve = || -> Result<ExactSolution, Failure> {
-        let a = PointCloud::new(x, *dimension, &arrays.source)?;
-        let b = PointCloud::new(y, *dimension, &arrays.target)?;
+        let (a, b) = (arrays.cloud(Side::Source)?, arrays.cloud(Side::Target)?);
         Ok(ExactTransport::new().solve(&backend, &a, &b, cost)?)
     };
     let (seconds, solution) = if repeats(n) > 0 { time(repeats(n), solve)? } else { time_once(solve)? };
@@ -269,8 +264,7 @@ fn transport(bench: &Bench<'_>, arrays: &Arrays, cost: &dyn GroundCost) -> Resul
 
 /// Transport at the costs of a matrix.
 fn transport_of_matrix(bench: &Bench<'_>, arrays: &Arrays) -> Result<Ours, Failure> {
-    let Cost::Matrix(matrix) = &arrays.cost else { return Err("a matrix was expected".into()) };
-    let ((n, m), shared) = (arrays.shape(), Arc::new(matrix.clone()));
+    let ((n, m), shared) = (arrays.shape(), arrays.matrix()?);
     let backend = CpuBackend::<f64>::new(bench.options.threads)?;
     let (seconds, solution) = time(repeats(n), || {
         let (a, b) = (Histogram::new(&arrays.source)?, Histogram::new(&arrays.target)?);
@@ -299,13 +293,12 @@ fn of_solution(seconds: f64, solution: &ExactSolution) -> Ours {
 
 /// Assignment at the costs of a matrix, and its certificate outside of the clock.
 fn assignment(arrays: &Arrays) -> Result<Ours, Failure> {
-    let Cost::Matrix(matrix) = &arrays.cost else { return Err("a matrix was expected".into()) };
-    let ((n, m), shared) = (arrays.shape(), Arc::new(matrix.clone()));
+    let ((n, m), shared) = (arrays.shape(), arrays.matrix()?);
     let (a, b) = (Histogram::new(&arrays.source)?, Histogram::new(&arrays.target)?);
     let cost = CostMatrix::new(shared, n, m)?;
     let (seconds, assignment) = time(repeats(n), || Ok(assign::<f64>(a.support(), b.support(), &cost)?))?;
     let plan = assignment.plan(1.0 / n as f64)?;
-    let [f, g] = [ot_core::Side::Source, ot_core::Side::Target].map(|side| assignment.potential(side));
+    let [f, g] = Side::BOTH.map(|side| assignment.potential(side));
     let certificate = certify::<f64>(&a, &b, &cost, &plan, f, g)?;
     Ok(Ours { measured: Measured::seconds("assign", seconds), plan, note: proof(&certificate) })
 }
@@ -327,17 +320,17 @@ struct Plans(Arrays);
 impl Plans {
     /// A plan as peers return it: sources, targets and masses, n + m of each, filled up with zeros.
     fn table(&self, plan: &SparsePlan) -> Vec<f64> {
-        let room = self.room();
-        let mut table = vec![0.0; 3 * room];
-        for (index, &PlanEntry { source, target, mass }) in plan.entries().iter().enumerate().take(room) {
+        let capacity = self.capacity();
+        let mut table = vec![0.0; 3 * capacity];
+        for (index, &PlanEntry { source, target, mass }) in plan.entries().iter().enumerate().take(capacity) {
             table[index] = f64::from(source);
-            table[room + index] = f64::from(target);
-            table[2 * room + index] = mass;
+            table[capacity + index] = f64::from(target);
+            table[2 * capacity + index] = mass;
         }
         table
     }
 
-    fn room(&self) -> usize {
+    fn capacity(&self) -> usize {
         let (n, m) = self.0.shape();
         n + m
     }
@@ -349,15 +342,15 @@ impl Posed for Plans {
     }
 
     fn outputs(&self) -> Vec<(&'static str, usize)> {
-        vec![("entries", 3 * self.room())]
+        vec![("entries", 3 * self.capacity())]
     }
 
     fn judge(&self, outputs: &[Vec<f64>], _threads: usize) -> Recomputed {
-        let (room, table) = (self.room(), &outputs[0]);
+        let (capacity, table) = (self.capacity(), &outputs[0]);
         let mut rests = [self.0.source.clone(), self.0.target.clone()];
         let mut costs = vec![0.0; self.0.shape().1];
-        let mut entries: Vec<(usize, usize, f64)> = (0..room)
-            .map(|index| (table[index] as usize, table[room + index] as usize, table[2 * room + index]))
+        let mut entries: Vec<(usize, usize, f64)> = (0..capacity)
+            .map(|index| (table[index] as usize, table[capacity + index] as usize, table[2 * capacity + index]))
             .filter(|(_, _, mass)| *mass > 0.0)
             .collect();
         entries.sort_by_key(|&(source, target, _)| (source, target));
@@ -377,40 +370,18 @@ impl Posed for Plans {
     }
 }
 
-/// W_1 between points of the line, answered by one number.
-struct LineDistance {
-    arrays: Arrays,
-    exact: f64,
-}
-
-impl LineDistance {
-    /// The integral of the difference of the distribution functions.
-    fn new(arrays: Arrays) -> Result<Self, Failure> {
-        let Cost::HalfSquares { x, y, .. } = &arrays.cost else { return Err("points were expected".into()) };
-        let sources = x.iter().copied().zip(arrays.source.iter().copied());
-        let targets = y.iter().copied().zip(arrays.target.iter().map(|weight| -weight));
-        let mut steps: Vec<(f64, f64)> = sources.chain(targets).collect();
-        steps.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let (mut exact, mut difference) = (0.0, 0.0);
-        for pair in steps.windows(2) {
-            difference += pair[0].1;
-            exact += f64::abs(difference) * (pair[1].0 - pair[0].0);
-        }
-        Ok(Self { arrays, exact })
+/// W_1 between points of the line: the integral of the difference of the distribution functions.
+fn distance_on_the_line(arrays: &Arrays) -> Result<f64, Failure> {
+    let mut steps: Vec<(f64, f64)> = Vec::new();
+    for (side, sign) in Side::BOTH.into_iter().zip([1.0, -1.0]) {
+        let weights = arrays.weights(side).iter().map(|weight| sign * weight);
+        steps.extend(arrays.points(side)?.0.iter().copied().zip(weights));
     }
-}
-
-impl Posed for LineDistance {
-    fn arrays(&self) -> &Arrays {
-        &self.arrays
+    steps.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (mut exact, mut difference) = (0.0, 0.0);
+    for pair in steps.windows(2) {
+        difference += pair[0].1;
+        exact += f64::abs(difference) * (pair[1].0 - pair[0].0);
     }
-
-    fn outputs(&self) -> Vec<(&'static str, usize)> {
-        vec![("value", 1)]
-    }
-
-    fn judge(&self, outputs: &[Vec<f64>], _threads: usize) -> Recomputed {
-        let value = outputs[0][0];
-        Recomputed { error: (value / self.exact - 1.0).abs(), value }
-    }
+    Ok(exact)
 }

@@ -8,7 +8,7 @@
 //!
 //! (Sinkhorn 1967), one pass an iteration: a panel of rows is multiplied by v, its u follows, and while the panel is
 //! in the cache it is added to the sums of the columns. Products are of the kernel's type, sums of blocks are `f64`.
-//! There is nothing else: no logarithm, no law, no relaxation, no check, no guard, no columns of a batch. Each thread
+//! There is nothing else: no logarithm, no penalty, no relaxation, no check, no guard, no columns of a batch. Each thread
 //! has rows, column sums and a v of its own, and meets the others at one barrier an iteration.
 
 use std::{

@@ -7,15 +7,15 @@ use std::{
 };
 
 use ot_core::{
-    Backend, Balanced, Check, CostMatrix, Epsilon, GroundCost, HalfSqEuclidean, Histogram, Kl, Measure, PointCloud,
-    Problem, Regularizer, Side, Status,
+    Balanced, CostMatrix, Device, Epsilon, GeometryBuilder, GroundCost, HalfSqEuclidean, Histogram, Host, Kl, Measure,
+    PointCloud, Problem, Progress, RecordedPenalty, Scalar, Side, Status,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start};
 
 use super::{
     Failure,
-    problem::{Arrays, Cost},
+    problem::{Arrays, Cost, narrow},
     recompute::recompute,
     row::Measured,
     timing::{median, time},
@@ -25,8 +25,8 @@ use super::{
 pub(super) struct Ours<'a, T: CpuScalar> {
     arrays: &'a Arrays,
     backend: CpuBackend<T>,
-    source: Vec<T>,
-    target: Vec<T>,
+    /// Weights of source and target.
+    weights: [Vec<T>; 2],
     cost: Stored<T>,
 }
 
@@ -34,8 +34,7 @@ enum Stored<T> {
     /// The array that a caller has, shared without a copy.
     Matrix(Arc<Vec<T>>),
     Points {
-        x: Vec<T>,
-        y: Vec<T>,
+        points: [Vec<T>; 2],
         dimension: usize,
     },
 }
@@ -51,15 +50,14 @@ struct Outcome {
 impl<'a, T: CpuScalar> Ours<'a, T> {
     /// Costs between points are stored up to `dense_limit` entries.
     pub(super) fn new(arrays: &'a Arrays, threads: usize, dense_limit: usize) -> Result<Self, Failure> {
-        let narrow = |values: &[f64]| -> Vec<T> { values.iter().map(|&value| T::from_f64(value)).collect() };
         let cost = match &arrays.cost {
             Cost::Matrix(cost) => Stored::Matrix(Arc::new(narrow(cost))),
             Cost::HalfSquares { x, y, dimension } => {
-                Stored::Points { x: narrow(x), y: narrow(y), dimension: *dimension }
+                Stored::Points { points: [narrow(x), narrow(y)], dimension: *dimension }
             }
         };
         let backend = CpuBackend::new(threads)?.with_dense_limit(dense_limit);
-        Ok(Self { arrays, backend, source: narrow(&arrays.source), target: narrow(&arrays.target), cost })
+        Ok(Self { arrays, backend, weights: [narrow(&arrays.source), narrow(&arrays.target)], cost })
     }
 
     /// A solve to a tolerance, and a remark if that was not met.
@@ -72,13 +70,7 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         let solver = Sinkhorn::new().tolerance(tolerance);
         let (seconds, outcome) = time(repeats, || self.run(&solver, true))?;
         let recomputed = recompute(self.arrays, &outcome.f, &outcome.g, self.backend.threads());
-        let measured = Measured {
-            name: name.to_owned(),
-            seconds,
-            iterations: Some(outcome.iterations),
-            error: Some(recomputed.error),
-            value: Some(recomputed.value),
-        };
+        let measured = recomputed.measured(name, seconds, Some(outcome.iterations));
         let remark = if !outcome.status.is_converged() {
             Some(format!("ours: {}", outcome.status))
         } else if recomputed.error <= tolerance {
@@ -98,17 +90,17 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
 
     /// From the arrays to potentials on the host; clouds start from their clusters if that is wanted.
     fn run(&self, solver: &Sinkhorn, from_clusters: bool) -> Result<Outcome, Failure> {
-        let (source, target) = self.measures()?;
+        let [source, target] = [self.measure(Side::Source)?, self.measure(Side::Target)?];
         let problem = self.problem()?;
         let start = match &self.cost {
             Stored::Points { .. } if from_clusters => {
-                Start::multiscale(&problem, source.as_ref(), target.as_ref(), &HalfSqEuclidean)?
+                Start::multiscale(&self.backend, &problem, &source, &target, &HalfSqEuclidean)?
             }
             _ => Start::Zero,
         };
         let solution = solver.run(&problem).start(start).solve()?;
         let wide = |side: Side| -> Result<Vec<f64>, Failure> {
-            Ok(solution.potential(side)?.into_iter().map(|value| value.to_f64()).collect())
+            Ok(solution.potential(side)?.into_iter().map(Scalar::to_f64).collect())
         };
         let (f, g) = (wide(Side::Source)?, wide(Side::Target)?);
         Ok(Outcome { f, g, iterations: solution.iterations(), status: solution.status() })
@@ -120,24 +112,20 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         Ok((f, g))
     }
 
-    /// Source and target.
-    #[expect(clippy::type_complexity, reason = "a pair of measures")]
-    fn measures(&self) -> Result<(Box<dyn Measure<T> + '_>, Box<dyn Measure<T> + '_>), Failure> {
+    /// The measure of one side.
+    fn measure(&self, side: Side) -> Result<Box<dyn Measure<T> + '_>, Failure> {
+        let weights = self.weights[side.index()].as_slice();
         Ok(match &self.cost {
-            Stored::Matrix(_) => (
-                Box::new(Histogram::new(self.source.as_slice())?),
-                Box::new(Histogram::batch(self.target.as_slice(), self.arrays.columns)?),
-            ),
-            Stored::Points { x, y, dimension } => (
-                Box::new(PointCloud::new(x.as_slice(), *dimension, self.source.as_slice())?),
-                Box::new(PointCloud::new(y.as_slice(), *dimension, self.target.as_slice())?),
-            ),
+            Stored::Matrix(_) => Box::new(Histogram::batch(weights, side.of([1, self.arrays.columns]))?),
+            Stored::Points { points, dimension } => {
+                Box::new(PointCloud::new(points[side.index()].as_slice(), *dimension, weights)?)
+            }
         })
     }
 
     /// The problem, its geometry built.
-    pub(super) fn problem(&self) -> Result<Problem<CpuBackend<T>>, Failure> {
-        let (source, target) = self.measures()?;
+    pub(super) fn problem(&self) -> Result<Problem<Host<T>>, Failure> {
+        let [source, target] = [self.measure(Side::Source)?, self.measure(Side::Target)?];
         let (n, m) = self.arrays.shape();
         let matrix;
         let cost: &dyn GroundCost = match &self.cost {
@@ -149,11 +137,11 @@ impl<'a, T: CpuScalar> Ours<'a, T> {
         };
         let geometry = self.backend.geometry(source.support(), target.support(), cost)?;
         let epsilon = Epsilon::Absolute(self.arrays.epsilon);
-        let law: Arc<dyn Regularizer> = match self.arrays.rho {
-            Some(rho) => Arc::new(Kl::new(rho)?),
-            None => Arc::new(Balanced),
+        let penalty = match self.arrays.rho {
+            Some(rho) => RecordedPenalty::new(&Kl::new(rho)?)?,
+            None => RecordedPenalty::new(&Balanced)?,
         };
-        Ok(Problem::relaxed(geometry, source.as_ref(), target.as_ref(), epsilon, Arc::clone(&law), law)?)
+        Ok(Problem::unbalanced(geometry, &source, &target, epsilon, &penalty, &penalty)?)
     }
 }
 
@@ -165,12 +153,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The mean seconds of an iteration over a run of the plain solver, from the check after [`WARM`] iterations to the
 /// last check, checks included: everything that recurs is in it, what a solve does once is not.
-pub(super) fn mean_iteration<B: Backend>(problem: &Problem<B>, iterations: usize) -> Result<f64, Failure> {
+pub(super) fn mean_iteration<D: Device>(problem: &Problem<D>, iterations: usize) -> Result<f64, Failure> {
     let (mut first, mut last) = (None, None);
-    let mut clock = |check: &Check| {
-        let now = (check.iteration, Instant::now());
+    let mut clock = |progress: &Progress| {
+        let now = (progress.done, Instant::now());
         match first {
-            None if check.iteration >= WARM => first = Some(now),
+            None if progress.done >= WARM => first = Some(now),
             None => {}
             Some((_, start)) => {
                 last = Some(now);

@@ -19,7 +19,7 @@ use super::{
     posed::Posed,
     problem::{Arrays, Cost},
     recompute::Recomputed,
-    row::Measured,
+    row::{Measured, Reached},
     timing::median,
 };
 
@@ -73,70 +73,43 @@ pub enum Solver {
 }
 
 impl Solver {
-    /// Its module and its name there.
-    fn address(self) -> (&'static str, &'static str) {
+    /// Its module, its name there, and its name in the tables.
+    fn names(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::PotSinkhorn => ("pot", "sinkhorn"),
-            Self::PotSinkhornLog => ("pot", "sinkhorn_log"),
-            Self::OttSinkhorn => ("ott_jax", "sinkhorn"),
-            Self::GeomLossOnline => ("geomloss_samples", "online"),
-            Self::GeomLossMultiscale => ("geomloss_samples", "multiscale"),
-            Self::PotUnbalanced => ("pot", "sinkhorn_unbalanced"),
-            Self::PotTranslationInvariant => ("pot", "sinkhorn_translation_invariant"),
-            Self::OttUnbalanced => ("ott_jax", "sinkhorn_unbalanced"),
-            Self::GeomLossDebiasedOnline => ("geomloss_samples", "debiased_online"),
-            Self::GeomLossDebiasedMultiscale => ("geomloss_samples", "debiased_multiscale"),
-            Self::GeomLossEnergy => ("geomloss_samples", "energy"),
-            Self::GeomLossGaussian => ("geomloss_samples", "gaussian"),
-            Self::PotSemiDiscrete => ("pot", "semidiscrete"),
-            Self::OttSemiDiscrete => ("ott_jax", "semidiscrete"),
-            Self::PotSmoothDual => ("pot", "smooth_dual"),
-            Self::PotEmd => ("exact", "emd"),
-            Self::PotEmdLazy => ("exact", "emd_lazy"),
-            Self::ScipyAssignment => ("exact", "scipy"),
-            Self::LapxLapjv => ("exact", "lapjv"),
-            Self::LapxLapjvs => ("exact", "lapjvs"),
-            Self::ScipyLine => ("exact", "scipy_line"),
-            Self::PotLine => ("exact", "pot_line"),
+            Self::PotSinkhorn => ("pot", "sinkhorn", "POT sinkhorn"),
+            Self::PotSinkhornLog => ("pot", "sinkhorn_log", "POT sinkhorn_log"),
+            Self::OttSinkhorn => ("ott_jax", "sinkhorn", "OTT-JAX sinkhorn"),
+            Self::GeomLossOnline => ("geomloss_samples", "online", "GeomLoss online"),
+            Self::GeomLossMultiscale => ("geomloss_samples", "multiscale", "GeomLoss multiscale"),
+            Self::PotUnbalanced => ("pot", "sinkhorn_unbalanced", "POT sinkhorn_unbalanced"),
+            Self::PotTranslationInvariant => {
+                ("pot", "sinkhorn_translation_invariant", "POT sinkhorn_unbalanced, translation-invariant")
+            }
+            Self::OttUnbalanced => ("ott_jax", "sinkhorn_unbalanced", "OTT-JAX sinkhorn, unbalanced"),
+            Self::GeomLossDebiasedOnline => ("geomloss_samples", "debiased_online", "GeomLoss online, debiased"),
+            Self::GeomLossDebiasedMultiscale => {
+                ("geomloss_samples", "debiased_multiscale", "GeomLoss multiscale, debiased")
+            }
+            Self::GeomLossEnergy => ("geomloss_samples", "energy", "GeomLoss energy, online"),
+            Self::GeomLossGaussian => ("geomloss_samples", "gaussian", "GeomLoss gaussian, online"),
+            Self::PotSemiDiscrete => ("pot", "semidiscrete", "POT solve_semidiscrete"),
+            Self::OttSemiDiscrete => ("ott_jax", "semidiscrete", "OTT-JAX SemidiscreteSolver"),
+            Self::PotSmoothDual => ("pot", "smooth_dual", "POT smooth_ot_dual"),
+            Self::PotEmd => ("exact", "emd", "POT emd"),
+            Self::PotEmdLazy => ("exact", "emd_lazy", "POT emd2_lazy"),
+            Self::ScipyAssignment => ("exact", "scipy", "SciPy linear_sum_assignment"),
+            Self::LapxLapjv => ("exact", "lapjv", "lapx lapjv"),
+            Self::LapxLapjvs => ("exact", "lapjvs", "lapx lapjvs"),
+            Self::ScipyLine => ("exact", "scipy_line", "SciPy wasserstein_distance"),
+            Self::PotLine => ("exact", "pot_line", "POT wasserstein_1d"),
         }
     }
 
     /// As the tables call it.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::PotSinkhorn => "POT sinkhorn",
-            Self::PotSinkhornLog => "POT sinkhorn_log",
-            Self::OttSinkhorn => "OTT-JAX sinkhorn",
-            Self::GeomLossOnline => "GeomLoss online",
-            Self::GeomLossMultiscale => "GeomLoss multiscale",
-            Self::PotUnbalanced => "POT sinkhorn_unbalanced",
-            Self::PotTranslationInvariant => "POT sinkhorn_unbalanced, translation-invariant",
-            Self::OttUnbalanced => "OTT-JAX sinkhorn, unbalanced",
-            Self::GeomLossDebiasedOnline => "GeomLoss online, debiased",
-            Self::GeomLossDebiasedMultiscale => "GeomLoss multiscale, debiased",
-            Self::GeomLossEnergy => "GeomLoss energy, online",
-            Self::GeomLossGaussian => "GeomLoss gaussian, online",
-            Self::PotSemiDiscrete => "POT solve_semidiscrete",
-            Self::OttSemiDiscrete => "OTT-JAX SemidiscreteSolver",
-            Self::PotSmoothDual => "POT smooth_ot_dual",
-            Self::PotEmd => "POT emd",
-            Self::PotEmdLazy => "POT emd2_lazy",
-            Self::ScipyAssignment => "SciPy linear_sum_assignment",
-            Self::LapxLapjv => "lapx lapjv",
-            Self::LapxLapjvs => "lapx lapjvs",
-            Self::ScipyLine => "SciPy wasserstein_distance",
-            Self::PotLine => "POT wasserstein_1d",
-        }
+        self.names().2
     }
-}
-
-/// A measurement of a peer, and whether it got there.
-#[derive(Clone, Debug)]
-pub(super) struct Reached {
-    pub(super) measured: Measured,
-    /// Is the recomputed error within the tolerance?
-    pub(super) met: bool,
 }
 
 /// The processes, and what was left out.
@@ -285,6 +258,21 @@ impl Peers {
         Ok(self.ask(solver, posed, ask)?.map(|outcome| measured(solver, &outcome)))
     }
 
+    /// The schedules of some solvers: one `None` if none of them ran, so that ours is told alone.
+    pub(super) fn schedules(
+        &mut self,
+        solvers: &[Solver],
+        posed: &dyn Posed,
+        repeats: usize,
+        budget: f64,
+    ) -> Result<Vec<Option<Measured>>, Failure> {
+        let mut ran = Vec::new();
+        for &solver in solvers {
+            ran.extend(self.schedule(solver, posed, repeats, budget)?.map(Some));
+        }
+        Ok(if ran.is_empty() { vec![None] } else { ran })
+    }
+
     /// An iteration: what `last` of them take more than `first`.
     pub(super) fn iteration(
         &mut self,
@@ -304,7 +292,7 @@ impl Peers {
 
     /// One request; `None` if the peer cannot serve it, which is noted once.
     fn ask(&mut self, solver: Solver, posed: &dyn Posed, ask: Ask) -> Result<Option<Outcome>, Failure> {
-        let (module, name) = solver.address();
+        let (module, name, _) = solver.names();
         let arrays = posed.arrays();
         let (n, m) = arrays.shape();
         let Ask { threshold, iterations, fixed, repeats, budget } = ask;
@@ -452,15 +440,9 @@ impl Drop for Process {
 }
 
 fn measured(solver: Solver, outcome: &Outcome) -> Measured {
-    let Outcome { seconds, iterations, recomputed: Recomputed { error, value } } = *outcome;
-    Measured {
-        name: solver.name().to_owned(),
-        seconds,
-        // A loss that is one sum has none.
-        iterations: Some(iterations).filter(|&iterations| iterations > 0),
-        error: Some(error),
-        value: Some(value),
-    }
+    let Outcome { seconds, iterations, recomputed } = *outcome;
+    // A loss that is one sum has no iterations.
+    recomputed.measured(solver.name(), seconds, Some(iterations).filter(|&iterations| iterations > 0))
 }
 
 #[cfg(test)]

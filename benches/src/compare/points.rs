@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use ot_core::{Backend, CostForm, Epsilon, GroundCost, HalfSqEuclidean, Measure, PointCloud, Problem};
+use ot_core::{CostForm, Epsilon, GeometryBuilder, GroundCost, HalfSqEuclidean, Host, Measure, PointCloud, Problem};
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Annealing, Sinkhorn};
 
@@ -14,7 +14,7 @@ use super::{
     Bench, Failure,
     ours::{Ours, mean_iteration},
     peers::Solver,
-    problem::Arrays,
+    problem::{Arrays, narrow},
     roof::{DIMENSIONS, Roofed, shipped_costs},
     row::{Measured, Per, Row},
     timing::{median, time_once},
@@ -61,19 +61,11 @@ fn solves(bench: &mut Bench<'_>, n: usize) -> Result<(), Failure> {
     let (threads, budget) = (bench.options.threads, bench.options.budget());
     let arrays = Arrays::cube_and_blob(bench.options.seed, n, n, 3, BLUR);
     let single = Ours::<f32>::new(&arrays, threads, 0)?;
-    let mut peers = Vec::new();
-    for solver in [Solver::GeomLossOnline, Solver::GeomLossMultiscale] {
-        peers.extend(bench.peers.schedule(solver, &arrays, 3, budget)?);
-    }
-    for peer in &peers {
-        let (ours, remark) = single.solve(NAME, peer.error.unwrap_or(TOLERANCE), REPEATS)?;
-        let row = solve_row::<f32>(bench, &arrays, ours).with_peer(peer.clone()).with_remark(remark);
-        bench.add(row)?;
-    }
-    if peers.is_empty() {
-        let (ours, remark) = single.solve(NAME, TOLERANCE, REPEATS)?;
-        let row = solve_row::<f32>(bench, &arrays, ours).with_remark(remark);
-        bench.add(row)?;
+    let solvers = [Solver::GeomLossOnline, Solver::GeomLossMultiscale];
+    for peer in bench.peers.schedules(&solvers, &arrays, 3, budget)? {
+        let tolerance = peer.as_ref().and_then(|peer| peer.error).unwrap_or(TOLERANCE);
+        let (ours, remark) = single.solve(NAME, tolerance, REPEATS)?;
+        bench.add(solve_row::<f32>(bench, &arrays, ours).with_peer(peer).with_remark(remark))?;
     }
     Ok(())
 }
@@ -108,7 +100,7 @@ fn solve_row<T: Roofed>(bench: &Bench<'_>, arrays: &Arrays, ours: Measured) -> R
     let iterations = ours.iterations.unwrap_or(0);
     let limit = bench.roof.pairs::<T>(&HalfSqEuclidean, d).map(|rate| (iterations * n * m) as f64 / rate);
     let row = Row::new("points", "cube and blob", (n, m), bench.options.threads, Per::Solve, ours);
-    let row = row.with_any_limit(limit);
+    let row = row.with_limit(limit);
     Row { d: Some(d), epsilon: Some(arrays.epsilon), dtype: T::NAME, ..row }
 }
 
@@ -127,7 +119,7 @@ fn iterations<T: Roofed>(
     let rate = (n * n) as f64 / iteration;
     let limit = bench.roof.pairs::<T>(cost, dimension).map(|roof| (n * n) as f64 / roof);
     let row = Row::new("points", name, (n, n), threads, Per::Iteration, Measured::seconds(NAME, iteration))
-        .with_any_limit(limit)
+        .with_limit(limit)
         .with_note(format!("{:.2} G pairs/s, {:.2} a core", rate / 1e9, rate / threads as f64 / 1e9));
     bench.add(Row { d: Some(dimension), epsilon: Some(problem.epsilon()), dtype: T::NAME, ..row })
 }
@@ -157,12 +149,12 @@ fn cloud_problem<T: CpuScalar>(
     cost: &dyn GroundCost,
     n: usize,
     dimension: usize,
-) -> Result<Problem<CpuBackend<T>>, Failure> {
+) -> Result<Problem<Host<T>>, Failure> {
     let backend = CpuBackend::<T>::new(bench.options.threads)?.with_dense_limit(0);
     let mut random = Seeded::new(bench.options.seed);
     let mut cloud = || {
         let points = random.draw(n * dimension, |random| 0.1 + random.uniform());
-        PointCloud::uniform(points.into_iter().map(T::from_f64).collect::<Vec<T>>(), dimension)
+        PointCloud::uniform(narrow::<T>(&points), dimension)
     };
     let (source, target) = (cloud()?, cloud()?);
     let geometry = backend.geometry(source.support(), target.support(), cost)?;

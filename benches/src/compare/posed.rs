@@ -32,3 +32,24 @@ impl Posed for Arrays {
         recompute(self, &outputs[0], &outputs[1], threads)
     }
 }
+
+/// A problem that is answered by one number, whose error is relative.
+pub(super) struct OneNumber {
+    pub(super) arrays: Arrays,
+    pub(super) exact: f64,
+}
+
+impl Posed for OneNumber {
+    fn arrays(&self) -> &Arrays {
+        &self.arrays
+    }
+
+    fn outputs(&self) -> Vec<(&'static str, usize)> {
+        vec![("value", 1)]
+    }
+
+    fn judge(&self, outputs: &[Vec<f64>], _threads: usize) -> Recomputed {
+        let value = outputs[0][0];
+        Recomputed { error: (value / self.exact - 1.0).abs(), value }
+    }
+}

@@ -1,7 +1,10 @@
 //! The arrays that both sides are given.
 
-use ot_core::Side;
+use std::sync::Arc;
 
+use ot_core::{Error, PointCloud, Scalar, Side};
+
+use super::Failure;
 use crate::seeded::Seeded;
 
 /// A problem, or a batch of them on one cost, as arrays on the host.
@@ -17,7 +20,7 @@ pub(super) struct Arrays {
     pub(super) columns: usize,
     pub(super) cost: Cost,
     pub(super) epsilon: f64,
-    /// Strength of the Kullback-Leibler law of both marginals; none where they are prescribed.
+    /// Strength of the Kullback-Leibler penalty of both marginals; none where they are prescribed.
     pub(super) rho: Option<f64>,
 }
 
@@ -63,20 +66,44 @@ impl Arrays {
     }
 
     /// The same with marginals that are penalised at strength rho, and a target of another mass.
-    pub(super) fn relaxed(mut self, rho: f64, target_mass: f64) -> Self {
+    pub(super) fn unbalanced(mut self, rho: f64, target_mass: f64) -> Self {
         self.target.iter_mut().for_each(|weight| *weight *= target_mass);
         Self { rho: Some(rho), ..self }
     }
 
-    /// One cloud against itself; none for a matrix, which tells nothing of costs within a side.
-    pub(super) fn own(&self, side: Side) -> Option<Self> {
-        let Cost::HalfSquares { x, y, dimension } = &self.cost else { return None };
-        let (weights, points) = match side {
-            Side::Source => (&self.source, x),
-            Side::Target => (&self.target, y),
-        };
-        let cost = Cost::HalfSquares { x: points.clone(), y: points.clone(), dimension: *dimension };
-        Some(Self { source: weights.clone(), target: weights.clone(), cost, ..*self })
+    /// One cloud against itself; a matrix tells nothing of costs within a side.
+    pub(super) fn own(&self, side: Side) -> Result<Self, Failure> {
+        let (points, dimension) = self.points(side)?;
+        let cost = Cost::HalfSquares { x: points.to_vec(), y: points.to_vec(), dimension };
+        let weights = self.weights(side);
+        Ok(Self { source: weights.to_vec(), target: weights.to_vec(), cost, ..*self })
+    }
+
+    /// The weights of one side, column after column.
+    pub(super) fn weights(&self, side: Side) -> &[f64] {
+        side.of([&self.source, &self.target])
+    }
+
+    /// The points of one side, and how many coordinates each has.
+    pub(super) fn points(&self, side: Side) -> Result<(&[f64], usize), Failure> {
+        match &self.cost {
+            Cost::HalfSquares { x, y, dimension } => Ok((side.of([x, y]), *dimension)),
+            Cost::Matrix(_) => Err("points were expected".into()),
+        }
+    }
+
+    /// One side as a cloud.
+    pub(super) fn cloud(&self, side: Side) -> Result<PointCloud<'_, f64>, Failure> {
+        let (points, dimension) = self.points(side)?;
+        Ok(PointCloud::new(points, dimension, self.weights(side))?)
+    }
+
+    /// The matrix of costs, copied before the clock runs.
+    pub(super) fn matrix(&self) -> Result<Arc<Vec<f64>>, Failure> {
+        match &self.cost {
+            Cost::Matrix(matrix) => Ok(Arc::new(matrix.clone())),
+            Cost::HalfSquares { .. } => Err("a matrix was expected".into()),
+        }
     }
 
     /// Source and target atoms.
@@ -104,6 +131,29 @@ impl Arrays {
             }
         }
     }
+}
+
+/// Points and weights of one side in an element type, made before the clock runs.
+pub(super) struct Narrowed<T> {
+    points: Vec<T>,
+    dimension: usize,
+    weights: Vec<T>,
+}
+
+impl<T: Scalar> Narrowed<T> {
+    pub(super) fn new(arrays: &Arrays, side: Side) -> Result<Self, Failure> {
+        let (points, dimension) = arrays.points(side)?;
+        Ok(Self { points: narrow(points), dimension, weights: narrow(arrays.weights(side)) })
+    }
+
+    pub(super) fn cloud(&self) -> Result<PointCloud<'_, T>, Error> {
+        PointCloud::new(self.points.as_slice(), self.dimension, self.weights.as_slice())
+    }
+}
+
+/// Numbers in an element type.
+pub(super) fn narrow<T: Scalar>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&value| T::from_f64(value)).collect()
 }
 
 /// Positive random weights of mass one.

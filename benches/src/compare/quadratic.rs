@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use ot_core::{Backend, CostMatrix, Epsilon, Histogram, Measure, Problem, Side, SquaredL2};
+use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Measure, Problem, Side, SquaredL2};
 use ot_cpu::CpuBackend;
 use ot_solvers::DualAscent;
 
@@ -16,7 +16,7 @@ use super::{
     Bench, Failure,
     peers::Solver,
     posed::Posed,
-    problem::{Arrays, Cost},
+    problem::Arrays,
     recompute::Recomputed,
     row::{Measured, Per, Row},
     timing::time,
@@ -42,7 +42,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
         let tolerance = peer.as_ref().and_then(|peer| peer.error).unwrap_or(TOLERANCE);
         let ours = solve(&posed, threads, tolerance)?;
         let row = Row::new("unbalanced", "squared L2 in place of entropy", (n, n), threads, Per::Solve, ours);
-        bench.add(Row { epsilon: Some(epsilon), ..row }.with_any_peer(peer))?;
+        bench.add(Row { epsilon: Some(epsilon), ..row }.with_peer(peer))?;
     }
     Ok(())
 }
@@ -86,8 +86,7 @@ impl Posed for Squares {
 /// Our side, from arrays on the host to potentials there.
 fn solve(posed: &Squares, threads: usize, tolerance: f64) -> Result<Measured, Failure> {
     let arrays = &posed.0;
-    let Cost::Matrix(matrix) = &arrays.cost else { return Err("a matrix was expected".into()) };
-    let ((n, m), shared) = (arrays.shape(), Arc::new(matrix.clone()));
+    let ((n, m), shared) = (arrays.shape(), arrays.matrix()?);
     let backend = CpuBackend::<f64>::new(threads)?;
     let ascent = DualAscent::new().tolerance(tolerance);
     let (seconds, (potentials, iterations)) = time(REPEATS, || {
@@ -95,18 +94,16 @@ fn solve(posed: &Squares, threads: usize, tolerance: f64) -> Result<Measured, Fa
         let cost = CostMatrix::new(Arc::clone(&shared), n, m)?;
         let geometry = backend.geometry(a.support(), b.support(), &cost)?;
         let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(arrays.epsilon))?;
-        let solution = ascent.solve(&problem.with_plan_regularizer(Arc::new(SquaredL2)))?;
+        let solution = ascent.solve(&problem.with_regularizer(&SquaredL2)?)?;
         let potentials = vec![solution.potential(Side::Source)?, solution.potential(Side::Target)?];
         Ok((potentials, solution.iterations()))
     })?;
-    let Recomputed { error, value } = posed.judge(&potentials, threads);
-    let name = "DualAscent, dense".to_owned();
-    Ok(Measured { name, seconds, iterations: Some(iterations), error: Some(error), value: Some(value) })
+    Ok(posed.judge(&potentials, threads).measured("DualAscent, dense", seconds, Some(iterations)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::problem::Cost, *};
 
     #[test]
     fn two_atoms_at_a_small_epsilon_stay_where_they_are() {

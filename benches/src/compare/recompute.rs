@@ -12,7 +12,7 @@
 
 use std::thread;
 
-use super::problem::Arrays;
+use super::{problem::Arrays, row::Measured};
 
 /// The error and the value of potentials; the largest error and the mean value of a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,6 +21,14 @@ pub struct Recomputed {
     pub error: f64,
     /// The dual objective.
     pub value: f64,
+}
+
+impl Recomputed {
+    /// The measurement of an answer that is worth this.
+    pub(super) fn measured(self, name: &str, seconds: f64, iterations: Option<usize>) -> Measured {
+        let Self { error, value } = self;
+        Measured { iterations, error: Some(error), value: Some(value), ..Measured::seconds(name, seconds) }
+    }
 }
 
 /// Recomputes from potentials, column after column. Costs n m exponentials a column.

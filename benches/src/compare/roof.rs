@@ -20,6 +20,7 @@ use ot_cpu::{
 use super::{
     Bench, Failure,
     peak::{self, ExpCosts, PairCost},
+    problem::narrow,
     row::{Measured, Per, Row},
 };
 use crate::seeded::Seeded;
@@ -81,7 +82,7 @@ impl Roof {
         let cost = PairCost::of(cost.form())?;
         let calls = rate(self.threads, |thread| {
             let mut random = Seeded::new(thread as u64);
-            let mut draw = |len| -> Vec<T> { random.draw(len, Seeded::uniform).into_iter().map(T::from_f64).collect() };
+            let mut draw = |len| narrow::<T>(&random.draw(len, Seeded::uniform));
             let (x, axes, bias) = (draw(peak::ROWS * dimension), draw(peak::TILE * dimension), draw(peak::TILE));
             let scale = T::from_f64(2.0);
             move || T::exp_costs(cost, scale, black_box(&x), black_box(&axes), black_box(&bias))
@@ -95,7 +96,7 @@ impl Roof {
         const ROWS: usize = 8;
         let calls = rate(self.threads, |thread| {
             let mut random = Seeded::new(thread as u64);
-            let mut draw = |len| -> Vec<T> { random.draw(len, Seeded::uniform).into_iter().map(T::from_f64).collect() };
+            let mut draw = |len| narrow::<T>(&random.draw(len, Seeded::uniform));
             let (points, axes, weights) = (draw(ROWS * dimension), draw(TILE * dimension), draw(TILE));
             let (potential, mut entries) = (vec![T::default(); TILE], vec![T::default(); ROWS * TILE]);
             let (formula, mut sums) = (PointCost::of(cost.form()), [0.0; ROWS]);
@@ -109,7 +110,7 @@ impl Roof {
                     T::point_entries(formula, pairs, terms, TILE, &mut entries, &mut sums);
                 } else {
                     for ((x, entries), sum) in points.chunks(dimension).zip(entries.chunks_mut(TILE)).zip(&mut sums) {
-                        T::costs(cost, x, axes, entries);
+                        cost.costs(x, axes, entries);
                         *sum += T::gibbs_sum(T::default(), 0.5, &potential, &weights, entries);
                     }
                 }

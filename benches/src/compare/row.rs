@@ -38,6 +38,14 @@ pub struct Measured {
     pub value: Option<f64>,
 }
 
+/// A measurement of a peer, and whether it got there.
+#[derive(Clone, Debug)]
+pub(super) struct Reached {
+    pub(super) measured: Measured,
+    /// Is the recomputed error within the tolerance?
+    pub(super) met: bool,
+}
+
 impl Measured {
     /// A time alone.
     #[must_use]
@@ -113,9 +121,10 @@ impl Row {
         }
     }
 
-    /// With a peer: the ratio is how many times longer it takes.
+    /// With a peer, if there is one: the ratio is how many times longer it takes.
     #[must_use]
-    pub fn with_peer(self, peer: Measured) -> Self {
+    pub fn with_peer(self, peer: impl Into<Option<Measured>>) -> Self {
+        let Some(peer) = peer.into() else { return self };
         Self {
             peer: Some(peer.name),
             peer_s: Some(peer.seconds),
@@ -127,28 +136,19 @@ impl Row {
         }
     }
 
-    /// With a peer, if it ran.
+    /// With a peer that was to meet a tolerance, if it ran.
     #[must_use]
-    pub fn with_any_peer(self, peer: Option<Measured>) -> Self {
-        match peer {
-            Some(peer) => self.with_peer(peer),
-            None => self,
-        }
-    }
-
-    /// With the least seconds that the machine allows.
-    #[must_use]
-    pub fn with_limit(self, seconds: f64) -> Self {
-        Self { limit_s: Some(seconds), fraction_of_limit: Some(seconds / self.ours_s), ..self }
+    pub(super) fn with_reached(self, peer: Option<Reached>) -> Self {
+        let missed = peer.as_ref().is_some_and(|peer| !peer.met);
+        let note = missed.then(|| "the peer missed the tolerance: the ratio is a lower bound".to_owned());
+        self.with_peer(peer.map(|peer| peer.measured)).with_remark(note)
     }
 
     /// With the least seconds that the machine allows, if they are known.
     #[must_use]
-    pub fn with_any_limit(self, seconds: Option<f64>) -> Self {
-        match seconds {
-            Some(seconds) => self.with_limit(seconds),
-            None => self,
-        }
+    pub fn with_limit(self, seconds: impl Into<Option<f64>>) -> Self {
+        let Some(seconds) = seconds.into() else { return self };
+        Self { limit_s: Some(seconds), fraction_of_limit: Some(seconds / self.ours_s), ..self }
     }
 
     /// With a remark, if there is one.

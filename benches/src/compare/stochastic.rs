@@ -11,16 +11,15 @@
 
 use std::thread;
 
-use ot_core::{HalfSqEuclidean, PointCloud};
+use ot_core::{HalfSqEuclidean, Side};
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{AveragedSgd, PointSampler, Random, SemiDiscreteSolution};
 
 use super::{
     Bench, Failure,
-    dense::beside,
     peers::Solver,
     posed::Posed,
-    problem::{Arrays, Cost},
+    problem::{Arrays, Cost, Narrowed},
     recompute::Recomputed,
     row::{Measured, Per, Row},
     timing::time,
@@ -51,20 +50,12 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let case = format!("semi-discrete, uniform cube to atoms, marginal error {tolerance:.0e}");
     let row = Row::new("unbalanced", case, (atoms, atoms), threads, Per::Solve, ours).with_remark(remark);
     let row = Row { d: Some(DIMENSION), epsilon: Some(EPSILON), dtype: "f32", ..row };
-    let mut alone = true;
-    for solver in [Solver::PotSemiDiscrete, Solver::OttSemiDiscrete] {
-        if let Some(peer) = bench.peers.double(solver, &posed, tolerance, FIRST_ITERATIONS, budget)? {
-            bench.add(beside(row.clone(), Some(peer)))?;
-            alone = false;
-        }
-    }
-    if alone {
-        bench.add(row)?;
-    }
-    Ok(())
+    bench.add_beside(&row, &[Solver::PotSemiDiscrete, Solver::OttSemiDiscrete], |peers, solver| {
+        peers.double(solver, &posed, tolerance, FIRST_ITERATIONS, budget)
+    })
 }
 
-/// The uniform law on the unit cube against a cloud.
+/// The uniform distribution on the unit cube against a cloud.
 struct SemiDiscrete {
     /// The cloud stands on the target side, a single point on that of the source.
     arrays: Arrays,
@@ -147,32 +138,29 @@ fn solve<T: CpuScalar>(
     threads: usize,
     tolerance: f64,
 ) -> Result<(Measured, Option<String>), Failure> {
-    let narrow = |values: &[f64]| -> Vec<T> { values.iter().map(|&value| T::from_f64(value)).collect() };
-    let (y, b) = (narrow(posed.atoms()), narrow(&posed.arrays.target));
+    let target = Narrowed::<T>::new(&posed.arrays, Side::Target)?;
     let backend = CpuBackend::<T>::new(threads)?.with_dense_limit(0);
     let cube = PointSampler::new(DIMENSION, |random: &mut Random, point: &mut [T]| {
         point.iter_mut().for_each(|coordinate| *coordinate = T::from_f64(random.uniform()));
     });
-    let target = || PointCloud::new(y.as_slice(), DIMENSION, b.as_slice());
     let judged = |solution: &SemiDiscreteSolution| posed.judge(&[solution.potential().to_vec()], threads);
     // Ours stops on an estimate: where chance let it stop early, its own threshold is tightened, as those of peers are.
     let mut solver = AveragedSgd::new(EPSILON).tolerance(tolerance);
     for tightened in (1..TIGHTENINGS).map(|power| tolerance * TIGHTENING.powi(power)) {
-        if judged(&solver.solve(&backend, &cube, &target()?, &HalfSqEuclidean)?).error <= tolerance {
+        if judged(&solver.solve(&backend, &cube, &target.cloud()?, &HalfSqEuclidean)?).error <= tolerance {
             break;
         }
         solver = solver.tolerance(tightened);
     }
-    let (seconds, solution) = time(REPEATS, || Ok(solver.solve(&backend, &cube, &target()?, &HalfSqEuclidean)?))?;
-    let Recomputed { error, value } = judged(&solution);
+    let (seconds, solution) =
+        time(REPEATS, || Ok(solver.solve(&backend, &cube, &target.cloud()?, &HalfSqEuclidean)?))?;
+    let recomputed = judged(&solution);
     let remark = match solution.status() {
         status if !status.is_converged() => Some(format!("ours: {status}")),
-        _ if error > tolerance => Some("ours missed the tolerance".to_owned()),
+        _ if recomputed.error > tolerance => Some("ours missed the tolerance".to_owned()),
         _ => None,
     };
-    let iterations = Some(solution.iterations());
-    let name = "averaged SGD, streaming".to_owned();
-    Ok((Measured { name, seconds, iterations, error: Some(error), value: Some(value) }, remark))
+    Ok((recomputed.measured("averaged SGD, streaming", seconds, Some(solution.iterations())), remark))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::{
     Bench, Failure,
-    dense::beside,
     ours::Ours,
     peers::Solver,
     problem::Arrays,
@@ -27,22 +26,14 @@ const NAME: &str = "Sinkhorn, dense";
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let n = bench.options.pick(500, 2000);
     for rho in [0.1, 1.0, 10.0] {
-        let arrays = Arrays::gaussian_matrix(bench.options.seed, n, n, 1, EPSILON).relaxed(rho, TARGET_MASS);
+        let arrays = Arrays::gaussian_matrix(bench.options.seed, n, n, 1, EPSILON).unbalanced(rho, TARGET_MASS);
         let (threads, budget) = (bench.options.threads, bench.options.budget());
         let (ours, remark) = Ours::<f64>::new(&arrays, threads, usize::MAX)?.solve(NAME, TOLERANCE, REPEATS)?;
         let case = format!("KL on both sides, rho {rho} of the largest cost, masses 1 and {TARGET_MASS}");
         let row = Row::new("unbalanced", case, arrays.shape(), threads, Per::Solve, ours).with_remark(remark);
         let row = Row { d: Some(arrays.dimension()), epsilon: Some(EPSILON), ..row };
-        let mut alone = true;
-        for solver in [Solver::PotUnbalanced, Solver::PotTranslationInvariant, Solver::OttUnbalanced] {
-            if let Some(peer) = bench.peers.solve(solver, &arrays, TOLERANCE, REPEATS, budget)? {
-                bench.add(beside(row.clone(), Some(peer)))?;
-                alone = false;
-            }
-        }
-        if alone {
-            bench.add(row)?;
-        }
+        let solvers = [Solver::PotUnbalanced, Solver::PotTranslationInvariant, Solver::OttUnbalanced];
+        bench.add_beside(&row, &solvers, |peers, solver| peers.solve(solver, &arrays, TOLERANCE, REPEATS, budget))?;
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! Our numbers on the problem of the measurements, converted.
 
-use std::{error::Error, sync::Arc};
+use std::error::Error;
 
 use ot_core::{
-    Backend, Balanced, CostMatrix, CountingEntropy, Epsilon, Euclidean, GroundCost, HalfSqEuclidean, Histogram, Kl,
-    Measure, PointCloud, Problem, Regularizer, Side, Solution, SqEuclidean, counting_potential,
+    Balanced, CostBetween, CostMatrix, CountingEntropy, Epsilon, Euclidean, GeometryBuilder, GroundCost,
+    HalfSqEuclidean, Histogram, Host, Kl, MarginalPenalty, Measure, PointCloud, Problem, Side, Solution, SqEuclidean,
+    counting_potential,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{
-    DivergenceForm, MajorizeMinimize, MarginalPenalty, MaximumMeanDiscrepancy, PartialTransport, Sinkhorn,
+    DivergenceForm, MajorizeMinimize, MassPenalty, MaximumMeanDiscrepancy, PartialTransport, Sinkhorn,
     SinkhornDivergence, unregularized_bounds,
 };
 
@@ -26,12 +27,10 @@ const SQUARED: f64 = 2.0;
 /// The least distance of GeomLoss's tensors: squared distances are at least 1e-8.
 const NEAREST: f64 = 1e-4;
 
-type Host = CpuBackend<f64>;
-
 /// The problem of the script, on our side.
 pub(super) struct Ours<'a> {
     inputs: &'a Inputs,
-    backend: Host,
+    backend: CpuBackend<f64>,
     source: PointCloud<'a, f64>,
     target: PointCloud<'a, f64>,
     heavy: PointCloud<'a, f64>,
@@ -58,7 +57,7 @@ impl<'a> Ours<'a> {
         let plain = CountingEntropy::Plain.offset(solution.problem())?[0];
         let u = counting_potential(&solution, Side::Source)?;
 
-        let penalised = self.penalised(&SqEuclidean, absolute, Kl::new(rho)?)?;
+        let penalised = self.penalised(&SqEuclidean, absolute, &Kl::new(rho)?)?;
         let relaxed = penalised.certificate();
         let relaxed_cost = relaxed.transport_cost.ok_or("a cost was expected")?;
         let [m_a, m_b, m] = [1.0, 1.5, relaxed.mass];
@@ -71,8 +70,8 @@ impl<'a> Ours<'a> {
                 &SqEuclidean,
             )
         };
-        let kl = majorize(MarginalPenalty::Kl { source: rho, target: rho })?;
-        let squared = majorize(MarginalPenalty::SquaredL2 { source: SQUARED, target: SQUARED })?;
+        let kl = majorize(MassPenalty::Kl { source: rho, target: rho })?;
+        let squared = majorize(MassPenalty::SquaredL2 { source: SQUARED, target: SQUARED })?;
         let exact = unregularized_bounds(&self.balanced(&SqEuclidean, Epsilon::Absolute(SMALL))?)?[0];
         let partial = PartialTransport::new(moved).sinkhorn(Self::sinkhorn()).solve(
             &self.backend,
@@ -125,13 +124,13 @@ impl<'a> Ours<'a> {
             row(
                 "mm_unbalanced2 kl",
                 "`mm_unbalanced2(a, b, M, reg_m, div=\"kl\", returnCost=\"total\")`",
-                "`MajorizeMinimize` under `MarginalPenalty::Kl`, `primal`",
+                "`MajorizeMinimize` under `MassPenalty::Kl`, `primal`",
                 kl.primal,
             ),
             row(
                 "mm_unbalanced2 l2",
                 "`mm_unbalanced2(a, b, M, reg_m, div=\"l2\", returnCost=\"total\")`",
-                "`MajorizeMinimize` under `MarginalPenalty::SquaredL2`, `primal`",
+                "`MajorizeMinimize` under `MassPenalty::SquaredL2`, `primal`",
                 squared.primal,
             ),
             row("emd2", "`emd2(a, b, M)`", "`unregularized_bounds(&solution)` at a small epsilon", exact.upper),
@@ -145,7 +144,7 @@ impl<'a> Ours<'a> {
                 "empirical_sinkhorn_divergence",
                 "`bregman.empirical_sinkhorn_divergence(X, Y, reg)`",
                 "`SinkhornDivergence`, `DivergenceForm::Sharp` (never clipped at zero)",
-                self.divergence(&SqEuclidean, DivergenceForm::Sharp, Arc::new(Balanced), &self.target, absolute)?,
+                self.divergence(&SqEuclidean, DivergenceForm::Sharp, &Balanced, &self.target, absolute)?,
             ),
         ])
     }
@@ -158,7 +157,7 @@ impl<'a> Ours<'a> {
         let cost = certificate.transport_cost.ok_or("a cost was expected")?;
         let plain = CountingEntropy::Plain.offset(solution.problem())?[0];
         let f = counting_potential(&solution, Side::Source)?;
-        let largest = self.squared().fold(0.0, f64::max);
+        let largest = self.squared()?.into_iter().fold(0.0, f64::max);
         let scaled = self.balanced(&SqEuclidean, Epsilon::Absolute(epsilon * largest))?;
         let [relaxed_cost, mass] = self.counting()?;
         // Statistics there are of the matrix, whatever the weights.
@@ -210,7 +209,7 @@ impl<'a> Ours<'a> {
                 "sinkhorn_divergence",
                 "`sinkhorn_divergence(PointCloud, x=, y=, epsilon=)`",
                 "`SinkhornDivergence`, `DivergenceForm::Full`",
-                self.divergence(&SqEuclidean, DivergenceForm::Full, Arc::new(Balanced), &self.target, absolute)?,
+                self.divergence(&SqEuclidean, DivergenceForm::Full, &Balanced, &self.target, absolute)?,
             ),
         ])
     }
@@ -219,8 +218,8 @@ impl<'a> Ours<'a> {
         let Inputs { blur, reach, .. } = *self.inputs;
         let rule = Epsilon::Blur(blur);
         let [half, distance] = [&HalfSqEuclidean as &dyn GroundCost, &Euclidean];
-        let law = Kl::from_reach(reach, 2.0)?;
-        let relaxed = self.penalised(half, rule, law)?;
+        let penalty = Kl::from_reach(reach, 2.0)?;
+        let relaxed = self.penalised(half, rule, &penalty)?;
         let [m_a, m_b] = [1.0, 1.5];
         let shift = relaxed.problem().epsilon() * (0.5 * (m_a + m_b) - m_a * m_b);
         let full = DivergenceForm::Full;
@@ -248,7 +247,7 @@ impl<'a> Ours<'a> {
                 "sinkhorn debias",
                 "`SamplesLoss(\"sinkhorn\", p=2, blur=, debias=True)`",
                 "`SinkhornDivergence`, `DivergenceForm::Full`, under the same",
-                self.divergence(half, full, Arc::new(Balanced), &self.target, rule)?,
+                self.divergence(half, full, &Balanced, &self.target, rule)?,
             ),
             row(
                 "sinkhorn reach",
@@ -260,7 +259,7 @@ impl<'a> Ours<'a> {
                 "sinkhorn reach debias",
                 "`SamplesLoss(\"sinkhorn\", p=2, blur=, reach=, debias=True)`",
                 "`SinkhornDivergence`, `DivergenceForm::Full`, under `Kl::from_reach(reach, 2.0)`",
-                self.divergence(half, full, Arc::new(law), &self.heavy, rule)?,
+                self.divergence(half, full, &penalty, &self.heavy, rule)?,
             ),
             row(
                 "energy",
@@ -287,29 +286,34 @@ impl<'a> Ours<'a> {
         [source, target]: [&dyn Measure<f64>; 2],
         cost: &dyn GroundCost,
         epsilon: Epsilon,
-        law: Arc<dyn Regularizer>,
-    ) -> Result<Solution<Host>, ot_core::Error> {
+        penalty: &impl MarginalPenalty,
+    ) -> Result<Solution<Host<f64>>, ot_core::Error> {
         let geometry = self.backend.geometry(source.support(), target.support(), cost)?;
-        Self::sinkhorn().solve(&Problem::relaxed(geometry, source, target, epsilon, Arc::clone(&law), law)?)
+        Self::sinkhorn().solve(&Problem::unbalanced(geometry, source, target, epsilon, penalty, penalty)?)
     }
 
-    fn balanced(&self, cost: &dyn GroundCost, epsilon: Epsilon) -> Result<Solution<Host>, ot_core::Error> {
-        self.solve([&self.source, &self.target], cost, epsilon, Arc::new(Balanced))
+    fn balanced(&self, cost: &dyn GroundCost, epsilon: Epsilon) -> Result<Solution<Host<f64>>, ot_core::Error> {
+        self.solve([&self.source, &self.target], cost, epsilon, &Balanced)
     }
 
-    fn penalised(&self, cost: &dyn GroundCost, epsilon: Epsilon, law: Kl) -> Result<Solution<Host>, ot_core::Error> {
-        self.solve([&self.source, &self.heavy], cost, epsilon, Arc::new(law))
+    fn penalised(
+        &self,
+        cost: &dyn GroundCost,
+        epsilon: Epsilon,
+        penalty: &Kl,
+    ) -> Result<Solution<Host<f64>>, ot_core::Error> {
+        self.solve([&self.source, &self.heavy], cost, epsilon, penalty)
     }
 
     fn divergence(
         &self,
         cost: &dyn GroundCost,
         form: DivergenceForm,
-        law: Arc<dyn Regularizer>,
+        penalty: &impl MarginalPenalty,
         target: &PointCloud<'_, f64>,
         epsilon: Epsilon,
     ) -> Result<f64, ot_core::Error> {
-        let settings = SinkhornDivergence::new().form(form).law(law).sinkhorn(Self::sinkhorn());
+        let settings = SinkhornDivergence::new().form(form).penalty(penalty)?.sinkhorn(Self::sinkhorn());
         Ok(settings.between(&self.backend, &self.source, target, cost, epsilon)?.value())
     }
 
@@ -318,20 +322,18 @@ impl<'a> Ours<'a> {
     fn counting(&self) -> Result<[f64; 2], ot_core::Error> {
         let Inputs { a, heavy, epsilon, rho, .. } = self.inputs;
         let reference = a.iter().flat_map(|a| heavy.iter().map(move |b| epsilon * (a * b).ln()));
-        let costs = self.squared().zip(reference).map(|(cost, reference)| cost + reference).collect::<Vec<_>>();
+        let squared = self.squared()?;
+        let costs: Vec<f64> = squared.iter().zip(reference).map(|(cost, reference)| cost + reference).collect();
         let cost = CostMatrix::new(costs, a.len(), heavy.len())?;
         let (source, target) = (Histogram::new(a.as_slice())?, Histogram::new(heavy.as_slice())?);
-        let law = Arc::new(Kl::new(*rho)?);
-        let solution = self.solve([&source, &target], &cost, Epsilon::Absolute(*epsilon), law)?;
+        let solution = self.solve([&source, &target], &cost, Epsilon::Absolute(*epsilon), &Kl::new(*rho)?)?;
         let plan = solution.plan()?.to_dense(0)?;
-        let cost = plan.iter().zip(self.squared()).map(|(mass, cost)| mass * cost).sum();
+        let cost = plan.iter().zip(squared).map(|(mass, cost)| mass * cost).sum();
         Ok([cost, plan.iter().sum()])
     }
 
     /// |x - y|^2 of all pairs.
-    fn squared(&self) -> impl Iterator<Item = f64> + use<'_> {
-        let Inputs { x, y, .. } = self.inputs;
-        let points = move || y.chunks_exact(2);
-        x.chunks_exact(2).flat_map(move |x| points().map(|y| (x[0] - y[0]).powi(2) + (x[1] - y[1]).powi(2)))
+    fn squared(&self) -> Result<Vec<f64>, ot_core::Error> {
+        Ok(CostBetween::new(self.source.support(), self.target.support(), &SqEuclidean)?.table()?.0)
     }
 }

@@ -142,7 +142,7 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
     pub fn row(&self, i: usize, out: &mut [T]) {
         match (self.atoms, self.matrix()) {
             (Atoms::Points { source, target }, _) => {
-                T::costs(self.cost, source.point(i), target.coordinates(), out);
+                self.cost.costs(source.point(i), target.coordinates(), out);
                 self.mark_overflow(source.point(i), target, out);
             }
             (_, Some(matrix)) => matrix.copy_row(i, out),

@@ -54,12 +54,6 @@ impl CostForm<'_> {
         };
         Some(bound * rounding(source.dimension()))
     }
-
-    /// Is c(x + t, y + t) = c(x, y) for every t?
-    #[must_use]
-    pub fn translation_invariant(&self) -> bool {
-        matches!(self, Self::SqEuclidean { .. } | Self::PowerOfNorm { .. })
-    }
 }
 
 /// The p-norm of non-negative numbers, scaled by the largest so that no power overflows.
@@ -128,12 +122,5 @@ mod tests {
         assert_eq!(bound(&PNorm::new(3.0)?, &zero), Some(0.0));
         assert_eq!(bound(&Chebyshev, &zero), Some(0.0));
         Ok(())
-    }
-
-    #[test]
-    fn forms_tell_translation_invariance() {
-        assert!(SqEuclidean.translation_invariant() && Manhattan.translation_invariant());
-        assert!(!Cosine.translation_invariant());
-        assert!(!CostForm::Generic.translation_invariant());
     }
 }

@@ -34,9 +34,6 @@ use crate::{
 ///     fn dimension(&self) -> Option<usize> {
 ///         Some(2)
 ///     }
-///     fn translation_invariant(&self) -> bool {
-///         true
-///     }
 /// }
 ///
 /// let cost: &dyn GroundCost = &Hills;
@@ -70,11 +67,6 @@ pub trait CostFormula: Clone + Debug + Send + Sync + 'static {
     /// See [`GroundCost::bound`]; by default what the form knows.
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         self.form().bound(source, target)
-    }
-
-    /// See [`GroundCost::translation_invariant`]; by default what the form knows.
-    fn translation_invariant(&self) -> bool {
-        self.form().translation_invariant()
     }
 }
 
@@ -134,10 +126,6 @@ impl<F: CostFormula> GroundCost for F {
 
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         CostFormula::bound(self, source, target)
-    }
-
-    fn translation_invariant(&self) -> bool {
-        CostFormula::translation_invariant(self)
     }
 
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {

@@ -1,9 +1,13 @@
 //! Costs given entry by entry.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 
 use super::{CostForm, CostSummary, GroundCost};
-use crate::{error::Error, measure::BoundingBox, scalar::Scalar};
+use crate::{
+    error::Error,
+    measure::BoundingBox,
+    scalar::{Floats, Scalar},
+};
 
 /// A matrix in a slice: entry (i, j) at `i * row_stride + j * column_stride`.
 ///
@@ -149,6 +153,16 @@ pub enum MatrixView<'a> {
     F64(StridedMatrix<'a, f64>),
     /// Entries in single precision.
     F32(StridedMatrix<'a, f32>),
+}
+
+impl<'a> MatrixView<'a> {
+    /// A matrix of either element type.
+    fn of<T: Scalar>(StridedMatrix { values, layout }: StridedMatrix<'a, T>) -> Self {
+        match T::floats(values) {
+            Floats::F64(values) => Self::F64(StridedMatrix { values, layout }),
+            Floats::F32(values) => Self::F32(StridedMatrix { values, layout }),
+        }
+    }
 }
 
 impl MatrixView<'_> {
@@ -334,6 +348,27 @@ pub enum SharedEntries {
     F64(Arc<Vec<f64>>),
 }
 
+impl SharedEntries {
+    /// Entries of an element type.
+    fn of<T: Scalar>(entries: Arc<Vec<T>>) -> Option<Self> {
+        let entries: Arc<dyn Any + Send + Sync> = entries;
+        match entries.downcast::<Vec<f64>>() {
+            Ok(entries) => Some(Self::F64(entries)),
+            Err(entries) => entries.downcast::<Vec<f32>>().ok().map(Self::F32),
+        }
+    }
+
+    /// The entries, if they are of this element type.
+    #[must_use]
+    pub fn downcast<T: Scalar>(&self) -> Option<Arc<Vec<T>>> {
+        let entries: Arc<dyn Any + Send + Sync> = match self {
+            Self::F32(entries) => Arc::clone(entries) as _,
+            Self::F64(entries) => Arc::clone(entries) as _,
+        };
+        entries.downcast().ok()
+    }
+}
+
 /// A cost given by its matrix, owned or borrowed, validated when built: C_ij is the cost from source
 /// atom i to target atom j, and +inf forbids the pair.
 ///
@@ -455,12 +490,12 @@ impl<T: Scalar> GroundCost for CostMatrix<'_, T> {
         let Layout { rows, columns, row_stride, column_stride } = self.layout;
         let MatrixValues::Shared(values) = &self.values else { return None };
         let is_row_major = column_stride == 1 && row_stride == columns && values.len() == rows * columns;
-        let entries = T::shared_entries(Arc::clone(values));
+        let entries = SharedEntries::of(Arc::clone(values))?;
         is_row_major.then_some(SharedMatrix { entries, rows, columns, summary: self.summary })
     }
 
     fn form(&self) -> CostForm<'_> {
-        CostForm::Matrix(T::matrix_view(self.matrix()))
+        CostForm::Matrix(MatrixView::of(self.matrix()))
     }
 
     fn dimension(&self) -> Option<usize> {
@@ -563,7 +598,7 @@ mod tests {
         };
         assert_eq!(view.values().as_ptr(), VALUES.as_ptr());
         assert_eq!((view.rows(), view.columns()), (2, 3));
-        assert!(!cost.may_forbid() && !cost.translation_invariant());
+        assert!(!cost.may_forbid());
         assert_eq!(cost.dimension(), Some(1));
         let owned: CostMatrix<'static, f64> = cost.clone().into_owned();
         assert_eq!(owned, cost);
@@ -580,7 +615,8 @@ mod tests {
             let number = T::from_f64;
             let points = [2.0, 0.0, 3.0, -1.0, 0.5, 1.0].map(number);
             let mut out = [number(0.0); 6];
-            T::costs(&cost, &[number(1.0)], &points, &mut out);
+            let dynamic: &dyn GroundCost = &cost;
+            dynamic.costs(&[number(1.0)], &points, &mut out);
             let outside = f64::INFINITY;
             assert_eq!(out.map(T::to_f64), [6.0, 4.0, outside, outside, outside, 5.0]);
             Ok(())
@@ -621,7 +657,7 @@ mod tests {
             CostMatrix::strided(&[1.0, 2.0, f64::NAN, 4.0], 2, 2, 1, 2).err(),
             Some(Error::Cost { source_index: 0, target_index: 1, value }) if value.is_nan()
         ));
-        // What lies between the entries is nobody's business.
+        // What lies between the entries is not read.
         assert!(CostMatrix::strided(&[1.0, f64::NAN, 2.0], 1, 2, 1, 2).is_ok());
     }
 }

@@ -1,8 +1,8 @@
 //! Pointwise programs over host vectors, block by block.
 
-use super::{HostReduced, HostVector, for_each_chunk};
+use super::{Host, HostReduced, HostVector, for_each_chunk};
 use crate::{
-    backend::{Backend, Fold, Operand},
+    backend::{Fold, MAX_OPERANDS, MAX_OUTPUTS, Operand},
     error::Error,
     program::{BLOCK, BlockInput, BlockMath, LibraryMath, Program, Registers},
     scalar::Scalar,
@@ -17,25 +17,19 @@ const PARTS: usize = 32;
 /// The shortest piece of a column that is worth a task of [`reduce`].
 const PART_ROWS: usize = 2048;
 
-/// The most outputs of one operation.
-const MAX_OUTPUTS: usize = 4;
-
-/// The most operands of one operation.
-const MAX_OPERANDS: usize = 16;
-
 /// `outputs(i, k) = program(operands at (i, k))` over host vectors, tasks through `parallel`.
 ///
 /// The exponentials and logarithms are those of `M`. Panics if shapes or arities differ, which
 /// the layer above has checked.
-pub fn map<B, M>(
+pub fn map<T, M>(
     parallel: impl FnOnce(usize, &(dyn Fn(usize) + Sync)),
     program: &Program,
-    operands: &[Operand<'_, B>],
-    outputs: &mut [&mut HostVector<B::Elem>],
+    operands: &[Operand<'_, Host<T>>],
+    outputs: &mut [&mut HostVector<T>],
 ) -> Result<(), Error>
 where
-    B: Backend<Vector = HostVector<<B as Backend>::Elem>, Reduced = HostReduced>,
-    M: BlockMath<B::Elem>,
+    T: Scalar,
+    M: BlockMath<T>,
 {
     let Some((rows, columns)) = outputs.first().map(|output| output.shape()) else { return Ok(()) };
     check_arity(program, operands.len(), outputs.len())?;
@@ -58,11 +52,11 @@ where
         })
     });
 
-    for_each_chunk(parallel, parts * columns, pieces, |task, mut piece: [Option<&mut [B::Elem]>; MAX_OUTPUTS]| {
+    for_each_chunk(parallel, parts * columns, pieces, |task, mut piece: [Option<&mut [T]>; MAX_OUTPUTS]| {
         let (column, start) = (task / parts, (task % parts) * TASK_ROWS);
         let mut registers = Registers::new();
         let len = piece[0].as_ref().map_or(0, |first| first.len());
-        let mut entering = [[B::Elem::default(); BLOCK]; MAX_OUTPUTS];
+        let mut entering = [[T::default(); BLOCK]; MAX_OUTPUTS];
         for offset in (0..len).step_by(BLOCK) {
             let size = BLOCK.min(len - offset);
             let mut blocks = piece.each_mut().map(|chunk| match chunk {
@@ -72,12 +66,11 @@ where
             for (copy, block) in entering.iter_mut().zip(&blocks) {
                 copy[..block.len()].copy_from_slice(block);
             }
-            let inputs: [BlockInput<'_, B::Elem>; MAX_OPERANDS] =
-                std::array::from_fn(|index| match operands.get(index) {
-                    Some(&Operand::Output(output)) => BlockInput::Lanes(&entering[output][..size]),
-                    Some(operand) => block_input::<B>(operand, column, start + offset, size),
-                    None => BlockInput::Uniform(B::Elem::default()),
-                });
+            let inputs: [BlockInput<'_, T>; MAX_OPERANDS] = std::array::from_fn(|index| match operands.get(index) {
+                Some(&Operand::Output(output)) => BlockInput::Lanes(&entering[output][..size]),
+                Some(operand) => block_input::<T>(operand, column, start + offset, size),
+                None => BlockInput::Uniform(T::default()),
+            });
             let run = program.run_block::<_, M>(&inputs[..operands.len()], &mut registers, &mut blocks[..count]);
             debug_assert!(run.is_ok(), "arity was checked");
         }
@@ -88,17 +81,17 @@ where
 /// `outputs_k = fold over i of program(operands at (i, k))` over host vectors.
 ///
 /// A column is cut into pieces by its length alone; pieces are folded in order.
-pub fn reduce<B, M>(
+pub fn reduce<T, M>(
     parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
     program: &Program,
     fold: Fold,
     rows: usize,
-    operands: &[Operand<'_, B>],
+    operands: &[Operand<'_, Host<T>>],
     outputs: &mut [&mut HostReduced],
 ) -> Result<(), Error>
 where
-    B: Backend<Vector = HostVector<<B as Backend>::Elem>, Reduced = HostReduced>,
-    M: BlockMath<B::Elem>,
+    T: Scalar,
+    M: BlockMath<T>,
 {
     let Some(columns) = outputs.first().map(|output| output.values().len()) else { return Ok(()) };
     check_arity(program, operands.len(), outputs.len())?;
@@ -107,7 +100,7 @@ where
     let parts = rows.div_ceil(part_rows);
     let part = |column: usize, part: usize| {
         let start = part * part_rows;
-        fold_rows::<B, M>(program, fold, operands, count, column, start..rows.min(start + part_rows))
+        fold_rows::<T, M>(program, fold, operands, count, column, start..rows.min(start + part_rows))
     };
 
     for column in 0..columns {
@@ -122,13 +115,13 @@ where
 }
 
 /// `outputs_k = program(operands at k)` over one number for each column, in f64.
-pub fn map_reduced<B>(
+pub fn map_reduced<T>(
     program: &Program,
-    operands: &[Operand<'_, B>],
+    operands: &[Operand<'_, Host<T>>],
     outputs: &mut [&mut HostReduced],
 ) -> Result<(), Error>
 where
-    B: Backend<Reduced = HostReduced>,
+    T: Scalar,
 {
     let Some(columns) = outputs.first().map(|output| output.values().len()) else { return Ok(()) };
     check_arity(program, operands.len(), outputs.len())?;
@@ -157,18 +150,25 @@ where
 }
 
 /// `out = vector * matrix`, with a row-major matrix of columns of `vector` x columns of `out`.
-pub fn mix<T: Scalar>(vector: &HostVector<T>, matrix: &[f64], out: &mut HostVector<T>) {
+pub fn mix<T: Scalar>(vector: &HostVector<T>, matrix: &[f64], out: &mut HostVector<T>) -> Result<(), Error> {
     let ((rows, inner), (_, columns)) = (vector.shape(), out.shape());
-    assert_eq!(matrix.len(), inner * columns, "a matrix that mixes {inner} columns into {columns}");
+    if matrix.len() != inner * columns {
+        return Err(Error::Length {
+            what: "matrix that mixes columns",
+            expected: inner * columns,
+            found: matrix.len(),
+        });
+    }
     for (index, entry) in out.values_mut().iter_mut().enumerate() {
         let (column, row) = (index / rows, index % rows);
         let sum: f64 =
             (0..inner).map(|k| vector.values()[k * rows + row].to_f64() * matrix[k * columns + column]).sum();
         *entry = T::from_f64(sum);
     }
+    Ok(())
 }
 
-/// Does an operation fit its program and the fixed buffers of this room?
+/// Does an operation fit its program and the fixed buffers of this module?
 fn check_arity(program: &Program, operands: usize, outputs: usize) -> Result<(), Error> {
     for (what, expected, found) in
         [("operands of a program", program.inputs(), operands), ("outputs of a program", program.outputs(), outputs)]
@@ -177,31 +177,37 @@ fn check_arity(program: &Program, operands: usize, outputs: usize) -> Result<(),
             return Err(Error::Length { what, expected, found });
         }
     }
-    assert!(outputs <= MAX_OUTPUTS && operands <= MAX_OPERANDS, "an operation of too many vectors");
+    for (what, limit, found) in
+        [("operands of one operation", MAX_OPERANDS, operands), ("outputs of one operation", MAX_OUTPUTS, outputs)]
+    {
+        if found > limit {
+            return Err(Error::Length { what, expected: limit, found });
+        }
+    }
     Ok(())
 }
 
 /// One part of a column, folded block by block.
-fn fold_rows<B, M>(
+fn fold_rows<T, M>(
     program: &Program,
     fold: Fold,
-    operands: &[Operand<'_, B>],
+    operands: &[Operand<'_, Host<T>>],
     count: usize,
     column: usize,
     rows: std::ops::Range<usize>,
 ) -> [f64; MAX_OUTPUTS]
 where
-    B: Backend<Vector = HostVector<<B as Backend>::Elem>, Reduced = HostReduced>,
-    M: BlockMath<B::Elem>,
+    T: Scalar,
+    M: BlockMath<T>,
 {
     let mut registers = Registers::new();
-    let mut results = [[B::Elem::default(); BLOCK]; MAX_OUTPUTS];
+    let mut results = [[T::default(); BLOCK]; MAX_OUTPUTS];
     let mut totals = [neutral(fold); MAX_OUTPUTS];
     for start in rows.clone().step_by(BLOCK) {
         let size = BLOCK.min(rows.end - start);
-        let inputs: [BlockInput<'_, B::Elem>; MAX_OPERANDS] = std::array::from_fn(|index| match operands.get(index) {
-            Some(operand) => block_input::<B>(operand, column, start, size),
-            None => BlockInput::Uniform(B::Elem::default()),
+        let inputs: [BlockInput<'_, T>; MAX_OPERANDS] = std::array::from_fn(|index| match operands.get(index) {
+            Some(operand) => block_input::<T>(operand, column, start, size),
+            None => BlockInput::Uniform(T::default()),
         });
         let mut blocks = results.each_mut().map(|result| &mut result[..size]);
         let run = program.run_block::<_, M>(&inputs[..operands.len()], &mut registers, &mut blocks[..count]);
@@ -215,9 +221,9 @@ where
 }
 
 /// What a program reads of one operand in one block of a column.
-fn block_input<'a, B>(operand: &Operand<'a, B>, column: usize, start: usize, size: usize) -> BlockInput<'a, B::Elem>
+fn block_input<'a, T>(operand: &Operand<'a, Host<T>>, column: usize, start: usize, size: usize) -> BlockInput<'a, T>
 where
-    B: Backend<Vector = HostVector<<B as Backend>::Elem>, Reduced = HostReduced>,
+    T: Scalar,
 {
     match *operand {
         Operand::Vector(vector) => {
@@ -225,9 +231,9 @@ where
             let first = column.min(columns - 1) * rows + start;
             BlockInput::Lanes(&vector.values()[first..first + size])
         }
-        Operand::Reduced(reduced) => BlockInput::Uniform(B::Elem::from_f64(at_column(reduced.values(), column))),
-        Operand::Constant(value) => BlockInput::Uniform(B::Elem::from_f64(value)),
-        Operand::Output(_) => BlockInput::Uniform(B::Elem::default()),
+        Operand::Reduced(reduced) => BlockInput::Uniform(T::from_f64(at_column(reduced.values(), column))),
+        Operand::Constant(value) => BlockInput::Uniform(T::from_f64(value)),
+        Operand::Output(_) => BlockInput::Uniform(T::default()),
     }
 }
 

@@ -1,30 +1,30 @@
 //! A host backend from what sets it apart: its workers.
 
-use std::{fmt::Debug, sync::Arc};
+use std::fmt::Debug;
 
-use super::{HostReduced, HostVector, map, map_reduced, mix, reduce};
+use super::{Host, HostReduced, HostVector, map, map_reduced, mix, reduce};
 use crate::{
-    backend::{Backend, Fold, HostBackend, Operand},
-    cost::GroundCost,
+    backend::{Backend, Fold, Operand},
     error::Error,
-    geometry::Geometry,
-    measure::Support,
     program::{BlockMath, Program},
     scalar::Scalar,
 };
 
-/// All that one backend in host memory has different from another. Whoever has workers is a
-/// [`Backend`] and a [`HostBackend`] whose vectors are [`HostVector`]s: nothing else is to be written.
+/// A backend in host memory: its vectors are slices of this process.
+pub trait HostBackend<T: Scalar>: Backend<Host<T>> {
+    /// Runs `job(0), ..., job(tasks - 1)`, in any order and on any thread, and waits.
+    ///
+    /// How the work is cut into tasks must not depend on the number of threads.
+    fn parallel(&self, tasks: usize, job: &(dyn Fn(usize) + Sync));
+}
+
+/// All that one backend in host memory has different from another. Whoever has workers is a [`Backend`] and a
+/// [`HostBackend`]: nothing else is to be written.
 ///
 /// ```
-/// use std::sync::Arc;
+/// use ot_core::{Backend, Error, Operand, Program, host::HostWorkers, program::LibraryMath};
 ///
-/// use ot_core::{
-///     Backend, Error, Geometry, GroundCost, Operand, Program, ReferenceGeometry, Support, host::HostWorkers,
-///     program::LibraryMath,
-/// };
-///
-/// #[derive(Clone, Debug)]
+/// #[derive(Debug)]
 /// struct Serial;
 ///
 /// impl HostWorkers for Serial {
@@ -34,15 +34,6 @@ use crate::{
 ///     fn run_tasks(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
 ///         (0..tasks).for_each(job);
 ///     }
-///
-///     fn build_geometry(
-///         &self,
-///         source: Support<'_, f64>,
-///         target: Support<'_, f64>,
-///         cost: &dyn GroundCost,
-///     ) -> Result<Arc<dyn Geometry<Self>>, Error> {
-///         Ok(Arc::new(ReferenceGeometry::new(self, source, target, cost)?))
-///     }
 /// }
 ///
 /// let mut vector = Serial.upload(&[1.0, 2.0], 1)?;
@@ -51,7 +42,7 @@ use crate::{
 /// assert_eq!(Serial.download(&[&vector])?, [[2.0, 4.0]]);
 /// # Ok::<(), Error>(())
 /// ```
-pub trait HostWorkers: Clone + Debug + Send + Sync + 'static {
+pub trait HostWorkers: Debug + Send + Sync {
     /// The element type of vectors.
     type Element: Scalar;
     /// The exponentials and logarithms of pointwise programs.
@@ -60,29 +51,14 @@ pub trait HostWorkers: Clone + Debug + Send + Sync + 'static {
     /// See [`HostBackend::parallel`].
     fn run_tasks(&self, tasks: usize, job: &(dyn Fn(usize) + Sync));
 
-    /// See [`Backend::geometry`].
-    ///
-    /// # Errors
-    /// Those of [`Backend::geometry`].
-    fn build_geometry(
-        &self,
-        source: Support<'_, Self::Element>,
-        target: Support<'_, Self::Element>,
-        cost: &dyn GroundCost,
-    ) -> Result<Arc<dyn Geometry<Self>>, Error>;
-
-    /// See [`Backend::scope`].
-    fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        work()
+    /// See [`Backend::enter`].
+    fn enter_workers(&self, work: &mut (dyn FnMut() + Send)) {
+        work();
     }
 }
 
-impl<W: HostWorkers> Backend for W {
-    type Elem = W::Element;
-    type Vector = HostVector<W::Element>;
-    type Reduced = HostReduced;
-
-    fn alloc(&self, rows: usize, columns: usize) -> Result<Self::Vector, Error> {
+impl<W: HostWorkers> Backend<Host<W::Element>> for W {
+    fn alloc(&self, rows: usize, columns: usize) -> Result<HostVector<W::Element>, Error> {
         HostVector::alloc(rows, columns)
     }
 
@@ -90,7 +66,7 @@ impl<W: HostWorkers> Backend for W {
         Ok(HostReduced::alloc(columns))
     }
 
-    fn write(&self, values: &[W::Element], vector: &mut Self::Vector) -> Result<(), Error> {
+    fn write(&self, values: &[W::Element], vector: &mut HostVector<W::Element>) -> Result<(), Error> {
         vector.write(values)
     }
 
@@ -98,7 +74,12 @@ impl<W: HostWorkers> Backend for W {
         reduced.write(values)
     }
 
-    fn shape(&self, vector: &Self::Vector) -> (usize, usize) {
+    fn fill(&self, value: f64, vector: &mut HostVector<W::Element>) -> Result<(), Error> {
+        vector.values_mut().fill(W::Element::from_f64(value));
+        Ok(())
+    }
+
+    fn shape(&self, vector: &HostVector<W::Element>) -> (usize, usize) {
         vector.shape()
     }
 
@@ -109,10 +90,10 @@ impl<W: HostWorkers> Backend for W {
     fn map(
         &self,
         program: &Program,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut Self::Vector],
+        operands: &[Operand<'_, Host<W::Element>>],
+        outputs: &mut [&mut HostVector<W::Element>],
     ) -> Result<(), Error> {
-        map::<Self, W::Math>(|tasks, job| self.run_tasks(tasks, job), program, operands, outputs)
+        map::<W::Element, W::Math>(|tasks, job| self.run_tasks(tasks, job), program, operands, outputs)
     }
 
     fn reduce(
@@ -120,28 +101,32 @@ impl<W: HostWorkers> Backend for W {
         program: &Program,
         fold: Fold,
         rows: usize,
-        operands: &[Operand<'_, Self>],
+        operands: &[Operand<'_, Host<W::Element>>],
         outputs: &mut [&mut HostReduced],
     ) -> Result<(), Error> {
         let parallel = |tasks: usize, job: &(dyn Fn(usize) + Sync)| self.run_tasks(tasks, job);
-        reduce::<Self, W::Math>(parallel, program, fold, rows, operands, outputs)
+        reduce::<W::Element, W::Math>(parallel, program, fold, rows, operands, outputs)
     }
 
     fn map_reduced(
         &self,
         program: &Program,
-        operands: &[Operand<'_, Self>],
+        operands: &[Operand<'_, Host<W::Element>>],
         outputs: &mut [&mut HostReduced],
     ) -> Result<(), Error> {
         map_reduced(program, operands, outputs)
     }
 
-    fn mix(&self, vector: &Self::Vector, matrix: &[f64], out: &mut Self::Vector) -> Result<(), Error> {
-        mix(vector, matrix, out);
-        Ok(())
+    fn mix(
+        &self,
+        vector: &HostVector<W::Element>,
+        matrix: &[f64],
+        out: &mut HostVector<W::Element>,
+    ) -> Result<(), Error> {
+        mix(vector, matrix, out)
     }
 
-    fn copy(&self, vector: &Self::Vector, out: &mut Self::Vector) -> Result<(), Error> {
+    fn copy(&self, vector: &HostVector<W::Element>, out: &mut HostVector<W::Element>) -> Result<(), Error> {
         out.write(vector.values())
     }
 
@@ -149,41 +134,16 @@ impl<W: HostWorkers> Backend for W {
         Ok(reduced.iter().map(|reduced| reduced.values().to_vec()).collect())
     }
 
-    fn download(&self, vectors: &[&Self::Vector]) -> Result<Vec<Vec<W::Element>>, Error> {
+    fn download(&self, vectors: &[&HostVector<W::Element>]) -> Result<Vec<Vec<W::Element>>, Error> {
         Ok(vectors.iter().map(|vector| vector.values().to_vec()).collect())
     }
 
-    fn geometry(
-        &self,
-        source: Support<'_, W::Element>,
-        target: Support<'_, W::Element>,
-        cost: &dyn GroundCost,
-    ) -> Result<Arc<dyn Geometry<Self>>, Error> {
-        self.build_geometry(source, target, cost)
-    }
-
-    fn scope<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.enter(work)
+    fn enter(&self, work: &mut (dyn FnMut() + Send)) {
+        self.enter_workers(work);
     }
 }
 
-impl<W: HostWorkers> HostBackend for W {
-    fn slice<'a>(&self, vector: &'a Self::Vector) -> &'a [W::Element] {
-        vector.values()
-    }
-
-    fn slice_mut<'a>(&self, vector: &'a mut Self::Vector) -> &'a mut [W::Element] {
-        vector.values_mut()
-    }
-
-    fn reduced<'a>(&self, reduced: &'a HostReduced) -> &'a [f64] {
-        reduced.values()
-    }
-
-    fn reduced_mut<'a>(&self, reduced: &'a mut HostReduced) -> &'a mut [f64] {
-        reduced.values_mut()
-    }
-
+impl<W: HostWorkers> HostBackend<W::Element> for W {
     fn parallel(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
         self.run_tasks(tasks, job);
     }

@@ -41,7 +41,7 @@ impl<'a, T: Scalar> Histogram<'a, T> {
         Weights::uniform(len).map(|weights| Self { weights })
     }
 
-    /// The measure of mass zero on n atoms, which only laws that let all mass go take for a partner.
+    /// The measure of mass zero on n atoms, which only penalties that let all mass go take for a partner.
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ impl<'a, T: Scalar> PointCloud<'a, T> {
         Self::batch(coordinates, dimension, weights, 1)
     }
 
-    /// The uniform law on n points: weights 1/n.
+    /// The uniform distribution on n points: weights 1/n.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl<'a, T: Scalar> PointCloud<'a, T> {
         Self::assemble(coordinates, dimension, Weights::uniform(len)?)
     }
 
-    /// The measure of mass zero on n points, which only laws that let all mass go take for a partner.
+    /// The measure of mass zero on n points, which only penalties that let all mass go take for a partner.
     ///
     /// # Errors
     ///

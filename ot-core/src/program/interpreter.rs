@@ -119,7 +119,7 @@ impl Program {
         self.check_outputs(outputs.len())?;
         let length = common_length(inputs, outputs)?;
         for start in (0..length).step_by(BLOCK) {
-            let block = Block { inputs, start, count: BLOCK.min(length - start) };
+            let block = Block { inputs, parameters: &self.parameters, start, count: BLOCK.min(length - start) };
             for instruction in self.instructions() {
                 block.execute::<M>(instruction, registers);
             }
@@ -148,6 +148,7 @@ fn common_length<T>(inputs: &[BlockInput<'_, T>], outputs: &[&mut [T]]) -> Resul
 /// At most [`BLOCK`] consecutive lanes of the inputs.
 struct Block<'a, T> {
     inputs: &'a [BlockInput<'a, T>],
+    parameters: &'a [f64],
     start: usize,
     count: usize,
 }
@@ -205,6 +206,9 @@ impl<T: Scalar> Block<'_, T> {
     fn read<'a>(&'a self, operand: Operand, readable: &Readable<'a, T>) -> BlockInput<'a, T> {
         let register = match operand {
             Operand::Constant(value) => return BlockInput::Uniform(T::from_f64(value)),
+            Operand::Parameter(index) => {
+                return BlockInput::Uniform(T::from_f64(self.parameters[usize::from(index)]));
+            }
             Operand::Input(index) => {
                 return match self.inputs[usize::from(index)] {
                     BlockInput::Lanes(lanes) => BlockInput::Lanes(&lanes[self.start..self.start + self.count]),

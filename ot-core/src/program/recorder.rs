@@ -6,7 +6,11 @@
 
 use std::{cell::RefCell, collections::HashMap, fmt, ops};
 
-use super::{MAX_INPUTS, MAX_INSTRUCTIONS, Operation, Program, ProgramError, schedule};
+use super::{
+    MAX_INPUTS, MAX_INSTRUCTIONS, Operation, Program, ProgramError,
+    node::{Node, Reference},
+    schedule,
+};
 use crate::real::{Real, operators_with_plain_numbers};
 
 /// Operations written down before the recording is cut short. Generous, because what counts against
@@ -19,24 +23,6 @@ pub struct Recorder<'a> {
     /// The recording it belongs to; none for constants.
     arena: Option<&'a Arena>,
     reference: Reference,
-}
-
-/// What a recorder stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Reference {
-    /// The bits of a constant, so that equality is that of bits.
-    Constant(u64),
-    /// An input of the formula.
-    Input(u16),
-    /// The result of an operation, by its position in the arena.
-    Node(u32),
-}
-
-/// An operation written down. Operands that do not count are the constant 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Node {
-    pub(super) operation: Operation,
-    pub(super) operands: [Reference; 3],
 }
 
 /// The operations of one recording.
@@ -52,6 +38,8 @@ struct Tape {
     negative_zero: Vec<bool>,
     /// Where to find a node again; operands of commutative operations are sorted.
     known: HashMap<Node, u32>,
+    /// Values of the parameters, by their index.
+    parameters: Vec<f64>,
     /// The first thing that went wrong.
     fault: Option<ProgramError>,
 }
@@ -78,7 +66,7 @@ impl Arena {
             return Err(fault.clone());
         }
         let outputs: Vec<Reference> = outputs.iter().map(|output| output.reference).collect();
-        schedule::compile(inputs, &tape.nodes, &outputs)
+        schedule::compile(inputs, &tape.parameters, &tape.nodes, &outputs)
     }
 
     fn is(&self, other: &Arena) -> bool {
@@ -104,24 +92,6 @@ impl<'a> Recorder<'a> {
         }
         let reference = tape.operate(operation, references);
         Self { arena: reference.as_constant().is_none().then_some(arena), reference }
-    }
-}
-
-impl Reference {
-    pub(super) fn constant(value: f64) -> Self {
-        Self::Constant(value.to_bits())
-    }
-
-    fn as_constant(self) -> Option<f64> {
-        match self {
-            Self::Constant(bits) => Some(f64::from_bits(bits)),
-            _ => None,
-        }
-    }
-
-    /// Whether this is the constant `value`, to the bit.
-    fn is(self, value: f64) -> bool {
-        self == Self::constant(value)
     }
 }
 
@@ -190,7 +160,7 @@ impl Tape {
         match reference {
             // A tiny negative constant is rounded to -0 in f32.
             Reference::Constant(bits) => f64::from_bits(bits).is_sign_negative(),
-            Reference::Input(_) => true,
+            Reference::Input(_) | Reference::Parameter(_) => true,
             Reference::Node(position) => self.negative_zero[position as usize],
         }
     }
@@ -207,6 +177,18 @@ impl Tape {
             Operation::Min | Operation::Max => may_be(a) || may_be(b),
             Operation::Select => may_be(b) || may_be(c),
             Operation::Div | Operation::Neg | Operation::Ln => true,
+        }
+    }
+
+    /// Remembers the value of a parameter. Those before it without a value yet are NaN.
+    fn set_parameter(&mut self, index: u16, value: f64) {
+        let index = usize::from(index);
+        if self.parameters.len() <= index {
+            self.parameters.resize(index + 1, f64::NAN);
+        }
+        let known = std::mem::replace(&mut self.parameters[index], value);
+        if !known.is_nan() && known.to_bits() != value.to_bits() {
+            self.fail(ProgramError::Parameter { index, first: known, second: value });
         }
     }
 
@@ -293,6 +275,12 @@ impl Real for Recorder<'_> {
     fn is_zero(self) -> bool {
         self.reference.as_constant() == Some(0.0)
     }
+
+    fn parameter(self, index: u16, value: f64) -> Self {
+        let Some(arena) = self.arena else { return Self::constant(value) };
+        arena.tape.borrow_mut().set_parameter(index, value);
+        Self { arena: Some(arena), reference: Reference::Parameter(index) }
+    }
 }
 
 impl fmt::Debug for Recorder<'_> {
@@ -300,6 +288,7 @@ impl fmt::Debug for Recorder<'_> {
         match self.reference {
             Reference::Constant(bits) => write!(formatter, "Recorder({:?})", f64::from_bits(bits)),
             Reference::Input(index) => write!(formatter, "Recorder(input {index})"),
+            Reference::Parameter(index) => write!(formatter, "Recorder(parameter {index})"),
             Reference::Node(position) => write!(formatter, "Recorder(operation {position})"),
         }
     }

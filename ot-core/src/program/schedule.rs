@@ -10,11 +10,16 @@ use std::sync::Arc;
 
 use super::{
     Code, Instruction, MAX_INSTRUCTIONS, MAX_REGISTERS, Operand, Program, ProgramError,
-    recorder::{Node, Reference},
+    node::{Node, Reference},
 };
 
 /// The program that computes `outputs` from the recorded `nodes`.
-pub(super) fn compile(inputs: usize, nodes: &[Node], outputs: &[Reference]) -> Result<Program, ProgramError> {
+pub(super) fn compile(
+    inputs: usize,
+    parameters: &[f64],
+    nodes: &[Node],
+    outputs: &[Reference],
+) -> Result<Program, ProgramError> {
     if outputs.is_empty() {
         return Err(ProgramError::NoOutputs);
     }
@@ -37,6 +42,7 @@ pub(super) fn compile(inputs: usize, nodes: &[Node], outputs: &[Reference]) -> R
     let operand = |reference| match reference {
         Reference::Constant(bits) => Operand::Constant(f64::from_bits(bits)),
         Reference::Input(index) => Operand::Input(index),
+        Reference::Parameter(index) => Operand::Parameter(index),
         Reference::Node(node) => Operand::Register(allocation.register[node as usize] as u8),
     };
     let instruction = |&node: &usize| Instruction {
@@ -51,6 +57,7 @@ pub(super) fn compile(inputs: usize, nodes: &[Node], outputs: &[Reference]) -> R
             instructions: order.iter().map(instruction).collect(),
             outputs: outputs.iter().copied().map(operand).collect(),
         }),
+        parameters: parameters.into(),
     })
 }
 

@@ -1,26 +1,28 @@
-//! What the reference kernel can do beyond the contract of all: everything, in double loops.
+//! What the reference kernels can do beyond the contract of all: everything, in double loops.
 
 use super::{
-    kernel::{ReferenceKernel, element, has_mass},
+    plan::{ReferencePlan, element, has_mass},
     table::{Origin, pair},
 };
 use crate::{
-    backend::{HostBackend, Side},
-    capability::{
-        CostDerivative, CostParameter, CostTangent, HardTransform, PairSum, PairWeight, PricedArc, TransportCost,
-        WeightedPlan,
-    },
     cost::GroundCost,
     error::Error,
-    kernel::{KernelOp, PlanView},
-    program::Program,
+    host::{Host, HostReduced, HostVector},
+    kernel::{
+        PlanView,
+        capability::{
+            ArcThreshold, CostDerivative, CostParameter, CostTangent, HardTransform, PairWeight, PlanProduct,
+            PricedArc, TransportCost, WeightedPlan,
+        },
+    },
     scalar::{Scalar, UNREACHABLE},
+    side::Side,
 };
 
-impl<B: HostBackend> TransportCost<B> for ReferenceKernel<B> {
-    fn plan_cost(&mut self, plan: PlanView<'_, B>, out: &mut B::Reduced) -> Result<(), Error> {
-        for (column, total) in self.backend.reduced_mut(out).iter_mut().enumerate() {
-            let plan = self.plan(plan, column);
+impl<T: Scalar> TransportCost<Host<T>> for ReferencePlan<T> {
+    fn plan_cost(&mut self, plan: PlanView<'_, Host<T>>, out: &mut HostReduced) -> Result<(), Error> {
+        for (column, total) in out.values_mut().iter_mut().enumerate() {
+            let plan = self.column(plan, column);
             *total = self.sum_over_pairs(|i, j, cost| match plan.mass(i, j) {
                 0.0 => 0.0,
                 mass => mass * cost,
@@ -29,9 +31,9 @@ impl<B: HostBackend> TransportCost<B> for ReferenceKernel<B> {
         Ok(())
     }
 
-    fn rank_one_cost(&mut self, u: &B::Vector, v: &B::Vector, out: &mut B::Reduced) -> Result<(), Error> {
-        for (column, total) in self.backend.reduced_mut(out).iter_mut().enumerate() {
-            let (u, v) = (self.column(u, column), self.column(v, column));
+    fn rank_one_cost(&mut self, u: &HostVector<T>, v: &HostVector<T>, out: &mut HostReduced) -> Result<(), Error> {
+        for (column, total) in out.values_mut().iter_mut().enumerate() {
+            let (u, v) = (u.column(column), v.column(column));
             *total = self.sum_over_pairs(|i, j, cost| match u[i].to_f64() * v[j].to_f64() {
                 0.0 => 0.0,
                 mass => mass * cost,
@@ -41,29 +43,7 @@ impl<B: HostBackend> TransportCost<B> for ReferenceKernel<B> {
     }
 }
 
-impl<B: HostBackend> PairSum<B> for ReferenceKernel<B> {
-    fn pair_sum(&mut self, side: Side, plan: PlanView<'_, B>, phi: &Program, out: &mut B::Vector) -> Result<(), Error> {
-        let origin = self.origin()?;
-        let (rows, _) = self.backend.shape(out);
-        for column in 0..self.columns() {
-            let plan = self.plan(plan, column);
-            for own in 0..rows {
-                let mut sums = vec![0.0; phi.outputs()];
-                for other in 0..self.table.len(side.opposite()) {
-                    let (i, j) = pair(side, own, other);
-                    let (x, y) = origin.pair(i, j);
-                    add(&mut sums, plan.mass(i, j), &phi.evaluate(&[x, y].concat())?);
-                }
-                for (output, sum) in sums.into_iter().enumerate() {
-                    self.column_mut(out, column * phi.outputs() + output)[own] = element(sum);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<B: HostBackend> CostDerivative<B> for ReferenceKernel<B> {
+impl<T: Scalar> CostDerivative<Host<T>> for ReferencePlan<T> {
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         match parameter {
             CostParameter::Points(side) => {
@@ -76,123 +56,100 @@ impl<B: HostBackend> CostDerivative<B> for ReferenceKernel<B> {
 
     fn pull_back(
         &mut self,
-        pairs: WeightedPlan<'_, B>,
+        pairs: WeightedPlan<'_, Host<T>>,
         parameter: CostParameter,
-        out: &mut B::Vector,
+        out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        let weighted = self.pairs(pairs);
-        match parameter {
-            CostParameter::Points(side) => {
-                let (_, cost) = self.differentiable()?;
-                self.sum_over_points(side, weighted, out, |_, x, y, slopes| {
-                    cost.gradient(x, y, slopes);
-                })
-            }
-            CostParameter::Matrix => {
-                let rows = self.table.len(Side::Source);
-                self.fill(self.backend.slice_mut(out), |entry| weighted(entry % rows, entry / rows));
-                Ok(())
-            }
-            CostParameter::Scale => {
-                let total = self.sum_over_pairs(|i, j, cost| match weighted(i, j) {
-                    0.0 => 0.0,
-                    mass => mass * cost,
-                });
-                self.column_mut(out, pairs.column)[0] = element(total);
-                Ok(())
-            }
-        }
+        self.for_columns(parameter, out, |column, out| self.pull_back_column(pairs, parameter, column, out))
     }
 
     fn push_forward(
         &mut self,
         side: Side,
-        pairs: WeightedPlan<'_, B>,
-        tangent: CostTangent<'_, B>,
-        out: &mut B::Vector,
+        pairs: WeightedPlan<'_, Host<T>>,
+        tangent: CostTangent<'_, Host<T>>,
+        out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        let (weighted, change) = (self.pairs(pairs), self.change_of_cost(tangent, pairs.column)?);
-        self.fill(self.column_mut(out, pairs.column), |own| {
-            let term = |other: usize| {
-                let (i, j) = pair(side, own, other);
-                match weighted(i, j) {
-                    0.0 => 0.0,
-                    mass => mass * change(i, j),
-                }
-            };
-            (0..self.table.len(side.opposite())).map(term).sum()
-        });
+        for column in 0..self.binding.columns() {
+            let (weighted, change) = (self.pairs(pairs, column), self.change_of_cost(tangent, column)?);
+            self.fill(out.column_mut(column), |own| {
+                let term = |other: usize| {
+                    let (i, j) = pair(side, own, other);
+                    match weighted(i, j) {
+                        0.0 => 0.0,
+                        mass => mass * change(i, j),
+                    }
+                };
+                (0..self.table.len(side.opposite())).map(term).sum()
+            });
+        }
         Ok(())
     }
 
     fn curvature(
         &mut self,
-        pairs: WeightedPlan<'_, B>,
+        pairs: WeightedPlan<'_, Host<T>>,
         parameter: CostParameter,
-        tangent: CostTangent<'_, B>,
-        out: &mut B::Vector,
+        tangent: CostTangent<'_, Host<T>>,
+        out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        match (parameter, tangent.parameter) {
-            (CostParameter::Points(side), CostParameter::Points(moving)) => {
-                let (origin, cost) = self.differentiable()?;
-                let (x, y) = origin.pair(0, 0);
-                let zeros = vec![0.0; 2 * origin.dimension];
-                if !cost.second_derivative(x, y, &zeros, &mut zeros.clone()) {
-                    return Err(Error::MissingCapability("second derivative of the cost"));
-                }
-                let (values, len) = (self.backend.slice(tangent.values), self.table.len(moving));
-                self.sum_over_points(side, self.pairs(pairs), out, |(i, j), x, y, bent| {
-                    let direction = direction(moving, &of_point(values, len, of_side(moving, i, j)));
-                    cost.second_derivative(x, y, &direction, bent);
-                })
-            }
-            // The scale enters linearly: its mixed blocks are first derivatives.
-            (CostParameter::Scale, CostParameter::Points(_) | CostParameter::Matrix) => {
-                let (weighted, change) = (self.pairs(pairs), self.change_of_cost(tangent, pairs.column)?);
-                let total = self.sum_over_pairs(|i, j, _| match weighted(i, j) {
-                    0.0 => 0.0,
-                    mass => mass * change(i, j),
-                });
-                self.column_mut(out, pairs.column)[0] = element(total);
-                Ok(())
-            }
-            (CostParameter::Points(_) | CostParameter::Matrix, CostParameter::Scale) => {
-                self.pull_back(pairs, parameter, out)?;
-                let scale = self.column(tangent.values, pairs.column)[0].to_f64();
-                for value in self.backend.slice_mut(out) {
-                    *value = element(scale * value.to_f64());
-                }
-                Ok(())
-            }
-            // The scale, and the entries of a matrix, enter linearly.
-            (CostParameter::Scale, CostParameter::Scale) => {
-                self.column_mut(out, pairs.column)[0] = element(0.0);
-                Ok(())
-            }
-            (CostParameter::Points(_), CostParameter::Matrix)
-            | (CostParameter::Matrix, CostParameter::Points(_) | CostParameter::Matrix) => {
-                self.backend.slice_mut(out).fill(element(0.0));
-                Ok(())
-            }
-        }
+        self.for_columns(parameter, out, |column, out| self.curvature_column(pairs, parameter, tangent, column, out))
     }
 }
 
-impl<B: HostBackend> HardTransform<B> for ReferenceKernel<B> {
-    fn c_transform(
+impl<T: Scalar> PlanProduct<Host<T>> for ReferencePlan<T> {
+    fn normal_product(
         &mut self,
         side: Side,
-        potential: &B::Vector,
-        log_weights: &B::Vector,
-        out: &mut B::Vector,
+        plan: PlanView<'_, Host<T>>,
+        diagonal: &HostVector<T>,
+        values: &HostVector<T>,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        let (own, other) = (self.table.len(side), self.table.len(side.opposite()));
+        for column in 0..self.binding.columns() {
+            let (plan, diagonal, values) = (self.column(plan, column), diagonal.column(column), values.column(column));
+            let product = |k: usize| (0..own).map(|i| plan.of(side, i, k) * values[i].to_f64()).sum::<f64>();
+            let middle: Vec<f64> = (0..other).map(|k| diagonal[k].to_f64() * product(k)).collect();
+            self.fill(out.column_mut(column), |i| (0..other).map(|k| plan.of(side, i, k) * middle[k]).sum());
+        }
+        Ok(())
+    }
+
+    fn curvature_product(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, Host<T>>,
+        values: &HostVector<T>,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        for column in 0..self.binding.columns() {
+            let (plan, values) = (self.column(plan, column), values.column(column));
+            let term = |own: usize, (other, value): (usize, &T)| {
+                let (i, j) = pair(side, own, other);
+                plan.curvature(i, j) * value.to_f64()
+            };
+            self.fill(out.column_mut(column), |own| values.iter().enumerate().map(|value| term(own, value)).sum());
+        }
+        Ok(())
+    }
+}
+
+impl<T: Scalar> HardTransform<Host<T>> for ReferencePlan<T> {
+    fn hard_c_transform(
+        &mut self,
+        side: Side,
+        potential: &HostVector<T>,
+        log_weights: &HostVector<T>,
+        out: &mut HostVector<T>,
         mut argument: Option<&mut Vec<u32>>,
     ) -> Result<(), Error> {
-        let (rows, columns) = self.backend.shape(out);
+        let (rows, columns) = out.shape();
         if let Some(argument) = argument.as_deref_mut() {
             argument.clear();
         }
         for column in 0..columns {
-            let (potential, log_weights) = (self.column(potential, column), self.column(log_weights, column));
+            let (potential, log_weights) = (potential.column(column), log_weights.column(column));
             for i in 0..rows {
                 let (mut least, mut at) = (f64::INFINITY, u32::MAX);
                 for j in (0..potential.len()).filter(|&j| has_mass(log_weights[j])) {
@@ -201,7 +158,7 @@ impl<B: HostBackend> HardTransform<B> for ReferenceKernel<B> {
                         (least, at) = (value, j as u32);
                     }
                 }
-                self.column_mut(out, column)[i] = element(if at == u32::MAX { UNREACHABLE } else { least });
+                out.column_mut(column)[i] = element(if at == u32::MAX { UNREACHABLE } else { least });
                 if let Some(argument) = argument.as_deref_mut() {
                     argument.push(at);
                 }
@@ -212,19 +169,20 @@ impl<B: HostBackend> HardTransform<B> for ReferenceKernel<B> {
 
     fn arcs_below(
         &mut self,
-        source_potential: &B::Vector,
-        target_potential: &B::Vector,
+        source_potential: &HostVector<T>,
+        target_potential: &HostVector<T>,
         column: usize,
-        threshold: f64,
+        threshold: ArcThreshold<'_>,
         limit: usize,
     ) -> Result<Vec<PricedArc>, Error> {
-        let (f, g) = (self.column(source_potential, column), self.column(target_potential, column));
+        let (f, g) = (source_potential.column(column), target_potential.column(column));
         let mut arcs = Vec::new();
         for (i, f) in f.iter().enumerate() {
             for (j, g) in g.iter().enumerate() {
                 let cost = self.table.cost(i, j);
                 let reduced_cost = cost - f.to_f64() - g.to_f64();
-                if cost < f64::INFINITY && reduced_cost <= threshold {
+                let of_pair = threshold.base + threshold.atoms.map_or(0.0, |[s, t]| s[i] + t[j]);
+                if cost < f64::INFINITY && reduced_cost <= of_pair {
                     if arcs.len() == limit {
                         let bytes = ((limit as u64).saturating_add(1)).saturating_mul(size_of::<PricedArc>() as u64);
                         return Err(Error::OutOfMemory { what: "the arcs below a reduced cost", bytes });
@@ -237,7 +195,114 @@ impl<B: HostBackend> HardTransform<B> for ReferenceKernel<B> {
     }
 }
 
-impl<B: HostBackend> ReferenceKernel<B> {
+impl<T: Scalar> ReferencePlan<T> {
+    /// Calls `of_column` with the numbers of a parameter for each column of the batch.
+    fn for_columns(
+        &self,
+        parameter: CostParameter,
+        out: &mut HostVector<T>,
+        mut of_column: impl FnMut(usize, &mut [T]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let missing = Error::MissingCapability("derivative of the cost in this parameter");
+        let (rows, columns) = self.shape(parameter).ok_or(missing)?;
+        let pieces = out.values_mut().chunks_exact_mut(rows * columns);
+        pieces.enumerate().try_for_each(|(column, out)| of_column(column, out))
+    }
+
+    /// The numbers of a tangent for one column of the batch.
+    fn tangent_column<'a>(&self, tangent: CostTangent<'a, Host<T>>, column: usize) -> &'a [T] {
+        let values = tangent.values.values();
+        let (rows, columns) = self.shape(tangent.parameter).unwrap_or((values.len(), 1));
+        let len = rows * columns;
+        &values[column.min(values.len() / len - 1) * len..][..len]
+    }
+
+    /// [`CostDerivative::pull_back`] of one column, into the numbers of the parameter.
+    fn pull_back_column(
+        &self,
+        pairs: WeightedPlan<'_, Host<T>>,
+        parameter: CostParameter,
+        column: usize,
+        out: &mut [T],
+    ) -> Result<(), Error> {
+        let weighted = self.pairs(pairs, column);
+        match parameter {
+            CostParameter::Points(side) => {
+                let (_, cost) = self.differentiable()?;
+                self.sum_over_points(side, weighted, out, |_, x, y, slopes| {
+                    cost.gradient(x, y, slopes);
+                })
+            }
+            CostParameter::Matrix => {
+                let rows = self.table.len(Side::Source);
+                self.fill(out, |entry| weighted(entry % rows, entry / rows));
+                Ok(())
+            }
+            CostParameter::Scale => {
+                let total = self.sum_over_pairs(|i, j, cost| match weighted(i, j) {
+                    0.0 => 0.0,
+                    mass => mass * cost,
+                });
+                out[0] = element(total);
+                Ok(())
+            }
+        }
+    }
+
+    /// [`CostDerivative::curvature`] of one column, into the numbers of the parameter.
+    fn curvature_column(
+        &self,
+        pairs: WeightedPlan<'_, Host<T>>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, Host<T>>,
+        column: usize,
+        out: &mut [T],
+    ) -> Result<(), Error> {
+        match (parameter, tangent.parameter) {
+            (CostParameter::Points(side), CostParameter::Points(moving)) => {
+                let (origin, cost) = self.differentiable()?;
+                let (x, y) = origin.pair(0, 0);
+                let zeros = vec![0.0; 2 * origin.dimension];
+                if !cost.second_derivative(x, y, &zeros, &mut zeros.clone()) {
+                    return Err(Error::MissingCapability("second derivative of the cost"));
+                }
+                let (values, len) = (self.tangent_column(tangent, column), self.table.len(moving));
+                self.sum_over_points(side, self.pairs(pairs, column), out, |(i, j), x, y, bent| {
+                    let direction = direction(moving, &of_point(values, len, of_side(moving, i, j)));
+                    cost.second_derivative(x, y, &direction, bent);
+                })
+            }
+            // The scale enters linearly: its mixed blocks are first derivatives.
+            (CostParameter::Scale, CostParameter::Points(_) | CostParameter::Matrix) => {
+                let (weighted, change) = (self.pairs(pairs, column), self.change_of_cost(tangent, column)?);
+                let total = self.sum_over_pairs(|i, j, _| match weighted(i, j) {
+                    0.0 => 0.0,
+                    mass => mass * change(i, j),
+                });
+                out[0] = element(total);
+                Ok(())
+            }
+            (CostParameter::Points(_) | CostParameter::Matrix, CostParameter::Scale) => {
+                self.pull_back_column(pairs, parameter, column, out)?;
+                let scale = self.tangent_column(tangent, column)[0].to_f64();
+                for value in out.iter_mut() {
+                    *value = element(scale * value.to_f64());
+                }
+                Ok(())
+            }
+            // The scale, and the entries of a matrix, enter linearly.
+            (CostParameter::Scale, CostParameter::Scale) => {
+                out[0] = element(0.0);
+                Ok(())
+            }
+            (CostParameter::Points(_), CostParameter::Matrix)
+            | (CostParameter::Matrix, CostParameter::Points(_) | CostParameter::Matrix) => {
+                out.fill(element(0.0));
+                Ok(())
+            }
+        }
+    }
+
     /// sum_ij term(i, j, C_ij), row by row.
     fn sum_over_pairs(&self, term: impl Fn(usize, usize, f64) -> f64) -> f64 {
         let (rows, columns) = (self.table.len(Side::Source), self.table.len(Side::Target));
@@ -261,8 +326,12 @@ impl<B: HostBackend> ReferenceKernel<B> {
     }
 
     /// P_ij w_ij of a pair (i, j).
-    fn pairs<'a>(&'a self, pairs: WeightedPlan<'a, B>) -> impl Fn(usize, usize) -> f64 + Sync + Copy + 'a {
-        let (plan, weight) = (self.plan(pairs.plan, pairs.column), self.weight(pairs.weight, pairs.column));
+    fn pairs<'a>(
+        &'a self,
+        pairs: WeightedPlan<'a, Host<T>>,
+        column: usize,
+    ) -> impl Fn(usize, usize) -> f64 + Sync + Copy + 'a {
+        let (plan, weight) = (self.column(pairs.plan, column), self.weight(pairs.weight, column));
         move |i, j| match plan.mass(i, j) {
             0.0 => 0.0,
             mass => mass * weight.at(i, j, self.table.cost(i, j)),
@@ -270,18 +339,18 @@ impl<B: HostBackend> ReferenceKernel<B> {
     }
 
     /// The factor of one column.
-    fn weight<'a>(&self, weight: PairWeight<'a, B>, column: usize) -> PairWeightColumn<'a, B::Elem> {
-        let channels = |vector: &'a B::Vector| {
-            let (rows, channels) = self.backend.shape(vector);
-            let len = rows * (channels / self.columns());
-            &self.backend.slice(vector)[column * len..][..len]
+    fn weight<'a>(&self, weight: PairWeight<'a, Host<T>>, column: usize) -> PairWeightColumn<'a, T> {
+        let channels = |vector: &'a HostVector<T>| {
+            let (rows, channels) = vector.shape();
+            let len = rows * (channels / self.binding.columns());
+            &vector.values()[column * len..][..len]
         };
         PairWeightColumn {
             constant: weight.constant,
-            source: weight.source.map(|r| self.column(r, column)),
-            target: weight.target.map(|s| self.column(s, column)),
+            source: weight.source.map(|r| r.column(column)),
+            target: weight.target.map(|s| s.column(column)),
             product: weight.product.map(|(u, v)| (channels(u), channels(v))),
-            len: [Side::Source, Side::Target].map(|side| self.table.len(side)),
+            len: Side::BOTH.map(|side| self.table.len(side)),
             cost: weight.cost,
         }
     }
@@ -292,7 +361,7 @@ impl<B: HostBackend> ReferenceKernel<B> {
         &self,
         side: Side,
         weighted: impl Fn(usize, usize) -> f64,
-        out: &mut B::Vector,
+        out: &mut [T],
         slopes: impl Fn((usize, usize), &[f64], &[f64], &mut [f64]),
     ) -> Result<(), Error> {
         let origin = self.origin()?;
@@ -310,7 +379,7 @@ impl<B: HostBackend> ReferenceKernel<B> {
                 }
             }
             for (axis, sum) in sum.into_iter().enumerate() {
-                self.backend.slice_mut(out)[axis * rows + own] = element(sum);
+                out[axis * rows + own] = element(sum);
             }
         }
         Ok(())
@@ -319,10 +388,10 @@ impl<B: HostBackend> ReferenceKernel<B> {
     /// (i, j) to dC_ij = dC_ij/dtheta . tangent, of an allowed pair.
     fn change_of_cost<'a>(
         &'a self,
-        tangent: CostTangent<'a, B>,
+        tangent: CostTangent<'a, Host<T>>,
         column: usize,
     ) -> Result<Box<dyn Fn(usize, usize) -> f64 + Sync + 'a>, Error> {
-        let values = self.backend.slice(tangent.values);
+        let values = self.tangent_column(tangent, column);
         match tangent.parameter {
             CostParameter::Points(side) => {
                 let (origin, cost) = self.differentiable()?;
@@ -339,7 +408,7 @@ impl<B: HostBackend> ReferenceKernel<B> {
                 Ok(Box::new(move |i, j| values[j * rows + i].to_f64()))
             }
             CostParameter::Scale => {
-                let scale = self.column(tangent.values, column)[0].to_f64();
+                let scale = values[0].to_f64();
                 Ok(Box::new(move |i, j| scale * self.table.cost(i, j)))
             }
         }

@@ -3,11 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    backend::Side,
     cost::{Blur, CostBetween, CostSummary, GroundCost},
     error::Error,
     measure::Support,
     scalar::Scalar,
+    side::Side,
 };
 
 /// C_ij, row-major, and the points and the cost that it was evaluated from, if it was.

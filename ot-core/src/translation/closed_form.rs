@@ -8,35 +8,35 @@
 //! measure has no mass: then it is zero.
 
 use crate::{
-    backend::{Backend, Fold, Operand, Side},
+    backend::{Device, Fold, Operand},
     error::Error,
     kernel::Potentials,
+    penalty::{PenaltyKind, bounded_exp},
     problem::Problem,
     program::Program,
     real::Real,
-    regularizer::{LawKind, bounded_exp},
     scalar::LOG_ZERO,
+    side::Side,
 };
 
 /// The programs and numbers of the formula.
 #[derive(Debug)]
-pub(super) struct ClosedForm<B: Backend> {
+pub(super) struct ClosedForm<D: Device> {
     inverse_strengths: [f64; 2],
     largest_exponent: Program,
     mass: Program,
     lambda: Program,
-    largest: [B::Reduced; 2],
-    masses: [B::Reduced; 2],
+    largest: [D::Reduced; 2],
+    masses: [D::Reduced; 2],
 }
 
-impl<B: Backend> ClosedForm<B> {
-    /// For a problem whose laws are of these two kinds, one of them relaxed.
-    pub(super) fn new(problem: &Problem<B>) -> Result<Self, Error> {
-        let inverse_strengths =
-            [Side::Source, Side::Target].map(|side| match problem.marginal(side).regularizer().kind() {
-                LawKind::Kl { rho } => 1.0 / rho,
-                _ => 0.0,
-            });
+impl<D: Device> ClosedForm<D> {
+    /// For a problem whose penalties are of these two kinds, one of them not balanced.
+    pub(super) fn new(problem: &Problem<D>) -> Result<Self, Error> {
+        let inverse_strengths = Side::BOTH.map(|side| match problem.marginal(side).penalty().kind() {
+            PenaltyKind::Kl { rho } => 1.0 / rho,
+            _ => 0.0,
+        });
         let number = || problem.backend().alloc_reduced(problem.columns());
         Ok(Self {
             inverse_strengths,
@@ -56,12 +56,12 @@ impl<B: Backend> ClosedForm<B> {
     /// The best shift of every column.
     pub(super) fn find(
         &mut self,
-        problem: &Problem<B>,
-        potentials: &Potentials<B>,
-        shift: &mut B::Reduced,
+        problem: &Problem<D>,
+        potentials: &Potentials<D>,
+        shift: &mut D::Reduced,
     ) -> Result<(), Error> {
         let backend = problem.backend();
-        for (index, side) in [Side::Source, Side::Target].into_iter().enumerate() {
+        for (index, side) in Side::BOTH.into_iter().enumerate() {
             let marginal = problem.marginal(side);
             let exponent = [
                 Operand::Vector(potentials.side(side)),

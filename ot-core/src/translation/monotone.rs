@@ -1,14 +1,14 @@
-//! The shift for any pair of laws: the root of a falling function of one unknown.
+//! The shift for any pair of penalties: the root of a falling function of one unknown.
 //!
-//! A law demands of potential f a density in an interval, which is a point where the law is smooth, and jumps where it has
-//! a kink. With the masses [low_a, high_a] and [low_b, high_b] demanded at a shift lambda,
+//! The conjugate subdifferential of a penalty at -f is an interval of densities: a point where the penalty is smooth, and jumps where it has
+//! a kink. With the masses [low_a, high_a] and [low_b, high_b] of the subdifferentials at a shift lambda,
 //!
 //! ```text
 //! low_a > high_b: lambda is too small        high_a < low_b: lambda is too large        else: lambda is best
 //! ```
 //!
 //! Where a slope is known, the next lambda is Newton's for log m_a(lambda) = log m_b(lambda), which is nearly linear for
-//! penalties of the kind of entropies. Where it leads out of the bracket, or where demands are constant between kinks, the
+//! penalties of the kind of entropies. Where it leads out of the bracket, or where the masses are constant between kinks, the
 //! bracket is widened eightfold until it holds the root, and then halved.
 //!
 //! The host sees none of it. It gives a number of steps, many at the first call and few at later ones, which start from
@@ -16,15 +16,16 @@
 //! or else the end of the bracket towards which the dual is known to rise.
 
 use crate::{
-    backend::{Backend, Fold, Operand, Side},
+    backend::{Device, Fold, Operand},
     dual::Dual,
     error::Error,
     kernel::Potentials,
+    penalty::RecordedPenalty,
     problem::Problem,
     program::{Program, ProgramError},
     real::Real,
-    regularizer::Regularizer,
     scalar::Scalar,
+    side::Side,
 };
 
 /// Steps at the first call; half as many at every further one.
@@ -33,7 +34,7 @@ const FIRST_STEPS: u32 = 48;
 /// The fewest steps of a call.
 const LEAST_STEPS: u32 = 2;
 
-/// Every so many steps the bracket is halved whatever Newton says: demands may jump.
+/// Every so many steps the bracket is halved whatever Newton says: the masses may jump.
 const HALVING_INTERVAL: u32 = 3;
 
 /// How much a step widens a bracket that does not hold the root yet.
@@ -47,24 +48,24 @@ const HUGE: f64 = 1e30;
 
 /// The solve for one problem.
 #[derive(Debug)]
-pub(super) struct MonotoneSolve<B: Backend> {
-    sides: [DemandedMass<B>; 2],
+pub(super) struct MonotoneSolve<D: Device> {
+    sides: [DemandedMass<D>; 2],
     no_shift: Program,
     begin: Program,
     advance: Program,
     /// The ends of the bracket: the shift known to be an ascent, and the one beyond the best or the last one allowed.
-    near: B::Reduced,
-    far: B::Reduced,
+    near: D::Reduced,
+    far: D::Reduced,
     /// How far the next step goes while the bracket does not hold the root; zero once it does.
-    width: B::Reduced,
+    width: D::Reduced,
     steps: u32,
 }
 
-impl<B: Backend> MonotoneSolve<B> {
-    pub(super) fn new(problem: &Problem<B>) -> Result<Self, Error> {
+impl<D: Device> MonotoneSolve<D> {
+    pub(super) fn new(problem: &Problem<D>) -> Result<Self, Error> {
         let number = || problem.backend().alloc_reduced(problem.columns());
         let side = |side, sign| DemandedMass::new(problem, side, sign);
-        let tolerance = 16.0 * <B::Elem as Scalar>::EPSILON;
+        let tolerance = 16.0 * <D::Elem as Scalar>::EPSILON;
         Ok(Self {
             sides: [side(Side::Source, 1.0)?, side(Side::Target, -1.0)?],
             no_shift: Program::record(|[_epsilon]| [Real::constant(0.0)])?,
@@ -80,9 +81,9 @@ impl<B: Backend> MonotoneSolve<B> {
     /// A shift of every column that raises the dual, the best one if the steps of this call lead there.
     pub(super) fn find(
         &mut self,
-        problem: &Problem<B>,
-        potentials: &Potentials<B>,
-        shift: &mut B::Reduced,
+        problem: &Problem<D>,
+        potentials: &Potentials<D>,
+        shift: &mut D::Reduced,
     ) -> Result<(), Error> {
         let backend = problem.backend();
         let epsilon = Operand::Constant(problem.epsilon());
@@ -98,7 +99,7 @@ impl<B: Backend> MonotoneSolve<B> {
             let [low_a, high_a, slope_a] = source.masses.each_ref().map(Operand::Reduced);
             let [low_b, high_b, slope_b] = target.masses.each_ref().map(Operand::Reduced);
             if step == 0 {
-                // f + lambda is held within the bounds of one law, g - lambda within those of the other.
+                // f + lambda is held within the bounds of one penalty, g - lambda within those of the other.
                 let [lowest_f, highest_f] = source.limits.each_ref().map(Operand::Reduced);
                 let [lowest_g, highest_g] = target.limits.each_ref().map(Operand::Reduced);
                 let operands = [low_a, high_a, low_b, high_b, lowest_f, highest_f, lowest_g, highest_g, epsilon];
@@ -118,29 +119,31 @@ impl<B: Backend> MonotoneSolve<B> {
     }
 }
 
-/// Is lambda too small, is it too large: positive numbers where it is.
-fn imbalance<R: Real>([low_a, high_a, low_b, high_b]: [R; 4], tolerance: f64) -> [R; 2] {
-    let slack = R::constant(1.0 + tolerance);
-    [low_a - high_b * slack, low_b - high_a * slack]
+/// Is lambda too small, is it too large: positive numbers where it is, by more than `noise`.
+fn imbalance<R: Real>([low_a, high_a, low_b, high_b]: [R; 4], tolerance: f64, noise: R) -> [R; 2] {
+    let slack = 1.0 + tolerance;
+    [low_a - high_b * slack - noise, low_b - high_a * slack - noise]
 }
 
 /// The first bracket, from no shift to the last one allowed in the direction of ascent.
 fn begin<R: Real>(inputs: [R; 9], tolerance: f64) -> [R; 3] {
     let [low_a, high_a, low_b, high_b, lowest_f, highest_f, lowest_g, highest_g, epsilon] = inputs;
     let zero = R::constant(0.0);
-    let longest = (R::constant(LONGEST) * epsilon).min(R::constant(HUGE));
+    let longest = (LONGEST * epsilon).min(HUGE);
     let [rightmost, leftmost] = [highest_f.min(-lowest_g), lowest_f.max(-highest_g)];
     let right = rightmost.min(longest).max(zero);
     let left = leftmost.max(-longest).min(zero);
-    let [too_small, too_large] = imbalance([low_a, high_a, low_b, high_b], tolerance);
+    let [too_small, too_large] = imbalance([low_a, high_a, low_b, high_b], tolerance, zero);
     [zero, too_small.select(right, too_large.select(left, zero)), epsilon]
 }
 
-/// The next shift and bracket, from the masses demanded at this one.
+/// The next shift and bracket, from the masses at this one.
 fn advance<R: Real>(inputs: [R; 12], tolerance: f64) -> [R; 4] {
     let [low_a, high_a, slope_a, low_b, high_b, slope_b, shift, near, far, width, halve, last] = inputs;
     let [zero, one] = [0.0, 1.0].map(R::constant);
-    let [too_small, too_large] = imbalance([low_a, high_a, low_b, high_b], tolerance);
+    // What the last bits of lambda change, no step makes equal.
+    let noise = shift.abs() * (slope_b - slope_a) * (0.125 * tolerance);
+    let [too_small, too_large] = imbalance([low_a, high_a, low_b, high_b], tolerance, noise);
     let ascent = too_small.select(one, too_large.select(-one, zero));
 
     let step = (shift - near).abs();
@@ -155,50 +158,50 @@ fn advance<R: Real>(inputs: [R; 12], tolerance: f64) -> [R; 4] {
     let fall = slope_b / mass_b - slope_a / mass_a;
     let newton = fall.select(shift + (mass_a.ln() - mass_b.ln()) / fall, shift);
     let inside = (newton - near) * (far - newton);
-    let halved = (near + far) * R::constant(0.5);
+    let halved = (near + far) * 0.5;
     let widened = ascent.select((near + width).min(far), (near - width).max(far));
     let searched = width.select(widened, halved);
     let next = inside.select((halve - width).select(searched, newton), searched);
     // What is not tried any more is believed where Newton's steps have begun to contract.
-    let contracts = step * R::constant(0.5) - (newton - shift).abs();
+    let contracts = step * 0.5 - (newton - shift).abs();
     let final_shift = contracts.select(inside.select(newton, near), near);
-    [ascent.abs().select(last.select(final_shift, next), shift), near, far, width * R::constant(WIDENING)]
+    [ascent.abs().select(last.select(final_shift, next), shift), near, far, width * WIDENING]
 }
 
-/// The mass that the law of one side demands at a shift, with its slope.
+/// The mass of one side in the conjugate subdifferential of its penalty at a shift, with its slope.
 #[derive(Debug)]
-struct DemandedMass<B: Backend> {
+struct DemandedMass<D: Device> {
     side: Side,
-    demanded: Program,
-    room: [Program; 2],
+    program: Program,
+    bounds: [Program; 2],
     /// The least and the largest mass, and the slope of the least in lambda.
-    masses: [B::Reduced; 3],
+    masses: [D::Reduced; 3],
     /// By how much this side's potentials may fall (a number that is not positive) and rise.
-    limits: [B::Reduced; 2],
+    limits: [D::Reduced; 2],
 }
 
-impl<B: Backend> DemandedMass<B> {
+impl<D: Device> DemandedMass<D> {
     /// `sign` is that of lambda in the shift of this side's potential.
-    fn new(problem: &Problem<B>, side: Side, sign: f64) -> Result<Self, Error> {
+    fn new(problem: &Problem<D>, side: Side, sign: f64) -> Result<Self, Error> {
         let number = || problem.backend().alloc_reduced(problem.columns());
-        let law = problem.marginal(side).regularizer();
-        let [low, high] = law.potential_bounds();
-        let room =
+        let penalty = problem.marginal(side).penalty();
+        let [low, high] = penalty.potential_bounds();
+        let bound =
             |bound: f64, infinite: f64| Program::record(|[f, a]| [a.select(bound.clamp(-HUGE, HUGE) - f, infinite)]);
         Ok(Self {
             side,
-            demanded: demanded(law.as_ref(), sign)?,
-            room: [room(low, -HUGE)?, room(high, HUGE)?],
+            program: mass_program(penalty, sign)?,
+            bounds: [bound(low, -HUGE)?, bound(high, HUGE)?],
             masses: [number()?, number()?, number()?],
             limits: [number()?, number()?],
         })
     }
 
-    fn find_limits(&mut self, problem: &Problem<B>, potentials: &Potentials<B>) -> Result<(), Error> {
+    fn find_limits(&mut self, problem: &Problem<D>, potentials: &Potentials<D>) -> Result<(), Error> {
         let marginal = problem.marginal(self.side);
         let operands = [Operand::Vector(potentials.side(self.side)), Operand::Vector(marginal.weights())];
         let [fall, rise] = &mut self.limits;
-        for (program, fold, limit) in [(&self.room[0], Fold::Max, fall), (&self.room[1], Fold::Min, rise)] {
+        for (program, fold, limit) in [(&self.bounds[0], Fold::Max, fall), (&self.bounds[1], Fold::Min, rise)] {
             problem.backend().reduce(program, fold, marginal.len(), &operands, &mut [limit])?;
         }
         Ok(())
@@ -206,9 +209,9 @@ impl<B: Backend> DemandedMass<B> {
 
     fn find_masses(
         &mut self,
-        problem: &Problem<B>,
-        potentials: &Potentials<B>,
-        shift: &B::Reduced,
+        problem: &Problem<D>,
+        potentials: &Potentials<D>,
+        shift: &D::Reduced,
     ) -> Result<(), Error> {
         let marginal = problem.marginal(self.side);
         let operands = [
@@ -218,16 +221,16 @@ impl<B: Backend> DemandedMass<B> {
             Operand::Constant(problem.epsilon()),
         ];
         let [low, high, slope] = &mut self.masses;
-        problem.backend().reduce(&self.demanded, Fold::Sum, marginal.len(), &operands, &mut [low, high, slope])
+        problem.backend().reduce(&self.program, Fold::Sum, marginal.len(), &operands, &mut [low, high, slope])
     }
 }
 
-/// (f, a, lambda, epsilon) to a times the demand at f + sign lambda, [low, high], and d low / d lambda.
-fn demanded(law: &dyn Regularizer, sign: f64) -> Result<Program, ProgramError> {
-    let demand = law.demand()?;
+/// (f, a, lambda, epsilon) to a times the conjugate subdifferential at -(f + sign lambda), [low, high], and d low / d lambda.
+fn mass_program(penalty: &RecordedPenalty, sign: f64) -> Result<Program, ProgramError> {
+    let subdifferential = penalty.conjugate_subdifferential();
     Program::try_record(|[f, a, lambda, epsilon]| {
         let sign = Real::constant(sign);
-        let [low, high] = demand.call([Dual::new(f + sign * lambda, sign), Dual::constant(epsilon)])?;
+        let [low, high] = subdifferential.call([Dual::new(f + sign * lambda, sign), Dual::constant(epsilon)])?;
         let weighted = |value| a.select(a * value, 0.0);
         Ok([weighted(low.value), weighted(high.value), weighted(low.derivative)])
     })

@@ -5,13 +5,15 @@ use std::ops::Range;
 use ot_core::{Error, Side};
 
 use super::{
+    CpuScalar,
     cut::PANEL,
-    dense::zeroed,
     entries::{Entries, Place, Weights},
-    guard, operand,
+    guard,
+    memory::zeroed,
+    operand,
     rows::BLOCK,
 };
-use crate::{backend::CpuScalar, simd::Stored};
+use crate::simd::Stored;
 
 /// Bytes of entries that stay in the second-level cache until they are met again.
 const PANEL_BYTES: usize = 1 << 18;
@@ -35,7 +37,7 @@ pub(super) struct Kept<'a, T, X> {
 }
 
 impl<T: CpuScalar + Stored<X>, X: CpuScalar> Absorbed<T, X> {
-    /// Makes room for a copy of this shape. Allocates at the first call only.
+    /// Allocates a copy of this shape. Allocates at the first call only.
     pub(super) fn reserve(&mut self, rows: usize, columns: usize) -> Result<(), Error> {
         if self.entries.is_empty() {
             self.entries = zeroed(rows.saturating_mul(columns), "an absorbed copy of the Gibbs kernel")?;
@@ -51,7 +53,7 @@ impl<T: CpuScalar + Stored<X>, X: CpuScalar> Absorbed<T, X> {
         self.largest = 0.0;
     }
 
-    /// Room for the entries, in pieces of so many rows.
+    /// Allocates the entries, in pieces of so many rows.
     pub(super) fn pieces(&mut self, rows: usize) -> impl Iterator<Item = Kept<'_, T, X>> {
         let pieces = self.entries.chunks_mut(rows * self.target.len()).zip(self.source.chunks_mut(rows));
         pieces.map(|(entries, centre)| Kept { entries, centre })

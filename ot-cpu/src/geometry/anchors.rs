@@ -12,8 +12,7 @@
 
 use ot_core::{Error, Side};
 
-use super::dense::zeroed;
-use crate::backend::CpuScalar;
+use super::{CpuScalar, memory::zeroed};
 
 /// A sum that fell below this part of that at the anchor has lost too much to cancellation.
 const SMALLEST_PART: f64 = 0.125;
@@ -40,14 +39,14 @@ pub(super) struct Anchor<'a> {
 }
 
 impl Anchors {
-    /// Room for a kernel of n x m and a batch.
+    /// Anchors of a kernel of n x m and a batch.
     pub(super) fn new(rows: usize, others: usize, columns: usize) -> Result<Self, Error> {
-        let room = |atoms: usize| zeroed::<f64>(atoms * columns, "anchors of an absorbed kernel");
+        let alloc = |atoms: usize| zeroed::<f64>(atoms * columns, "anchors of an absorbed kernel");
         Ok(Self {
             atoms: [rows, others],
             held: vec![false; columns],
-            sums: [room(rows)?, room(others)?],
-            weights: [room(rows)?, room(others)?],
+            sums: [alloc(rows)?, alloc(others)?],
+            weights: [alloc(rows)?, alloc(others)?],
         })
     }
 

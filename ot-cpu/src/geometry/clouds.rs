@@ -4,10 +4,8 @@ use std::{ops::Range, sync::Arc};
 
 use ot_core::{CostForm, Error, PointsView, Side, cost::GroundCost, host::try_zeros};
 
-use crate::{
-    backend::CpuScalar,
-    simd::{GibbsTerms, PointCost, PointPairs},
-};
+use super::CpuScalar;
+use crate::simd::{GibbsTerms, PointCost, PointPairs};
 
 /// The points of both sides, the cost if it can be kept, and its vector loop if it has one.
 #[derive(Debug)]
@@ -213,11 +211,6 @@ impl<T: CpuScalar> Cloud<T> {
     /// coordinates of a point do not compete for the same few places in a cache.
     pub(super) fn stride(&self) -> usize {
         stride_of::<T>(self.len)
-    }
-
-    /// Coordinates from point `start` on: coordinate k of point `start + j` at `k * stride + j`.
-    pub(super) fn axes_from(&self, start: usize) -> &[T] {
-        &self.axes[start..]
     }
 
     /// The points that a cosine finds without a direction.

@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use ot_core::host::HostVector;
 
-use super::rows::{TASKS, column_of_mut, most_tasks, pieces, task_atoms};
-use crate::backend::CpuScalar;
+use super::CpuScalar;
+use super::rows::{TASKS, most_tasks, pieces, task_atoms};
 
-/// The most atoms of a panel: as many lanes as a law's programs work on at a time.
+/// The most atoms of a panel: as many lanes as the programs of a penalty work on at a time.
 pub(super) const PANEL: usize = 128;
+
+/// Columns of a batch that share a pass over entries.
+pub(super) const GROUP: usize = 64;
 
 /// Target atoms of a panel.
 const PANEL_OF_COLUMNS: usize = 64;
@@ -78,7 +81,7 @@ impl Cut {
     /// Copies staged numbers to the columns of a vector.
     pub(super) fn scatter<T: CpuScalar>(self, staged: &[T], group: &[usize], out: &mut HostVector<T>) {
         self.for_lanes(group.len(), staged, |k, atoms, lanes| {
-            column_of_mut(out, group[k])[atoms].copy_from_slice(lanes);
+            out.column_mut(group[k])[atoms].copy_from_slice(lanes);
         });
     }
 }

@@ -6,24 +6,23 @@ use std::{
 };
 
 use ot_core::{
-    CostBetween, CostSummary, CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer,
-    PointsView, Side,
+    Backend, CostBetween, CostStatistics, CostSummary, Error, Geometry, Host, HostBackend, KernelOp, PointsView,
+    RecordedRegularizer, RegularizerKind, Side,
     cost::{Blur, GroundCost, MatrixView, SharedMatrix},
     host::for_each_chunk,
     measure::{Support, WeightsView},
 };
 
 use super::{
+    CpuScalar,
     clouds::Clouds,
-    family::FamilyKernel,
-    kernel::GibbsKernel,
+    general::GeneralKernel,
+    kernel::EntropicKernel,
+    memory::zeroed,
     rows::{CostRows, entries_of_tiles, task_atoms},
-    survey::survey,
+    statistics::cost_statistics,
 };
-use crate::{
-    backend::{CpuBackend, CpuScalar},
-    simd::GibbsTerms,
-};
+use crate::{backend::CpuBackend, simd::GibbsTerms};
 
 /// A cost between two supports, all n m entries of it in memory, row after row.
 ///
@@ -91,7 +90,7 @@ impl<T: CpuScalar> DenseGeometry<T> {
     /// Those of [`from_matrix`](Self::from_matrix).
     pub fn from_shared(backend: &CpuBackend<T>, matrix: &SharedMatrix) -> Result<Self, Error> {
         let view = matrix.view();
-        let Some(values) = T::entries_of(matrix.entries()) else { return Self::from_matrix(backend, view) };
+        let Some(values) = matrix.entries().downcast::<T>() else { return Self::from_matrix(backend, view) };
         let (rows, columns, summary) = (view.rows(), view.columns(), matrix.summary());
         summary.check::<T>()?;
         Ok(Self::of(backend, StoredCost { values, rows, columns, summary, clouds: None }, None))
@@ -108,32 +107,32 @@ impl<T: CpuScalar> DenseGeometry<T> {
     }
 }
 
-impl<T: CpuScalar> Geometry<CpuBackend<T>> for DenseGeometry<T> {
-    fn backend(&self) -> &CpuBackend<T> {
-        &self.backend
+impl<T: CpuScalar> Geometry<Host<T>> for DenseGeometry<T> {
+    fn backend(&self) -> Arc<dyn Backend<Host<T>>> {
+        Arc::new(self.backend.clone())
     }
 
     fn len(&self, side: Side) -> usize {
         self.cost.len(side)
     }
 
-    fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
+    fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
         Ok(if self.backend.kept_entries().are_full(self.cost.rows * self.cost.columns) {
-            Box::new(GibbsKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?)
+            Box::new(EntropicKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?)
         } else {
-            Box::new(GibbsKernel::<T, _, f32>::new(&self.backend, &self.cost, epsilon, columns)?)
+            Box::new(EntropicKernel::<T, _, f32>::new(&self.backend, &self.cost, epsilon, columns)?)
         })
     }
 
-    fn bind_family(
+    fn bind(
         &self,
-        regularizer: &Arc<dyn PlanRegularizer>,
+        regularizer: &RecordedRegularizer,
         epsilon: f64,
         columns: usize,
-    ) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
+    ) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
         match regularizer.kind() {
-            PlanKind::Entropy => self.bind(epsilon, columns),
-            _ => Ok(Box::new(FamilyKernel::new(&self.backend, &self.cost, regularizer.as_ref(), epsilon, columns)?)),
+            RegularizerKind::Entropy => self.bind_entropic(epsilon, columns),
+            _ => Ok(Box::new(GeneralKernel::new(&self.backend, &self.cost, regularizer, epsilon, columns)?)),
         }
     }
 
@@ -149,8 +148,8 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for DenseGeometry<T> {
         self.cost.bound()
     }
 
-    fn survey(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostSurvey, Error> {
-        survey(&self.backend, self.cost.as_ref(), source, target)
+    fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {
+        cost_statistics(&self.backend, self.cost.as_ref(), source, target)
     }
 }
 
@@ -253,11 +252,4 @@ impl<T: CpuScalar> CostRows<T> for StoredCost<T> {
     fn bound(&self) -> Option<f64> {
         Some(self.summary.bound())
     }
-}
-
-/// Zeros of which no page is touched yet, so that the threads that fill them do, or a typed error.
-pub(super) fn zeroed<T: CpuScalar>(len: usize, what: &'static str) -> Result<Vec<T>, Error> {
-    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-    Vec::<T>::new().try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what, bytes })?;
-    Ok(vec![T::default(); len])
 }

@@ -5,35 +5,32 @@
 use std::ops::Range;
 
 use ot_core::{
-    CostDerivative, CostParameter, CostTangent, Error, HostBackend, KernelOp, PairWeight, Side, WeightedPlan,
+    CostDerivative, CostParameter, CostTangent, Error, Host, HostBackend, PairWeight, Side, WeightedPlan,
     cost::GroundCost,
     host::{HostVector, for_each_chunk},
 };
 
 use super::{
+    CpuScalar,
     clouds::Clouds,
-    functionals::{Buffers, PlanColumn},
-    kernel::GibbsKernel,
-    rows::{BLOCK, CostRows, column_of, column_of_mut, pieces, task_atoms},
-};
-use crate::{
-    backend::{CpuBackend, CpuScalar},
-    simd::Stored,
+    functionals::{Buffers, Functionals},
+    rows::{BLOCK, CostRows, pieces, task_atoms},
 };
 
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
+impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// Calls `visit(i, pairs, out_i)` for every atom i of `side`, where `out_i` are `width` numbers, zero at first, and
     /// pairs are (j, P_ij w_ij, C_ij) of one tile with P_ij > 0. Returns the numbers of all atoms, one after the other.
     fn sum_pairs(
         &self,
         side: Side,
-        pairs: WeightedPlan<'_, CpuBackend<T>>,
+        pairs: WeightedPlan<'_, Host<T>>,
+        column: usize,
         width: usize,
         visit: impl Fn(usize, &mut dyn Iterator<Item = (usize, f64, f64)>, &mut [f64]) + Sync,
     ) -> Vec<f64> {
-        let WeightedPlan { plan, weight, column } = pairs;
-        let plan = PlanColumn::new(side, plan, self.epsilon, column).of_family(self.family.as_ref());
-        let factor = Factor::new(weight, column, self.columns());
+        let WeightedPlan { plan, weight } = pairs;
+        let plan = self.column(side, plan, column);
+        let factor = Factor::new(weight, column, self.binding.columns());
         let (atoms, others) = (self.cost.len(side), self.cost.len(side.opposite()));
         let task = task_atoms(atoms, others);
         let mut out = vec![0.0; atoms * width];
@@ -74,13 +71,14 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
     fn sum_over_points(
         &self,
         side: Side,
-        pairs: WeightedPlan<'_, CpuBackend<T>>,
+        pairs: WeightedPlan<'_, Host<T>>,
+        column: usize,
         clouds: &Clouds<T>,
         slopes: impl Fn((usize, usize), &Pair, &mut [f64]) + Sync,
-        out: &mut HostVector<T>,
+        out: &mut [T],
     ) {
         let dimension = clouds.dimension;
-        let sums = self.sum_pairs(side, pairs, dimension, |atom, pairs, out| {
+        let sums = self.sum_pairs(side, pairs, column, dimension, |atom, pairs, out| {
             let mut pair = Pair::first(clouds);
             let mut both = vec![0.0; 2 * dimension];
             for (other, mass, _) in pairs {
@@ -97,15 +95,16 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
     fn changes(
         &self,
         side: Side,
-        pairs: WeightedPlan<'_, CpuBackend<T>>,
-        tangent: CostTangent<'_, CpuBackend<T>>,
+        pairs: WeightedPlan<'_, Host<T>>,
+        column: usize,
+        tangent: CostTangent<'_, Host<T>>,
     ) -> Result<Vec<f64>, Error> {
-        let CostTangent { parameter, values } = tangent;
+        let (parameter, values) = (tangent.parameter, self.tangent_column(tangent, column)?);
         match parameter {
             CostParameter::Points(moving) => {
                 let (clouds, cost) = self.differentiable(parameter)?;
-                let dimension = clouds.dimension;
-                Ok(self.sum_pairs(side, pairs, 1, |atom, pairs, out| {
+                let (dimension, points) = (clouds.dimension, self.cost.len(moving));
+                Ok(self.sum_pairs(side, pairs, column, 1, |atom, pairs, out| {
                     let mut pair = Pair::first(clouds);
                     let mut gradient = vec![0.0; 2 * dimension];
                     for (other, mass, _) in pairs {
@@ -114,28 +113,136 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
                         cost.gradient(&pair.x, &pair.y, &mut gradient);
                         let moved = if side == moving { atom } else { other };
                         let slopes = gradient[half(moving, dimension)].iter().enumerate();
-                        out[0] +=
-                            mass * slopes.map(|(axis, slope)| slope * coordinate(values, axis, moved)).sum::<f64>();
+                        out[0] += mass
+                            * slopes.map(|(axis, slope)| slope * values[axis * points + moved].to_f64()).sum::<f64>();
                     }
                 }))
             }
             CostParameter::Matrix if R::STORED => {
                 let rows = self.cost.len(Side::Source);
-                Ok(self.sum_pairs(side, pairs, 1, |atom, pairs, out| {
+                Ok(self.sum_pairs(side, pairs, column, 1, |atom, pairs, out| {
                     for (other, mass, _) in pairs {
                         let (i, j) = indices(side, atom, other);
-                        out[0] += mass * values.values()[j * rows + i].to_f64();
+                        out[0] += mass * values[j * rows + i].to_f64();
                     }
                 }))
             }
             CostParameter::Scale => {
-                let scale = column_of(values, pairs.column)[0].to_f64();
-                Ok(self.sum_pairs(side, pairs, 1, |_, pairs, out| {
+                let scale = values[0].to_f64();
+                Ok(self.sum_pairs(side, pairs, column, 1, |_, pairs, out| {
                     out[0] += scale * pairs.map(|(_, mass, price)| mass * price).sum::<f64>();
                 }))
             }
             _ => Err(UNKNOWN),
         }
+    }
+
+    /// [`CostDerivative::pull_back`] of one column, into the numbers of the parameter.
+    fn pull_back_column(
+        &self,
+        pairs: WeightedPlan<'_, Host<T>>,
+        parameter: CostParameter,
+        column: usize,
+        out: &mut [T],
+    ) -> Result<(), Error> {
+        match parameter {
+            CostParameter::Points(side) => {
+                let (clouds, cost) = self.differentiable(parameter)?;
+                let slopes = |_, pair: &Pair, slopes: &mut [f64]| {
+                    cost.gradient(&pair.x, &pair.y, slopes);
+                };
+                self.sum_over_points(side, pairs, column, clouds, slopes, out);
+            }
+            CostParameter::Matrix if R::STORED => {
+                let rows = self.cost.len(Side::Source);
+                let sums = self.sum_pairs(Side::Target, pairs, column, rows, |_, pairs, out| {
+                    for (i, mass, _) in pairs {
+                        out[i] = mass;
+                    }
+                });
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = T::from_f64(sum);
+                }
+            }
+            CostParameter::Scale => {
+                let sums = self.sum_pairs(Side::Source, pairs, column, 1, |_, pairs, out| {
+                    out[0] += pairs.map(|(_, mass, price)| mass * price).sum::<f64>();
+                });
+                out[0] = T::from_f64(sums.iter().sum());
+            }
+            _ => return Err(UNKNOWN),
+        }
+        Ok(())
+    }
+
+    /// [`CostDerivative::curvature`] of one column, into the numbers of the parameter.
+    fn curvature_column(
+        &self,
+        pairs: WeightedPlan<'_, Host<T>>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, Host<T>>,
+        column: usize,
+        out: &mut [T],
+    ) -> Result<(), Error> {
+        let values = self.tangent_column(tangent, column)?;
+        match (parameter, tangent.parameter) {
+            (CostParameter::Points(side), CostParameter::Points(moving)) => {
+                let (clouds, cost) = self.differentiable(parameter)?;
+                let (dimension, points) = (clouds.dimension, self.cost.len(moving));
+                let pair = Pair::first(clouds);
+                let zeros = vec![0.0; 2 * dimension];
+                if !cost.second_derivative(&pair.x, &pair.y, &zeros, &mut zeros.clone()) {
+                    return Err(Error::MissingCapability("second derivative of the cost"));
+                }
+                let mut directions = vec![0.0; 2 * dimension * points];
+                for (atom, direction) in directions.chunks_exact_mut(2 * dimension).enumerate() {
+                    for (axis, slot) in direction[half(moving, dimension)].iter_mut().enumerate() {
+                        *slot = values[axis * points + atom].to_f64();
+                    }
+                }
+                let slopes = |(i, j), pair: &Pair, bent: &mut [f64]| {
+                    let moved = if moving == Side::Source { i } else { j };
+                    let direction = &directions[2 * dimension * moved..][..2 * dimension];
+                    cost.second_derivative(&pair.x, &pair.y, direction, bent);
+                };
+                self.sum_over_points(side, pairs, column, clouds, slopes, out);
+            }
+            // The scale enters linearly, and its mixed blocks are first derivatives.
+            (CostParameter::Scale, CostParameter::Scale) => out[0] = T::default(),
+            (CostParameter::Scale, _) => {
+                let sums = self.changes(Side::Source, pairs, column, tangent)?;
+                out[0] = T::from_f64(sums.iter().sum());
+            }
+            (_, CostParameter::Scale) => {
+                self.pull_back_column(pairs, parameter, column, out)?;
+                let scale = values[0];
+                for value in out.iter_mut() {
+                    *value = *value * scale;
+                }
+            }
+            // The entries of a matrix enter linearly.
+            _ => out.fill(T::default()),
+        }
+        Ok(())
+    }
+
+    /// Calls `of_column` with the numbers of a parameter for each column of the batch.
+    fn for_columns(
+        &self,
+        parameter: CostParameter,
+        out: &mut HostVector<T>,
+        mut of_column: impl FnMut(usize, &mut [T]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (rows, columns) = self.shape(parameter).ok_or(UNKNOWN)?;
+        let pieces = out.values_mut().chunks_exact_mut(rows * columns);
+        pieces.enumerate().try_for_each(|(column, out)| of_column(column, out))
+    }
+
+    /// The numbers of a tangent for one column of the batch.
+    fn tangent_column<'a>(&self, tangent: CostTangent<'a, Host<T>>, column: usize) -> Result<&'a [T], Error> {
+        let (rows, columns) = self.shape(tangent.parameter).ok_or(UNKNOWN)?;
+        let (values, len) = (tangent.values.values(), rows * columns);
+        Ok(&values[column.min(values.len() / len - 1) * len..][..len])
     }
 
     /// The clouds and their cost, if it has the derivative asked for.
@@ -148,7 +255,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
 /// A parameter that the cost does not depend on, or not in a known way.
 const UNKNOWN: Error = Error::MissingCapability("derivative of the cost in this parameter");
 
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> CostDerivative<CpuBackend<T>> for GibbsKernel<T, R, X> {
+impl<T: CpuScalar, R: CostRows<T>> CostDerivative<Host<T>> for Functionals<T, R> {
     /// Entries of a matrix are a parameter of stored costs; points are one where the cost knows its gradient.
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         match parameter {
@@ -166,103 +273,37 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> CostDerivative<CpuB
 
     fn pull_back(
         &mut self,
-        pairs: WeightedPlan<'_, CpuBackend<T>>,
+        pairs: WeightedPlan<'_, Host<T>>,
         parameter: CostParameter,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        match parameter {
-            CostParameter::Points(side) => {
-                let (clouds, cost) = self.differentiable(parameter)?;
-                let slopes = |_, pair: &Pair, slopes: &mut [f64]| {
-                    cost.gradient(&pair.x, &pair.y, slopes);
-                };
-                self.sum_over_points(side, pairs, clouds, slopes, out);
-            }
-            CostParameter::Matrix if R::STORED => {
-                let rows = self.cost.len(Side::Source);
-                let sums = self.sum_pairs(Side::Target, pairs, rows, |_, pairs, out| {
-                    for (i, mass, _) in pairs {
-                        out[i] = mass;
-                    }
-                });
-                for (out, sum) in out.values_mut().iter_mut().zip(sums) {
-                    *out = T::from_f64(sum);
-                }
-            }
-            CostParameter::Scale => {
-                let sums = self.sum_pairs(Side::Source, pairs, 1, |_, pairs, out| {
-                    out[0] += pairs.map(|(_, mass, price)| mass * price).sum::<f64>();
-                });
-                column_of_mut(out, pairs.column)[0] = T::from_f64(sums.iter().sum());
-            }
-            _ => return Err(UNKNOWN),
-        }
-        Ok(())
+        self.for_columns(parameter, out, |column, out| self.pull_back_column(pairs, parameter, column, out))
     }
 
     fn push_forward(
         &mut self,
         side: Side,
-        pairs: WeightedPlan<'_, CpuBackend<T>>,
-        tangent: CostTangent<'_, CpuBackend<T>>,
+        pairs: WeightedPlan<'_, Host<T>>,
+        tangent: CostTangent<'_, Host<T>>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        let sums = self.changes(side, pairs, tangent)?;
-        for (out, sum) in column_of_mut(out, pairs.column).iter_mut().zip(sums) {
-            *out = T::from_f64(sum);
+        for column in 0..self.binding.columns() {
+            let sums = self.changes(side, pairs, column, tangent)?;
+            for (out, sum) in out.column_mut(column).iter_mut().zip(sums) {
+                *out = T::from_f64(sum);
+            }
         }
         Ok(())
     }
 
     fn curvature(
         &mut self,
-        pairs: WeightedPlan<'_, CpuBackend<T>>,
+        pairs: WeightedPlan<'_, Host<T>>,
         parameter: CostParameter,
-        tangent: CostTangent<'_, CpuBackend<T>>,
+        tangent: CostTangent<'_, Host<T>>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        if self.shape(parameter).is_none() || self.shape(tangent.parameter).is_none() {
-            return Err(UNKNOWN);
-        }
-        match (parameter, tangent.parameter) {
-            (CostParameter::Points(side), CostParameter::Points(moving)) => {
-                let (clouds, cost) = self.differentiable(parameter)?;
-                let dimension = clouds.dimension;
-                let pair = Pair::first(clouds);
-                let zeros = vec![0.0; 2 * dimension];
-                if !cost.second_derivative(&pair.x, &pair.y, &zeros, &mut zeros.clone()) {
-                    return Err(Error::MissingCapability("second derivative of the cost"));
-                }
-                let mut directions = vec![0.0; 2 * dimension * self.cost.len(moving)];
-                for (atom, direction) in directions.chunks_exact_mut(2 * dimension).enumerate() {
-                    for (axis, slot) in direction[half(moving, dimension)].iter_mut().enumerate() {
-                        *slot = coordinate(tangent.values, axis, atom);
-                    }
-                }
-                let slopes = |(i, j), pair: &Pair, bent: &mut [f64]| {
-                    let moved = if moving == Side::Source { i } else { j };
-                    let direction = &directions[2 * dimension * moved..][..2 * dimension];
-                    cost.second_derivative(&pair.x, &pair.y, direction, bent);
-                };
-                self.sum_over_points(side, pairs, clouds, slopes, out);
-            }
-            // The scale enters linearly, and its mixed blocks are first derivatives.
-            (CostParameter::Scale, CostParameter::Scale) => column_of_mut(out, pairs.column)[0] = T::default(),
-            (CostParameter::Scale, _) => {
-                let sums = self.changes(Side::Source, pairs, tangent)?;
-                column_of_mut(out, pairs.column)[0] = T::from_f64(sums.iter().sum());
-            }
-            (_, CostParameter::Scale) => {
-                self.pull_back(pairs, parameter, out)?;
-                let scale = column_of(tangent.values, pairs.column)[0];
-                for value in out.values_mut() {
-                    *value = *value * scale;
-                }
-            }
-            // The entries of a matrix enter linearly.
-            _ => out.values_mut().fill(T::default()),
-        }
-        Ok(())
+        self.for_columns(parameter, out, |column, out| self.curvature_column(pairs, parameter, tangent, column, out))
     }
 }
 
@@ -304,12 +345,12 @@ struct Factor<'a, T> {
 }
 
 impl<'a, T: CpuScalar> Factor<'a, T> {
-    fn new(weight: PairWeight<'a, CpuBackend<T>>, column: usize, columns: usize) -> Self {
+    fn new(weight: PairWeight<'a, Host<T>>, column: usize, columns: usize) -> Self {
         let channels = weight.product.map_or(0, |(u, _)| u.shape().1 / columns);
         Self {
             constant: weight.constant,
-            source: weight.source.map(|vector| column_of(vector, column)),
-            target: weight.target.map(|vector| column_of(vector, column)),
+            source: weight.source.map(|vector| vector.column(column)),
+            target: weight.target.map(|vector| vector.column(column)),
             product: weight.product.map(|(u, v)| [u, v]),
             channels: column * channels..(column + 1) * channels,
             cost: weight.cost,
@@ -345,7 +386,7 @@ fn half(side: Side, dimension: usize) -> Range<usize> {
 
 /// Coordinate `axis` of a point in a vector of n x d, or a channel of an atom.
 fn coordinate<T: CpuScalar>(vector: &HostVector<T>, axis: usize, point: usize) -> f64 {
-    column_of(vector, axis)[point].to_f64()
+    vector.column(axis)[point].to_f64()
 }
 
 /// out += factor * values.
@@ -355,10 +396,10 @@ fn add(out: &mut [f64], factor: f64, values: &[f64]) {
     }
 }
 
-/// Writes points, given one after the other, to a vector of n x d.
-fn write_coordinates<T: CpuScalar>(points: &[f64], dimension: usize, out: &mut HostVector<T>) {
+/// Writes points, given one after the other, to the numbers of n x d.
+fn write_coordinates<T: CpuScalar>(points: &[f64], dimension: usize, out: &mut [T]) {
     let atoms = points.len() / dimension;
-    for (axis, out) in out.values_mut().chunks_mut(atoms).enumerate() {
+    for (axis, out) in out.chunks_mut(atoms).enumerate() {
         for (out, point) in out.iter_mut().zip(points.chunks_exact(dimension)) {
             *out = T::from_f64(point[axis]);
         }

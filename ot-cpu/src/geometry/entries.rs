@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use ot_core::Side;
 
-use crate::backend::CpuScalar;
+use super::CpuScalar;
 
 /// Entries around a centre, a panel of source rows at a time.
 pub(super) trait Entries<T: CpuScalar>: Sync {

@@ -15,7 +15,7 @@
 
 use ot_core::LOG_ZERO;
 
-use crate::backend::CpuScalar;
+use super::CpuScalar;
 
 /// Entries below this count as zero: far enough from the subnormal numbers for their products with weights.
 pub(super) fn floor<X: CpuScalar>() -> f64 {

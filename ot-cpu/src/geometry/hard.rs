@@ -3,23 +3,20 @@
 use std::borrow::Cow;
 
 use ot_core::{
-    Error, HardTransform, HostBackend, PricedArc, Side, UNREACHABLE,
+    ArcThreshold, Error, HardTransform, Host, HostBackend, PricedArc, Side, UNREACHABLE,
     host::{HostVector, for_each_chunk},
 };
 
 use super::{
+    CpuScalar,
+    functionals::Functionals,
     guard::is_left_out,
-    kernel::GibbsKernel,
-    rows::{BLOCK, CostRows, TASKS, TILE, column_of, column_of_mut, pieces, task_atoms, visit_block},
-};
-use crate::{
-    backend::{CpuBackend, CpuScalar},
-    simd::Stored,
+    rows::{BLOCK, CostRows, TASKS, TILE, pieces, task_atoms, visit_block},
 };
 
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBackend<T>> for GibbsKernel<T, R, X> {
+impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> {
     /// An atom without a partner gets [`UNREACHABLE`], and `u32::MAX` as its argument.
-    fn c_transform(
+    fn hard_c_transform(
         &mut self,
         side: Side,
         potential: &HostVector<T>,
@@ -34,10 +31,10 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
             arguments.resize(atoms * columns, u32::MAX);
         }
         for column in 0..columns {
-            let potential = without_left_out(column_of(potential, column), column_of(log_weights, column));
+            let potential = without_left_out(potential.column(column), log_weights.column(column));
             let potential = potential.as_ref();
             let mut of_column = arguments.chunks_mut(atoms).nth(column).map(|arguments| arguments.chunks_mut(task));
-            let chunks = column_of_mut(out, column).chunks_mut(task);
+            let chunks = out.column_mut(column).chunks_mut(task);
             let tasks = chunks.map(|chunk| (chunk, of_column.as_mut().and_then(Iterator::next)));
             for_each_chunk(
                 |tasks, job| self.backend.parallel(tasks, job),
@@ -85,12 +82,15 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
         source_potential: &HostVector<T>,
         target_potential: &HostVector<T>,
         column: usize,
-        threshold: f64,
+        threshold: ArcThreshold<'_>,
         limit: usize,
     ) -> Result<Vec<PricedArc>, Error> {
-        let (f, g) = (column_of(source_potential, column), column_of(target_potential, column));
+        let (f, g) = (source_potential.column(column), target_potential.column(column));
         let (atoms, others) = (self.cost.len(Side::Source), self.cost.len(Side::Target));
         let task = task_atoms(atoms, others);
+        let of_source = |i: usize| threshold.base + threshold.atoms.map_or(0.0, |[source, _]| source[i]);
+        let of_target = |j: usize| threshold.atoms.map_or(0.0, |[_, target]| target[j]);
+        let largest_of_target = (0..others).map(of_target).fold(f64::NEG_INFINITY, f64::max);
         let mut found: [Vec<PricedArc>; TASKS] = std::array::from_fn(|_| Vec::new());
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
@@ -101,12 +101,14 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
                 let start = index * task;
                 for block in pieces(start..atoms.min(start + task), BLOCK) {
                     // One arc over the limit is enough to tell that there are too many.
-                    let room = limit.saturating_add(1).saturating_sub(found.len());
+                    let left = limit.saturating_add(1).saturating_sub(found.len());
                     let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
                     visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut tile, |r, others, costs| {
                         let (arcs, f) = (&mut of_rows[r], f[block.start + r].to_f64());
+                        let of_source = of_source(block.start + r);
                         // Both subtractions round.
-                        let highest = threshold + f + 4.0 * f64::EPSILON * (threshold.abs() + f.abs());
+                        let most = of_source + largest_of_target;
+                        let highest = most + f + 4.0 * f64::EPSILON * (most.abs() + f.abs());
                         for run in pieces(others.clone(), RUN) {
                             let costs = &costs[run.start - others.start..run.end - others.start];
                             if least_reduced(costs, &g[run.clone()]) > highest {
@@ -114,7 +116,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> HardTransform<CpuBa
                             }
                             for (j, cost) in run.zip(costs) {
                                 let reduced_cost = cost.to_f64() - f - g[j].to_f64();
-                                if reduced_cost <= threshold && cost.is_finite() && arcs.len() < room {
+                                if reduced_cost <= of_source + of_target(j) && cost.is_finite() && arcs.len() < left {
                                     let source = (block.start + r) as u32;
                                     arcs.push(PricedArc { source, target: j as u32, reduced_cost });
                                 }

@@ -3,27 +3,26 @@
 use std::{iter, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, CostDerivative, Error, HardTransform, HostBackend, KernelOp, PairSum, PlanPrograms, PlanView,
-    Potentials, Scalar, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
+    ActiveColumns, Backend, Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend,
+    PlanOperator, PlanView, Potentials, Scalar, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
     host::{HostVector, for_each_chunk},
 };
 
 use super::{
+    CpuScalar,
     absorbed::{Absorbed, Kept},
     anchors::{Anchors, FARTHEST},
-    dense::zeroed,
+    cut::GROUP,
     entries::Entries,
-    functionals,
+    functionals::Functionals,
     guard::centred_weights,
-    rows::{BLOCK, CostRows, TILE, column_of, column_of_mut, pieces, task_atoms},
+    memory::zeroed,
+    rows::{BLOCK, CostRows, TILE, pieces, task_atoms},
     softmin::{Terms, shifted_block},
     streamed::Streamed,
-    sweep::{GROUP, Keep, Operands, Pass, Scratch},
+    sweep::{Keep, Operands, Pass, Scratch},
 };
-use crate::{
-    backend::{CpuBackend, CpuScalar},
-    simd::Stored,
-};
+use crate::{backend::CpuBackend, simd::Stored};
 
 /// Beyond this drift, in units of epsilon, the kept copy is made anew around a named centre.
 const LARGEST_DRIFT: f64 = 10.0;
@@ -34,11 +33,8 @@ const LARGEST_DRIFT: f64 = 10.0;
 /// Sweeps over stored costs keep the entries of the second sweep, and go on by them until the potentials have moved so
 /// far, or so little, that they should be made anew.
 #[derive(Debug)]
-pub(super) struct GibbsKernel<T, R, X> {
-    pub(super) backend: CpuBackend<T>,
-    pub(super) cost: Arc<R>,
-    pub(super) epsilon: f64,
-    columns: usize,
+pub(super) struct EntropicKernel<T, R, X> {
+    functionals: Functionals<T, R>,
     stage: Stage,
     /// Sums redone since the copy was made.
     redone: usize,
@@ -48,9 +44,6 @@ pub(super) struct GibbsKernel<T, R, X> {
     scratch: Scratch<T>,
     operands: Operands<T>,
     kept_operands: Option<Operands<X>>,
-    /// What functionals of the plan read in the place of an exponential, where this is part of a kernel of another
-    /// regularizer.
-    pub(super) family: Option<PlanPrograms>,
 }
 
 /// What sweeps over a stored cost go by.
@@ -64,21 +57,16 @@ enum Stage {
     Kept,
 }
 
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> EntropicKernel<T, R, X> {
     /// Binds a cost.
     pub(super) fn new(backend: &CpuBackend<T>, cost: &Arc<R>, epsilon: f64, columns: usize) -> Result<Self, Error> {
         let (rows, others) = (cost.len(Side::Source), cost.len(Side::Target));
-        if columns == 0 {
-            return Err(Error::EmptyBatch);
-        }
+        let binding = Binding::new([rows, others], columns, epsilon)?;
         let (shape, group, threads) =
             ((rows, others), if R::STORED { columns.min(GROUP) } else { 1 }, backend.threads());
         let is_rounded = R::STORED && <X as Scalar>::EPSILON > <T as Scalar>::EPSILON;
         Ok(Self {
-            backend: backend.clone(),
-            cost: Arc::clone(cost),
-            epsilon: checked(epsilon)?,
-            columns,
+            functionals: Functionals { backend: backend.clone(), cost: Arc::clone(cost), binding, regularizer: None },
             stage: Stage::Costs,
             redone: 0,
             centre: Centre { source: zeroed(rows, "a potential")?, target: zeroed(others, "a potential")? },
@@ -87,27 +75,27 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
             scratch: Scratch::new(shape, group, threads, R::STORED)?,
             operands: Operands::new(shape, group, threads, Streamed::<T, R>::panel_rows_for(others, group))?,
             kept_operands: if R::STORED { Some(Operands::new(shape, group, threads, 0)?) } else { None },
-            family: None,
         })
     }
 
     /// Softmins from the costs, column by column, shifted by the previous potential.
-    fn shifted_softmin(&mut self, request: &SoftMin<'_, CpuBackend<T>>, out: &mut HostVector<T>) {
-        let SoftMin { side, .. } = *request;
-        let Self { backend, cost, epsilon, scratch, .. } = self;
+    fn shifted_softmin(&mut self, request: &SoftMin<'_, Host<T>>, out: &mut HostVector<T>) {
+        let SoftMin { side, other, shift, active } = *request;
+        let Self { functionals: Functionals { backend, cost, binding, .. }, scratch, .. } = self;
         let (atoms, others) = (cost.len(side), cost.len(side.opposite()));
         let task = task_atoms(atoms, others);
-        for &column in request.active.indices() {
-            let potential = column_of(request.potential, column);
-            let log_weights = column_of(request.log_weights, column);
-            let shift = column_of(request.shift, column);
+        for &column in active.indices() {
+            let potential = other.potential.column(column);
+            let log_weights = other.log_weights.column(column);
+            let shift = shift.column(column);
             let weights = &mut scratch.weights_mut()[..others];
-            let guard = centred_weights::<T, T>(log_weights, potential, potential, *epsilon, f64::INFINITY, weights);
-            let terms = Terms { potential, log_weights, weights, guard, epsilon: *epsilon };
+            let guard =
+                centred_weights::<T, T>(log_weights, potential, potential, binding.epsilon(), f64::INFINITY, weights);
+            let terms = Terms { potential, log_weights, weights, guard, epsilon: binding.epsilon() };
             for_each_chunk(
                 |tasks, job| backend.parallel(tasks, job),
                 atoms.div_ceil(task),
-                column_of_mut(out, column).chunks_mut(task),
+                out.column_mut(column).chunks_mut(task),
                 |index, chunk| {
                     let mut tile = [T::default(); BLOCK * TILE];
                     let start = index * task;
@@ -122,33 +110,39 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
     }
 
     /// Softmins of stored costs, row after row, with one exponential for all columns of a group.
-    fn row_wise_softmin(&mut self, request: &SoftMin<'_, CpuBackend<T>>, out: &mut HostVector<T>) {
-        let SoftMin { side, potential, log_weights, shift, active } = *request;
-        let Self { backend, cost, epsilon, scratch, operands, .. } = self;
+    fn row_wise_softmin(&mut self, request: &SoftMin<'_, Host<T>>, out: &mut HostVector<T>) {
+        let SoftMin { side, other, shift, active } = *request;
+        let (potential, log_weights) = (other.potential, other.log_weights);
+        let Self { functionals: Functionals { backend, cost, binding, .. }, scratch, operands, .. } = self;
         for group in active.indices().chunks(GROUP) {
-            let pass = Pass { backend, cost: cost.as_ref(), epsilon: *epsilon, group };
-            let (own, other) = (column_of(shift, group[0]), column_of(potential, group[0]));
-            let entries =
-                |source, target| Streamed { cost: cost.as_ref(), source, target, epsilon: *epsilon, movable: false };
+            let pass = Pass { backend, cost: cost.as_ref(), epsilon: binding.epsilon(), group };
+            let (own, partner) = (shift.column(group[0]), potential.column(group[0]));
+            let entries = |source, target| Streamed {
+                cost: cost.as_ref(),
+                source,
+                target,
+                epsilon: binding.epsilon(),
+                movable: false,
+            };
             match side {
                 Side::Source => {
-                    pass.source_softmins(&entries(own, other), potential, log_weights, scratch, operands, out);
+                    pass.source_softmins(&entries(own, partner), potential, log_weights, scratch, operands, out);
                 }
                 Side::Target => {
-                    pass.target_softmins(&entries(other, own), potential, log_weights, scratch, operands, out);
+                    pass.target_softmins(&entries(partner, own), potential, log_weights, scratch, operands, out);
                 }
             }
         }
     }
 
-    /// A sweep by entries made for the occasion, around the potentials of the first column of each group.
-    fn streamed_sweep(&mut self, sweep: &mut Sweep<'_, CpuBackend<T>>) {
+    /// A sweep by temporary entries, around the potentials of the first column of each group.
+    fn streamed_sweep(&mut self, sweep: &mut Sweep<'_, Host<T>>) {
         let active = sweep.active;
-        let Self { backend, cost, epsilon, scratch, operands, centre, .. } = self;
+        let Self { functionals: Functionals { backend, cost, binding, .. }, scratch, operands, centre, .. } = self;
         for group in active.indices().chunks(if R::STORED { GROUP } else { 1 }) {
-            let pass = Pass { backend, cost: cost.as_ref(), epsilon: *epsilon, group };
+            let pass = Pass { backend, cost: cost.as_ref(), epsilon: binding.epsilon(), group };
             centre.copy(cost.bound(), sweep.potentials, group[0]);
-            let entries = centre.streamed(cost.as_ref(), *epsilon, true);
+            let entries = centre.streamed(cost.as_ref(), binding.epsilon(), true);
             pass.sweep_rows::<_, X>(&entries, None, nothing(), sweep, scratch, operands);
             pass.finish_rows(&entries, sweep, scratch);
             pass.sweep_columns(&entries, None, sweep, scratch);
@@ -157,18 +151,26 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
 
     /// The same sweep around the potentials of the first column, whose entries are kept, and whose sums become the
     /// anchors.
-    fn keeping_sweep(&mut self, sweep: &mut Sweep<'_, CpuBackend<T>>) {
+    fn keeping_sweep(&mut self, sweep: &mut Sweep<'_, Host<T>>) {
         let active = sweep.active;
-        let Self { backend, cost, epsilon, scratch, operands, centre, absorbed, anchors, .. } = self;
+        let Self {
+            functionals: Functionals { backend, cost, binding, .. },
+            scratch,
+            operands,
+            centre,
+            absorbed,
+            anchors,
+            ..
+        } = self;
         for (index, group) in active.indices().chunks(GROUP).enumerate() {
-            let pass = Pass { backend, cost: cost.as_ref(), epsilon: *epsilon, group };
+            let pass = Pass { backend, cost: cost.as_ref(), epsilon: binding.epsilon(), group };
             if index == 0 {
                 centre.copy(cost.bound(), sweep.potentials, group[0]);
                 absorbed.begin(&centre.target);
             } else {
                 centre.source.copy_from_slice(absorbed.centre(Side::Source));
             }
-            let entries = centre.streamed(cost.as_ref(), *epsilon, index == 0);
+            let entries = centre.streamed(cost.as_ref(), binding.epsilon(), index == 0);
             if index == 0 {
                 let pieces = Keep::Entries(absorbed.pieces(pass.task_rows(&entries)));
                 let (_, largest) = pass.sweep_rows(&entries, None, pieces, sweep, scratch, operands);
@@ -191,13 +193,21 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
     }
 
     /// A sweep by the kept entries. Says whether they are still good for the next.
-    fn kept_sweep(&mut self, sweep: &mut Sweep<'_, CpuBackend<T>>) -> bool {
+    fn kept_sweep(&mut self, sweep: &mut Sweep<'_, Host<T>>) -> bool {
         let active = sweep.active;
-        let Self { backend, cost, epsilon, scratch, absorbed, anchors, kept_operands, redone, .. } = self;
+        let Self {
+            functionals: Functionals { backend, cost, binding, .. },
+            scratch,
+            absorbed,
+            anchors,
+            kept_operands,
+            redone,
+            ..
+        } = self;
         let Some(operands) = kept_operands else { return false };
         let mut is_exact = true;
         for group in active.indices().chunks(GROUP) {
-            let pass = Pass { backend, cost: cost.as_ref(), epsilon: *epsilon, group };
+            let pass = Pass { backend, cost: cost.as_ref(), epsilon: binding.epsilon(), group };
             let (rows, _) = pass.sweep_rows::<_, X>(&*absorbed, anchors.as_ref(), nothing(), sweep, scratch, operands);
             pass.finish_rows(&*absorbed, sweep, scratch);
             let columns = pass.sweep_columns(&*absorbed, anchors.as_ref(), sweep, scratch);
@@ -216,7 +226,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
     }
 }
 
-/// The potentials that entries made for the occasion are centred at.
+/// The potentials that temporary entries are centred at.
 #[derive(Debug)]
 struct Centre<T> {
     source: Vec<T>,
@@ -226,12 +236,12 @@ struct Centre<T> {
 impl<T: CpuScalar> Centre<T> {
     /// Copies the potentials of a column; atoms that nothing reaches get 0, which keeps the entries of the others in
     /// range.
-    fn copy(&mut self, bound: Option<f64>, potentials: &Potentials<CpuBackend<T>>, column: usize) {
+    fn copy(&mut self, bound: Option<f64>, potentials: &Potentials<Host<T>>, column: usize) {
         let is_cost_small = bound.is_some_and(|bound| bound < 1e-3 * UNREACHABLE);
         let limit = if is_cost_small { UNREACHABLE / 2.0 } else { f64::INFINITY };
         let sides = [(&potentials.source, &mut self.source), (&potentials.target, &mut self.target)];
         for (potential, centre) in sides {
-            for (centre, &potential) in centre.iter_mut().zip(column_of(potential, column)) {
+            for (centre, &potential) in centre.iter_mut().zip(potential.column(column)) {
                 *centre = if potential.to_f64().abs() < limit { potential } else { T::default() };
             }
         }
@@ -252,36 +262,53 @@ fn nothing<'a, T: 'a, X: 'a>() -> Keep<iter::Empty<Kept<'a, T, X>>> {
     Keep::Nothing
 }
 
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> KernelOp<CpuBackend<T>> for GibbsKernel<T, R, X> {
-    fn len(&self, side: Side) -> usize {
-        self.cost.len(side)
-    }
-
-    fn columns(&self) -> usize {
-        self.columns
-    }
-
-    fn epsilon(&self) -> f64 {
-        self.epsilon
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> PlanOperator<Host<T>> for EntropicKernel<T, R, X> {
+    fn binding(&self) -> &Binding {
+        &self.functionals.binding
     }
 
     fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
-        self.epsilon = checked(epsilon)?;
+        self.functionals.binding.rebind(epsilon)?;
         self.stage = Stage::Costs;
         Ok(())
     }
 
-    fn recenter(&mut self, plan: PlanView<'_, CpuBackend<T>>) -> Result<(), Error> {
+    fn recenter(&mut self, plan: PlanView<'_, Host<T>>) -> Result<(), Error> {
         if self.stage == Stage::Kept {
-            let (f, g) = (column_of(plan.source.potential, 0), column_of(plan.target.potential, 0));
-            if self.absorbed.drift(f, g) > LARGEST_DRIFT * self.epsilon {
+            let (f, g) = (plan.source.potential.column(0), plan.target.potential.column(0));
+            if self.absorbed.drift(f, g) > LARGEST_DRIFT * self.epsilon() {
                 self.stage = Stage::Costs;
             }
         }
         Ok(())
     }
 
-    fn softmin(&mut self, request: SoftMin<'_, CpuBackend<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
+    fn apply(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, Host<T>>,
+        values: &HostVector<T>,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        self.functionals.apply(side, plan, values, out);
+        Ok(())
+    }
+
+    fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Host<T>>> {
+        Some(&mut self.functionals)
+    }
+
+    fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<Host<T>>> {
+        Some(&mut self.functionals)
+    }
+
+    fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Host<T>>> {
+        Some(&mut self.functionals)
+    }
+}
+
+impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<Host<T>> for EntropicKernel<T, R, X> {
+    fn softmin(&mut self, request: SoftMin<'_, Host<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
         if R::STORED {
             self.row_wise_softmin(&request, out);
         } else {
@@ -292,23 +319,22 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> KernelOp<CpuBackend
 
     fn softmins(
         &mut self,
-        plan: PlanView<'_, CpuBackend<T>>,
+        plan: PlanView<'_, Host<T>>,
         active: &ActiveColumns,
         out: [&mut HostVector<T>; 2],
     ) -> Result<(), Error> {
-        let Self { backend, cost, epsilon, scratch, operands, .. } = self;
+        let Self { functionals: Functionals { backend, cost, binding, .. }, scratch, operands, .. } = self;
         let [source_out, target_out] = out;
         for group in active.indices().chunks(if R::STORED { GROUP } else { 1 }) {
-            let pass = Pass { backend, cost: cost.as_ref(), epsilon: *epsilon, group };
-            let (source, target) =
-                (column_of(plan.source.potential, group[0]), column_of(plan.target.potential, group[0]));
-            let entries = Streamed { cost: cost.as_ref(), source, target, epsilon: *epsilon, movable: false };
+            let pass = Pass { backend, cost: cost.as_ref(), epsilon: binding.epsilon(), group };
+            let (source, target) = (plan.source.potential.column(group[0]), plan.target.potential.column(group[0]));
+            let entries = Streamed { cost: cost.as_ref(), source, target, epsilon: binding.epsilon(), movable: false };
             pass.both_softmins(&entries, plan, scratch, operands, [&mut *source_out, &mut *target_out]);
         }
         Ok(())
     }
 
-    fn sweep(&mut self, _: &CpuBackend<T>, mut sweep: Sweep<'_, CpuBackend<T>>) -> Result<(), Error> {
+    fn fused_sweep(&mut self, _: &dyn Backend<Host<T>>, mut sweep: Sweep<'_, Host<T>>) -> Result<(), Error> {
         if !R::STORED {
             self.streamed_sweep(&mut sweep);
             return Ok(());
@@ -318,7 +344,8 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> KernelOp<CpuBackend
         }
         self.stage = match self.stage {
             Stage::Costs => {
-                self.absorbed.reserve(self.cost.len(Side::Source), self.cost.len(Side::Target))?;
+                self.absorbed
+                    .reserve(self.functionals.cost.len(Side::Source), self.functionals.cost.len(Side::Target))?;
                 self.streamed_sweep(&mut sweep);
                 Stage::Keeping
             }
@@ -337,36 +364,4 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> KernelOp<CpuBackend
         };
         Ok(())
     }
-
-    fn apply(
-        &mut self,
-        side: Side,
-        plan: PlanView<'_, CpuBackend<T>>,
-        values: &HostVector<T>,
-        out: &mut HostVector<T>,
-    ) -> Result<(), Error> {
-        functionals::apply(self, side, plan, values, out);
-        Ok(())
-    }
-
-    fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<CpuBackend<T>>> {
-        Some(self)
-    }
-
-    fn pair_sum(&mut self) -> Option<&mut dyn PairSum<CpuBackend<T>>> {
-        if self.cost.clouds().is_some() { Some(self) } else { None }
-    }
-
-    fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<CpuBackend<T>>> {
-        Some(self)
-    }
-
-    fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<CpuBackend<T>>> {
-        Some(self)
-    }
-}
-
-/// An epsilon that a kernel can be bound to.
-fn checked(epsilon: f64) -> Result<f64, Error> {
-    if epsilon.is_finite() && epsilon > 0.0 { Ok(epsilon) } else { Err(Error::Epsilon(epsilon)) }
 }

@@ -3,8 +3,8 @@
 //! One column is a vector. More are cut into blocks of sixteen, each with its columns side by side for every atom,
 //! filled up by zeros: a product with them is a product of matrices.
 
-use super::cut::PANEL;
-use crate::{backend::CpuScalar, simd::PRODUCT_LANES as LANES};
+use super::{CpuScalar, cut::PANEL};
+use crate::simd::PRODUCT_LANES as LANES;
 
 /// Numbers for each atom of a side and each column of a group.
 pub(super) fn operand_len(atoms: usize, columns: usize) -> usize {

@@ -2,10 +2,10 @@
 
 use std::{fmt::Debug, ops::Range};
 
-use ot_core::{Side, host::HostVector};
+use ot_core::Side;
 
-use super::clouds::Clouds;
-use crate::{backend::CpuScalar, simd::GibbsTerms};
+use super::{CpuScalar, clouds::Clouds};
+use crate::simd::GibbsTerms;
 
 /// Atoms whose rows are worked on together.
 pub(super) const BLOCK: usize = 8;
@@ -128,16 +128,4 @@ pub(super) fn task_atoms(atoms: usize, others: usize) -> usize {
 pub(super) fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
     range.step_by(size).map(move |start| start..end.min(start + size))
-}
-
-/// Column `column` of a vector; a vector of one column is shared by all.
-pub(super) fn column_of<T: CpuScalar>(vector: &HostVector<T>, column: usize) -> &[T] {
-    let (rows, columns) = vector.shape();
-    &vector.values()[column.min(columns - 1) * rows..][..rows]
-}
-
-/// Column `column` of a vector, to be changed; the only one of a vector of one column.
-pub(super) fn column_of_mut<T: CpuScalar>(vector: &mut HostVector<T>, column: usize) -> &mut [T] {
-    let (rows, columns) = vector.shape();
-    &mut vector.values_mut()[column.min(columns - 1) * rows..][..rows]
 }

@@ -5,13 +5,11 @@ use std::ops::Range;
 use ot_core::{Side, UNREACHABLE};
 
 use super::{
+    CpuScalar,
     guard::{Guard, is_left_out},
     rows::{BLOCK, CostRows, TILE, pieces, visit_block},
 };
-use crate::{
-    backend::CpuScalar,
-    simd::{GibbsTerms, VectorMath},
-};
+use crate::simd::{GibbsTerms, VectorMath};
 
 /// What a softmin sums over: the other side of one column.
 #[derive(Clone, Copy)]

@@ -1,14 +1,18 @@
-//! The step of a marginal's law on a panel: softmins become potentials, and by-products are counted.
+//! The step of a marginal's penalty on a panel: softmins become potentials, and by-products are counted.
 
 use std::{array, ops::Range};
 
 use ot_core::{
-    LawPrograms, Side, Sweep,
+    Host, RecordedPenalty, Side, Sweep,
     program::{BlockInput, Registers},
 };
 
-use super::{anchors::part, cut::PANEL, rows::column_of, sweep::GROUP};
-use crate::backend::{CpuBackend, CpuScalar, VectorisedMath};
+use super::{
+    CpuScalar,
+    anchors::part,
+    cut::{GROUP, PANEL},
+};
+use crate::backend::VectorisedMath;
 
 /// What one task counted in one column.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,7 +55,7 @@ impl Tally {
 
 /// One side of a group of columns, as its steps read it.
 pub(super) struct Steps<'a, T> {
-    law: &'a LawPrograms,
+    penalty: &'a RecordedPenalty,
     side: Side,
     /// The entering potential.
     entering: [&'a [T]; GROUP],
@@ -63,18 +67,15 @@ pub(super) struct Steps<'a, T> {
 }
 
 impl<'a, T: CpuScalar> Steps<'a, T> {
-    pub(super) fn new(group: &[usize], epsilon: f64, sweep: &'a Sweep<'_, CpuBackend<T>>, side: Side) -> Self {
-        let marginal = match side {
-            Side::Source => sweep.source,
-            Side::Target => sweep.target,
-        };
+    pub(super) fn new(group: &[usize], epsilon: f64, sweep: &'a Sweep<'_, Host<T>>, side: Side) -> Self {
+        let marginal = sweep.marginal(side);
         let column = |k: usize| group[k.min(group.len() - 1)];
         let relaxation = sweep.relaxation.values();
         Self {
-            law: marginal.law(),
+            penalty: marginal.penalty(),
             side,
-            entering: array::from_fn(|k| column_of(sweep.potentials.side(side), column(k))),
-            weights: array::from_fn(|k| column_of(marginal.weights(), column(k))),
+            entering: array::from_fn(|k| sweep.potentials.side(side).column(column(k))),
+            weights: array::from_fn(|k| marginal.weights().column(column(k))),
             relaxation: array::from_fn(|k| T::from_f64(relaxation[column(k).min(relaxation.len() - 1)])),
             epsilon: T::from_f64(epsilon),
             hints: sweep.by_products.is_some(),
@@ -108,9 +109,9 @@ impl<'a, T: CpuScalar> Steps<'a, T> {
         let a = BlockInput::Lanes(&self.weights[k][panel]);
         let (omega, epsilon) = (BlockInput::Uniform(self.relaxation[k]), BlockInput::Uniform(self.epsilon));
 
-        let step = self.law.relaxed_step();
+        let step = self.penalty.relaxed_step();
         let run = step.run_block::<_, VectorisedMath>(&[f, s, omega, epsilon], registers, &mut [softmins]);
-        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
+        debug_assert!(run.is_ok(), "the arity of a penalty's programs is fixed");
         if !self.hints {
             return;
         }
@@ -118,21 +119,23 @@ impl<'a, T: CpuScalar> Steps<'a, T> {
         let sum = |lanes: &[T]| lanes.iter().map(|lane| lane.to_f64()).sum::<f64>();
         let inputs = [f, s, a, epsilon];
         let run = match self.side {
-            Side::Source => self.law.residual_and_mass().run_block::<_, VectorisedMath>(
+            Side::Source => self.penalty.residual_and_mass_of_softmin().run_block::<_, VectorisedMath>(
                 &inputs,
                 registers,
                 &mut [&mut residual[..len], &mut mass[..len]],
             ),
-            Side::Target => {
-                self.law.residual().run_block::<_, VectorisedMath>(&inputs, registers, &mut [&mut residual[..len]])
-            }
+            Side::Target => self.penalty.residual_of_softmin().run_block::<_, VectorisedMath>(
+                &inputs,
+                registers,
+                &mut [&mut residual[..len]],
+            ),
         };
-        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
+        debug_assert!(run.is_ok(), "the arity of a penalty's programs is fixed");
         tally.residual += sum(&residual[..len]);
         tally.mass += sum(&mass[..len]);
         let dual = &mut residual[..len];
-        let run = self.law.dual().run_block::<_, VectorisedMath>(&[f, a], registers, &mut [&mut *dual]);
-        debug_assert!(run.is_ok(), "the arity of a law's programs is fixed");
+        let run = self.penalty.dual().run_block::<_, VectorisedMath>(&[f, a], registers, &mut [&mut *dual]);
+        debug_assert!(run.is_ok(), "the arity of a penalty's programs is fixed");
         tally.dual += sum(dual);
     }
 }

@@ -5,11 +5,12 @@ use std::ops::Range;
 use ot_core::Side;
 
 use super::{
+    CpuScalar,
     entries::{Entries, Place, Weights},
     operand,
     rows::{BLOCK, CostRows, pieces},
 };
-use crate::{backend::CpuScalar, simd::GibbsTerms};
+use crate::simd::GibbsTerms;
 
 /// Rows of a panel of a batch.
 const BATCH_ROWS: usize = 32;

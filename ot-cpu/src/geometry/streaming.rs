@@ -6,23 +6,21 @@ use std::{
 };
 
 use ot_core::{
-    CostBetween, CostSummary, CostSurvey, Error, Geometry, HostBackend, KernelOp, PlanKind, PlanRegularizer,
-    PointsView, Side,
+    Backend, CostBetween, CostStatistics, CostSummary, Error, Geometry, Host, HostBackend, KernelOp, PointsView,
+    RecordedRegularizer, RegularizerKind, Side,
     cost::{Blur, GroundCost, check_bound},
     measure::{Support, WeightsView},
 };
 
 use super::{
+    CpuScalar,
     clouds::Clouds,
-    family::FamilyKernel,
-    kernel::GibbsKernel,
+    general::GeneralKernel,
+    kernel::EntropicKernel,
     rows::{BLOCK, CostRows, TILE, entries_of_tiles, pieces, task_atoms, visit_block},
-    survey::survey,
+    statistics::cost_statistics,
 };
-use crate::{
-    backend::{CpuBackend, CpuScalar},
-    simd::GibbsTerms,
-};
+use crate::{backend::CpuBackend, simd::GibbsTerms};
 
 /// A cost between two point clouds that is recomputed from coordinates whenever it is needed: memory O(n + m).
 ///
@@ -69,28 +67,28 @@ impl<T: CpuScalar> StreamingGeometry<T> {
     }
 }
 
-impl<T: CpuScalar> Geometry<CpuBackend<T>> for StreamingGeometry<T> {
-    fn backend(&self) -> &CpuBackend<T> {
-        &self.backend
+impl<T: CpuScalar> Geometry<Host<T>> for StreamingGeometry<T> {
+    fn backend(&self) -> Arc<dyn Backend<Host<T>>> {
+        Arc::new(self.backend.clone())
     }
 
     fn len(&self, side: Side) -> usize {
         self.cost.len(side)
     }
 
-    fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
-        Ok(Box::new(GibbsKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?))
+    fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
+        Ok(Box::new(EntropicKernel::<T, _, T>::new(&self.backend, &self.cost, epsilon, columns)?))
     }
 
-    fn bind_family(
+    fn bind(
         &self,
-        regularizer: &Arc<dyn PlanRegularizer>,
+        regularizer: &RecordedRegularizer,
         epsilon: f64,
         columns: usize,
-    ) -> Result<Box<dyn KernelOp<CpuBackend<T>>>, Error> {
+    ) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
         match regularizer.kind() {
-            PlanKind::Entropy => self.bind(epsilon, columns),
-            _ => Ok(Box::new(FamilyKernel::new(&self.backend, &self.cost, regularizer.as_ref(), epsilon, columns)?)),
+            RegularizerKind::Entropy => self.bind_entropic(epsilon, columns),
+            _ => Ok(Box::new(GeneralKernel::new(&self.backend, &self.cost, regularizer, epsilon, columns)?)),
         }
     }
 
@@ -106,8 +104,8 @@ impl<T: CpuScalar> Geometry<CpuBackend<T>> for StreamingGeometry<T> {
         self.cost.bound
     }
 
-    fn survey(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostSurvey, Error> {
-        survey(&self.backend, self.cost.as_ref(), source, target)
+    fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {
+        cost_statistics(&self.backend, self.cost.as_ref(), source, target)
     }
 }
 
@@ -157,13 +155,13 @@ impl<T: CpuScalar> CostRows<T> for StreamedCost<T> {
         if side == Side::Source {
             for (atom, out) in atoms.zip(out.chunks_mut(stride)) {
                 let (x, points) = (own.points(atom..atom + 1), other.points(others.clone()));
-                T::costs(self.cost.as_ref(), x, points, &mut out[..others.len()]);
+                self.cost.as_ref().costs(x, points, &mut out[..others.len()]);
             }
         } else {
             let mut column = [T::default(); BLOCK];
             for (offset, i) in others.enumerate() {
                 let (x, points) = (other.points(i..i + 1), own.points(atoms.clone()));
-                T::costs(self.cost.as_ref(), x, points, &mut column[..atoms.len()]);
+                self.cost.as_ref().costs(x, points, &mut column[..atoms.len()]);
                 for (row, &cost) in column[..atoms.len()].iter().enumerate() {
                     out[row * stride + offset] = cost;
                 }

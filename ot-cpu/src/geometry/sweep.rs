@@ -22,30 +22,25 @@ use std::{
 };
 
 use ot_core::{
-    Error, HostBackend, PlanView, Scalar, Side, Sweep, UNREACHABLE,
+    Error, Host, HostBackend, PlanView, Scalar, Side, Sweep, UNREACHABLE,
     host::{HostReduced, HostVector, for_each_chunk},
     program::Registers,
 };
 
 use super::{
+    CpuScalar,
     absorbed::Kept,
     anchors::{Anchors, part},
-    cut::{Cut, PANEL},
-    dense::zeroed,
+    cut::{Cut, GROUP, PANEL},
     entries::{Entries, Place, Weights},
     guard::{Guard, centred_weights, is_left_out},
+    memory::{Pool, zeroed},
     operand::{self, operand_len},
-    rows::{BLOCK, CostRows, TASKS, TILE, column_of, pieces},
+    rows::{BLOCK, CostRows, TASKS, TILE, pieces},
     softmin::{Terms, accept_or_redo},
     steps::{Steps, Tally},
 };
-use crate::{
-    backend::{CpuBackend, CpuScalar},
-    simd::Stored,
-};
-
-/// Columns of a batch that share a pass over entries.
-pub(super) const GROUP: usize = 64;
+use crate::{backend::CpuBackend, simd::Stored};
 
 /// The memory of passes, allocated once.
 #[derive(Debug)]
@@ -97,7 +92,7 @@ struct Workspace<T> {
     tile: [T; BLOCK * TILE],
 }
 
-/// Operands of products with entries of type X, and room for entries that are not kept.
+/// Operands of products with entries of type X, and space for entries that are not kept.
 #[derive(Debug)]
 pub(super) struct Operands<X> {
     weights: Vec<X>,
@@ -119,22 +114,6 @@ impl<X: CpuScalar> Operands<X> {
             pools.push((zeroed(operand_len(PANEL, group), what)?, zeroed(buffer_rows * others, what)?));
         }
         Ok(Self { weights: zeroed(operand_len(rows.max(others), group), what)?, pools: Pool(Mutex::new(pools)) })
-    }
-}
-
-/// What threads work with, one item for each.
-#[derive(Debug)]
-pub(super) struct Pool<N>(pub(super) Mutex<Vec<N>>);
-
-impl<N> Pool<N> {
-    /// Takes an item, which is to be [put](Self::put) back: no thread holds more than one.
-    pub(super) fn take(&self) -> N {
-        let item = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        item.expect("there are as many items as threads")
-    }
-
-    pub(super) fn put(&self, item: N) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(item);
     }
 }
 
@@ -170,7 +149,7 @@ impl<T: CpuScalar> Scratch<T> {
         })
     }
 
-    /// Room for the weights of one column of either side.
+    /// Space for the weights of one column of either side.
     pub(super) fn weights_mut(&mut self) -> &mut [T] {
         &mut self.weights
     }
@@ -278,7 +257,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
     pub(super) fn both_softmins<E: Entries<T>>(
         &self,
         entries: &E,
-        plan: PlanView<'_, CpuBackend<T>>,
+        plan: PlanView<'_, Host<T>>,
         scratch: &mut Scratch<T>,
         operands: &mut Operands<E::Entry>,
         out: [&mut HostVector<T>; 2],
@@ -373,7 +352,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         entries: &E,
         anchors: Option<&Anchors>,
         keep: Keep<impl Iterator<Item = Kept<'k, T, X>> + Send>,
-        sweep: &Sweep<'_, CpuBackend<T>>,
+        sweep: &Sweep<'_, Host<T>>,
         scratch: &mut Scratch<T>,
         operands: &mut Operands<E::Entry>,
     ) -> (usize, f64)
@@ -501,7 +480,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
     pub(super) fn finish_rows<E: Entries<T>>(
         &self,
         entries: &E,
-        sweep: &mut Sweep<'_, CpuBackend<T>>,
+        sweep: &mut Sweep<'_, Host<T>>,
         scratch: &mut Scratch<T>,
     ) {
         let cut = self.row_cut(entries);
@@ -517,7 +496,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                 self.fill(out, &scratch.tallies, cut.tasks(), number);
             };
             fill(&mut hints.source_residual, |tally| tally.residual);
-            fill(&mut hints.mass, |tally| tally.mass);
+            fill(&mut hints.conjugate, |tally| tally.mass);
             fill(&mut hints.source_dual, |tally| tally.dual);
         }
     }
@@ -528,7 +507,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         &self,
         entries: &E,
         anchors: Option<&Anchors>,
-        sweep: &mut Sweep<'_, CpuBackend<T>>,
+        sweep: &mut Sweep<'_, Host<T>>,
         scratch: &mut Scratch<T>,
     ) -> usize {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
@@ -539,8 +518,8 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
             let total = self.sum(tallies, rows.tasks(), k.min(columns - 1), |tally| tally.factors);
             let lost = self.sum(tallies, rows.tasks(), k.min(columns - 1), |tally| tally.lost as f64);
             Terms {
-                potential: column_of(&sweep.potentials.source, column),
-                log_weights: column_of(sweep.source.log_weights(), column),
+                potential: sweep.potentials.source.column(column),
+                log_weights: sweep.source.log_weights().column(column),
                 weights: &[],
                 guard: Guard::from_counts::<T, E::Entry>(total, rows.atoms, lost as usize, entries.largest()),
                 epsilon: self.epsilon,
@@ -636,7 +615,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
 
     /// The columns of a vector that the group takes; beyond the group, the last one again.
     fn columns_of<'a>(&self, vector: &'a HostVector<T>) -> [&'a [T]; GROUP] {
-        array::from_fn(|k| column_of(vector, self.group[k.min(self.group.len() - 1)]))
+        array::from_fn(|k| vector.column(self.group[k.min(self.group.len() - 1)]))
     }
 
     /// What the softmins of the other side sum over: potentials of `side`, with weights around the centre.
@@ -685,7 +664,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         &self,
         terms: &[Terms<'_, T>; GROUP],
         anchors: Option<&Anchors>,
-        sweep: &Sweep<'_, CpuBackend<T>>,
+        sweep: &Sweep<'_, Host<T>>,
         drifts: &mut [Drift; GROUP],
         operand: &mut [X],
     ) {
@@ -704,7 +683,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                             operand::write_column(operand, shape, lane, |j| X::from_f64(weights[j].to_f64()));
                         }
                         Some(anchor) => {
-                            let of_column = column_of(sweep.target.weights(), self.group[k]);
+                            let of_column = sweep.target.weights().column(self.group[k]);
                             drift.distance = mean_part(of_column, weights, anchor.weights);
                             let number = |j: usize| X::from_f64(weights[j].to_f64() - anchor.weights[j]);
                             operand::write_column(operand, shape, lane, number);

@@ -10,20 +10,16 @@
 //! so that one exponential serves all columns. Columns far from the first, and costs that forbid pairs, go one by one.
 
 use ot_core::{
-    Error, PlanView, Side, TransportCost,
+    Error, Host, PlanView, Side, TransportCost,
     host::{HostReduced, HostVector},
 };
 
 use super::{
+    CpuScalar,
     clouds::Clouds,
-    functionals::PlanColumn,
-    kernel::GibbsKernel,
+    functionals::{Functionals, PlanColumn},
     operand::{self, operand_len},
-    rows::{BLOCK, CostRows, TILE, column_of, visit_block, visit_pairs},
-};
-use crate::{
-    backend::{CpuBackend, CpuScalar},
-    simd::Stored,
+    rows::{BLOCK, CostRows, TILE, visit_block, visit_pairs},
 };
 
 /// The largest difference of potentials to those of the first column, in units of epsilon, at which entries around
@@ -33,25 +29,30 @@ const LARGEST_DRIFT: f64 = 60.0;
 /// Columns that share a pass.
 const GROUP: usize = 64;
 
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBackend<T>> for GibbsKernel<T, R, X> {
-    fn plan_cost(&mut self, plan: PlanView<'_, CpuBackend<T>>, out: &mut HostReduced) -> Result<(), Error> {
-        if let Some(family) = &self.family {
+impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> {
+    fn plan_cost(&mut self, plan: PlanView<'_, Host<T>>, out: &mut HostReduced) -> Result<(), Error> {
+        if self.regularizer.is_some() {
             for (column, out) in out.values_mut().iter_mut().enumerate() {
-                let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
-                *out = self.careful_plan_cost(plan.of_family(Some(family)));
+                *out = self.careful_plan_cost(self.column(Side::Source, plan, column));
             }
             return Ok(());
         }
         let together = self.plan_costs_together(plan, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
-            let plan = PlanColumn::new(Side::Source, plan, self.epsilon, column);
+            let plan = self.column(Side::Source, plan, column);
             let cost = self.sum_blocks(|block, buffers| {
                 let mut total = 0.0;
                 visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
                     let (row, weights) = (block.start + r, &plan.other_weights[others.clone()]);
                     let entries = &mut buffers.row[..costs.len()];
                     entries.copy_from_slice(costs);
-                    T::gibbs_sum(plan.potential[row], self.epsilon, &plan.other_potential[others], weights, entries);
+                    T::gibbs_sum(
+                        plan.potential[row],
+                        self.binding.epsilon(),
+                        &plan.other_potential[others],
+                        weights,
+                        entries,
+                    );
                     for (cost, &weight) in costs.iter_mut().zip(weights) {
                         *cost = *cost * weight;
                     }
@@ -67,7 +68,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> TransportCost<CpuBa
     fn rank_one_cost(&mut self, u: &HostVector<T>, v: &HostVector<T>, out: &mut HostReduced) -> Result<(), Error> {
         let together = self.rank_one_costs_together(u, v, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
-            let (u, v) = (column_of(u, column), column_of(v, column));
+            let (u, v) = (u.column(column), v.column(column));
             if let Some(cost) =
                 self.cost.clouds().and_then(|clouds| clouds.rank_one_cost(u, v)).filter(|c| c.is_finite())
             {
@@ -110,7 +111,7 @@ fn careful_dot<T: CpuScalar>(costs: &[T], v: &[T]) -> f64 {
     pairs.map(|(cost, v)| if *v > T::default() { cost.to_f64() * v.to_f64() } else { 0.0 }).sum()
 }
 
-impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X> {
+impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// <P, C> of one column with forbidden pairs, which carry nothing and cost nothing, or with entries beyond the
     /// largest number, which are kept below it.
     fn careful_plan_cost(&self, plan: PlanColumn<'_, T>) -> f64 {
@@ -127,32 +128,32 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
     }
 
     /// The costs of the plans near that of the first column. Says which columns are done.
-    fn plan_costs_together(&self, plan: PlanView<'_, CpuBackend<T>>, out: &mut [f64]) -> Vec<bool> {
+    fn plan_costs_together(&self, plan: PlanView<'_, Host<T>>, out: &mut [f64]) -> Vec<bool> {
         let mut done = vec![false; out.len()];
         if !R::STORED || out.len() == 1 {
             return done;
         }
-        let (f0, g0) = (column_of(plan.source.potential, 0), column_of(plan.target.potential, 0));
+        let (f0, g0) = (plan.source.potential.column(0), plan.target.potential.column(0));
         let drift = |potential: &[T], centre: &[T]| {
             let differences = potential.iter().zip(centre).map(|(a, b)| (a.to_f64() - b.to_f64()).abs());
             differences.fold(0.0, |largest, difference| if difference <= largest { largest } else { difference })
         };
         let near = |column: &usize| {
-            let (f, g) = (column_of(plan.source.potential, *column), column_of(plan.target.potential, *column));
-            drift(f, f0) + drift(g, g0) <= LARGEST_DRIFT * self.epsilon
+            let (f, g) = (plan.source.potential.column(*column), plan.target.potential.column(*column));
+            drift(f, f0) + drift(g, g0) <= LARGEST_DRIFT * self.binding.epsilon()
         };
         let near: Vec<usize> = (0..out.len()).filter(near).collect();
         let around = |weights: &[T], potential: &[T], centre: &[T]| -> Vec<f64> {
-            let of_atom =
-                |((weight, p), c): ((&T, &T), &T)| weight.to_f64() * ((p.to_f64() - c.to_f64()) / self.epsilon).exp();
+            let of_atom = |((weight, p), c): ((&T, &T), &T)| {
+                weight.to_f64() * ((p.to_f64() - c.to_f64()) / self.binding.epsilon()).exp()
+            };
             weights.iter().zip(potential).zip(centre).map(of_atom).collect()
         };
         for group in near.chunks(GROUP) {
             let side = |side: Side, centre: &[T]| -> Vec<Vec<f64>> {
                 let side = plan.side(side);
-                let of_column = |&column: &usize| {
-                    around(column_of(side.weights, column), column_of(side.potential, column), centre)
-                };
+                let of_column =
+                    |&column: &usize| around(side.weights.column(column), side.potential.column(column), centre);
                 group.iter().map(of_column).collect()
             };
             let (left, right) = (side(Side::Source, f0), side(Side::Target, g0));
@@ -161,7 +162,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
                 let entries = &mut entries[..costs.len()];
                 entries.copy_from_slice(costs);
                 // Any weights will do: entries are what is wanted.
-                T::gibbs_sum(f0[i], self.epsilon, &g0[others.clone()], &g0[others], entries);
+                T::gibbs_sum(f0[i], self.binding.epsilon(), &g0[others.clone()], &g0[others], entries);
                 for (cost, entry) in costs.iter_mut().zip(entries) {
                     *cost = *cost * *entry;
                 }
@@ -180,7 +181,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<T, R, X
         let all: Vec<usize> = (0..out.len()).collect();
         for group in all.chunks(GROUP) {
             let side = |vector: &HostVector<T>| -> Vec<Vec<f64>> {
-                group.iter().map(|&k| column_of(vector, k).iter().map(|x| x.to_f64()).collect()).collect()
+                group.iter().map(|&k| vector.column(k).iter().map(|x| x.to_f64()).collect()).collect()
             };
             let sums = self.sum_products(&side(u), &side(v), |_, _, _| ());
             take_finite(group, &sums, out, &mut done);

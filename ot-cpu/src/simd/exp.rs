@@ -24,7 +24,8 @@
 //! polynomial is summed by Horner's rule, `f32` makes do with degree 5 (relative error 2⁻²³·³, with `2^0 = 1`), and
 //! arguments are clamped instead of results selected.
 
-use super::element::{Element, multiply_add_f32, multiply_add_f64};
+use super::element::{Element, PowerOfTwo};
+use super::fused::{multiply_add_f32, multiply_add_f64};
 use super::vector::Vector;
 
 /// c₂ … c₁₁ of `f64`.
@@ -94,19 +95,6 @@ pub(super) fn exp_f32<const FUSED: bool>(x: f32) -> f32 {
 
     let bounded = if x <= LARGEST { scaled } else { x + f32::INFINITY };
     if x < SMALLEST { 0.0 } else { bounded }
-}
-
-/// The numbers from which powers of two are made.
-#[derive(Clone, Copy)]
-pub struct PowerOfTwo<T: 'static> {
-    /// Adding 1.5·2⁵² (1.5·2²³) rounds to an integer.
-    rounder: T,
-    /// The exponent of twice the smallest normal number: lower ones are raised to it.
-    lowest: T,
-    /// From here on, the exponent field of the sum is that of infinity, and its significand zero.
-    overflow: T,
-    /// The coefficients of 2^r, the highest first.
-    coefficients: &'static [T],
 }
 
 /// For `f32`: degree 5, fitted and rounded as the others are, under the constraint `2^0 = 1`.

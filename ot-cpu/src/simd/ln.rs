@@ -18,7 +18,7 @@
 //!   rounded as the coefficients of the exponential are. Relative error left in `ln m`, in exact
 //!   arithmetic: 2⁻⁵⁹·⁴ for `f64` (7 coefficients), 2⁻³⁰·² for `f32` (3 coefficients).
 
-use super::element::{multiply_add_f32, multiply_add_f64};
+use super::fused::{multiply_add_f32, multiply_add_f64};
 
 /// `ln(x)` in `f64`.
 #[inline(always)]

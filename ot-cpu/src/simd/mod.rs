@@ -46,10 +46,12 @@
 mod costs;
 mod element;
 mod exp;
+mod fused;
 mod gibbs;
 mod level;
 mod ln;
 mod map;
+mod numbers;
 mod passes;
 mod positive;
 mod product;

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use super::support::{Lopsided, SIDES, balanced, values, weights};
+use ot_conformance::Seeded;
 use ot_core::{
     Backend, CostForm, CostFunction, CostMatrix, CostParameter, CostTangent, Error, Euclidean, Geometry,
-    HalfSqEuclidean, Measure, PairWeight, PlanSide, PlanView, PointsView, Program, Side, SqEuclidean, StridedMatrix,
-    Support, WeightedPlan, WeightsView,
-    conformance::Seeded,
+    GeometryBuilder, HalfSqEuclidean, Host, Measure, PairWeight, PlanSide, PlanView, PointsView, Side, SqEuclidean,
+    StridedMatrix, Support, WeightedPlan, WeightsView,
     cost::{GroundCost, MatrixView},
 };
 use ot_cpu::{CpuBackend, DenseGeometry, StreamingGeometry};
+
+use super::support::{Lopsided, balanced, values, weights};
 
 fn backend() -> CpuBackend<f64> {
     CpuBackend::new(2).unwrap()
@@ -102,7 +103,7 @@ fn a_streamed_cost_without_a_bound_is_checked() {
 }
 
 #[test]
-fn surveys_are_the_statistics_of_the_cost() {
+fn statistics_are_the_statistics_of_the_cost() {
     let backend = backend();
     for scale in [1.0, 1e-75, 1e75] {
         let mut random = Seeded::new(3);
@@ -111,7 +112,7 @@ fn surveys_are_the_statistics_of_the_cost() {
         let [x, y] = coordinates.each_ref().map(|x| PointsView::new(x, 2).unwrap());
         let (a, b) = (weights::<f64>(n, 2, true, 1), weights::<f64>(m, 2, false, 2));
         let [wa, wb] = [&a, &b].map(|weights| WeightsView::new(weights, 2).unwrap());
-        let geometries: [Arc<dyn Geometry<CpuBackend<f64>>>; 2] = [
+        let geometries: [Arc<dyn Geometry<Host<f64>>>; 2] = [
             Arc::new(DenseGeometry::from_points(&backend, x, y, &SqEuclidean).unwrap()),
             Arc::new(StreamingGeometry::new(&backend, x, y, Arc::new(SqEuclidean)).unwrap()),
         ];
@@ -125,13 +126,13 @@ fn surveys_are_the_statistics_of_the_cost() {
         let mean = pairs.iter().map(|(weight, cost)| weight * cost).sum::<f64>() / mass;
         let variance = pairs.iter().map(|(weight, cost)| weight * (cost - mean).powi(2)).sum::<f64>() / mass;
         for geometry in geometries {
-            let survey = geometry.survey(wa, wb).unwrap();
+            let statistics = geometry.cost_statistics(wa, wb).unwrap();
             let unit = scale * scale;
-            assert!((survey.mean / unit - mean).abs() < 1e-13, "{scale}");
-            assert!((survey.deviation / unit - variance.sqrt()).abs() < 1e-13, "{scale}");
+            assert!((statistics.mean / unit - mean).abs() < 1e-13, "{scale}");
+            assert!((statistics.deviation / unit - variance.sqrt()).abs() < 1e-13, "{scale}");
             let least = pairs.iter().map(|pair| pair.1).fold(f64::INFINITY, f64::min);
-            assert!((survey.minimum / unit - least).abs() < 1e-13 && !survey.forbidden);
-            assert!(geometry.cost_bound().unwrap() >= survey.maximum && !geometry.may_forbid());
+            assert!((statistics.minimum / unit - least).abs() < 1e-13 && !statistics.forbidden);
+            assert!(geometry.cost_bound().unwrap() >= statistics.maximum && !geometry.may_forbid());
             assert!((geometry.epsilon_of_blur(0.1).unwrap() - 0.02).abs() < 1e-15);
         }
     }
@@ -149,17 +150,17 @@ fn an_atom_with_mass_and_no_partner_is_stranded_in_its_column() {
     let costs = [1.0, inf, 2.0, inf, 1.0, inf, 3.0, inf, 1.0];
     let matrix = StridedMatrix::new(&costs, 3, 3, 3, 1).unwrap();
     let geometry = DenseGeometry::from_matrix(&backend(), MatrixView::F64(matrix)).unwrap();
-    let survey = |a: &[f64], b: &[f64]| {
+    let statistics = |a: &[f64], b: &[f64]| {
         let (a, b) = (WeightsView::new(a, a.len() / 3).unwrap(), WeightsView::new(b, b.len() / 3).unwrap());
-        geometry.survey(a, b)
+        geometry.cost_statistics(a, b)
     };
-    let found = survey(&[1.0; 3], &[1.0; 3]).unwrap();
+    let found = statistics(&[1.0; 3], &[1.0; 3]).unwrap();
     assert_eq!((found.mean, found.minimum, found.maximum, found.forbidden), (8.0 / 5.0, 1.0, 3.0, true));
-    assert!(survey(&[1.0, 0.0, 1.0], &[1.0, 0.0, 1.0]).is_ok());
+    assert!(statistics(&[1.0, 0.0, 1.0], &[1.0, 0.0, 1.0]).is_ok());
     let stranded = |side, index, column| Some(Error::Stranded { side, index, column });
-    assert_eq!(survey(&[1.0; 3], &[1.0, 0.0, 1.0]).err(), stranded(Side::Source, 1, 0));
+    assert_eq!(statistics(&[1.0; 3], &[1.0, 0.0, 1.0]).err(), stranded(Side::Source, 1, 0));
     let second = [1.0, 1.0, 1.0, 1.0, 0.0, 0.0];
-    assert_eq!(survey(&second, &[1.0; 3]).err(), stranded(Side::Target, 1, 1));
+    assert_eq!(statistics(&second, &[1.0; 3]).err(), stranded(Side::Target, 1, 1));
 }
 
 /// A plan between two small clouds under a cost, and functions of it.
@@ -188,7 +189,7 @@ fn setup() -> Setup {
 }
 
 impl Setup {
-    fn geometry(&self, streaming: bool) -> Arc<dyn Geometry<CpuBackend<f64>>> {
+    fn geometry(&self, streaming: bool) -> Arc<dyn Geometry<Host<f64>>> {
         let (x, y) = (PointsView::new(&self.x, 2).unwrap(), PointsView::new(&self.y, 2).unwrap());
         if streaming {
             Arc::new(StreamingGeometry::new(&self.backend, x, y, Arc::new(Lopsided)).unwrap())
@@ -224,14 +225,17 @@ fn derivatives_of_the_cost_are_central_differences() {
     let (source, target) = (balanced(backend, &setup.a, 1), balanced(backend, &setup.b, 1));
     let upload = |values: &[f64]| backend.upload(values, 1).unwrap();
     let (f, g, r, s) = (upload(&setup.f), upload(&setup.g), upload(&setup.r), upload(&setup.s));
-    let plan = PlanView { source: PlanSide::new(&f, &source), target: PlanSide::new(&g, &target) };
+    let plan = PlanView {
+        source: PlanSide::new(&f, source.device_weights()),
+        target: PlanSide::new(&g, target.device_weights()),
+    };
     let weight = PairWeight { constant: WEIGHT[0], source: Some(&r), target: Some(&s), product: None, cost: WEIGHT[1] };
-    let pairs = WeightedPlan { plan, weight, column: 0 };
+    let pairs = WeightedPlan { plan, weight };
     let mut random = Seeded::new(5);
     for streaming in [false, true] {
-        let mut kernel = setup.geometry(streaming).bind(EPSILON, 1).unwrap();
+        let mut kernel = setup.geometry(streaming).bind_entropic(EPSILON, 1).unwrap();
         let derivative = kernel.cost_derivative().unwrap();
-        for moving in SIDES {
+        for moving in Side::BOTH {
             let parameter = CostParameter::Points(moving);
             let (len, step) = (if moving == Side::Source { N } else { M }, 1e-5);
             assert_eq!(derivative.shape(parameter), Some((len, 2)));
@@ -253,7 +257,7 @@ fn derivatives_of_the_cost_are_central_differences() {
 
             let mut out = backend.alloc(len, 2).unwrap();
             derivative.pull_back(pairs, parameter, &mut out).unwrap();
-            let pulled: f64 = values(backend, &out).iter().zip(&tangent).map(|(gradient, t)| gradient * t).sum();
+            let pulled: f64 = values(&out).iter().zip(&tangent).map(|(gradient, t)| gradient * t).sum();
             assert!((pulled - slope).abs() < 1e-8, "{moving}: {pulled} {slope}");
 
             let tangent_vector = backend.upload(&tangent, 2).unwrap();
@@ -261,7 +265,7 @@ fn derivatives_of_the_cost_are_central_differences() {
             for (side, atoms) in [(Side::Source, N), (Side::Target, M)] {
                 let mut pushed = backend.alloc(atoms, 1).unwrap();
                 derivative.push_forward(side, pairs, along, &mut pushed).unwrap();
-                for (atom, found) in values(backend, &pushed).iter().enumerate() {
+                for (atom, found) in values(&pushed).iter().enumerate() {
                     let here = |i: usize, j: usize| if side == Side::Source { i == atom } else { j == atom };
                     let sum_at = |amount: f64| {
                         let [x, y] = at(amount);
@@ -274,7 +278,7 @@ fn derivatives_of_the_cost_are_central_differences() {
 
             let mut bent = backend.alloc(len, 2).unwrap();
             derivative.curvature(pairs, parameter, along, &mut bent).unwrap();
-            let bent: f64 = values(backend, &bent).iter().zip(&tangent).map(|(bend, t)| bend * t).sum();
+            let bent: f64 = values(&bent).iter().zip(&tangent).map(|(bend, t)| bend * t).sum();
             let plain = |amount: f64| {
                 let [x, y] = at(amount);
                 setup.sum(&x, &y, |i, j| setup.factor(i, j))
@@ -291,7 +295,7 @@ fn derivatives_of_the_cost_are_central_differences() {
             assert!(matches!(refused, Err(Error::MissingCapability(_))));
         } else {
             derivative.pull_back(pairs, parameter, &mut out).unwrap();
-            for (index, found) in values(backend, &out).iter().enumerate() {
+            for (index, found) in values(&out).iter().enumerate() {
                 let (i, j) = (index % N, index / N);
                 assert!((found - setup.mass(i, j) * setup.factor(i, j)).abs() < 1e-14);
             }
@@ -300,7 +304,7 @@ fn derivatives_of_the_cost_are_central_differences() {
             let along = CostTangent { parameter, values: &tangent_vector };
             let mut pushed = backend.alloc(M, 1).unwrap();
             derivative.push_forward(Side::Target, pairs, along, &mut pushed).unwrap();
-            for (j, found) in values(backend, &pushed).iter().enumerate() {
+            for (j, found) in values(&pushed).iter().enumerate() {
                 let expected: f64 = (0..N).map(|i| setup.mass(i, j) * setup.factor(i, j) * tangent[j * N + i]).sum();
                 assert!((found - expected).abs() < 1e-14, "{j}: {found} {expected}");
             }
@@ -309,45 +313,12 @@ fn derivatives_of_the_cost_are_central_differences() {
 }
 
 #[test]
-fn pair_sums_are_those_of_the_explicit_plan() {
-    let setup = setup();
-    let backend = &setup.backend;
-    let (source, target) = (balanced(backend, &setup.a, 1), balanced(backend, &setup.b, 1));
-    let (f, g) = (backend.upload(&setup.f, 1).unwrap(), backend.upload(&setup.g, 1).unwrap());
-    let plan = PlanView { source: PlanSide::new(&f, &source), target: PlanSide::new(&g, &target) };
-    let phi = |x: [f64; 2], y: [f64; 2]| [x[0] * y[1] + x[1], y[0] - x[0] * x[1]];
-    let program = Program::record(|[x0, x1, y0, y1]| [x0 * y1 + x1, y0 - x0 * x1]).unwrap();
-    for streaming in [false, true] {
-        let mut kernel = setup.geometry(streaming).bind(EPSILON, 1).unwrap();
-        for (side, atoms) in [(Side::Source, N), (Side::Target, M)] {
-            let mut out = backend.alloc(atoms, 2).unwrap();
-            kernel.pair_sum().unwrap().pair_sum(side, plan, &program, &mut out).unwrap();
-            for (index, found) in values(backend, &out).iter().enumerate() {
-                let (channel, atom) = (index / atoms, index % atoms);
-                let pairs = (0..N * M).map(|k| (k / M, k % M));
-                let pairs = pairs.filter(|&(i, j)| if side == Side::Source { i == atom } else { j == atom });
-                let expected: f64 = pairs
-                    .map(|(i, j)| {
-                        let (x, y) = (&setup.x[2 * i..], &setup.y[2 * j..]);
-                        setup.mass(i, j) * phi([x[0], x[1]], [y[0], y[1]])[channel]
-                    })
-                    .sum();
-                assert!((found - expected).abs() < 1e-14, "{side} {index}: {found} {expected}");
-            }
-        }
-        let wrong = Program::record(|[x]| [x]).unwrap();
-        let mut out = backend.alloc(N, 1).unwrap();
-        assert!(kernel.pair_sum().unwrap().pair_sum(Side::Source, plan, &wrong, &mut out).is_err());
-    }
-}
-
-#[test]
 fn a_measure_makes_a_geometry() {
     let cloud = ot_core::PointCloud::new(vec![0.0, 1.0, 3.0], 1, vec![0.2, 0.3, 0.5]).unwrap();
     let geometry = backend().geometry(cloud.support(), cloud.support(), &SqEuclidean).unwrap();
     assert_eq!((geometry.len(Side::Source), geometry.cost_bound().map(f64::round)), (3, Some(9.0)));
-    assert_eq!(geometry.bind(-1.0, 1).err(), Some(Error::Epsilon(-1.0)));
-    assert_eq!(geometry.bind(1.0, 0).err(), Some(Error::EmptyBatch));
+    assert_eq!(geometry.bind_entropic(-1.0, 1).err(), Some(Error::Epsilon(-1.0)));
+    assert_eq!(geometry.bind_entropic(1.0, 0).err(), Some(Error::EmptyBatch));
     assert!(CpuBackend::<f64>::new(0).is_err());
 }
 
@@ -361,7 +332,7 @@ fn costs_of_a_cloud_with_itself_are_sums_over_all_pairs() {
         for limit in [0, usize::MAX] {
             let backend = backend().with_dense_limit(limit);
             let geometry = backend.geometry(self::points(&points, 3), self::points(&points, 3), &Euclidean).unwrap();
-            let mut kernel = geometry.bind(1.0, 1).unwrap();
+            let mut kernel = geometry.bind_entropic(1.0, 1).unwrap();
             for (u, v) in [(&one, &one), (&one, &other)] {
                 let mut expected = 0.0;
                 for (x, u) in points.chunks(3).zip(u) {

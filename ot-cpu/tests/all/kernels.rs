@@ -1,22 +1,22 @@
 //! The kernels of the host against a naive double loop in f64, each branch of them.
 
-use std::sync::Arc;
-
-use super::support::{Case, KINDS, Kind, SIDES, balanced, case, largest, marginal, roughness, values, weights};
+use ot_conformance::Seeded;
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, KernelOp, Kl, Marginal, PlanSide, PlanView, Potentials, Side, SoftMin, Sweep,
-    UNREACHABLE, conformance::Seeded, two_half_steps,
+    ActiveColumns, ArcThreshold, Backend, ByProducts, Host, KernelOp, Kl, Marginal, PlanSide, PlanView, Potentials,
+    RecordedPenalty, Side, Sweep, UNREACHABLE, kernel::half_step,
 };
-use ot_cpu::{CpuBackend, CpuScalar};
+use ot_cpu::CpuScalar;
 
-type Bound<T> = Box<dyn KernelOp<CpuBackend<T>>>;
+use super::support::{self, Case, KINDS, Kind, balanced, case, largest, marginal, roughness, values, weights};
+
+type Bound<T> = Box<dyn KernelOp<Host<T>>>;
 
 /// One softmin through the contract.
 fn softmin<T: CpuScalar>(
     case: &Case<T>,
     kernel: &mut Bound<T>,
     side: Side,
-    other: &Marginal<CpuBackend<T>>,
+    other: &Marginal<Host<T>>,
     potential: &[T],
     shift: &[T],
 ) -> Vec<f64> {
@@ -25,10 +25,11 @@ fn softmin<T: CpuScalar>(
     let shift = backend.upload(shift, columns).unwrap();
     let mut out = backend.alloc(case.len(side), columns).unwrap();
     let active = ActiveColumns::all(columns);
-    let request =
-        SoftMin { side, potential: &potential, log_weights: other.log_weights(), shift: &shift, active: &active };
-    kernel.softmin(request, &mut out).unwrap();
-    values(backend, &out)
+    let own = PlanSide { potential: &shift, weights: &shift, log_weights: &shift };
+    let other = PlanSide::new(&potential, other.device_weights());
+    let plan = PlanView { source: side.of([own, other]), target: side.of([other, own]) };
+    support::softmin(kernel.as_mut(), backend, side, plan, &active, &mut out);
+    values(&out)
 }
 
 fn softmins_are_those_of_the_double_loop<T: CpuScalar>() {
@@ -43,7 +44,7 @@ fn softmins_are_those_of_the_double_loop<T: CpuScalar>() {
                 let epsilon = relative * case.mean();
                 for zeros in [false, true] {
                     let zeros = zeros && n.min(m) > 3;
-                    let mut kernel = case.geometry.bind(epsilon, 1).unwrap();
+                    let mut kernel = case.geometry.bind_entropic(epsilon, 1).unwrap();
                     let [a, b] =
                         [(n, 3), (m, 4)].map(|(len, seed)| balanced(&case.backend, &weights(len, 1, zeros, seed), 1));
                     let mut random = Seeded::new(5);
@@ -115,25 +116,26 @@ const PLAIN: Setting =
 
 fn run<T: CpuScalar>(case: &Case<T>, epsilon: f64, setting: &Setting) -> Run {
     let (backend, columns) = (&case.backend, setting.columns);
-    let law = |len: usize, columns: usize, seed: u64| {
+    let side = |len: usize, columns: usize, seed: u64| {
         let weights = weights(len, columns, setting.zeros, seed);
         if setting.unbalanced {
-            marginal(backend, &weights, columns, Arc::new(Kl::new(0.3).unwrap()))
+            marginal(backend, &weights, columns, RecordedPenalty::new(&Kl::new(0.3).unwrap()).unwrap())
         } else {
             balanced(backend, &weights, columns)
         }
     };
-    let (source, target) = (law(case.n, columns, 3), law(case.m, 1, 4));
-    let mut kernel = case.geometry.bind(epsilon, columns).unwrap();
-    let room = || Potentials {
+    let (source, target) = (side(case.n, columns, 3), side(case.m, 1, 4));
+    let mut kernel = case.geometry.bind_entropic(epsilon, columns).unwrap();
+    let fresh = || Potentials {
         source: backend.alloc(case.n, columns).unwrap(),
         target: backend.alloc(case.m, columns).unwrap(),
         epsilon,
     };
-    let (mut potentials, mut scratch) = (room(), room());
-    let mut by_products = ByProducts::alloc(backend, columns).unwrap();
+    let (mut potentials, mut scratch) = (fresh(), fresh());
+    let mut by_products = ByProducts::alloc(backend, [case.n, case.m], columns).unwrap();
     let relaxation = backend.upload_reduced(&vec![setting.relaxation; columns]).unwrap();
     let mut active = ActiveColumns::all(columns);
+    let backend: &dyn Backend<Host<T>> = backend;
     backend.scope(|| {
         for sweep in 0..setting.sweeps {
             if sweep == setting.sweeps / 2
@@ -141,7 +143,7 @@ fn run<T: CpuScalar>(case: &Case<T>, epsilon: f64, setting: &Setting) -> Run {
             {
                 active.freeze(column);
             }
-            let question = Sweep {
+            let mut question = Sweep {
                 source: &source,
                 target: &target,
                 potentials: &mut potentials,
@@ -153,15 +155,17 @@ fn run<T: CpuScalar>(case: &Case<T>, epsilon: f64, setting: &Setting) -> Run {
             if setting.fused {
                 kernel.sweep(backend, question).unwrap();
             } else {
-                two_half_steps(kernel.as_mut(), backend, question).unwrap();
+                for side in Side::BOTH {
+                    half_step(kernel.as_mut(), backend, side, &mut question).unwrap();
+                }
             }
         }
     });
-    let ByProducts { source_residual, target_residual, mass, source_dual, target_dual } = &by_products;
+    let ByProducts { source_residual, target_residual, conjugate, source_dual, target_dual, .. } = &by_products;
     Run {
-        source: values(backend, &potentials.source),
-        target: values(backend, &potentials.target),
-        by_products: backend.read(&[source_residual, target_residual, mass, source_dual, target_dual]).unwrap(),
+        source: values(&potentials.source),
+        target: values(&potentials.target),
+        by_products: backend.read(&[source_residual, target_residual, conjugate, source_dual, target_dual]).unwrap(),
     }
 }
 
@@ -274,7 +278,7 @@ fn the_plan_of_a_long_run_has_the_marginals_asked_for() {
 }
 
 /// A kernel, marginals and potentials after a few sweeps, and the explicit plan.
-fn with_plan(kind: Kind, check: impl Fn(&Case<f64>, &mut Bound<f64>, PlanView<'_, CpuBackend<f64>>, &[f64], f64)) {
+fn with_plan(kind: Kind, check: impl Fn(&Case<f64>, &mut Bound<f64>, PlanView<'_, Host<f64>>, &[f64], f64)) {
     let case = case::<f64>(kind, 2, 23, 1050, 2, 0.0, 1.0);
     let (backend, epsilon) = (case.backend.clone(), 0.1);
     let (a, b) = (weights::<f64>(case.n, 1, true, 3), weights::<f64>(case.m, 1, true, 4));
@@ -288,8 +292,11 @@ fn with_plan(kind: Kind, check: impl Fn(&Case<f64>, &mut Bound<f64>, PlanView<'_
         })
         .collect();
     let (f, g) = (backend.upload(&f, 1).unwrap(), backend.upload(&g, 1).unwrap());
-    let view = PlanView { source: PlanSide::new(&f, &source), target: PlanSide::new(&g, &target) };
-    let mut kernel = case.geometry.bind(epsilon, 1).unwrap();
+    let view = PlanView {
+        source: PlanSide::new(&f, source.device_weights()),
+        target: PlanSide::new(&g, target.device_weights()),
+    };
+    let mut kernel = case.geometry.bind_entropic(epsilon, 1).unwrap();
     check(&case, &mut kernel, view, &plan, epsilon);
 }
 
@@ -306,7 +313,7 @@ fn products_and_costs_are_those_of_the_explicit_plan() {
                 let values = backend.upload(values, channels).unwrap();
                 let mut out = backend.alloc(case.len(side), channels).unwrap();
                 kernel.apply(side, view, &values, &mut out).unwrap();
-                super::support::values(backend, &out)
+                support::values(&out)
             };
             let (py, ptx) = (product(Side::Source, &y), product(Side::Target, &x));
             for channel in 0..channels {
@@ -352,15 +359,17 @@ fn hard_transforms_and_arcs_are_those_of_the_double_loop() {
     for kind in KINDS {
         with_plan(kind, |case, kernel, view, _, _| {
             let backend = &case.backend;
-            for side in SIDES {
+            for side in Side::BOTH {
                 let other = view.side(side.opposite());
-                let potential = values(backend, other.potential);
-                let log_weights = values(backend, other.log_weights);
+                let potential = values(other.potential);
+                let log_weights = values(other.log_weights);
                 let mut out = backend.alloc(case.len(side), 1).unwrap();
                 let mut argument = Vec::new();
                 let lister = kernel.hard_transform().unwrap();
-                lister.c_transform(side, other.potential, other.log_weights, &mut out, Some(&mut argument)).unwrap();
-                let found = values(backend, &out);
+                lister
+                    .hard_c_transform(side, other.potential, other.log_weights, &mut out, Some(&mut argument))
+                    .unwrap();
+                let found = values(&out);
                 for atom in 0..case.len(side) {
                     let partners = (0..potential.len()).filter(|&j| log_weights[j] > -1e20);
                     let best = partners
@@ -375,14 +384,22 @@ fn hard_transforms_and_arcs_are_those_of_the_double_loop() {
                     assert_eq!(argument[atom], best.1, "{} {side} {atom}", case.name);
                 }
             }
-            let (f, g) = (values(backend, view.source.potential), values(backend, view.target.potential));
+            let (f, g) = (values(view.source.potential), values(view.target.potential));
             let reduced = |index: usize| case.costs[index] - f[index / case.m] - g[index % case.m];
             let expected = (0..case.costs.len()).filter(|&index| reduced(index) <= -0.1).count();
             let lister = kernel.hard_transform().unwrap();
-            let arcs = lister.arcs_below(view.source.potential, view.target.potential, 0, -0.1, expected).unwrap();
+            let arcs = lister
+                .arcs_below(view.source.potential, view.target.potential, 0, ArcThreshold::uniform(-0.1), expected)
+                .unwrap();
             assert!(expected > 10 && arcs.len() == expected, "{}: {} of {expected}", case.name, arcs.len());
             assert!(arcs.is_sorted_by_key(|arc| (arc.source, arc.target)));
-            let too_many = lister.arcs_below(view.source.potential, view.target.potential, 0, -0.1, expected - 1);
+            let too_many = lister.arcs_below(
+                view.source.potential,
+                view.target.potential,
+                0,
+                ArcThreshold::uniform(-0.1),
+                expected - 1,
+            );
             assert!(matches!(too_many, Err(ot_core::Error::OutOfMemory { .. })));
         });
     }

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
+use ot_conformance::Seeded;
 use ot_core::{
-    Backend, Balanced, CostFormula, Geometry, LOG_ZERO, Marginal, PointsView, Real, Regularizer, Scalar, Side,
-    SqEuclidean, UNREACHABLE, WeightsView, conformance::Seeded, cost::GroundCost,
+    ActiveColumns, Backend, Balanced, CTransform, CostFormula, Geometry, GroundCost, Host, KernelOp, LOG_ZERO,
+    Marginal, PlanView, PointsView, Real, RecordedPenalty, Scalar, Side, SqEuclidean, UNREACHABLE, WeightsView,
+    host::HostVector,
 };
 use ot_cpu::{CpuBackend, CpuScalar, DenseGeometry, StreamingGeometry, backend::KeptEntries};
-
-pub const SIDES: [Side; 2] = [Side::Source, Side::Target];
 
 /// c(x, y) = sum_k (k + 1) (x_k - y_k)^2 + x_0 y_0 (1 + x_0) / 4, which no symmetry helps.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ impl CostFormula for Lopsided {
 /// A geometry, its costs in f64, and weights.
 pub struct Case<T: CpuScalar> {
     pub backend: CpuBackend<T>,
-    pub geometry: Arc<dyn Geometry<CpuBackend<T>>>,
+    pub geometry: Arc<dyn Geometry<Host<T>>>,
     /// Row-major.
     pub costs: Vec<f64>,
     pub n: usize,
@@ -45,10 +45,7 @@ impl<T: CpuScalar> Case<T> {
     }
 
     pub fn len(&self, side: Side) -> usize {
-        match side {
-            Side::Source => self.n,
-            Side::Target => self.m,
-        }
+        side.of([self.n, self.m])
     }
 
     pub fn cost(&self, side: Side, atom: usize, other: usize) -> f64 {
@@ -119,7 +116,7 @@ pub fn case<T: CpuScalar>(
     for (x, row) in x.chunks(dimension).zip(costs.chunks_mut(m)) {
         cost.costs_f64(x, &y, row);
     }
-    let geometry: Arc<dyn Geometry<CpuBackend<T>>> = match kind {
+    let geometry: Arc<dyn Geometry<Host<T>>> = match kind {
         Kind::Dense | Kind::DenseFull | Kind::DenseLopsided => {
             Arc::new(DenseGeometry::from_points(&backend, source, target, cost.as_ref()).unwrap())
         }
@@ -158,13 +155,13 @@ pub fn marginal<T: CpuScalar>(
     backend: &CpuBackend<T>,
     weights: &[T],
     columns: usize,
-    law: Arc<dyn Regularizer>,
-) -> Marginal<CpuBackend<T>> {
-    Marginal::new(backend, WeightsView::new(weights, columns).unwrap(), law).unwrap()
+    penalty: RecordedPenalty,
+) -> Marginal<Host<T>> {
+    Marginal::new(backend, WeightsView::new(weights, columns).unwrap(), penalty).unwrap()
 }
 
-pub fn balanced<T: CpuScalar>(backend: &CpuBackend<T>, weights: &[T], columns: usize) -> Marginal<CpuBackend<T>> {
-    marginal(backend, weights, columns, Arc::new(Balanced))
+pub fn balanced<T: CpuScalar>(backend: &CpuBackend<T>, weights: &[T], columns: usize) -> Marginal<Host<T>> {
+    marginal(backend, weights, columns, RecordedPenalty::new(&Balanced).unwrap())
 }
 
 /// How far a sweep on its way may be from the exact one, as a part of epsilon: the rounding of kept entries.
@@ -174,8 +171,21 @@ pub fn roughness<T: CpuScalar>(kind: Kind) -> f64 {
 }
 
 /// The elements of a vector in f64.
-pub fn values<T: CpuScalar>(backend: &CpuBackend<T>, vector: &<CpuBackend<T> as Backend>::Vector) -> Vec<f64> {
-    backend.download(&[vector]).unwrap()[0].iter().map(|value| value.to_f64()).collect()
+pub fn values<T: CpuScalar>(vector: &HostVector<T>) -> Vec<f64> {
+    vector.values().iter().map(|value| value.to_f64()).collect()
+}
+
+/// The softmin of one side: the c-transform under a prescribed marginal.
+pub fn softmin<T: CpuScalar>(
+    kernel: &mut dyn KernelOp<Host<T>>,
+    backend: &dyn Backend<Host<T>>,
+    side: Side,
+    plan: PlanView<'_, Host<T>>,
+    active: &ActiveColumns,
+    out: &mut HostVector<T>,
+) {
+    let penalty = &RecordedPenalty::new(&Balanced).unwrap();
+    kernel.c_transform(backend, CTransform { side, plan, penalty, active }, out, None).unwrap();
 }
 
 pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {

@@ -1,6 +1,9 @@
 //! Softmins and sweeps allocate nothing after the first call.
 
-use ot_core::{ActiveColumns, Backend, ByProducts, PlanSide, PlanView, Potentials, Side, SoftMin, Sweep};
+use ot_core::{
+    ActiveColumns, Backend, Balanced, ByProducts, CTransform, PlanSide, PlanView, Potentials, RecordedPenalty, Side,
+    Sweep,
+};
 
 use super::{
     allocator::calls,
@@ -21,12 +24,12 @@ pub fn softmins_sweeps_and_products_allocate_nothing() {
             epsilon: 0.02,
         };
         let (mut potentials, mut scratch) = (fresh(), fresh());
-        let mut by_products = ByProducts::alloc(backend, columns).unwrap();
+        let mut by_products = ByProducts::alloc(backend, [300, 200], columns).unwrap();
         let relaxation = backend.upload_reduced(&vec![1.0; columns]).unwrap();
         let active = ActiveColumns::all(columns);
         let mut out = backend.alloc(300, columns).unwrap();
-        let mut kernel = case.geometry.bind(0.02, columns).unwrap();
-        let mut before = 0;
+        let mut kernel = case.geometry.bind_entropic(0.02, columns).unwrap();
+        let (penalty, mut before) = (RecordedPenalty::new(&Balanced).unwrap(), 0);
         for round in 0..20 {
             if round == 1 {
                 before = calls();
@@ -41,18 +44,12 @@ pub fn softmins_sweeps_and_products_allocate_nothing() {
                 by_products: Some(&mut by_products),
             };
             kernel.sweep(backend, sweep).unwrap();
-            let request = SoftMin {
-                side: Side::Source,
-                potential: &potentials.target,
-                log_weights: target.log_weights(),
-                shift: &potentials.source,
-                active: &active,
-            };
-            kernel.softmin(request, &mut out).unwrap();
             let plan = PlanView {
-                source: PlanSide::new(&potentials.source, &source),
-                target: PlanSide::new(&potentials.target, &target),
+                source: PlanSide::new(&potentials.source, source.device_weights()),
+                target: PlanSide::new(&potentials.target, target.device_weights()),
             };
+            let request = CTransform { side: Side::Source, plan, penalty: &penalty, active: &active };
+            kernel.c_transform(backend, request, &mut out, None).unwrap();
             kernel.apply(Side::Source, plan, &potentials.target, &mut out).unwrap();
         }
         let allocations = calls() - before;

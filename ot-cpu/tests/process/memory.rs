@@ -4,15 +4,16 @@
 //! at full length. Sweeps, softmins and certificates are run where one side is long and the other short, once for each
 //! side: memory of O(n + m) is the sum of a part of each side, and no part is left out.
 
+use ot_conformance::Seeded;
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, Epsilon, HalfSqEuclidean, Measure, PointCloud, Potentials, Problem, Side,
-    SoftMin, Sweep, certificate::certify_with, conformance::Seeded,
+    ActiveColumns, Backend, ByProducts, Epsilon, GeometryBuilder, HalfSqEuclidean, Host, KernelOp, Measure, PointCloud,
+    Potentials, Problem, Side, Sweep, certificate::certify_with,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 
 use super::{
     allocator::{held, peak_of},
-    support::SIDES,
+    support::softmin,
 };
 
 const LONG: usize = 100_000;
@@ -36,6 +37,7 @@ fn set_up<T: CpuScalar, R: Send>(
     let backend = CpuBackend::<T>::new(threads).unwrap().with_dense_limit(0);
     let geometry = backend.geometry(source.support(), target.support(), &HalfSqEuclidean).unwrap();
     let problem = Problem::new(geometry, source, target, Epsilon::Absolute(0.0025)).unwrap();
+    let backend: &dyn Backend<Host<T>> = &backend;
     backend.scope(|| {
         let fresh = || {
             let side = |side| {
@@ -46,7 +48,7 @@ fn set_up<T: CpuScalar, R: Send>(
         };
         let kernel = problem.bind().unwrap();
         let (potentials, scratch, entering, best) = (fresh(), fresh(), fresh(), fresh());
-        let by_products = ByProducts::alloc(&backend, 1).unwrap();
+        let by_products = ByProducts::alloc(backend, Side::BOTH.map(|side| problem.marginal(side).len()), 1).unwrap();
         let result = work(Solve { problem: &problem, kernel, potentials, scratch, by_products });
         drop((entering, best));
         result
@@ -55,11 +57,11 @@ fn set_up<T: CpuScalar, R: Send>(
 
 /// A solve about to start.
 struct Solve<'a, T: CpuScalar> {
-    problem: &'a Problem<CpuBackend<T>>,
-    kernel: Box<dyn ot_core::KernelOp<CpuBackend<T>>>,
-    potentials: Potentials<CpuBackend<T>>,
-    scratch: Potentials<CpuBackend<T>>,
-    by_products: ByProducts<CpuBackend<T>>,
+    problem: &'a Problem<Host<T>>,
+    kernel: Box<dyn KernelOp<Host<T>>>,
+    potentials: Potentials<Host<T>>,
+    scratch: Potentials<Host<T>>,
+    by_products: ByProducts<Host<T>>,
 }
 
 impl<T: CpuScalar> Solve<'_, T> {
@@ -79,19 +81,9 @@ impl<T: CpuScalar> Solve<'_, T> {
                 by_products: Some(&mut self.by_products),
             };
             self.kernel.sweep(backend, sweep).unwrap();
-            for side in SIDES {
-                let request = SoftMin {
-                    side,
-                    potential: self.potentials.side(side.opposite()),
-                    log_weights: problem.marginal(side.opposite()).log_weights(),
-                    shift: self.potentials.side(side),
-                    active: &active,
-                };
-                let out = match side {
-                    Side::Source => &mut self.scratch.source,
-                    Side::Target => &mut self.scratch.target,
-                };
-                self.kernel.softmin(request, out).unwrap();
+            for side in Side::BOTH {
+                let (plan, out) = (problem.view(&self.potentials), self.scratch.side_mut(side));
+                softmin(self.kernel.as_mut(), backend, side, plan, &active, out);
             }
         }
         // Threads register where they first take work from one another: some hundred bytes each.
@@ -108,7 +100,7 @@ fn check<T: CpuScalar>(threads: usize) {
     assert!(bound <= LIMIT, "{} with {threads} threads: {bound} bytes before the first sweep", T::NAME);
 
     let by_sides = [(long_source, short_target), (short_source, long_target)]
-        .map(|(source, target)| peak_of(|| set_up(threads, source, target, |solve| solve.run())));
+        .map(|(source, target)| peak_of(|| set_up(threads, source, target, |solve: Solve<'_, T>| solve.run())));
     let solve: usize = by_sides.iter().sum();
     assert!(solve <= LIMIT, "{} with {threads} threads: {by_sides:?} bytes", T::NAME);
     // A copy of one cloud at least is held: the counter counts.

@@ -19,7 +19,7 @@ use std::{error::Error, ops::ControlFlow, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use ot_core::{Backend, Check, Epsilon, Measure, PointCloud, Problem, Side, Solution, SqEuclidean};
+use ot_core::{Epsilon, GeometryBuilder, Host, Measure, PointCloud, Problem, Progress, Side, Solution, SqEuclidean};
 use ot_cpu::CpuBackend;
 use ot_solvers::{Sinkhorn, Start};
 
@@ -61,7 +61,7 @@ fn solve(
     source: &Palette,
     target: &Palette,
     arguments: &Arguments,
-) -> Result<Solution<CpuBackend<f64>>, Box<dyn Error>> {
+) -> Result<Solution<Host<f64>>, Box<dyn Error>> {
     let from = PointCloud::new(&source.points, 3, &source.weights)?;
     let to = PointCloud::new(&target.points, 3, &target.weights)?;
     let geometry = backend.geometry(from.support(), to.support(), &SqEuclidean)?;
@@ -69,15 +69,17 @@ fn solve(
 
     let bar = progress_bar(arguments.tolerance)?;
     let mut first_error = None;
-    let mut watch = |check: &Check| {
-        let first = *first_error.get_or_insert(check.marginal_error);
-        let done = (first / check.marginal_error).ln() / (first / arguments.tolerance).ln();
-        bar.set_position((100.0 * done.clamp(0.0, 1.0)) as u64);
-        bar.set_message(format!("iteration {}, marginal error {:.1e}", check.iteration, check.marginal_error));
+    let mut watch = |progress: &Progress| {
+        if let Some(error) = progress.marginal_error {
+            let first = *first_error.get_or_insert(error);
+            let done = (first / error).ln() / (first / arguments.tolerance).ln();
+            bar.set_position((100.0 * done.clamp(0.0, 1.0)) as u64);
+            bar.set_message(format!("iteration {}, marginal error {error:.1e}", progress.done));
+        }
         ControlFlow::Continue(())
     };
     let settings = Sinkhorn::new().tolerance(arguments.tolerance);
-    let start = Start::multiscale(&problem, &from, &to, &SqEuclidean)?;
+    let start = Start::multiscale(backend, &problem, &from, &to, &SqEuclidean)?;
     let solution = settings.run(&problem).start(start).observer(&mut watch).solve()?;
     bar.finish_and_clear();
     Ok(solution)
@@ -92,9 +94,9 @@ fn progress_bar(tolerance: f64) -> Result<ProgressBar, Box<dyn Error>> {
 }
 
 /// What was solved, and what is proven of it.
-fn report(solution: &Solution<CpuBackend<f64>>, backend: &CpuBackend<f64>, clock: Instant, arguments: &Arguments) {
+fn report(solution: &Solution<Host<f64>>, backend: &CpuBackend<f64>, clock: Instant, arguments: &Arguments) {
     let (problem, certificate) = (solution.problem(), solution.certificate());
-    let sizes = [Side::Source, Side::Target].map(|side| problem.marginal(side).len());
+    let sizes = Side::BOTH.map(|side| problem.marginal(side).len());
     println!("colours              {} x {}, {} threads", sizes[0], sizes[1], backend.threads());
     println!("epsilon              {:.6e}  ({} of the mean cost)", problem.epsilon(), arguments.epsilon);
     println!("status               {} after {} iterations", solution.status(), solution.iterations());

@@ -114,7 +114,7 @@ impl Frame {
         };
         let [_, highest] = span(&mut points().map(|(_, y)| y).chain(chart.levels.iter().map(|level| level.value)));
         let step = round_step(highest / STEPS);
-        // Some room above what is highest.
+        // Some space above what is highest.
         let top = step * (1.05 * highest / step).ceil();
         Self { powers: span(&mut points().map(|(x, _)| x.log10())), values: [0.0, top], step }
     }

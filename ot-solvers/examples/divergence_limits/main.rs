@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let problem = |x, y| settings.problem(&backend, x, y, &Euclidean, Epsilon::Absolute(epsilon));
         let whole = settings.between(&backend, &a, &b, &Euclidean, Epsilon::Absolute(epsilon))?;
         // The three solutions serve both forms.
-        let [source, target] = [Side::Source, Side::Target].map(|side| SelfTerm::Frozen(whole.self_term(side)));
+        let [source, target] = Side::BOTH.map(|side| SelfTerm::Frozen(whole.self_term(side)));
         let of_costs = settings.clone().form(DivergenceForm::Sharp).solve(&problem(&a, &b)?, source, target)?;
         full.push(whole.value());
         sharp.push(of_costs.value());

@@ -71,7 +71,7 @@ impl Pair<'_> {
     fn report(&self) -> Result<(), Box<dyn Error>> {
         let Self { marks: [one, other], source, target, solution } = self;
         let (a, b) = (source.cloud()?, target.cloud()?);
-        let [f, g] = [Side::Source, Side::Target].map(|side| solution.potential(side));
+        let [f, g] = Side::BOTH.map(|side| solution.potential(side));
         let proof = certify::<f64>(&a, &b, &SqEuclidean, solution.plan(), f, g)?;
         let report = solution.report();
         println!("\nmarks {one} and {other}: {} x {} wines", source.len(), target.len());

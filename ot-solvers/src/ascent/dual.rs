@@ -1,40 +1,39 @@
 //! The dual as a function of both potentials.
 
 use ot_core::{
-    ActiveColumns, Backend, Error, Fold, KernelOp, Marginal, Operand, PlanPrograms, PlanSide, PlanView, Problem,
-    Program, Real, Side,
+    ActiveColumns, Backend, Device, Error, Fold, KernelOp, Operand, PlanSide, PlanView, Problem, Program, Real, Side,
 };
 
 use super::ConcaveObjective;
 
-/// D(f, g), of blocks f and g, and its gradients demand(f_i) - r_i and demand(g_j) - s_j. Where a law demands an
-/// interval, the nearest of its ends counts, and nothing within.
+/// D(f, g), of blocks f and g, and its gradients: at f_i, the distance of the density r_i to the subdifferential of phi*
+/// at -f_i, an interval, with the sign of what is missing; and likewise at g_j.
 ///
-/// Costs one pass over the pairs: softmins of both sides, or marginals.
+/// Costs one pass over the pairs, for the densities of both sides.
 #[derive(Debug)]
-pub struct DualObjective<B: Backend> {
-    problem: Problem<B>,
-    kernel: Box<dyn KernelOp<B>>,
-    pub(super) parts: Parts<B>,
+pub struct DualObjective<D: Device> {
+    problem: Problem<D>,
+    kernel: Box<dyn KernelOp<D>>,
+    pub(super) parts: Parts<D>,
 }
 
-impl<B: Backend> DualObjective<B> {
+impl<D: Device> DualObjective<D> {
     /// The dual of a problem, with a kernel of its own.
     ///
     /// # Errors
     /// Those of [`Problem::bind`]; [`Error::OutOfMemory`].
-    pub fn new(problem: &Problem<B>) -> Result<Self, Error> {
+    pub fn new(problem: &Problem<D>) -> Result<Self, Error> {
         Ok(Self { kernel: problem.bind()?, parts: Parts::new(problem)?, problem: problem.clone() })
     }
 
     /// The kernel.
-    pub fn kernel(&mut self) -> &mut dyn KernelOp<B> {
+    pub fn kernel(&mut self) -> &mut dyn KernelOp<D> {
         self.kernel.as_mut()
     }
 }
 
-impl<B: Backend> ConcaveObjective<B> for DualObjective<B> {
-    fn backend(&self) -> &B {
+impl<D: Device> ConcaveObjective<D> for DualObjective<D> {
+    fn backend(&self) -> &dyn Backend<D> {
         self.problem.backend()
     }
 
@@ -42,52 +41,59 @@ impl<B: Backend> ConcaveObjective<B> for DualObjective<B> {
         self.problem.columns()
     }
 
-    fn weights(&self, block: usize) -> &B::Vector {
-        self.problem.marginal(if block == 0 { Side::Source } else { Side::Target }).weights()
+    fn weights(&self, block: usize) -> &D::Vector {
+        self.problem.marginal(Side::BOTH[block]).weights()
     }
 
     fn evaluate(
         &mut self,
-        point: &[B::Vector],
-        gradient: &mut [B::Vector],
-        value: &mut B::Reduced,
+        point: &[D::Vector],
+        gradient: &mut [D::Vector],
+        value: &mut D::Reduced,
     ) -> Result<(), Error> {
         let Self { problem, kernel, parts } = self;
         let ([f, g], [of_f, of_g]) = (point, gradient) else {
             return Err(Error::Length { what: "blocks of variables", expected: 2, found: point.len() });
         };
-        parts.densities(kernel.as_mut(), problem, [f, g], [&mut *of_f, &mut *of_g])?;
+        let densities = [&mut *of_f, &mut *of_g];
+        let (plan, conjugate) = (plan(problem, [f, g]), &mut parts.conjugate);
+        kernel.densities(problem.backend(), plan, &parts.active, densities, conjugate)?;
         parts.gradient(problem, Side::Source, f, of_f)?;
         parts.gradient(problem, Side::Target, g, of_g)?;
         parts.value(problem, [f, g], value)
     }
 }
 
+/// The plan of a pair of potentials.
+pub(super) fn plan<'a, D: Device>(problem: &'a Problem<D>, [f, g]: [&'a D::Vector; 2]) -> PlanView<'a, D> {
+    let [a, b] = Side::BOTH.map(|side| problem.marginal(side).device_weights());
+    PlanView { source: PlanSide::new(f, a), target: PlanSide::new(g, b) }
+}
+
 /// What values and gradients are made of.
 #[derive(Debug)]
-pub(super) struct Parts<B: Backend> {
+pub(super) struct Parts<D: Device> {
     pub(super) active: ActiveColumns,
-    conjugate: B::Reduced,
-    duals: [B::Reduced; 2],
+    /// sum_ij a_i b_j (h*(z_ij) + h(0)) of the plan at hand.
+    pub(super) conjugate: D::Reduced,
+    duals: [D::Reduced; 2],
     /// epsilon h(0) m_a m_b of each column.
-    offset: B::Reduced,
-    density: Program,
-    mass: Program,
+    offset: D::Reduced,
     gradients: [Program; 2],
     total: Program,
     sum: Program,
 }
 
-impl<B: Backend> Parts<B> {
-    pub(super) fn new(problem: &Problem<B>) -> Result<Self, Error> {
+impl<D: Device> Parts<D> {
+    pub(super) fn new(problem: &Problem<D>) -> Result<Self, Error> {
         let (backend, columns) = (problem.backend(), problem.columns());
-        let empty = PlanPrograms::record(problem.plan_regularizer().as_ref())?.empty();
-        let masses = |column| [Side::Source, Side::Target].map(|side| problem.marginal(side).mass(column));
-        let offset = |column| masses(column).into_iter().product::<f64>() * empty * problem.epsilon();
+        let value_at_zero = problem.regularizer().value_at_zero();
+        let masses = |column| Side::BOTH.map(|side| problem.marginal(side).mass(column));
+        let offset = |column| masses(column).into_iter().product::<f64>() * value_at_zero * problem.epsilon();
         let gradient = |side: Side| {
-            let demand = problem.marginal(side).law().demand();
+            let subdifferential = problem.marginal(side).penalty().conjugate_subdifferential();
             Program::try_record(|[f, density, epsilon]| {
-                let [low, high] = demand.call([f, epsilon])?;
+                let [low, high] = subdifferential.call([f, epsilon])?;
                 Ok([density.clamp(low, high) - density])
             })
         };
@@ -96,8 +102,6 @@ impl<B: Backend> Parts<B> {
             conjugate: backend.alloc_reduced(columns)?,
             duals: [backend.alloc_reduced(columns)?, backend.alloc_reduced(columns)?],
             offset: backend.upload_reduced(&(0..columns).map(offset).collect::<Vec<_>>())?,
-            density: Program::record(|[f, s, epsilon]| [((f - s) / epsilon).clamp(-80.0, 80.0).exp()])?,
-            mass: Program::record(|[weight, density]| [weight * density])?,
             gradients: [gradient(Side::Source)?, gradient(Side::Target)?],
             total: Program::record(|[one, other, conjugate, offset, epsilon]| {
                 [one + other - epsilon * conjugate + offset]
@@ -106,69 +110,27 @@ impl<B: Backend> Parts<B> {
         })
     }
 
-    /// The densities of both marginals, and the conjugate.
-    pub(super) fn densities(
-        &mut self,
-        kernel: &mut dyn KernelOp<B>,
-        problem: &Problem<B>,
-        [f, g]: [&B::Vector; 2],
-        [of_f, of_g]: [&mut B::Vector; 2],
-    ) -> Result<(), Error> {
-        let (source, target) = (problem.marginal(Side::Source), problem.marginal(Side::Target));
-        let plan = PlanView { source: PlanSide::new(f, source), target: PlanSide::new(g, target) };
-        if let Some(family) = kernel.family() {
-            return family.marginals(plan, &self.active, [of_f, of_g], &mut self.conjugate);
-        }
-        kernel.softmins(plan, &self.active, [&mut *of_f, &mut *of_g])?;
-        self.of_softmin(problem, f, of_f)?;
-        self.of_softmin(problem, g, of_g)?;
-        self.mass_of(problem, source, of_f)
-    }
-
-    /// The density of an entropic marginal in the place of its softmin.
-    pub(super) fn of_softmin(&self, problem: &Problem<B>, f: &B::Vector, out: &mut B::Vector) -> Result<(), Error> {
-        let operands = [Operand::Vector(f), Operand::Output(0), Operand::Constant(problem.epsilon())];
-        problem.backend().map(&self.density, &operands, &mut [out])
-    }
-
-    /// The mass of an entropic plan, its conjugate, by the densities of one side.
-    pub(super) fn mass_of(
-        &mut self,
-        problem: &Problem<B>,
-        marginal: &Marginal<B>,
-        density: &B::Vector,
-    ) -> Result<(), Error> {
-        let operands = [Operand::Vector(marginal.weights()), Operand::Vector(density)];
-        let outputs = &mut [&mut self.conjugate];
-        problem.backend().reduce(&self.mass, Fold::Sum, marginal.len(), &operands, outputs)
-    }
-
-    /// Where [`densities`](Self::densities) of one side only are asked for, their conjugate.
-    pub(super) fn conjugate(&mut self) -> &mut B::Reduced {
-        &mut self.conjugate
-    }
-
     /// The gradient in the place of a density.
     pub(super) fn gradient(
         &self,
-        problem: &Problem<B>,
+        problem: &Problem<D>,
         side: Side,
-        potential: &B::Vector,
-        density: &mut B::Vector,
+        potential: &D::Vector,
+        density: &mut D::Vector,
     ) -> Result<(), Error> {
-        let program = &self.gradients[usize::from(side == Side::Target)];
+        let program = &self.gradients[side.index()];
         let operands = [Operand::Vector(potential), Operand::Output(0), Operand::Constant(problem.epsilon())];
         problem.backend().map(program, &operands, &mut [density])
     }
 
-    /// The dual of the laws alone.
+    /// The dual of the penalties alone.
     pub(super) fn without_regularizer(
         &mut self,
-        problem: &Problem<B>,
-        potentials: [&B::Vector; 2],
-        value: &mut B::Reduced,
+        problem: &Problem<D>,
+        potentials: [&D::Vector; 2],
+        value: &mut D::Reduced,
     ) -> Result<(), Error> {
-        self.laws(problem, potentials)?;
+        self.penalties(problem, potentials)?;
         let [one, other] = &self.duals;
         problem.backend().map_reduced(&self.sum, &[one, other].map(Operand::Reduced), &mut [value])
     }
@@ -176,11 +138,11 @@ impl<B: Backend> Parts<B> {
     /// The dual, after the densities.
     pub(super) fn value(
         &mut self,
-        problem: &Problem<B>,
-        potentials: [&B::Vector; 2],
-        value: &mut B::Reduced,
+        problem: &Problem<D>,
+        potentials: [&D::Vector; 2],
+        value: &mut D::Reduced,
     ) -> Result<(), Error> {
-        self.laws(problem, potentials)?;
+        self.penalties(problem, potentials)?;
         let [one, other] = &self.duals;
         let [one, other, conjugate, offset] = [one, other, &self.conjugate, &self.offset].map(Operand::Reduced);
         let operands = [one, other, conjugate, offset, Operand::Constant(problem.epsilon())];
@@ -188,11 +150,11 @@ impl<B: Backend> Parts<B> {
     }
 
     /// -sum_i a_i phi*(-f_i) and the same of the target.
-    fn laws(&mut self, problem: &Problem<B>, potentials: [&B::Vector; 2]) -> Result<(), Error> {
-        for ((side, potential), dual) in [Side::Source, Side::Target].into_iter().zip(potentials).zip(&mut self.duals) {
+    fn penalties(&mut self, problem: &Problem<D>, potentials: [&D::Vector; 2]) -> Result<(), Error> {
+        for ((side, potential), dual) in Side::BOTH.into_iter().zip(potentials).zip(&mut self.duals) {
             let marginal = problem.marginal(side);
             let operands = [Operand::Vector(potential), Operand::Vector(marginal.weights())];
-            problem.backend().reduce(marginal.law().dual(), Fold::Sum, marginal.len(), &operands, &mut [dual])?;
+            problem.backend().reduce(marginal.penalty().dual(), Fold::Sum, marginal.len(), &operands, &mut [dual])?;
         }
         Ok(())
     }

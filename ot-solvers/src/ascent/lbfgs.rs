@@ -7,23 +7,23 @@
 
 use std::ops::ControlFlow;
 
-use ot_core::{Backend, Error, Fold, Operand, Program, Real, Recorder, Status};
+use ot_core::{Device, Error, Fold, Operand, Program, Real, Recorder, Status};
 
 use super::ConcaveObjective;
+use crate::limits::{Limits, at_least_one};
 
 /// Settings of the ascent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lbfgs {
     memory: usize,
-    max_iterations: usize,
-    tolerance: f64,
+    limits: Limits,
 }
 
 /// Where an ascent ended, column by column.
 #[derive(Debug)]
-pub struct Ascended<B: Backend> {
+pub struct Ascended<D: Device> {
     /// The blocks of variables.
-    pub point: Vec<B::Vector>,
+    pub point: Vec<D::Vector>,
     /// Values.
     pub values: Vec<f64>,
     /// sum_k w_k |gradient_k| over all blocks.
@@ -36,7 +36,7 @@ pub struct Ascended<B: Backend> {
     pub evaluations: usize,
 }
 
-/// Who is told of every iteration: its number, the values and the sizes of the gradients of all columns. A break ends
+/// The observer of every iteration: it gets its number, the values and the sizes of the gradients of all columns. A break ends
 /// the ascent.
 pub type Watch<'a> = dyn FnMut(usize, &[f64], &[f64]) -> ControlFlow<()> + 'a;
 
@@ -45,6 +45,9 @@ impl Default for Lbfgs {
         Self::new()
     }
 }
+
+/// The sum of w |gradient| at which a column has converged by default.
+const TOLERANCE: f64 = 1e-6;
 
 /// The part of the slope that a rise must keep.
 const RISE: f64 = 1e-4;
@@ -59,7 +62,7 @@ impl Lbfgs {
     /// Ten pairs of memory, 1000 iterations, gradients to 1e-6.
     #[must_use]
     pub fn new() -> Self {
-        Self { memory: 10, max_iterations: 1000, tolerance: 1e-6 }
+        Self { memory: 10, limits: Limits::new("max_iterations", 1000) }
     }
 
     /// Pairs of steps and changes of the gradient that are remembered.
@@ -71,13 +74,13 @@ impl Lbfgs {
     /// The most iterations.
     #[must_use]
     pub fn max_iterations(self, max_iterations: usize) -> Self {
-        Self { max_iterations, ..self }
+        Self { limits: self.limits.most(max_iterations), ..self }
     }
 
     /// The sum of w |gradient| at which a column has converged.
     #[must_use]
     pub fn tolerance(self, tolerance: f64) -> Self {
-        Self { tolerance, ..self }
+        Self { limits: self.limits.tolerance(tolerance), ..self }
     }
 
     /// Climbs from a point. `scale` is what a unit of the gradient is worth as a step: the inverse of a typical
@@ -86,63 +89,56 @@ impl Lbfgs {
     /// # Errors
     /// [`Error::Parameter`] for settings out of range, [`Error::OutOfMemory`], a failure of the device. Not converging
     /// is a [`Status`].
-    pub fn maximize<B: Backend, O: ConcaveObjective<B> + ?Sized>(
+    pub fn maximize<D: Device, O: ConcaveObjective<D> + ?Sized>(
         &self,
         objective: &mut O,
-        start: Vec<B::Vector>,
+        start: Vec<D::Vector>,
         scale: f64,
         observe: &mut Watch<'_>,
-    ) -> Result<Ascended<B>, Error> {
-        for (name, value) in [("memory", self.memory), ("max_iterations", self.max_iterations)] {
-            if value == 0 {
-                return Err(Error::Parameter { name, value: 0.0, expected: "at least 1" });
-            }
-        }
-        if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
-            return Err(Error::Parameter { name: "tolerance", value: self.tolerance, expected: "a finite number > 0" });
-        }
+    ) -> Result<Ascended<D>, Error> {
+        at_least_one("memory", self.memory)?;
+        self.limits.check()?;
         Climb::new(self, objective, start, scale)?.run(observe)
     }
 }
 
 /// One ascent.
-struct Climb<'a, B: Backend, O: ?Sized> {
+struct Climb<'a, D: Device, O: ?Sized> {
     settings: &'a Lbfgs,
-    backend: B,
     objective: &'a mut O,
     scale: f64,
-    point: Vec<B::Vector>,
-    gradient: Vec<B::Vector>,
-    direction: Vec<B::Vector>,
-    trial: Vec<B::Vector>,
-    trial_gradient: Vec<B::Vector>,
-    memory: Vec<Pair<B>>,
+    point: Vec<D::Vector>,
+    gradient: Vec<D::Vector>,
+    direction: Vec<D::Vector>,
+    trial: Vec<D::Vector>,
+    trial_gradient: Vec<D::Vector>,
+    memory: Vec<Pair<D>>,
     /// Pairs in use, newest last, as places of `memory`.
     order: Vec<usize>,
-    numbers: Numbers<B>,
+    numbers: Numbers<D>,
     programs: Programs,
     columns: Vec<Column>,
     evaluations: usize,
 }
 
 /// A step s and how the gradient fell along it, y.
-struct Pair<B: Backend> {
-    step: Vec<B::Vector>,
-    fall: Vec<B::Vector>,
+struct Pair<D: Device> {
+    step: Vec<D::Vector>,
+    fall: Vec<D::Vector>,
     /// 1 / <s, y>, and 0 for a column that has not moved.
-    inverse: B::Reduced,
-    alpha: B::Reduced,
+    inverse: D::Reduced,
+    alpha: D::Reduced,
 }
 
 /// Reduced vectors at work.
-struct Numbers<B: Backend> {
-    value: B::Reduced,
-    slope: B::Reduced,
-    size: B::Reduced,
-    part: B::Reduced,
-    beta: B::Reduced,
-    gamma: B::Reduced,
-    length: B::Reduced,
+struct Numbers<D: Device> {
+    value: D::Reduced,
+    slope: D::Reduced,
+    size: D::Reduced,
+    part: D::Reduced,
+    beta: D::Reduced,
+    gamma: D::Reduced,
+    length: D::Reduced,
 }
 
 struct Programs {
@@ -179,23 +175,23 @@ struct Search {
     accepted: bool,
 }
 
-impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
-    fn new(settings: &'a Lbfgs, objective: &'a mut O, start: Vec<B::Vector>, scale: f64) -> Result<Self, Error> {
-        let (backend, columns) = (objective.backend().clone(), objective.columns());
-        let room = || -> Result<Vec<B::Vector>, Error> {
+impl<'a, D: Device, O: ConcaveObjective<D> + ?Sized> Climb<'a, D, O> {
+    fn new(settings: &'a Lbfgs, objective: &'a mut O, start: Vec<D::Vector>, scale: f64) -> Result<Self, Error> {
+        let (backend, columns) = (objective.backend(), objective.columns());
+        let alloc = || -> Result<Vec<D::Vector>, Error> {
             start.iter().map(|block| backend.alloc(backend.shape(block).0, columns)).collect()
         };
         let number = || backend.alloc_reduced(columns);
-        let pair = |_| -> Result<Pair<B>, Error> {
-            Ok(Pair { step: room()?, fall: room()?, inverse: number()?, alpha: number()? })
+        let pair = |_| -> Result<Pair<D>, Error> {
+            Ok(Pair { step: alloc()?, fall: alloc()?, inverse: number()?, alpha: number()? })
         };
         let search = Search { length: 0.0, low: (0.0, 0.0), high: None, accepted: true };
         Ok(Self {
             scale,
-            gradient: room()?,
-            direction: room()?,
-            trial: room()?,
-            trial_gradient: room()?,
+            gradient: alloc()?,
+            direction: alloc()?,
+            trial: alloc()?,
+            trial_gradient: alloc()?,
             memory: (0..settings.memory).map(pair).collect::<Result<_, _>>()?,
             order: Vec::with_capacity(settings.memory),
             numbers: Numbers {
@@ -213,19 +209,19 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
             point: start,
             settings,
             objective,
-            backend,
         })
     }
 
-    fn run(mut self, observe: &mut Watch<'_>) -> Result<Ascended<B>, Error> {
+    fn run(mut self, observe: &mut Watch<'_>) -> Result<Ascended<D>, Error> {
         self.objective.evaluate(&self.point, &mut self.gradient, &mut self.numbers.value)?;
         self.evaluations += 1;
-        self.backend_copy_direction()?;
+        self.reset_direction()?;
         self.measure(false)?;
         let read = self.read()?;
         for (index, column) in self.columns.iter_mut().enumerate() {
             (column.value, column.size) = (read[0][index], read[2][index]);
         }
+        let tolerance = self.settings.limits.tolerance_or(TOLERANCE);
         let mut iterations = 0;
         let mut fresh = false;
         loop {
@@ -233,8 +229,8 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
             for column in self.columns.iter_mut().filter(|column| column.rest.is_none()) {
                 column.rest = match column {
                     Column { value, size, .. } if !(value.is_finite() && size.is_finite()) => Some(Status::NotFinite),
-                    Column { size, .. } if *size <= self.settings.tolerance => Some(Status::Converged),
-                    _ if iterations >= self.settings.max_iterations => Some(Status::IterationLimit),
+                    Column { size, .. } if *size <= tolerance => Some(Status::Converged),
+                    _ if iterations >= self.settings.limits.most => Some(Status::IterationLimit),
                     _ => None,
                 };
             }
@@ -269,21 +265,23 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
     }
 
     /// direction = gradient.
-    fn backend_copy_direction(&mut self) -> Result<(), Error> {
+    fn reset_direction(&mut self) -> Result<(), Error> {
+        let backend = self.objective.backend();
         for (gradient, direction) in self.gradient.iter().zip(&mut self.direction) {
-            self.backend.copy(gradient, direction)?;
+            backend.copy(gradient, direction)?;
         }
         Ok(())
     }
 
     /// The direction by the two loops, and the slope of the objective along it.
     fn turn(&mut self) -> Result<(), Error> {
-        self.backend_copy_direction()?;
-        let Self { backend, objective, direction, memory, order, numbers, programs, .. } = self;
+        self.reset_direction()?;
+        let Self { objective, direction, memory, order, numbers, programs, .. } = self;
+        let (objective, backend) = (&**objective, objective.backend());
         let Numbers { part, beta, gamma, slope, .. } = numbers;
         for &place in order.iter().rev() {
             let Pair { step, fall, inverse, alpha } = &mut memory[place];
-            product(backend, *objective, programs, [step, direction], alpha, part)?;
+            product(objective, programs, [step, direction], alpha, part)?;
             let operands = [Operand::Output(0), Operand::Reduced(inverse)];
             backend.map_reduced(&programs.times, &operands, &mut [alpha])?;
             for (fall, direction) in fall.iter().zip(direction.iter_mut()) {
@@ -297,7 +295,7 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
         }
         for &place in order.iter() {
             let Pair { step, fall, inverse, alpha } = &memory[place];
-            product(backend, *objective, programs, [fall, direction], beta, part)?;
+            product(objective, programs, [fall, direction], beta, part)?;
             let operands = [Operand::Output(0), Operand::Reduced(inverse)];
             backend.map_reduced(&programs.times, &operands, &mut [&mut *beta])?;
             let operands = [Operand::Reduced(alpha), Operand::Output(0)];
@@ -307,12 +305,12 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
                 backend.map(&programs.add_multiple, &operands, &mut [direction])?;
             }
         }
-        product(backend, *objective, programs, [&self.gradient, direction], slope, part)
+        product(objective, programs, [&self.gradient, direction], slope, part)
     }
 
     /// Moves every column that can rise. Says whether any did.
     fn search(&mut self) -> Result<bool, Error> {
-        let slopes = self.backend.read(&[&self.numbers.slope])?.swap_remove(0);
+        let slopes = self.objective.backend().read(&[&self.numbers.slope])?.swap_remove(0);
         for (column, slope) in self.columns.iter_mut().zip(slopes) {
             column.slope = slope;
             let moves = column.rest.is_none() && slope > 0.0 && slope.is_finite();
@@ -324,15 +322,7 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
         }
         let mut ends = vec![(0.0, 0.0); self.columns.len()];
         for _ in 0..TRIALS {
-            let lengths: Vec<f64> = self.columns.iter().map(|column| column.search.length).collect();
-            self.backend.write_reduced(&lengths, &mut self.numbers.length)?;
-            for ((trial, point), direction) in self.trial.iter_mut().zip(&self.point).zip(&self.direction) {
-                let length = Operand::Reduced(&self.numbers.length);
-                let operands = [Operand::Vector(point), length, Operand::Vector(direction)];
-                self.backend.map(&self.programs.add_multiple, &operands, &mut [trial])?;
-            }
-            self.objective.evaluate(&self.trial, &mut self.trial_gradient, &mut self.numbers.value)?;
-            self.evaluations += 1;
+            self.try_lengths()?;
             self.measure(true)?;
             let read = self.read()?;
             for (index, column) in self.columns.iter_mut().enumerate() {
@@ -354,15 +344,7 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
                 column.search.length = 0.0;
                 column.rest = Some(Status::Stalled);
             }
-            let lengths: Vec<f64> = self.columns.iter().map(|column| column.search.length).collect();
-            self.backend.write_reduced(&lengths, &mut self.numbers.length)?;
-            for ((trial, point), direction) in self.trial.iter_mut().zip(&self.point).zip(&self.direction) {
-                let length = Operand::Reduced(&self.numbers.length);
-                let operands = [Operand::Vector(point), length, Operand::Vector(direction)];
-                self.backend.map(&self.programs.add_multiple, &operands, &mut [trial])?;
-            }
-            self.objective.evaluate(&self.trial, &mut self.trial_gradient, &mut self.numbers.value)?;
-            self.evaluations += 1;
+            self.try_lengths()?;
         }
         for (column, (value, size)) in self.columns.iter_mut().zip(ends) {
             if column.search.length > 0.0 {
@@ -372,6 +354,20 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
         Ok(true)
     }
 
+    /// Evaluates every column at the length that its search is at.
+    fn try_lengths(&mut self) -> Result<(), Error> {
+        let lengths: Vec<f64> = self.columns.iter().map(|column| column.search.length).collect();
+        let backend = self.objective.backend();
+        backend.write_reduced(&lengths, &mut self.numbers.length)?;
+        for ((trial, point), direction) in self.trial.iter_mut().zip(&self.point).zip(&self.direction) {
+            let length = Operand::Reduced(&self.numbers.length);
+            let operands = [Operand::Vector(point), length, Operand::Vector(direction)];
+            backend.map(&self.programs.add_multiple, &operands, &mut [trial])?;
+        }
+        self.evaluations += 1;
+        self.objective.evaluate(&self.trial, &mut self.trial_gradient, &mut self.numbers.value)
+    }
+
     /// Takes the trial for the point, and remembers the way to it.
     fn remember(&mut self) -> Result<(), Error> {
         let place = match self.order.len() {
@@ -379,7 +375,8 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
             _ => self.order.remove(0),
         };
         self.order.push(place);
-        let Self { backend, objective, memory, programs, numbers, .. } = self;
+        let Self { objective, memory, programs, numbers, .. } = self;
+        let (objective, backend) = (&**objective, objective.backend());
         let Pair { step, fall, inverse, .. } = &mut memory[place];
         for (block, (step, fall)) in step.iter_mut().zip(fall.iter_mut()).enumerate() {
             let operands = [Operand::Vector(&self.trial[block]), Operand::Vector(&self.point[block])];
@@ -388,8 +385,8 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
             backend.map(&programs.difference, &operands, &mut [fall])?;
         }
         // gamma = <s, y> / <y, y>
-        product(backend, *objective, programs, [step, fall], inverse, &mut numbers.part)?;
-        product(backend, *objective, programs, [fall, fall], &mut numbers.beta, &mut numbers.part)?;
+        product(objective, programs, [step, fall], inverse, &mut numbers.part)?;
+        product(objective, programs, [fall, fall], &mut numbers.beta, &mut numbers.part)?;
         let operands = [Operand::Reduced(inverse), Operand::Reduced(&numbers.beta), Operand::Constant(self.scale)];
         backend.map_reduced(&programs.ratio, &operands, &mut [&mut numbers.gamma])?;
         backend.map_reduced(&programs.inverse, &[Operand::Output(0)], &mut [inverse])?;
@@ -400,10 +397,11 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
 
     /// Slope along the direction and size of the gradient, of the trial or of the point.
     fn measure(&mut self, trial: bool) -> Result<(), Error> {
-        let Self { backend, objective, programs, numbers, .. } = self;
+        let Self { objective, programs, numbers, .. } = self;
+        let (objective, backend) = (&**objective, objective.backend());
         let gradient = if trial { &self.trial_gradient } else { &self.gradient };
         let Numbers { slope, size, part, .. } = numbers;
-        product(backend, *objective, programs, [gradient, &self.direction], slope, part)?;
+        product(objective, programs, [gradient, &self.direction], slope, part)?;
         for (block, gradient) in gradient.iter().enumerate() {
             let out = if block == 0 { &mut *size } else { &mut *part };
             let operands = [Operand::Vector(objective.weights(block)), Operand::Vector(gradient)];
@@ -419,19 +417,19 @@ impl<'a, B: Backend, O: ConcaveObjective<B> + ?Sized> Climb<'a, B, O> {
     /// Values, slopes and sizes.
     fn read(&self) -> Result<Vec<Vec<f64>>, Error> {
         let Numbers { value, slope, size, .. } = &self.numbers;
-        self.backend.read(&[value, slope, size])
+        self.objective.backend().read(&[value, slope, size])
     }
 }
 
 /// out = sum over blocks of <u, v>.
-fn product<B: Backend, O: ConcaveObjective<B> + ?Sized>(
-    backend: &B,
+fn product<D: Device, O: ConcaveObjective<D> + ?Sized>(
     objective: &O,
     programs: &Programs,
-    [u, v]: [&Vec<B::Vector>; 2],
-    out: &mut B::Reduced,
-    part: &mut B::Reduced,
+    [u, v]: [&Vec<D::Vector>; 2],
+    out: &mut D::Reduced,
+    part: &mut D::Reduced,
 ) -> Result<(), Error> {
+    let backend = objective.backend();
     for (block, (u, v)) in u.iter().zip(v).enumerate() {
         let into = if block == 0 { &mut *out } else { &mut *part };
         let operands = [objective.weights(block), u, v].map(Operand::Vector);

@@ -1,26 +1,37 @@
 //! What a discrepancy returns.
 
-use ot_core::{Backend, Error, Scalar, Side};
+use ot_core::{Device, Error, Scalar, Side};
 
 use super::kernel::PairSums;
 
 /// A squared maximum mean discrepancy, with its witness and its gradient on demand.
-#[derive(Clone, Debug)]
-pub struct Discrepancy<B: Backend> {
+#[derive(Debug)]
+pub struct Discrepancy<D: Device> {
     squared: Vec<f64>,
     rounding: Vec<f64>,
-    pub(super) cross: PairSums<B>,
-    pub(super) own: [PairSums<B>; 2],
+    pub(super) cross: PairSums<D>,
+    pub(super) own: [PairSums<D>; 2],
 }
 
-impl<B: Backend> Discrepancy<B> {
-    pub(super) fn new(cross: PairSums<B>, own: [PairSums<B>; 2]) -> Result<Self, Error> {
+impl<D: Device> Clone for Discrepancy<D> {
+    fn clone(&self) -> Self {
+        Self {
+            squared: self.squared.clone(),
+            rounding: self.rounding.clone(),
+            cross: self.cross.clone(),
+            own: self.own.clone(),
+        }
+    }
+}
+
+impl<D: Device> Discrepancy<D> {
+    pub(super) fn new(cross: PairSums<D>, own: [PairSums<D>; 2]) -> Result<Self, Error> {
         let (across, [source, target]) = (cross.total()?, own.each_ref().map(PairSums::total));
         let (source, target) = (source?, target?);
         let column = |column: usize| {
             let of = |values: &[f64]| values[column.min(values.len() - 1)];
             let (own, twice) = (of(&source) + of(&target), 2.0 * of(&across));
-            (own - twice, <B::Elem as Scalar>::EPSILON * (own.abs() + twice.abs()))
+            (own - twice, <D::Elem as Scalar>::EPSILON * (own.abs() + twice.abs()))
         };
         let (squared, rounding) = (0..across.len()).map(column).unzip();
         Ok(Self { squared, rounding, cross, own })
@@ -50,15 +61,12 @@ impl<B: Backend> Discrepancy<B> {
     /// # Errors
     /// [`Error::MissingCapability`] for an energy kernel on a geometry that knows no derivative in the scale of its cost;
     /// a failure of the device.
-    pub fn witness(&self, side: Side) -> Result<Vec<B::Elem>, Error> {
+    pub fn witness(&self, side: Side) -> Result<Vec<D::Elem>, Error> {
         let across = self.cross.potential(side)?;
         // The measure of the source counts positive, wherever the atom lies.
-        let (own, sign) = match side {
-            Side::Source => (self.own[0].potential(Side::Source)?, 1.0),
-            Side::Target => (self.own[1].potential(Side::Source)?, -1.0),
-        };
-        let value = |(index, across): (usize, &B::Elem)| {
-            B::Elem::from_f64(sign * (own[index % own.len()].to_f64() - across.to_f64()))
+        let (own, sign) = (self.own[side.index()].potential(Side::Source)?, side.of([1.0, -1.0]));
+        let value = |(index, across): (usize, &D::Elem)| {
+            D::Elem::from_f64(sign * (own[index % own.len()].to_f64() - across.to_f64()))
         };
         Ok(across.iter().enumerate().map(value).collect())
     }

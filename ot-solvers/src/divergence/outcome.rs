@@ -2,26 +2,32 @@
 
 use std::cmp::Ordering;
 
-use ot_core::{Backend, Side, Solution, Status};
+use ot_core::{Device, Side, Solution, Status};
 
 use super::{DivergenceForm, value::DivergenceValue};
 
 /// A Sinkhorn divergence with the three solutions it is made of. Its numbers are as computed: where rounding or the
 /// tolerance makes one negative, that is what is told.
-#[derive(Clone, Debug)]
-pub struct Divergence<B: Backend> {
+#[derive(Debug)]
+pub struct Divergence<D: Device> {
     form: DivergenceForm,
     values: Vec<DivergenceValue>,
-    cross: Solution<B>,
-    terms: [Solution<B>; 2],
+    cross: Solution<D>,
+    terms: [Solution<D>; 2],
 }
 
-impl<B: Backend> Divergence<B> {
+impl<D: Device> Clone for Divergence<D> {
+    fn clone(&self) -> Self {
+        Self { form: self.form, values: self.values.clone(), cross: self.cross.clone(), terms: self.terms.clone() }
+    }
+}
+
+impl<D: Device> Divergence<D> {
     pub(super) fn new(
         form: DivergenceForm,
         values: Vec<DivergenceValue>,
-        cross: Solution<B>,
-        terms: [Solution<B>; 2],
+        cross: Solution<D>,
+        terms: [Solution<D>; 2],
     ) -> Self {
         Self { form, values, cross, terms }
     }
@@ -73,17 +79,14 @@ impl<B: Backend> Divergence<B> {
 
     /// The solution between the two measures.
     #[must_use]
-    pub fn cross(&self) -> &Solution<B> {
+    pub fn cross(&self) -> &Solution<D> {
         &self.cross
     }
 
     /// The solution of one measure against itself, to be [frozen](super::SelfTerm::Frozen) for another call.
     #[must_use]
-    pub fn self_term(&self, side: Side) -> &Solution<B> {
-        match side {
-            Side::Source => &self.terms[0],
-            Side::Target => &self.terms[1],
-        }
+    pub fn self_term(&self, side: Side) -> &Solution<D> {
+        &self.terms[side.index()]
     }
 
     /// The worst status of the three solves.

@@ -11,7 +11,7 @@
 //!
 //! for plans of equal mass, that is for prescribed marginals (residual of rounding: Altschuler, Weed, Rigollet 2017).
 
-use ot_core::{Backend, Certificate, Error, Side, Solution};
+use ot_core::{Certificate, Device, Error, Side, Solution};
 
 use super::{DivergenceForm, column_of};
 
@@ -25,16 +25,16 @@ pub(super) struct DivergenceValue {
 
 impl DivergenceValue {
     /// The divergence of one column of the cross problem.
-    pub(super) fn new<B: Backend>(
+    pub(super) fn new<D: Device>(
         form: DivergenceForm,
-        cross: &Solution<B>,
-        terms: [&Solution<B>; 2],
+        cross: &Solution<D>,
+        terms: [&Solution<D>; 2],
         column: usize,
     ) -> Result<Self, Error> {
         let of = |solution| Term::new(form, solution, column);
         let (cross_term, [source, target]) = (of(cross)?, terms.map(of));
         let (source, target) = (source?, target?);
-        let [a, b] = [Side::Source, Side::Target].map(|side| cross.problem().marginal(side).mass(column));
+        let [a, b] = Side::BOTH.map(|side| cross.problem().marginal(side).mass(column));
         let offset = match form {
             DivergenceForm::Full => 0.5 * cross.problem().epsilon() * (a - b) * (a - b),
             DivergenceForm::Sharp | DivergenceForm::Genevay => 0.0,
@@ -56,7 +56,7 @@ struct Term {
 }
 
 impl Term {
-    fn new<B: Backend>(form: DivergenceForm, solution: &Solution<B>, column: usize) -> Result<Self, Error> {
+    fn new<D: Device>(form: DivergenceForm, solution: &Solution<D>, column: usize) -> Result<Self, Error> {
         let column = column_of(solution.problem(), column);
         let certificate = &solution.certificates()[column];
         let Certificate { dual, gap, .. } = *certificate;
@@ -72,7 +72,7 @@ impl Term {
 }
 
 /// How far <P, C> may be from that of the optimal plan; infinite where no bound is known.
-fn cost_error<B: Backend>(solution: &Solution<B>, certificate: &Certificate, column: usize) -> f64 {
+fn cost_error<D: Device>(solution: &Solution<D>, certificate: &Certificate, column: usize) -> f64 {
     let problem = solution.problem();
     let Some(bound) = problem.geometry().cost_bound().filter(|_| problem.is_balanced()) else { return f64::INFINITY };
     let Certificate { source_residual, target_residual, gap, epsilon, .. } = *certificate;

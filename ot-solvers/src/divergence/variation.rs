@@ -10,51 +10,43 @@
 //! For prescribed marginals the first is f_ab - f_aa, up to a constant (Feydy et al. 2019, proposition 2): a derivative
 //! along changes of weights that keep the mass.
 
-use ot_core::{
-    ActiveColumns, Backend, CostParameter, Error, Operand, PairWeight, Program, Real, Scalar, Side, SoftMin, Solution,
-    WeightedPlan,
-};
+use ot_core::{ActiveColumns, Device, Error, Operand, Program, Real, Scalar, Side, Solution};
 
-use super::{Divergence, DivergenceForm, column_of};
+use super::{Divergence, DivergenceForm};
+use crate::point_gradients::{combined, pull_back};
 
-impl<B: Backend> Divergence<B> {
+impl<D: Device> Divergence<D> {
     /// The derivative in the weights of one side, column after column: the potential whose descent lowers the
-    /// divergence. For prescribed marginals it is known up to a constant. Costs two softmins.
+    /// divergence. For prescribed marginals it is known up to a constant. Costs two densities.
     ///
     /// # Errors
     /// [`Error::MissingCapability`] for the sharp forms, which would need a derivative of the solve; a failure of the
     /// device.
-    pub fn first_variation(&self, side: Side) -> Result<Vec<B::Elem>, Error> {
+    pub fn first_variation(&self, side: Side) -> Result<Vec<D::Elem>, Error> {
         self.check_form()?;
         let cross = variation(self.cross(), side)?;
         let own = variation(self.self_term(side), Side::Source)?;
         let difference =
-            |(index, value): (usize, &B::Elem)| B::Elem::from_f64(value.to_f64() - own[index % own.len()].to_f64());
+            |(index, value): (usize, &D::Elem)| D::Elem::from_f64(value.to_f64() - own[index % own.len()].to_f64());
         Ok(cross.iter().enumerate().map(difference).collect())
     }
 
-    /// The gradient in the points of one side under one column of the batch, point by point. Costs three passes over the
+    /// The gradient in the points of one side, point by point, one column after the other. Costs three passes over the
     /// cost.
     ///
     /// # Errors
     /// [`Error::MissingCapability`] for the sharp forms, or a cost without known gradient in its points; a failure of the
     /// device.
-    pub fn gradient(&self, side: Side, column: usize) -> Result<Vec<B::Elem>, Error> {
+    pub fn gradient(&self, side: Side) -> Result<Vec<D::Elem>, Error> {
         self.check_form()?;
-        let cross = pull_back(self.cross(), side, column)?;
-        let own = self.self_term(side);
-        let own_column = column_of(own.problem(), column);
-        let [first, second] = [Side::Source, Side::Target].map(|half| pull_back(own, half, own_column));
-        let (first, second) = (first?, second?);
-        let rows = own.problem().marginal(Side::Source).len();
-        let dimension = cross.len() / rows;
-        let mut gradient = Vec::with_capacity(cross.len());
-        for row in 0..rows {
-            for index in (0..dimension).map(|axis| axis * rows + row) {
-                gradient.push(B::Elem::from_f64(cross[index] - 0.5 * (first[index] + second[index])));
-            }
-        }
-        Ok(gradient)
+        let of = |solution: &Solution<D>, side| {
+            let problem = solution.problem();
+            pull_back(problem, problem.view(solution.potentials()), 1.0, side)
+        };
+        let (cross, own) = (of(self.cross(), side)?, self.self_term(side));
+        let (first, second) = (of(own, Side::Source)?, of(own, Side::Target)?);
+        let points = own.problem().marginal(Side::Source).len();
+        Ok(combined(points, &cross, [&first, &second], |cross, [first, second]| cross - 0.5 * (first + second)))
     }
 
     fn check_form(&self) -> Result<(), Error> {
@@ -66,49 +58,25 @@ impl<B: Backend> Divergence<B> {
 }
 
 /// v(f) of one side of a solution, column after column.
-fn variation<B: Backend>(solution: &Solution<B>, side: Side) -> Result<Vec<B::Elem>, Error> {
+fn variation<D: Device>(solution: &Solution<D>, side: Side) -> Result<Vec<D::Elem>, Error> {
     let (problem, potentials) = (solution.problem(), solution.potentials());
     let (backend, columns) = (problem.backend(), problem.columns());
-    let (own, other) = (problem.marginal(side), problem.marginal(side.opposite()));
-    let conjugate = own.regularizer().conjugate()?;
-    let program = Program::try_record(|[f, s, epsilon]| {
+    let own = problem.marginal(side);
+    let conjugate = own.penalty().conjugate();
+    // The density of an atom without weight may be beyond all numbers.
+    let largest = 80_f64.exp();
+    let program = Program::try_record(|[f, density, epsilon]| {
         let [price] = conjugate.call([-f])?;
-        let exponent = ((f - s) / epsilon).clamp(-80.0, 80.0);
-        Ok([-price - epsilon * exponent.exp()])
+        Ok([-price - epsilon * density.min(largest)])
     })?;
     let mut kernel = problem.bind()?;
     backend.scope(|| {
-        let mut softmin = backend.alloc(own.len(), columns)?;
-        let mut out = backend.alloc(own.len(), columns)?;
-        let potential = potentials.side(side);
-        let request = SoftMin {
-            side,
-            potential: potentials.side(side.opposite()),
-            log_weights: other.log_weights(),
-            shift: potential,
-            active: &ActiveColumns::all(columns),
-        };
-        kernel.softmin(request, &mut softmin)?;
-        let operands = [Operand::Vector(potential), Operand::Vector(&softmin), Operand::Constant(potentials.epsilon)];
-        backend.map(&program, &operands, &mut [&mut out])?;
-        Ok(backend.download(&[&out])?.swap_remove(0))
-    })
-}
-
-/// sum_ij P_ij dC_ij / dpoints of one side, coordinate by coordinate.
-fn pull_back<B: Backend>(solution: &Solution<B>, side: Side, column: usize) -> Result<Vec<f64>, Error> {
-    let problem = solution.problem();
-    let parameter = CostParameter::Points(side);
-    let mut kernel = problem.bind()?;
-    problem.backend().scope(|| {
-        let missing = Error::MissingCapability("derivative of the cost in its points");
-        let derivative = kernel.cost_derivative().ok_or(missing.clone())?;
-        let (rows, dimension) = derivative.shape(parameter).ok_or(missing)?;
-        let mut out = problem.backend().alloc(rows, dimension)?;
-        let plan = problem.view(solution.potentials());
-        let pairs = WeightedPlan { plan, weight: PairWeight::constant(1.0), column };
-        derivative.pull_back(pairs, parameter, &mut out)?;
-        let values = problem.backend().download(&[&out])?.swap_remove(0);
-        Ok(values.into_iter().map(Scalar::to_f64).collect())
+        let mut density = backend.alloc(own.len(), columns)?;
+        let active = ActiveColumns::all(columns);
+        kernel.density(backend, side, problem.view(potentials), &active, &mut density, None)?;
+        let f = Operand::Vector(potentials.side(side));
+        let operands = [f, Operand::Output(0), Operand::Constant(potentials.epsilon)];
+        backend.map(&program, &operands, &mut [&mut density])?;
+        Ok(backend.download(&[&density])?.swap_remove(0))
     })
 }

@@ -7,7 +7,7 @@
 //! Above stands the plan rounded to the exact marginals (Altschuler, Weed, Rigollet 2017), below
 //! the potentials made feasible by hard c-transforms. The entropic dual itself is no lower bound.
 
-use ot_core::{Backend, Error, Fold, Operand, Program, RoundedPlan, Side, Solution};
+use ot_core::{Device, Error, Fold, Operand, Program, RoundedPlan, Side, Solution};
 
 /// Bounds of the optimal transport cost without regularisation, for one column.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -29,12 +29,12 @@ impl UnregularizedBounds {
 /// Bounds of min <P, C> over the plans with marginals a and b, for each column of a balanced
 /// problem. They close as epsilon falls, at the rate of the entropic bias.
 ///
-/// Costs four softmins, two c-transforms and two passes over the cost.
+/// Costs four densities, two c-transforms and two passes over the cost.
 ///
 /// # Errors
-/// [`Error::MissingCapability`] for a kernel without a cost or c-transform, or a problem with laws
-/// other than prescribed marginals; a failure of the device.
-pub fn unregularized_bounds<B: Backend>(solution: &Solution<B>) -> Result<Vec<UnregularizedBounds>, Error> {
+/// [`Error::MissingCapability`] for a kernel without a cost or c-transform, or a problem whose
+/// marginals are not prescribed; a failure of the device.
+pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<UnregularizedBounds>, Error> {
     let problem = solution.problem();
     if !problem.is_balanced() {
         return Err(Error::MissingCapability("bound of unregularised transport: a marginal is relaxed"));
@@ -46,11 +46,11 @@ pub fn unregularized_bounds<B: Backend>(solution: &Solution<B>) -> Result<Vec<Un
             RoundedPlan::round(kernel.as_mut(), problem, solution.potentials())?.transport_cost(kernel.as_mut())?;
 
         let transform = kernel.hard_transform().ok_or(Error::MissingCapability("hard c-transform"))?;
-        let room = |side| backend.alloc(problem.marginal(side).len(), problem.columns());
-        let (mut f, mut g) = (room(Side::Source)?, room(Side::Target)?);
+        let alloc = |side| backend.alloc(problem.marginal(side).len(), problem.columns());
+        let (mut f, mut g) = (alloc(Side::Source)?, alloc(Side::Target)?);
         let (a, b) = (problem.marginal(Side::Source), problem.marginal(Side::Target));
-        transform.c_transform(Side::Target, &solution.potentials().source, a.log_weights(), &mut g, None)?;
-        transform.c_transform(Side::Source, &g, b.log_weights(), &mut f, None)?;
+        transform.hard_c_transform(Side::Target, &solution.potentials().source, a.log_weights(), &mut g, None)?;
+        transform.hard_c_transform(Side::Source, &g, b.log_weights(), &mut f, None)?;
 
         let pairing = Program::record(|[weight, potential]| [weight * potential])?;
         let mut pairings = [backend.alloc_reduced(problem.columns())?, backend.alloc_reduced(problem.columns())?];

@@ -1,20 +1,20 @@
 //! The constant that balanced potentials leave free.
 
-use ot_core::{Backend, Error, Fold, Operand, Potentials, Problem, Program, Side};
+use ot_core::{Device, Error, Fold, Operand, Potentials, Problem, Program, Side};
 
 /// Moves a constant between f and g so that <a, f> = <b, g>, in every column of a balanced
-/// problem. With a law on a marginal the constant is not free, and nothing is done.
+/// problem. Where a marginal is not prescribed the constant is not free, and nothing is done.
 ///
 /// # Errors
 /// A failure of the device.
-pub(crate) fn fix_gauge<B: Backend>(problem: &Problem<B>, potentials: &mut Potentials<B>) -> Result<(), Error> {
+pub(crate) fn fix_gauge<D: Device>(problem: &Problem<D>, potentials: &mut Potentials<D>) -> Result<(), Error> {
     if !problem.is_balanced() {
         return Ok(());
     }
     let (backend, columns) = (problem.backend(), problem.columns());
     let pairing = Program::record(|[weight, potential]| [weight * potential])?;
     let mut pairings = [backend.alloc_reduced(columns)?, backend.alloc_reduced(columns)?];
-    for (side, pairing_of_side) in [Side::Source, Side::Target].into_iter().zip(&mut pairings) {
+    for (side, pairing_of_side) in Side::BOTH.into_iter().zip(&mut pairings) {
         let marginal = problem.marginal(side);
         let operands = [Operand::Vector(marginal.weights()), Operand::Vector(potentials.side(side))];
         backend.reduce(&pairing, Fold::Sum, marginal.len(), &operands, &mut [pairing_of_side])?;

@@ -1,24 +1,23 @@
 //! The loop of Sinkhorn's iteration: sweeps on the device, and checks where the host looks.
 //!
 //! Between two checks nothing is read. At a check one read brings the by-products of the sweep:
-//! residuals, mass and dual of each column. They decide relaxation, rest and cancellation, and
-//! they are hints; what is returned as converged has been certified by softmins of its own.
-
-use std::ops::ControlFlow;
+//! residuals, conjugate and dual of each column. They decide relaxation, rest and cancellation, and
+//! they are hints; what is returned as converged has been certified by densities of its own.
 
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, Certificate, Check, Error, KernelOp, Observer, Operand, PlanPrograms,
-    Potentials, Problem, Program, Real, Scalar, Side, Status, Sweep, Translation, certificate::certify_with,
+    ActiveColumns, Backend, ByProducts, Certificate, Device, Error, KernelOp, Observer, Operand, Phase, Potentials,
+    Problem, Program, Progress, Real, Scalar, Side, Status, Sweep, Translation, certificate::certify_with,
+    kernel::simultaneous_sweep,
 };
 
 use super::{
     Sinkhorn, Start, Update,
     gauge::fix_gauge,
     relaxation::{Controller, Observed},
-    update::averaged_sweep,
 };
+use crate::history::History;
 
-/// The marginal error at which a stage of the annealing hands over to the next.
+/// The marginal error at which a stage of the annealing ends.
 const STAGE_TOLERANCE: f64 = 1e-2;
 
 /// The most iterations of a stage of the annealing.
@@ -34,21 +33,20 @@ const WATCHED: usize = 4;
 const SECOND_CHANCES: usize = 4;
 
 /// The state of one run.
-pub(super) struct Iteration<'a, B: Backend> {
+pub(super) struct Iteration<'a, D: Device> {
     settings: &'a Sinkhorn,
-    problem: &'a Problem<B>,
-    observer: Option<&'a mut dyn Observer>,
-    potentials: Potentials<B>,
+    problem: &'a Problem<D>,
+    potentials: Potentials<D>,
     /// The iterate that the sweep of a check entered with: what its by-products speak of.
-    entering: Potentials<B>,
+    entering: Potentials<D>,
     /// The iterate of the smallest error, column by column.
-    best: Potentials<B>,
-    scratch: Potentials<B>,
-    by_products: ByProducts<B>,
-    relaxation: B::Reduced,
-    chosen: B::Reduced,
+    best: Potentials<D>,
+    scratch: Potentials<D>,
+    by_products: ByProducts<D>,
+    relaxation: D::Reduced,
+    chosen: D::Reduced,
     choose: Program,
-    translation: Option<Translation<B>>,
+    translation: Option<Translation<D>>,
     active: ActiveColumns,
     columns: Vec<Column>,
     /// Iterations that are each looked at: the first few of a start that may be near.
@@ -56,9 +54,7 @@ pub(super) struct Iteration<'a, B: Backend> {
     iterations: usize,
     /// The iteration of the last check.
     checked: usize,
-    history: Vec<Check>,
-    /// h(0) of the plan's regularizer: 1 for entropy.
-    empty: f64,
+    history: History<'a>,
     /// Why the whole run must end, if it must.
     ended: Option<Status>,
 }
@@ -84,27 +80,28 @@ struct Goal {
     patience: usize,
 }
 
-impl<'a, B: Backend> Iteration<'a, B> {
+impl<'a, D: Device> Iteration<'a, D> {
     pub(super) fn new(
         settings: &'a Sinkhorn,
-        problem: &'a Problem<B>,
-        start: &Start<'_, B>,
+        problem: &'a Problem<D>,
+        start: &Start<'_, D>,
         observer: Option<&'a mut dyn Observer>,
     ) -> Result<Self, Error> {
         let (backend, columns) = (problem.backend(), problem.columns());
-        let room = || -> Result<Potentials<B>, Error> {
-            let side = |side| backend.alloc(problem.marginal(side).len(), columns);
-            Ok(Potentials { source: side(Side::Source)?, target: side(Side::Target)?, epsilon: problem.epsilon() })
+        let atoms = Side::BOTH.map(|side| problem.marginal(side).len());
+        let alloc = || -> Result<Potentials<D>, Error> {
+            let [source, target] = atoms.map(|len| backend.alloc(len, columns));
+            Ok(Potentials { source: source?, target: target?, epsilon: problem.epsilon() })
         };
-        let (potentials, mut best) = (start.potentials(problem)?, room()?);
-        backend.copy(&potentials.source, &mut best.source)?;
-        backend.copy(&potentials.target, &mut best.target)?;
+        let potentials = start.potentials(problem)?;
+        let (source, target) = (backend.copied(&potentials.source)?, backend.copied(&potentials.target)?);
+        let best = Potentials { source, target, epsilon: problem.epsilon() };
         Ok(Self {
             potentials,
-            entering: room()?,
+            entering: alloc()?,
             best,
-            scratch: room()?,
-            by_products: ByProducts::alloc(backend, columns)?,
+            scratch: alloc()?,
+            by_products: ByProducts::alloc(backend, atoms, columns)?,
             relaxation: backend.alloc_reduced(columns)?,
             chosen: backend.alloc_reduced(columns)?,
             choose: Program::record(|[now, other, chosen]| [chosen.select(other, now)])?,
@@ -114,19 +111,17 @@ impl<'a, B: Backend> Iteration<'a, B> {
             watched: if matches!(start, Start::Zero) { 0 } else { WATCHED },
             iterations: 0,
             checked: 0,
-            history: Vec::new(),
-            empty: PlanPrograms::record(problem.plan_regularizer().as_ref())?.empty(),
+            history: History::new(observer),
             ended: None,
             settings,
             problem,
-            observer,
         })
     }
 
     /// A stage of the annealing: near enough to its solution, and no more, in at most so many iterations.
-    pub(super) fn approach<K: KernelOp<B> + ?Sized>(&mut self, kernel: &mut K, share: usize) -> Result<(), Error> {
+    pub(super) fn approach<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, share: usize) -> Result<(), Error> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
-        let tolerance = STAGE_TOLERANCE.max(self.settings.tolerance_for::<B::Elem>());
+        let tolerance = STAGE_TOLERANCE.max(self.settings.tolerance_on(self.problem));
         self.descend(kernel, Goal { tolerance, last_iteration, patience: PATIENCE })?;
         self.choose_best(|column| column.rest == Some(Status::NotFinite))?;
         self.wake(|_| true);
@@ -134,8 +129,8 @@ impl<'a, B: Backend> Iteration<'a, B> {
     }
 
     /// The last stage: to the tolerance, certified.
-    pub(super) fn converge<K: KernelOp<B> + ?Sized>(&mut self, kernel: &mut K) -> Result<Vec<Certificate>, Error> {
-        let (tolerance, max_iterations) = (self.settings.tolerance_for::<B::Elem>(), self.settings.max_iterations);
+    pub(super) fn converge<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) -> Result<Vec<Certificate>, Error> {
+        let (tolerance, max_iterations) = (self.settings.tolerance_on(self.problem), self.settings.limits.most);
         let mut goal = Goal { tolerance, last_iteration: max_iterations, patience: PATIENCE };
         for chance in 0.. {
             self.descend(kernel, goal)?;
@@ -149,7 +144,7 @@ impl<'a, B: Backend> Iteration<'a, B> {
             if self.columns.iter().all(|column| column.rest.is_some()) {
                 return Ok(certificates);
             }
-            // The hint flattered: ask the columns that are not there yet for more.
+            // The by-products were too optimistic: the columns that failed the certificate continue.
             goal.tolerance /= 3.0;
             self.wake(|column| column.rest.is_none());
         }
@@ -157,20 +152,20 @@ impl<'a, B: Backend> Iteration<'a, B> {
     }
 
     /// Potentials, statuses, iterations and history.
-    pub(super) fn finish(self) -> (Potentials<B>, Vec<Status>, usize, Vec<Check>) {
+    pub(super) fn finish(self) -> (Potentials<D>, Vec<Status>, usize, Vec<Progress>) {
         let statuses = self.columns.iter().map(|column| column.rest.unwrap_or(Status::IterationLimit)).collect();
-        (self.potentials, statuses, self.iterations, self.history)
+        (self.potentials, statuses, self.iterations, self.history.into_told())
     }
 
     /// Sweeps until every column rests, or the run must end.
-    fn descend<K: KernelOp<B> + ?Sized>(&mut self, kernel: &mut K, goal: Goal) -> Result<(), Error> {
+    fn descend<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, goal: Goal) -> Result<(), Error> {
         kernel.recenter(self.problem.view(&self.potentials))?;
         self.write_relaxation()?;
         let first = self.iterations;
         while self.ended.is_none() && !self.active.is_empty() && self.iterations < goal.last_iteration {
             self.iterations += 1;
             let done = self.iterations - first;
-            let at_check = done.is_multiple_of(self.settings.check_interval)
+            let at_check = done.is_multiple_of(self.settings.limits.check_interval)
                 || self.iterations == goal.last_iteration
                 || self.iterations <= self.watched;
             self.step(kernel, at_check)?;
@@ -178,14 +173,14 @@ impl<'a, B: Backend> Iteration<'a, B> {
                 self.check(kernel.epsilon(), goal)?;
             }
         }
-        if self.ended.is_none() && !self.active.is_empty() && self.iterations >= self.settings.max_iterations {
+        if self.ended.is_none() && !self.active.is_empty() && self.iterations >= self.settings.limits.most {
             self.ended = Some(Status::IterationLimit);
         }
         Ok(())
     }
 
     /// One full iteration.
-    fn step<K: KernelOp<B> + ?Sized>(&mut self, kernel: &mut K, at_check: bool) -> Result<(), Error> {
+    fn step<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, at_check: bool) -> Result<(), Error> {
         let (problem, backend) = (self.problem, self.problem.backend());
         if let Some(translation) = &mut self.translation {
             translation.apply(problem, &mut self.potentials, &self.relaxation)?;
@@ -205,50 +200,51 @@ impl<'a, B: Backend> Iteration<'a, B> {
         };
         match self.settings.update {
             Update::Alternating => kernel.sweep(backend, sweep),
-            Update::Symmetric => averaged_sweep(kernel, backend, sweep),
+            Update::Symmetric => simultaneous_sweep(kernel, backend, sweep),
         }
     }
 
     /// Reads the by-products and decides, column by column, what they mean.
     fn check(&mut self, epsilon: f64, goal: Goal) -> Result<(), Error> {
-        let ByProducts { source_residual, target_residual, mass, source_dual, target_dual } = &self.by_products;
-        let read = self.problem.backend().read(&[source_residual, target_residual, mass, source_dual, target_dual])?;
+        let ByProducts { source_residual, target_residual, conjugate, source_dual, target_dual, .. } =
+            &self.by_products;
+        let numbers = [source_residual, target_residual, conjugate, source_dual, target_dual];
+        let read = self.problem.backend().read(&numbers)?;
+        let value_at_zero = self.problem.regularizer().value_at_zero();
         let mut improved = vec![false; self.columns.len()];
-        let mut seen = Check {
-            iteration: self.iterations,
-            epsilon,
-            marginal_error: 0.0,
-            dual: f64::INFINITY,
-            relaxation: 0.0,
+        let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
+        let mut seen = Progress {
+            of: Some(self.settings.limits.most),
+            epsilon: Some(epsilon),
             active_columns: self.active.indices().len(),
+            ..Progress::new(phase, self.iterations)
         };
         let since = self.iterations - std::mem::replace(&mut self.checked, self.iterations);
         for index in self.active.indices().to_vec() {
             let at = |number: usize| read[number][index];
-            let masses = [Side::Source, Side::Target].map(|side| self.problem.marginal(side).mass(index));
+            let masses = Side::BOTH.map(|side| self.problem.marginal(side).mass(index));
             let magnitude = at(3).abs() + at(4).abs() + epsilon * masses[0] * masses[1];
             let observed = Observed {
                 error: (at(0) + at(1)) / ((masses[0] + masses[1]) / 2.0).max(f64::MIN_POSITIVE),
-                dual: at(3) + at(4) - epsilon * (at(2) - self.empty * masses[0] * masses[1]),
-                dual_rounding: 8.0 * <B::Elem as Scalar>::EPSILON * magnitude,
+                dual: at(3) + at(4) - epsilon * (at(2) - value_at_zero * masses[0] * masses[1]),
+                dual_rounding: 8.0 * <D::Elem as Scalar>::EPSILON * magnitude,
             };
             let column = &mut self.columns[index];
             improved[index] = column.observe(observed, since, goal);
             if observed.error.is_finite() && observed.dual.is_finite() {
-                seen.marginal_error = seen.marginal_error.max(observed.error);
-                seen.dual = seen.dual.min(observed.dual);
+                seen.marginal_error =
+                    Some(seen.marginal_error.map_or(observed.error, |error| error.max(observed.error)));
+                seen.dual = Some(seen.dual.map_or(observed.dual, |dual| dual.min(observed.dual)));
             }
-            seen.relaxation = column.controller.omega().max(seen.relaxation);
+            let omega = column.controller.omega();
+            seen.relaxation = Some(seen.relaxation.map_or(omega, |largest| largest.max(omega)));
             if column.rest.is_some() {
                 self.active.freeze(index);
             }
         }
         self.keep_best(&improved)?;
         self.write_relaxation()?;
-        self.history.push(seen);
-        if let Some(observer) = self.observer.as_deref_mut()
-            && observer.observe(&seen) == ControlFlow::Break(())
-        {
+        if self.history.tell(seen).is_break() {
             self.ended = Some(Status::Cancelled);
         }
         Ok(())
@@ -294,13 +290,13 @@ impl<'a, B: Backend> Iteration<'a, B> {
 }
 
 /// Takes the wanted columns of `now` from `other`.
-fn choose_columns<B: Backend>(
-    backend: &B,
+fn choose_columns<D: Device>(
+    backend: &dyn Backend<D>,
     choose: &Program,
-    now: &mut Potentials<B>,
-    other: &Potentials<B>,
+    now: &mut Potentials<D>,
+    other: &Potentials<D>,
     wanted: &[bool],
-    chosen: &mut B::Reduced,
+    chosen: &mut D::Reduced,
 ) -> Result<(), Error> {
     if !wanted.contains(&true) {
         return Ok(());

@@ -5,16 +5,16 @@
 //! g <- step_b(-epsilon log sum_i a_i exp((f_i - C_ij) / epsilon))
 //! ```
 //!
-//! It ascends the dual block by block, and so serves every regularizer of the plan: a kernel that is not entropic has
-//! its own smoothed minimum in the place of the softmin ([`PlanFamily`](ot_core::PlanFamily)). What speeds it up and
-//! guards it stands in rooms of its own: [`Annealing`], [`Relaxation`], [`Update`], the translation of unbalanced
-//! potentials. A solve returns the best iterate, why it stopped, and a certificate recomputed from scratch.
+//! It ascends the dual block by block, and so serves every regularizer of the plan: a kernel tells its own
+//! [c-transform](KernelOp::c_transform). What speeds it up and guards it are values of their own: [`Annealing`],
+//! [`Relaxation`], [`Update`], the [translation](ot_core::Translation) of unbalanced potentials. A solve returns the best iterate, why it stopped, and a certificate recomputed from scratch.
 
 use std::sync::Arc;
 
-use ot_core::{Backend, Error, KernelOp, Observer, Problem, Scalar, Solution};
+use ot_core::{Device, Error, KernelOp, Observer, Problem, Solution};
 
 use super::{Annealing, Relaxation, Start, Update, iteration::Iteration};
+use crate::limits::Limits;
 
 /// Settings of Sinkhorn's iteration.
 ///
@@ -22,7 +22,7 @@ use super::{Annealing, Relaxation, Start, Update, iteration::Iteration};
 /// of each side.
 ///
 /// ```
-/// use ot_core::{CostMatrix, Epsilon, Histogram, Problem, Backend, Measure};
+/// use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Measure, Problem};
 /// use ot_cpu::CpuBackend;
 /// use ot_solvers::Sinkhorn;
 ///
@@ -37,9 +37,7 @@ use super::{Annealing, Relaxation, Start, Update, iteration::Iteration};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sinkhorn {
-    pub(super) tolerance: Option<f64>,
-    pub(super) max_iterations: usize,
-    pub(super) check_interval: usize,
+    pub(super) limits: Limits,
     pub(super) annealing: Annealing,
     pub(super) relaxation: Relaxation,
     pub(super) update: Update,
@@ -57,9 +55,7 @@ impl Sinkhorn {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            tolerance: None,
-            max_iterations: 10_000,
-            check_interval: 5,
+            limits: Limits::new("max_iterations", 10_000).check_interval(5),
             annealing: Annealing::Automatic,
             relaxation: Relaxation::Adaptive,
             update: Update::Alternating,
@@ -70,19 +66,19 @@ impl Sinkhorn {
     /// rounding included (see [`Certificate`](ot_core::Certificate)).
     #[must_use]
     pub fn tolerance(self, tolerance: f64) -> Self {
-        Self { tolerance: Some(tolerance), ..self }
+        Self { limits: self.limits.tolerance(tolerance), ..self }
     }
 
     /// The most iterations, over all stages of the annealing.
     #[must_use]
     pub fn max_iterations(self, max_iterations: usize) -> Self {
-        Self { max_iterations, ..self }
+        Self { limits: self.limits.most(max_iterations), ..self }
     }
 
     /// Iterations between two checks: the only points where the host reads.
     #[must_use]
     pub fn check_interval(self, check_interval: usize) -> Self {
-        Self { check_interval, ..self }
+        Self { limits: self.limits.check_interval(check_interval), ..self }
     }
 
     /// The schedule of epsilons.
@@ -107,64 +103,50 @@ impl Sinkhorn {
     ///
     /// # Errors
     /// Those of [`Run::solve`].
-    pub fn solve<B: Backend>(&self, problem: &Problem<B>) -> Result<Solution<B>, Error> {
+    pub fn solve<D: Device>(&self, problem: &Problem<D>) -> Result<Solution<D>, Error> {
         self.run(problem).solve()
     }
 
     /// A run to which a start and an observer can be given.
     #[must_use]
-    pub fn run<'a, B: Backend>(&'a self, problem: &'a Problem<B>) -> Run<'a, B> {
+    pub fn run<'a, D: Device>(&'a self, problem: &'a Problem<D>) -> Run<'a, D> {
         Run { settings: self, problem, start: Start::Zero, observer: None }
     }
 
-    /// The tolerance asked for, or what the element type can be asked for.
-    pub(super) fn tolerance_for<T: Scalar>(&self) -> f64 {
-        self.tolerance.unwrap_or(if T::EPSILON < 1e-10 { 1e-6 } else { 1e-4 })
-    }
-
-    /// Are the settings within their ranges?
-    fn check(&self) -> Result<(), Error> {
-        let count = |name, value: usize| match value {
-            0 => Err(Error::Parameter { name, value: 0.0, expected: "at least 1" }),
-            _ => Ok(()),
-        };
-        count("max_iterations", self.max_iterations)?;
-        count("check_interval", self.check_interval)?;
-        if let Some(value) = self.tolerance.filter(|tolerance| !(tolerance.is_finite() && *tolerance > 0.0)) {
-            return Err(Error::Parameter { name: "tolerance", value, expected: "a finite number > 0" });
-        }
-        self.relaxation.check()
+    /// The tolerance asked for, or what the backend of a problem can be asked for.
+    pub(super) fn tolerance_on<D: Device>(&self, problem: &Problem<D>) -> f64 {
+        self.limits.tolerance_or(problem.backend().precision().default_tolerance())
     }
 }
 
 /// One run of [`Sinkhorn`] on one problem.
-pub struct Run<'a, B: Backend> {
+pub struct Run<'a, D: Device> {
     settings: &'a Sinkhorn,
-    problem: &'a Problem<B>,
-    start: Start<'a, B>,
+    problem: &'a Problem<D>,
+    start: Start<'a, D>,
     observer: Option<&'a mut dyn Observer>,
 }
 
-impl<'a, B: Backend> Run<'a, B> {
+impl<'a, D: Device> Run<'a, D> {
     /// The potentials to start from.
     #[must_use]
-    pub fn start(self, start: Start<'a, B>) -> Self {
+    pub fn start(self, start: Start<'a, D>) -> Self {
         Self { start, ..self }
     }
 
-    /// Who is told of every check, and may cancel.
+    /// The observer of every check; it may cancel.
     #[must_use]
     pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
         Self { observer: Some(observer), ..self }
     }
 
-    /// Solves with a kernel bound for the occasion.
+    /// Solves with a kernel that is bound here.
     ///
     /// # Errors
     /// [`Error::Parameter`] for settings out of range, [`Error::Length`] for a start that does not
     /// fit, [`Error::OutOfMemory`], a failure of the device. Not converging is no error but a
     /// [`Status`](ot_core::Status).
-    pub fn solve(self) -> Result<Solution<B>, Error> {
+    pub fn solve(self) -> Result<Solution<D>, Error> {
         let mut kernel = self.problem.bind()?;
         self.solve_with(kernel.as_mut())
     }
@@ -174,9 +156,10 @@ impl<'a, B: Backend> Run<'a, B> {
     ///
     /// # Errors
     /// Those of [`solve`](Self::solve).
-    pub fn solve_with<K: KernelOp<B> + ?Sized>(self, kernel: &mut K) -> Result<Solution<B>, Error> {
+    pub fn solve_with<K: KernelOp<D> + ?Sized>(self, kernel: &mut K) -> Result<Solution<D>, Error> {
         let Run { settings, problem, start, observer } = self;
-        settings.check()?;
+        settings.limits.check()?;
+        settings.relaxation.check()?;
         problem.backend().scope(|| {
             let mut iteration = Iteration::new(settings, problem, &start, observer)?;
             let bound = problem.geometry().cost_bound();
@@ -189,7 +172,7 @@ impl<'a, B: Backend> Run<'a, B> {
             };
             let last = stages.pop().unwrap_or(problem.epsilon());
             // At least half of the iterations are left to the epsilon that was asked for.
-            let budget = settings.max_iterations / 2;
+            let budget = settings.limits.most / 2;
             let stride = stages.len().div_ceil(budget.max(1)).max(1);
             let stages: Vec<f64> = stages.into_iter().step_by(stride).take(budget).collect();
             let share = budget / stages.len().max(1);

@@ -1,8 +1,8 @@
 //! Where an iteration starts from.
 
 use ot_core::{
-    Backend, CostBetween, CostForm, Error, Fold, GroundCost, Measure, Operand, PointsView, Potentials, Problem,
-    Program, Scalar, Side,
+    Backend, CostBetween, CostForm, Device, Error, Fold, GroundCost, Measure, Operand, PointsView, Potentials, Problem,
+    Program, Real, Scalar, Side,
 };
 
 use crate::gaussian::{Gaussian, Matrix, Vector, optimal_map};
@@ -10,25 +10,25 @@ use crate::gaussian::{Gaussian, Matrix, Vector, optimal_map};
 /// The first potentials of a solve.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub enum Start<'a, B: Backend> {
+pub enum Start<'a, D: Device> {
     /// f = g = 0.
     #[default]
     Zero,
     /// Potentials on the device: those of an earlier solution, for a warm start.
-    Warm(&'a Potentials<B>),
+    Warm(&'a Potentials<D>),
     /// Potentials on the device that the start owns: those of clusters, extended (see
     /// [`multiscale`](Self::multiscale)).
-    Owned(Potentials<B>),
+    Owned(Potentials<D>),
     /// Potentials on the host, column after column; one column serves all.
     Host {
         /// f, n x columns or n.
-        source: Vec<B::Elem>,
+        source: Vec<D::Elem>,
         /// g, m x columns or m.
-        target: Vec<B::Elem>,
+        target: Vec<D::Elem>,
     },
 }
 
-impl<B: Backend> Start<'_, B> {
+impl<D: Device> Start<'_, D> {
     /// The potentials of transport between the Gaussians of the same means and covariances, for
     /// squared distances between point clouds: with A the linear part of the optimal map
     /// (Olkin, Pukelsheim 1982) and c = s |x - y|^2,
@@ -45,8 +45,8 @@ impl<B: Backend> Start<'_, B> {
     /// [`Error::MissingCapability`] for a cost that is no squared distance; those of [`CostBetween::new`] and
     /// [`Gaussian::of`].
     pub fn gaussian(
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
         let CostForm::SqEuclidean { scale } = cost.form() else {
@@ -78,37 +78,27 @@ impl<B: Backend> Start<'_, B> {
     /// # Errors
     /// [`Error::Length`] for potentials that do not fit, [`Error::Parameter`] for one that is not
     /// finite; a failure of the device.
-    pub(crate) fn potentials(&self, problem: &Problem<B>) -> Result<Potentials<B>, Error> {
-        let backend = problem.backend();
-        let side = |side: Side| -> Result<B::Vector, Error> {
-            let (rows, columns) = (problem.marginal(side).len(), problem.columns());
-            let zero = || vec![B::Elem::from_f64(0.0); rows * columns];
-            let what = match side {
-                Side::Source => "source potential of the warm start",
-                Side::Target => "target potential of the warm start",
-            };
+    pub(crate) fn potentials(&self, problem: &Problem<D>) -> Result<Potentials<D>, Error> {
+        let (backend, columns) = (problem.backend(), problem.columns());
+        let side = |side: Side| -> Result<D::Vector, Error> {
+            let rows = problem.marginal(side).len();
+            let what = side.of(["source potential of the warm start", "target potential of the warm start"]);
             let expected = rows * columns;
             match self {
-                Start::Zero => backend.upload(&zero(), columns),
+                Start::Zero => backend.filled(0.0, rows, columns),
                 Start::Warm(Potentials { source, target, .. }) | Start::Owned(Potentials { source, target, .. }) => {
-                    let given = if side == Side::Source { source } else { target };
-                    let (given_rows, given_columns) = backend.shape(given);
-                    if (given_rows, given_columns) != (rows, columns) {
-                        return Err(Error::Length { what, expected, found: given_rows * given_columns });
+                    let given = side.of([source, target]);
+                    let shape = backend.shape(given);
+                    if shape != (rows, columns) {
+                        return Err(Error::Length { what, expected, found: shape.0 * shape.1 });
                     }
                     check_finite(backend, given, what)?;
-                    let mut copy = backend.alloc(rows, columns)?;
-                    backend.copy(given, &mut copy)?;
-                    Ok(copy)
+                    backend.copied(given)
                 }
                 Start::Host { source, target } => {
-                    let given = if side == Side::Source { source } else { target };
+                    let given = side.of([source, target]);
                     if let Some(index) = given.iter().position(|value| !value.is_finite()) {
-                        return Err(Error::Parameter {
-                            name: what,
-                            value: given[index].to_f64(),
-                            expected: "finite numbers",
-                        });
+                        return Err(not_finite(what, given[index].to_f64()));
                     }
                     match given.len() {
                         len if len == expected => backend.upload(given, columns),
@@ -122,17 +112,21 @@ impl<B: Backend> Start<'_, B> {
     }
 }
 
-/// Refuses a vector with an entry that is no finite number: x - x is 0 for those that are.
-fn check_finite<B: Backend>(backend: &B, vector: &B::Vector, what: &'static str) -> Result<(), Error> {
+/// Refuses a vector with an entry that is no finite number.
+fn check_finite<D: Device>(backend: &dyn Backend<D>, vector: &D::Vector, what: &'static str) -> Result<(), Error> {
     let (rows, columns) = backend.shape(vector);
-    let difference = Program::record(|[x, y]| [x - y])?;
-    let mut sums = backend.alloc_reduced(columns)?;
-    let operands = [Operand::Vector(vector), Operand::Vector(vector)];
-    backend.reduce(&difference, Fold::Sum, rows, &operands, &mut [&mut sums])?;
-    match backend.read(&[&sums])?[0].iter().find(|sum| sum.is_nan()) {
-        Some(&value) => Err(Error::Parameter { name: what, value, expected: "finite numbers" }),
-        None => Ok(()),
+    // A comparison with NaN is never true.
+    let is_broken = Program::record(|[x]| [(D::Elem::MAX - x.abs()).select(0.0, 1.0)])?;
+    let mut broken = backend.alloc_reduced(columns)?;
+    backend.reduce(&is_broken, Fold::Sum, rows, &[Operand::Vector(vector)], &mut [&mut broken])?;
+    match backend.read(&[&broken])?[0].iter().any(|&count| count > 0.0) {
+        true => Err(not_finite(what, f64::NAN)),
+        false => Ok(()),
     }
+}
+
+fn not_finite(name: &'static str, value: f64) -> Error {
+    Error::Parameter { name, value, expected: "finite numbers" }
 }
 
 /// s (|x|^2 - (x - mean)^T A (x - mean) - 2 other^T x) + constant at these points.

@@ -112,10 +112,7 @@ impl Assignment {
     /// potentials of at most 0, and 0 where it is left over; between sides of one size the means are equal.
     #[must_use]
     pub fn potential(&self, side: Side) -> &[f64] {
-        match side {
-            Side::Source => &self.potentials[0],
-            Side::Target => &self.potentials[1],
-        }
+        &self.potentials[side.index()]
     }
 
     /// The sum of all potentials: a lower bound of the total cost of every assignment.

@@ -92,7 +92,7 @@ fn of_rows(
     let mut buffer = vec![0.0; g.len()];
     let mut of_source = Least::new(count);
     let mut of_targets = vec![Least::new(count); g.len()];
-    // The largest that a target keeps: infinite as long as it has room.
+    // The largest that a target keeps: infinite as long as it is not full.
     let mut bounds = vec![f64::INFINITY; g.len()];
     let mut of_sources = Vec::with_capacity(rows.len() * count);
     let mut guess = f64::INFINITY;

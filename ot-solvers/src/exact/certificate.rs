@@ -132,7 +132,7 @@ pub(super) fn certify_costs(
         return Err(Error::Parameter { name: "potential", value, expected: "a finite number" });
     }
 
-    let pairs = survey(costs, f, g, parallel)?;
+    let pairs = statistics(costs, f, g, parallel)?;
     let mut primal = CompensatedSum::default();
     let mut violation = 0.0_f64;
     for &PlanEntry { source, target, mass } in plan.entries() {
@@ -161,7 +161,7 @@ pub(super) fn certify_costs(
 fn residual(plan: &SparsePlan, side: Side, weights: &[f64]) -> f64 {
     let mut differences: Vec<CompensatedSum> = weights.iter().map(|weight| [-weight].into_iter().collect()).collect();
     for entry in plan.entries() {
-        let atom = if side == Side::Source { entry.source } else { entry.target };
+        let atom = side.of([entry.source, entry.target]);
         differences[atom as usize].add(entry.mass);
     }
     sum_of(differences.into_iter().map(|difference| difference.value().abs()))
@@ -169,25 +169,25 @@ fn residual(plan: &SparsePlan, side: Side, weights: &[f64]) -> f64 {
 
 /// What all pairs tell.
 #[derive(Clone, Copy)]
-struct Survey {
+struct Statistics {
     smallest_reduced_cost: f64,
     cost_scale: f64,
 }
 
 /// One pass over all costs.
-fn survey(
+fn statistics(
     costs: &PairCosts<'_>,
     f: &[f64],
     g: &[f64],
     parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
-) -> Result<Survey, Error> {
+) -> Result<Statistics, Error> {
     let (n, m) = costs.shape();
     let rows = n.div_ceil(TASKS).max(1);
-    let nothing = Survey { smallest_reduced_cost: f64::INFINITY, cost_scale: 0.0 };
+    let nothing = Statistics { smallest_reduced_cost: f64::INFINITY, cost_scale: 0.0 };
     let mut found = vec![Ok(nothing); n.div_ceil(rows)];
     ot_core::host::for_each_chunk(parallel, n.div_ceil(rows), found.iter_mut(), |task, found| {
         let mut buffer = vec![0.0; m];
-        let mut survey = nothing;
+        let mut statistics = nothing;
         for (i, f) in f.iter().enumerate().skip(task * rows).take(rows) {
             let row = costs.row(i, &mut buffer);
             if let Err(error) = check_row(i, row) {
@@ -195,14 +195,14 @@ fn survey(
                 return;
             }
             let (least, largest) = row_extremes(row, *f, g);
-            survey.smallest_reduced_cost = survey.smallest_reduced_cost.min(least);
-            survey.cost_scale = survey.cost_scale.max(largest);
+            statistics.smallest_reduced_cost = statistics.smallest_reduced_cost.min(least);
+            statistics.cost_scale = statistics.cost_scale.max(largest);
         }
-        *found = Ok(survey);
+        *found = Ok(statistics);
     });
     found.into_iter().try_fold(nothing, |all, of_task| {
         let of_task = of_task?;
-        Ok(Survey {
+        Ok(Statistics {
             smallest_reduced_cost: all.smallest_reduced_cost.min(of_task.smallest_reduced_cost),
             cost_scale: all.cost_scale.max(of_task.cost_scale),
         })

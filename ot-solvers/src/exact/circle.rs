@@ -1,6 +1,6 @@
 //! Transport on the circle, by the best place to cut it.
 //!
-//! On a circle of circumference L, the quantile functions of two laws of mass M go on as F^-1(u + M) = F^-1(u) + L, and
+//! On a circle of circumference L, the quantile functions of two distributions of mass M go on as F^-1(u + M) = F^-1(u) + L, and
 //!
 //! ```text
 //! W_p^p = min over theta of  C(theta) = int_0^M |F^-1(u) - G^-1(u - theta)|^p du
@@ -17,7 +17,7 @@ use super::{SparsePlan, line::QuantileFunction};
 /// Steps of the search; a bracket of the shift is at least halved by every second.
 const STEPS: usize = 160;
 
-/// Optimal transport between two laws on a circle for the cost d(x, y)^p, d the length of the shorter arc, p >= 1.
+/// Optimal transport between two distributions on a circle for the cost d(x, y)^p, d the length of the shorter arc, p >= 1.
 ///
 /// Found in O((n + m) log n) by bisection on the derivative of C. Masses of plan entries are differences of cumulated
 /// weights, exact to the rounding of the whole mass.
@@ -134,7 +134,7 @@ impl CircleTransport {
             let (rise, fall) = (low.2[1], high.2[0]);
             let meeting = low.0 + (high.1 - low.1 - fall * (high.0 - low.0)) / (rise - fall);
             let inside = |theta: f64| theta > low.0 && theta < high.0;
-            // The first step tries no shift at all, which is exact for equal laws.
+            // The first step tries no shift at all, which is exact for equal distributions.
             let theta = if step % 2 == 1 && inside(meeting) { meeting } else { middle };
             if !inside(theta) {
                 break;

@@ -16,7 +16,9 @@ mod sort;
 mod staircase;
 mod weights;
 
-use ot_core::{Error, GroundCost, HostBackend, Measure, PlanEntry, Support, cost::check_bound, host::for_each_chunk};
+use ot_core::{
+    Error, GroundCost, HostBackend, Measure, PlanEntry, Scalar, Support, cost::check_bound, host::for_each_chunk,
+};
 
 use self::{cost::LineCost, quantile::Sorted};
 pub(super) use self::{
@@ -27,7 +29,7 @@ pub(super) use self::{
 pub use self::{map::QuantileMap, quantile::QuantileFunction};
 use super::SparsePlan;
 
-/// Transport between two laws on the line, for a convex cost of the difference.
+/// Transport between two distributions on the line, for a convex cost of the difference.
 ///
 /// Costs are those of one coordinate: [`SqEuclidean`](ot_core::SqEuclidean), [`Manhattan`](ot_core::Manhattan),
 /// [`PowerOfDistance`](ot_core::PowerOfDistance) from p = 1 on, or any formula or closure for whose convexity the caller
@@ -56,7 +58,7 @@ pub struct LineTransport<'a> {
 }
 
 impl<'a> LineTransport<'a> {
-    /// Transport between two laws. Weights that differ in total by rounding are scaled to the mass of the source.
+    /// Transport between two distributions. Weights that differ in total by rounding are scaled to the mass of the source.
     ///
     /// # Errors
     /// [`Error::MassMismatch`]; [`Error::Parameter`] for a power below 1, [`Error::MissingCapability`] for another cost
@@ -184,10 +186,10 @@ fn difference(value: f64, high: f64, low: f64) -> (f64, f64) {
 /// # Errors
 /// Those of [`QuantileFunction::of`] and [`LineTransport::new`]; [`Error::BatchMismatch`] for numbers of columns of which
 /// neither is one.
-pub fn line_costs<B: HostBackend>(
-    backend: &B,
-    source: &dyn Measure<B::Elem>,
-    target: &dyn Measure<B::Elem>,
+pub fn line_costs<T: Scalar>(
+    backend: &dyn HostBackend<T>,
+    source: &dyn Measure<T>,
+    target: &dyn Measure<T>,
     cost: &dyn GroundCost,
 ) -> Result<Vec<f64>, Error> {
     let measures = [source, target];
@@ -217,8 +219,8 @@ pub fn line_costs<B: HostBackend>(
 }
 
 /// The results of tasks that may fail, run by the workers of a backend; the first failure by index, if any.
-pub(super) fn parallel_results<B: HostBackend, R: Send>(
-    backend: &B,
+pub(super) fn parallel_results<T: Scalar, R: Send>(
+    backend: &dyn HostBackend<T>,
     tasks: usize,
     job: impl Fn(usize) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {

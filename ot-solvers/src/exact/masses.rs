@@ -58,7 +58,7 @@ pub(super) struct WholeMasses {
     exponent: i32,
 }
 
-/// The total is below 2^100 units: room for sums, and for as many digits of a weight of 2^-48 as an f64 has.
+/// The total is below 2^100 units, which leaves digits for sums, and for as many digits of a weight of 2^-48 as an f64 has.
 const TOTAL_BITS: i32 = 100;
 
 impl WholeMasses {

@@ -57,18 +57,15 @@ impl SparsePlan {
     /// P 1 for the source, P^T 1 for the target.
     #[must_use]
     pub fn marginal(&self, side: Side) -> Vec<f64> {
-        self.apply(side, &vec![1.0; if side == Side::Source { self.columns } else { self.rows }])
+        self.apply(side, &vec![1.0; side.of([self.columns, self.rows])])
     }
 
     /// P v for the source (v has m values), P^T v for the target (v has n). Values that are missing count zero.
     #[must_use]
     pub fn apply(&self, side: Side, values: &[f64]) -> Vec<f64> {
-        let mut out = vec![0.0; if side == Side::Source { self.rows } else { self.columns }];
+        let mut out = vec![0.0; side.of([self.rows, self.columns])];
         for &PlanEntry { source, target, mass } in &self.entries {
-            let (own, other) = match side {
-                Side::Source => (source, target),
-                Side::Target => (target, source),
-            };
+            let [own, other] = side.of([[source, target], [target, source]]);
             out[own as usize] += mass * values.get(other as usize).copied().unwrap_or(0.0);
         }
         out

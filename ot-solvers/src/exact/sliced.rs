@@ -88,11 +88,11 @@ impl SlicedWasserstein {
     /// [`Error::Parameter`] for p that is below 1 or infinite, or without directions; [`Error::Length`] and
     /// [`Error::Coordinate`] for given directions that are none; [`Error::UnsupportedSupport`],
     /// [`Error::DimensionMismatch`], [`Error::BatchMismatch`] for batches, [`Error::MassMismatch`], [`Error::CostOverflow`].
-    pub fn between<B: HostBackend>(
+    pub fn between<T: Scalar>(
         &self,
-        backend: &B,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        backend: &dyn HostBackend<T>,
+        source: &dyn Measure<T>,
+        target: &dyn Measure<T>,
     ) -> Result<SlicedDistance, Error> {
         let p = self.exponent;
         if !(p >= 1.0 && p.is_finite()) {

@@ -5,7 +5,10 @@ mod solution;
 
 use std::ops::ControlFlow;
 
-use ot_core::{Check, Error, GroundCost, HostBackend, Measure, Observer, PlanEntry, Scalar, Status, Support};
+use ot_core::{
+    Backend, Error, GeometryBuilder, GroundCost, Host, HostBackend, Measure, Observer, Phase, PlanEntry, Progress,
+    Scalar, Status, Support,
+};
 
 use self::potentials::{check_start, completed, gauged, minima};
 pub use self::solution::{ExactSolution, SearchReport};
@@ -15,11 +18,12 @@ use super::{
     certificate::certify_costs,
     column_generation::{Pricing, Search},
     costs::PairCosts,
-    geometric::{self, space_filling_order},
+    geometric,
     masses::{WholeMasses, balanced_weights, single_weights, wide},
     network_simplex::Ending,
     sum::sum_of,
 };
+use crate::clusters::halve;
 
 /// What guides the search for the arcs that matter. The answer is the same.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -118,11 +122,11 @@ impl ExactTransport {
     ///
     /// # Errors
     /// Those of [`ExactRun::solve`].
-    pub fn solve<B: HostBackend>(
+    pub fn solve<T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>>(
         &self,
-        backend: &B,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        backend: &G,
+        source: &dyn Measure<T>,
+        target: &dyn Measure<T>,
         cost: &dyn GroundCost,
     ) -> Result<ExactSolution, Error> {
         self.run(backend, source, target, cost).solve()
@@ -130,37 +134,38 @@ impl ExactTransport {
 
     /// A run to which first potentials and an observer can be given.
     #[must_use]
-    pub fn run<'a, B: HostBackend>(
+    pub fn run<'a, T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>>(
         &'a self,
-        backend: &'a B,
-        source: &'a dyn Measure<B::Elem>,
-        target: &'a dyn Measure<B::Elem>,
+        backend: &'a G,
+        source: &'a dyn Measure<T>,
+        target: &'a dyn Measure<T>,
         cost: &'a dyn GroundCost,
-    ) -> ExactRun<'a, B> {
-        ExactRun { settings: self, backend, source, target, cost, start: None, observer: None }
+    ) -> ExactRun<'a, T> {
+        ExactRun { settings: self, builder: backend, backend, source, target, cost, start: None, observer: None }
     }
 }
 
 /// One run of [`ExactTransport`].
-pub struct ExactRun<'a, B: HostBackend> {
+pub struct ExactRun<'a, T: Scalar> {
     settings: &'a ExactTransport,
-    backend: &'a B,
-    source: &'a dyn Measure<B::Elem>,
-    target: &'a dyn Measure<B::Elem>,
+    builder: &'a dyn GeometryBuilder<Device = Host<T>>,
+    backend: &'a dyn HostBackend<T>,
+    source: &'a dyn Measure<T>,
+    target: &'a dyn Measure<T>,
     cost: &'a dyn GroundCost,
     start: Option<[&'a [f64]; 2]>,
     observer: Option<&'a mut dyn Observer>,
 }
 
-impl<'a, B: HostBackend> ExactRun<'a, B> {
+impl<'a, T: Scalar> ExactRun<'a, T> {
     /// Potentials f and g to be guided by, feasible or not: those of a similar problem, say.
     #[must_use]
     pub fn start(self, source: &'a [f64], target: &'a [f64]) -> Self {
         Self { start: Some([source, target]), ..self }
     }
 
-    /// Who is told of the pivots (as iterations) after every round and now and then within, and may cancel. No dual value
-    /// is known before the end: it is told as minus infinity.
+    /// The observer of the pivots, called after every round and at intervals within; it may cancel. No dual value is known before the
+    /// end.
     #[must_use]
     pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
         Self { observer: Some(observer), ..self }
@@ -173,17 +178,17 @@ impl<'a, B: HostBackend> ExactRun<'a, B> {
     /// entries of, [`Error::Cost`], [`Error::Infeasible`] where forbidden pairs leave mass without a way,
     /// [`Error::Length`] and [`Error::Parameter`] for first potentials that do not fit or are not finite.
     pub fn solve(self) -> Result<ExactSolution, Error> {
-        let backend = self.backend;
+        let backend: &dyn Backend<Host<T>> = self.backend;
         backend.scope(|| self.solve_inside())
     }
 
     /// Solves where the workers are at hand.
     fn solve_inside(self) -> Result<ExactSolution, Error> {
-        let Self { settings, backend, source, target, cost, start, mut observer } = self;
+        let Self { settings, builder, backend, source, target, cost, start, mut observer } = self;
         let parallel: Parallel<'_> = &|tasks, job| backend.parallel(tasks, job);
         let (a, b) = (single_weights(source)?, single_weights(target)?);
         let (a, b) = match settings.mass {
-            None => balanced_weights::<B::Elem>(a, b)?,
+            None => balanced_weights::<T>(a, b)?,
             Some(mass) => weights_with_rests(wide(a), wide(b), mass)?,
         };
         let rests = [settings.mass.is_some(); 2];
@@ -197,7 +202,7 @@ impl<'a, B: HostBackend> ExactRun<'a, B> {
         let atoms = [(source, &a), (target, &b)].map(|(measure, weights)| {
             let mut atoms: Vec<u32> = (0..weights.len() as u32).filter(|&i| weights[i as usize] > 0.0).collect();
             if let (Support::Points(points), true) = (measure.support(), is_guided) {
-                space_filling_order(points, &mut atoms);
+                halve(points, &mut atoms, u32::MAX);
             }
             atoms
         });
@@ -215,7 +220,7 @@ impl<'a, B: HostBackend> ExactRun<'a, B> {
         };
         let own_weights = [of_atoms(0, &a), of_atoms(1, &b)];
         let guided = if is_guided {
-            geometric::guided(backend, [source, target], [&atoms[0], &atoms[1]], &own_weights, cost)?
+            geometric::guided(builder, [source, target], [&atoms[0], &atoms[1]], &own_weights, cost)?
         } else {
             None
         };
@@ -235,13 +240,9 @@ impl<'a, B: HostBackend> ExactRun<'a, B> {
         let search = Search { costs: &costs, masses: &masses, parallel, max_pivots: settings.max_pivots };
         let mut watch = |pivots: usize| match observer.as_deref_mut() {
             None => ControlFlow::Continue(()),
-            Some(observer) => observer.observe(&Check {
-                iteration: pivots,
-                epsilon: 0.0,
-                marginal_error: 0.0,
-                dual: f64::NEG_INFINITY,
-                relaxation: 1.0,
-                active_columns: 1,
+            Some(observer) => observer.observe(&Progress {
+                of: Some(settings.max_pivots).filter(|&most| most < usize::MAX),
+                ..Progress::new(Phase::Pivots, pivots)
             }),
         };
         let mut pricing = match &guided {

@@ -17,7 +17,7 @@ use super::{
 /// the mean of the optimal couplings with S. It needs no inverse, so singular covariances are welcome; unless all are, the
 /// barycenter is regular and unique. The objective never rises. Convergence is linear: a dozen iterations between
 /// well-conditioned covariances, thousands where some are singular. Each iteration costs a d x d singular value
-/// decomposition for each law.
+/// decomposition for each Gaussian.
 ///
 /// ```
 /// use ot_solvers::{BuresBarycenter, Gaussian};
@@ -62,18 +62,22 @@ impl BuresBarycenter {
         Self { max_iterations, ..self }
     }
 
-    /// The barycenter of `laws` for `weights`, taken relative to their sum.
+    /// The barycenter of `gaussians` for `weights`, taken relative to their sum.
     ///
     /// # Errors
-    /// [`Error::EmptyMeasure`] without laws, [`Error::Length`] for as many weights as laws are not, [`Error::Weight`],
+    /// [`Error::EmptyMeasure`] without Gaussians, [`Error::Length`] for weights of another number, [`Error::Weight`],
     /// [`Error::Mass`], [`Error::DimensionMismatch`].
-    pub fn solve(&self, laws: &[Gaussian], weights: &[f64]) -> Result<BuresBarycenterSolution, Error> {
-        let Some(first) = laws.first() else { return Err(Error::EmptyMeasure) };
-        if weights.len() != laws.len() {
-            return Err(Error::Length { what: "weights of the laws", expected: laws.len(), found: weights.len() });
+    pub fn solve(&self, gaussians: &[Gaussian], weights: &[f64]) -> Result<BuresBarycenterSolution, Error> {
+        let Some(first) = gaussians.first() else { return Err(Error::EmptyMeasure) };
+        if weights.len() != gaussians.len() {
+            return Err(Error::Length {
+                what: "weights of the Gaussians",
+                expected: gaussians.len(),
+                found: weights.len(),
+            });
         }
         ot_core::WeightsView::new(weights, 1)?.validate()?;
-        if let Some(other) = laws.iter().find(|law| law.dimension() != first.dimension()) {
+        if let Some(other) = gaussians.iter().find(|gaussian| gaussian.dimension() != first.dimension()) {
             return Err(Error::DimensionMismatch {
                 source_dimension: first.dimension(),
                 target_dimension: other.dimension(),
@@ -81,7 +85,7 @@ impl BuresBarycenter {
         }
         let total: f64 = weights.iter().sum();
         let parts: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
-        let roots: Vec<Matrix> = laws.iter().map(|law| root(&law.covariance)).collect();
+        let roots: Vec<Matrix> = gaussians.iter().map(|gaussian| root(&gaussian.covariance)).collect();
         let mix = |terms: &mut dyn Iterator<Item = Matrix>| {
             let zero = Matrix::zeros(first.dimension(), first.dimension());
             parts.iter().zip(terms).fold(zero, |sum, (&part, term)| sum + part * term)
@@ -98,7 +102,7 @@ impl BuresBarycenter {
             iterations += 1;
         }
         let zero = Vector::zeros(first.dimension());
-        let mean = parts.iter().zip(laws).fold(zero, |sum, (&part, law)| sum + part * &law.mean);
+        let mean = parts.iter().zip(gaussians).fold(zero, |sum, (&part, gaussian)| sum + part * &gaussian.mean);
         let status = if residual <= self.tolerance { Status::Converged } else { Status::IterationLimit };
         let barycenter = Gaussian { mean, covariance: &current * current.transpose() };
         Ok(BuresBarycenterSolution { barycenter, status, residual, iterations })
@@ -127,7 +131,7 @@ impl BuresBarycenterSolution {
         self.status
     }
 
-    /// The length of the last step: the norm of sum_k w_k T_k - id in L^2 of the law before it, T_k the maps to the laws,
+    /// The length of the last step: the norm of sum_k w_k T_k - id in L^2 of the Gaussian before it, T_k the maps to the others,
     /// which vanishes at the barycenter; relative to the root of the mean variance.
     #[must_use]
     pub fn residual(&self) -> f64 {

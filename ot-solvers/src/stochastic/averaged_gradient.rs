@@ -10,16 +10,20 @@
 //! atoms: n / batch vectors are kept instead of n. Dividing by the largest density keeps the step below the inverse of
 //! the curvature, which is at most r_j / epsilon in the metric of b.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Backend, Certificate, Check, Epsilon, Error, GroundCost, KernelOp, Measure, Observer, Potentials,
-    Problem, Scalar, Side, SoftMin, Solution, Status, certificate::certify_with,
+    ActiveColumns, CTransform, Certificate, Device, Epsilon, Error, GeometryBuilder, GroundCost, KernelOp, Measure,
+    Observer, Phase, Potentials, Problem, Progress, Scalar, Side, Solution, Status, certificate::certify_with,
 };
 
 use super::{
     Random,
     block::{Atoms, histogram},
+};
+use crate::{
+    history::History,
+    limits::{Limits, at_least_one, positive},
 };
 
 /// Settings of stochastic averaged gradient ascent.
@@ -44,8 +48,7 @@ use super::{
 pub struct StochasticAveragedGradient {
     step: f64,
     batch: usize,
-    tolerance: Option<f64>,
-    max_epochs: usize,
+    limits: Limits,
     seed: u64,
 }
 
@@ -59,7 +62,7 @@ impl StochasticAveragedGradient {
     /// Steps of a tenth of epsilon, blocks of 64 atoms, tolerance 1e-6 in f64 and 1e-4 in f32, at most 1000 epochs, seed 0.
     #[must_use]
     pub fn new() -> Self {
-        Self { step: 0.1, batch: 64, tolerance: None, max_epochs: 1000, seed: 0 }
+        Self { step: 0.1, batch: 64, limits: Limits::new("max_epochs", 1000), seed: 0 }
     }
 
     /// The length of a step, in units of epsilon.
@@ -77,13 +80,13 @@ impl StochasticAveragedGradient {
     /// The marginal error that counts as converged, as [`Certificate`] has it.
     #[must_use]
     pub fn tolerance(self, tolerance: f64) -> Self {
-        Self { tolerance: Some(tolerance), ..self }
+        Self { limits: self.limits.tolerance(tolerance), ..self }
     }
 
     /// The most epochs: as many steps each as there are blocks.
     #[must_use]
     pub fn max_epochs(self, max_epochs: usize) -> Self {
-        Self { max_epochs, ..self }
+        Self { limits: self.limits.most(max_epochs), ..self }
     }
 
     /// The seed of the order of blocks.
@@ -96,56 +99,51 @@ impl StochasticAveragedGradient {
     ///
     /// # Errors
     /// Those of [`StochasticAveragedGradientRun::solve`].
-    pub fn solve<B: Backend>(
+    pub fn solve<D: Device>(
         &self,
-        backend: &B,
-        source: &dyn Measure<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        builder: &dyn GeometryBuilder<Device = D>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
         epsilon: Epsilon,
-    ) -> Result<Solution<B>, Error> {
-        self.run(backend, source, target, cost, epsilon).solve()
+    ) -> Result<Solution<D>, Error> {
+        self.run(builder, source, target, cost, epsilon).solve()
     }
 
     /// A run to which an observer can be given.
     #[must_use]
-    pub fn run<'a, B: Backend>(
+    pub fn run<'a, D: Device>(
         &'a self,
-        backend: &'a B,
-        source: &'a dyn Measure<B::Elem>,
-        target: &'a dyn Measure<B::Elem>,
+        builder: &'a dyn GeometryBuilder<Device = D>,
+        source: &'a dyn Measure<D::Elem>,
+        target: &'a dyn Measure<D::Elem>,
         cost: &'a dyn GroundCost,
         epsilon: Epsilon,
-    ) -> StochasticAveragedGradientRun<'a, B> {
-        StochasticAveragedGradientRun { settings: self, backend, source, target, cost, epsilon, observer: None }
+    ) -> StochasticAveragedGradientRun<'a, D> {
+        StochasticAveragedGradientRun { settings: self, builder, source, target, cost, epsilon, observer: None }
     }
 
     fn check(&self) -> Result<(), Error> {
-        let positive = |name, value: f64| match value {
-            value if value.is_finite() && value > 0.0 => Ok(()),
-            _ => Err(Error::Parameter { name, value, expected: "a finite number > 0" }),
-        };
-        positive("tolerance", self.tolerance.unwrap_or(1.0))?;
         positive("step", self.step)?;
-        positive("batch", self.batch as f64)?;
-        positive("max_epochs", self.max_epochs as f64)
+        at_least_one("batch", self.batch)?;
+        self.limits.check()
     }
 }
 
 /// One run of [`StochasticAveragedGradient`] on one pair of measures.
-pub struct StochasticAveragedGradientRun<'a, B: Backend> {
+pub struct StochasticAveragedGradientRun<'a, D: Device> {
     settings: &'a StochasticAveragedGradient,
-    backend: &'a B,
-    source: &'a dyn Measure<B::Elem>,
-    target: &'a dyn Measure<B::Elem>,
+    builder: &'a dyn GeometryBuilder<Device = D>,
+    source: &'a dyn Measure<D::Elem>,
+    target: &'a dyn Measure<D::Elem>,
     cost: &'a dyn GroundCost,
     epsilon: Epsilon,
     observer: Option<&'a mut dyn Observer>,
 }
 
-impl<'a, B: Backend> StochasticAveragedGradientRun<'a, B> {
-    /// Who is told of every epoch, and may cancel. The dual is known, and the error exact, where a certificate was asked for;
-    /// else the error is that of the kept shares, and the dual is not a number.
+impl<'a, D: Device> StochasticAveragedGradientRun<'a, D> {
+    /// The observer of every epoch; it may cancel. Dual and gap are known, and the error exact, where a certificate was asked
+    /// for; else the error is that of the kept shares.
     #[must_use]
     pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
         Self { observer: Some(observer), ..self }
@@ -155,74 +153,62 @@ impl<'a, B: Backend> StochasticAveragedGradientRun<'a, B> {
     ///
     /// # Errors
     /// [`Error::Parameter`] for settings out of range, [`Error::BatchMismatch`] for batches, [`Error::UnsupportedSupport`] for
-    /// a source that is neither points nor the rows of a matrix; those of [`Backend::geometry`] and [`Problem::new`].
-    pub fn solve(self) -> Result<Solution<B>, Error> {
-        let Self { settings, backend, source, target, cost, epsilon, mut observer } = self;
+    /// a source that is neither points nor the rows of a matrix; those of [`GeometryBuilder::geometry`] and [`Problem::new`].
+    pub fn solve(self) -> Result<Solution<D>, Error> {
+        let Self { settings, builder, source, target, cost, epsilon, observer } = self;
         settings.check()?;
-        let geometry = backend.geometry(source.support(), target.support(), cost)?;
+        let geometry = builder.geometry(source.support(), target.support(), cost)?;
         let problem = Problem::new(geometry, source, target, epsilon)?;
-        let atoms = Atoms::new(backend, target, cost, problem.epsilon())?;
+        let atoms = Atoms::new(builder, problem.backend(), target, cost, problem.epsilon())?;
         let weights = histogram(source)?;
         let mut kernel = problem.bind()?;
-        backend.scope(|| {
+        problem.backend().scope(|| {
             let ascent = Ascent { settings, problem: &problem, atoms, source, weights };
-            ascent.climb(kernel.as_mut(), &mut |check| match observer.as_deref_mut() {
-                Some(observer) => observer.observe(check),
-                None => ControlFlow::Continue(()),
-            })
+            ascent.climb(kernel.as_mut(), History::new(observer))
         })
     }
 }
 
 /// The iteration, and what does not change in it.
-struct Ascent<'a, B: Backend> {
+struct Ascent<'a, D: Device> {
     settings: &'a StochasticAveragedGradient,
-    problem: &'a Problem<B>,
-    atoms: Atoms<'a, B>,
-    source: &'a dyn Measure<B::Elem>,
+    problem: &'a Problem<D>,
+    atoms: Atoms<'a, D>,
+    source: &'a dyn Measure<D::Elem>,
     weights: Vec<f64>,
 }
 
-impl<B: Backend> Ascent<'_, B> {
-    fn climb(
-        &self,
-        kernel: &mut dyn KernelOp<B>,
-        tell: &mut dyn FnMut(&Check) -> ControlFlow<()>,
-    ) -> Result<Solution<B>, Error> {
-        let StochasticAveragedGradient { max_epochs, seed, .. } = *self.settings;
-        let tolerance = self.settings.tolerance.unwrap_or(if B::Elem::EPSILON < 1e-10 { 1e-6 } else { 1e-4 });
+impl<D: Device> Ascent<'_, D> {
+    fn climb(&self, kernel: &mut dyn KernelOp<D>, mut history: History<'_>) -> Result<Solution<D>, Error> {
+        let StochasticAveragedGradient { limits, seed, .. } = *self.settings;
+        let tolerance = limits.tolerance_or(self.problem.backend().precision().default_tolerance());
         let mut iterate = Iterate::new(self);
-        let (mut epoch, mut history) = (0, Vec::new());
+        let mut epoch = 0;
         loop {
             epoch += 1;
             iterate.run_epoch(&mut Random::new(seed, 0, epoch as u64))?;
-            let mut check = Check {
-                iteration: epoch,
-                epsilon: self.problem.epsilon(),
-                marginal_error: iterate.marginal_error(),
-                dual: f64::NAN,
-                relaxation: 1.0,
-                active_columns: 1,
+            let error = iterate.marginal_error();
+            let mut progress = Progress {
+                of: Some(limits.most),
+                epsilon: Some(self.problem.epsilon()),
+                marginal_error: Some(error),
+                ..Progress::new(Phase::Iterations, epoch)
             };
             // What the shares say is a hint: they are of potentials that have moved since.
-            let exhausted = epoch >= max_epochs;
-            let hopeful = check.marginal_error <= tolerance;
+            let exhausted = epoch >= limits.most;
+            let hopeful = error <= tolerance;
             let mut proven = None;
-            if hopeful || exhausted || !check.marginal_error.is_finite() {
-                let potentials = both_potentials(self.problem, kernel, &iterate.potential)?;
-                let certificate = certify_with(kernel, self.problem, &potentials)?.swap_remove(0);
-                (check.marginal_error, check.dual) = (certificate.marginal_error, certificate.dual);
+            if hopeful || exhausted || !error.is_finite() {
+                let (potentials, certificate) = self.certified(kernel, &iterate)?;
+                let Certificate { marginal_error, dual, gap, .. } = certificate;
+                progress =
+                    Progress { marginal_error: Some(marginal_error), dual: Some(dual), gap: Some(gap), ..progress };
                 proven = Some((potentials, certificate));
             }
-            history.push(check);
-            let cancelled = tell(&check).is_break();
+            let cancelled = history.tell(progress).is_break();
             let (potentials, certificate) = match proven {
                 Some(proven) => proven,
-                None if cancelled => {
-                    let potentials = both_potentials(self.problem, kernel, &iterate.potential)?;
-                    let certificate = certify_with(kernel, self.problem, &potentials)?.swap_remove(0);
-                    (potentials, certificate)
-                }
+                None if cancelled => self.certified(kernel, &iterate)?,
                 None => continue,
             };
             let status = match certificate {
@@ -237,14 +223,26 @@ impl<B: Backend> Ascent<'_, B> {
             };
             let (statuses, certificates) = (vec![status], vec![certificate]);
             let potentials = Arc::new(potentials);
-            return Ok(Solution::new(self.problem.clone(), potentials, statuses, certificates, epoch, history));
+            let told = history.into_told();
+            return Ok(Solution::new(self.problem.clone(), potentials, statuses, certificates, epoch, told));
         }
+    }
+
+    /// The potentials of an iterate, and what is proven of them.
+    fn certified(
+        &self,
+        kernel: &mut dyn KernelOp<D>,
+        iterate: &Iterate<'_, D>,
+    ) -> Result<(Potentials<D>, Certificate), Error> {
+        let potentials = both_potentials(self.problem, kernel, &iterate.potential)?;
+        let certificate = certify_with(kernel, self.problem, &potentials)?.swap_remove(0);
+        Ok((potentials, certificate))
     }
 }
 
 /// g, and the share of every block in the density of its marginal.
-struct Iterate<'a, B: Backend> {
-    ascent: &'a Ascent<'a, B>,
+struct Iterate<'a, D: Device> {
+    ascent: &'a Ascent<'a, D>,
     potential: Vec<f64>,
     shares: Vec<Option<Vec<f64>>>,
     /// The sum of the shares.
@@ -254,8 +252,8 @@ struct Iterate<'a, B: Backend> {
     mass: f64,
 }
 
-impl<'a, B: Backend> Iterate<'a, B> {
-    fn new(ascent: &'a Ascent<'a, B>) -> Self {
+impl<'a, D: Device> Iterate<'a, D> {
+    fn new(ascent: &'a Ascent<'a, D>) -> Self {
         let len = ascent.atoms.weights().len();
         Self {
             ascent,
@@ -301,42 +299,41 @@ impl<'a, B: Backend> Iterate<'a, B> {
     }
 }
 
-/// f, the softmin of g, in the gauge <a, f> = <b, g>; and g, which at atoms of weight zero is the softmin of f.
-fn both_potentials<B: Backend>(
-    problem: &Problem<B>,
-    kernel: &mut dyn KernelOp<B>,
+/// f, the c-transform of g, in the gauge <a, f> = <b, g>; and g, which at atoms of weight zero is the c-transform of f.
+fn both_potentials<D: Device>(
+    problem: &Problem<D>,
+    kernel: &mut dyn KernelOp<D>,
     potential: &[f64],
-) -> Result<Potentials<B>, Error> {
+) -> Result<Potentials<D>, Error> {
     let backend = problem.backend();
-    let elements = |values: &[f64]| -> Vec<B::Elem> { values.iter().map(|&value| B::Elem::from_f64(value)).collect() };
-    let wide = |values: &B::Vector| -> Result<Vec<f64>, Error> {
+    let elements = |values: &[f64]| -> Vec<D::Elem> { values.iter().map(|&value| D::Elem::from_f64(value)).collect() };
+    let wide = |values: &D::Vector| -> Result<Vec<f64>, Error> {
         Ok(backend.download(&[values])?.swap_remove(0).into_iter().map(Scalar::to_f64).collect())
     };
-    let active = &ActiveColumns::all(1);
-    let [rows, columns] = [Side::Source, Side::Target].map(|side| problem.marginal(side).len());
-    let mut g = backend.upload(&elements(potential), 1)?;
-    let zeros = backend.upload(&vec![B::Elem::default(); rows], 1)?;
-    let mut f = backend.alloc(rows, 1)?;
-    let log_weights = problem.marginal(Side::Target).log_weights();
-    kernel.softmin(SoftMin { side: Side::Source, potential: &g, log_weights, shift: &zeros, active }, &mut f)?;
-    let mut s = backend.alloc(columns, 1)?;
-    let log_weights = problem.marginal(Side::Source).log_weights();
-    kernel.softmin(SoftMin { side: Side::Target, potential: &f, log_weights, shift: &g, active }, &mut s)?;
+    let (a, b) = (problem.marginal(Side::Source), problem.marginal(Side::Target));
+    let (zeros, g) = (backend.filled(0.0, a.len(), 1)?, backend.upload(&elements(potential), 1)?);
+    let (epsilon, active) = (problem.epsilon(), &ActiveColumns::all(1));
+    let mut potentials = Potentials { source: zeros, target: g, epsilon };
+    let [mut f, mut transform] = [backend.alloc(a.len(), 1)?, backend.alloc(b.len(), 1)?];
+    let request = CTransform { side: Side::Source, plan: problem.view(&potentials), penalty: a.penalty(), active };
+    kernel.c_transform(backend, request, &mut f, None)?;
+    potentials.source = f;
+    let request = CTransform { side: Side::Target, plan: problem.view(&potentials), penalty: b.penalty(), active };
+    kernel.c_transform(backend, request, &mut transform, None)?;
 
-    let (mut source, softmin) = (wide(&f)?, wide(&s)?);
-    let [a, b] = [Side::Source, Side::Target].map(|side| wide(problem.marginal(side).weights()));
-    let (a, b) = (a?, b?);
+    let (mut source, transform) = (wide(&potentials.source)?, wide(&transform)?);
+    let (a, b) = (wide(a.weights())?, wide(b.weights())?);
     let weighed = |weights: &[f64], values: &[f64]| -> f64 { weights.iter().zip(values).map(|(w, v)| w * v).sum() };
     let mut target = potential.to_vec();
-    for ((g, softmin), weight) in target.iter_mut().zip(softmin).zip(&b) {
+    for ((g, transform), weight) in target.iter_mut().zip(transform).zip(&b) {
         if *weight == 0.0 {
-            *g = softmin;
+            *g = transform;
         }
     }
     let shift = 0.5 * (weighed(&b, &target) - weighed(&a, &source)) / a.iter().sum::<f64>();
     source.iter_mut().for_each(|f| *f += shift);
     target.iter_mut().for_each(|g| *g -= shift);
-    backend.write(&elements(&source), &mut f)?;
-    backend.write(&elements(&target), &mut g)?;
-    Ok(Potentials { source: f, target: g, epsilon: problem.epsilon() })
+    backend.write(&elements(&source), &mut potentials.source)?;
+    backend.write(&elements(&target), &mut potentials.target)?;
+    Ok(potentials)
 }

@@ -9,9 +9,10 @@
 //! Shamir, Zhang 2013.) Epsilon is the natural length of a step, as it is in Sinkhorn's iteration, whose steps
 //! are epsilon log(1 / r); where it is smaller than what the second nearest atom costs more than the nearest, that is.
 
-use std::ops::ControlFlow;
-
-use ot_core::{Backend, Check, CostBetween, Error, GroundCost, Measure, Observer, PointsView, Scalar, Status, Support};
+use ot_core::{
+    Backend, CostBetween, Device, Error, GeometryBuilder, GroundCost, Measure, Observer, Phase, PointsView, Progress,
+    Scalar, Status, Support,
+};
 
 use super::{
     Sampler,
@@ -19,12 +20,19 @@ use super::{
     held_out::HeldOutEstimate,
     sampler::Samples,
 };
+use crate::{
+    history::History,
+    limits::{Limits, at_least_one, positive},
+};
 
 /// Streams of the generator: ascent, pilot, checks, and the estimate at the end.
 const ASCENT: u32 = 0;
 const PILOT: u32 = 1;
 const CHECKS: u32 = 2;
 const FINAL: u32 = 3;
+
+/// The tolerance by default.
+const TOLERANCE: f64 = 1e-2;
 
 /// Samples that tell the length of a step.
 const PILOT_SAMPLES: usize = 256;
@@ -63,8 +71,7 @@ pub struct AveragedSgd {
     epsilon: f64,
     step: Option<f64>,
     batch: usize,
-    tolerance: f64,
-    max_samples: usize,
+    limits: Limits,
     seed: u64,
 }
 
@@ -73,7 +80,7 @@ impl AveragedSgd {
     /// at most ten million samples, seed 0.
     #[must_use]
     pub fn new(epsilon: f64) -> Self {
-        Self { epsilon, step: None, batch: 512, tolerance: 1e-2, max_samples: 10_000_000, seed: 0 }
+        Self { epsilon, step: None, batch: 512, limits: Limits::new("max_samples", 10_000_000), seed: 0 }
     }
 
     /// The length of the first step, in the units of the cost.
@@ -92,13 +99,13 @@ impl AveragedSgd {
     /// included.
     #[must_use]
     pub fn tolerance(self, tolerance: f64) -> Self {
-        Self { tolerance, ..self }
+        Self { limits: self.limits.tolerance(tolerance), ..self }
     }
 
     /// The most samples of the ascent, those of checks apart.
     #[must_use]
     pub fn max_samples(self, max_samples: usize) -> Self {
-        Self { max_samples, ..self }
+        Self { limits: self.limits.most(max_samples), ..self }
     }
 
     /// The seed of all samples.
@@ -111,11 +118,11 @@ impl AveragedSgd {
     ///
     /// # Errors
     /// Those of [`AveragedSgdRun::solve`].
-    pub fn solve<B: Backend>(
+    pub fn solve<D: Device, G: GeometryBuilder<Device = D> + Backend<D>>(
         &self,
-        backend: &B,
-        source: &dyn Sampler<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        backend: &G,
+        source: &dyn Sampler<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
     ) -> Result<SemiDiscreteSolution, Error> {
         self.run(backend, source, target, cost).solve()
@@ -123,56 +130,52 @@ impl AveragedSgd {
 
     /// A run to which an observer can be given.
     #[must_use]
-    pub fn run<'a, B: Backend>(
+    pub fn run<'a, D: Device, G: GeometryBuilder<Device = D> + Backend<D>>(
         &'a self,
-        backend: &'a B,
-        source: &'a dyn Sampler<B::Elem>,
-        target: &'a dyn Measure<B::Elem>,
+        backend: &'a G,
+        source: &'a dyn Sampler<D::Elem>,
+        target: &'a dyn Measure<D::Elem>,
         cost: &'a dyn GroundCost,
-    ) -> AveragedSgdRun<'a, B> {
-        AveragedSgdRun { settings: self, backend, source, target, cost, observer: None }
+    ) -> AveragedSgdRun<'a, D> {
+        AveragedSgdRun { settings: self, builder: backend, backend, source, target, cost, observer: None }
     }
 
     /// What `samples` or a few more samples of another seed tell of a potential on the target, wherever it comes from.
     ///
     /// # Errors
     /// [`Error::Length`] for a potential that does not fit; those of [`AveragedSgdRun::solve`].
-    pub fn estimate<B: Backend>(
+    pub fn estimate<D: Device, G: GeometryBuilder<Device = D> + Backend<D>>(
         &self,
-        backend: &B,
-        source: &dyn Sampler<B::Elem>,
-        target: &dyn Measure<B::Elem>,
+        backend: &G,
+        source: &dyn Sampler<D::Elem>,
+        target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
         potential: &[f64],
         samples: usize,
     ) -> Result<HeldOutEstimate, Error> {
         self.check()?;
-        let atoms = Atoms::new(backend, target, cost, self.epsilon)?;
+        let atoms = Atoms::new(backend, backend, target, cost, self.epsilon)?;
         check_mass(&atoms)?;
         let (expected, found) = (atoms.weights().len(), potential.len());
         if expected != found {
             return Err(Error::Length { what: "target potential", expected, found });
         }
         let mut stream = Samples::new(source, self.seed, FINAL);
+        let backend: &dyn Backend<D> = backend;
         backend.scope(|| HeldOutEstimate::draw(&atoms, &mut stream, source.dimension(), potential, samples, self.batch))
     }
 
     fn check(&self) -> Result<(), Error> {
-        let positive = |name, value: f64| match value {
-            value if value.is_finite() && value > 0.0 => Ok(()),
-            _ => Err(Error::Parameter { name, value, expected: "a finite number > 0" }),
-        };
-        positive("tolerance", self.tolerance)?;
         positive("step", self.step.unwrap_or(1.0))?;
-        positive("batch", self.batch as f64)?;
-        positive("max_samples", self.max_samples as f64)
+        at_least_one("batch", self.batch)?;
+        self.limits.check()
     }
 }
 
 /// A source of samples has mass one.
-fn check_mass<B: Backend>(atoms: &Atoms<'_, B>) -> Result<(), Error> {
+fn check_mass<D: Device>(atoms: &Atoms<'_, D>) -> Result<(), Error> {
     let (source_mass, target_mass) = (1.0, atoms.weights().iter().sum::<f64>());
-    let tolerance = <B::Elem as Scalar>::EPSILON * (64.0 + 8.0 * (atoms.weights().len() as f64).sqrt());
+    let tolerance = <D::Elem as Scalar>::EPSILON * (64.0 + 8.0 * (atoms.weights().len() as f64).sqrt());
     if (target_mass - source_mass).abs() <= tolerance {
         Ok(())
     } else {
@@ -181,17 +184,18 @@ fn check_mass<B: Backend>(atoms: &Atoms<'_, B>) -> Result<(), Error> {
 }
 
 /// One run of [`AveragedSgd`].
-pub struct AveragedSgdRun<'a, B: Backend> {
+pub struct AveragedSgdRun<'a, D: Device> {
     settings: &'a AveragedSgd,
-    backend: &'a B,
-    source: &'a dyn Sampler<B::Elem>,
-    target: &'a dyn Measure<B::Elem>,
+    builder: &'a dyn GeometryBuilder<Device = D>,
+    backend: &'a dyn Backend<D>,
+    source: &'a dyn Sampler<D::Elem>,
+    target: &'a dyn Measure<D::Elem>,
     cost: &'a dyn GroundCost,
     observer: Option<&'a mut dyn Observer>,
 }
 
-impl<'a, B: Backend> AveragedSgdRun<'a, B> {
-    /// Who is told of every check, and may cancel.
+impl<'a, D: Device> AveragedSgdRun<'a, D> {
+    /// The observer of every check; it may cancel.
     #[must_use]
     pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
         Self { observer: Some(observer), ..self }
@@ -203,11 +207,11 @@ impl<'a, B: Backend> AveragedSgdRun<'a, B> {
     /// [`Error::Parameter`] for settings out of range, [`Error::Epsilon`], [`Error::MassMismatch`] for a target of a mass
     /// other than one, [`Error::UnsupportedSupport`] for one without points, [`Error::BatchMismatch`] for a batch,
     /// [`Error::Coordinate`] for a sample that is not finite, [`Error::MissingCapability`] at epsilon 0 for a kernel without
-    /// c-transform; those of [`Backend::geometry`] and [`Geometry::bind`](ot_core::Geometry::bind).
+    /// c-transform; those of [`GeometryBuilder::geometry`] and [`Geometry::bind`](ot_core::Geometry::bind).
     pub fn solve(self) -> Result<SemiDiscreteSolution, Error> {
-        let Self { settings, backend, source, target, cost, mut observer } = self;
+        let Self { settings, builder, backend, source, target, cost, observer } = self;
         settings.check()?;
-        let atoms = Atoms::new(backend, target, cost, settings.epsilon)?;
+        let atoms = Atoms::new(builder, backend, target, cost, settings.epsilon)?;
         check_mass(&atoms)?;
         let step = match settings.step {
             Some(step) => step,
@@ -217,18 +221,15 @@ impl<'a, B: Backend> AveragedSgdRun<'a, B> {
         };
         backend.scope(|| {
             let ascent = Ascent { settings, atoms, source, step };
-            ascent.climb(&mut |check| match observer.as_deref_mut() {
-                Some(observer) => observer.observe(check),
-                None => ControlFlow::Continue(()),
-            })
+            ascent.climb(History::new(observer))
         })
     }
 }
 
 /// The larger of epsilon and the mean of what the second nearest atom costs more than the nearest.
-fn natural_step<B: Backend>(
-    atoms: &Atoms<'_, B>,
-    samples: &mut Samples<'_, B::Elem>,
+fn natural_step<D: Device>(
+    atoms: &Atoms<'_, D>,
+    samples: &mut Samples<'_, D::Elem>,
     dimension: usize,
     settings: &AveragedSgd,
 ) -> Result<f64, Error> {
@@ -236,7 +237,7 @@ fn natural_step<B: Backend>(
     let drawn = PointsView::new(&drawn, dimension)?;
     let costs = CostBetween::new(Support::Points(drawn), atoms.support(), atoms.cost())?;
     let (rows, columns) = costs.shape();
-    let mut row = vec![B::Elem::default(); columns];
+    let mut row = vec![D::Elem::default(); columns];
     let mut gaps = 0.0;
     for i in 0..rows {
         costs.row(i, &mut row);
@@ -254,23 +255,24 @@ fn natural_step<B: Backend>(
 }
 
 /// The iteration, and what does not change in it.
-struct Ascent<'a, B: Backend> {
+struct Ascent<'a, D: Device> {
     settings: &'a AveragedSgd,
-    atoms: Atoms<'a, B>,
-    source: &'a dyn Sampler<B::Elem>,
+    atoms: Atoms<'a, D>,
+    source: &'a dyn Sampler<D::Elem>,
     step: f64,
 }
 
-impl<B: Backend> Ascent<'_, B> {
-    fn climb(&self, tell: &mut dyn FnMut(&Check) -> ControlFlow<()>) -> Result<SemiDiscreteSolution, Error> {
-        let AveragedSgd { epsilon, batch, tolerance, max_samples, seed, .. } = *self.settings;
+impl<D: Device> Ascent<'_, D> {
+    fn climb(&self, mut history: History<'_>) -> Result<SemiDiscreteSolution, Error> {
+        let AveragedSgd { epsilon, batch, limits, seed, .. } = *self.settings;
+        let (tolerance, max_samples) = (limits.tolerance_or(TOLERANCE), limits.most);
         let dimension = self.source.dimension();
         let mut samples = Samples::new(self.source, seed, ASCENT);
         let mut checks = Samples::new(self.source, seed, CHECKS);
         let weights = vec![1.0 / batch as f64; batch];
         let mut potential = vec![0.0; self.atoms.weights().len()];
         let mut mean = potential.clone();
-        let (mut iteration, mut next, mut history) = (0_usize, FIRST_CHECK * batch, Vec::new());
+        let (mut iteration, mut next) = (0_usize, FIRST_CHECK * batch);
         let status = loop {
             let points = samples.next(batch);
             let block =
@@ -293,17 +295,15 @@ impl<B: Backend> Ascent<'_, B> {
             next = (GROWTH * drawn as f64) as usize;
             let held_out = HeldOutEstimate::draw(&self.atoms, &mut checks, dimension, &mean, drawn / HELD_OUT, batch)?;
             let error = held_out.chi_squared.value + held_out.chi_squared.standard_error;
-            let check = Check {
-                iteration,
-                epsilon,
-                marginal_error: held_out.marginal_error(),
-                dual: held_out.semi_dual.value,
-                relaxation: 1.0,
-                active_columns: 1,
-            };
-            history.push(check);
-            let told = tell(&check);
-            if !(error.is_finite() && check.dual.is_finite()) {
+            let dual = held_out.semi_dual.value;
+            let told = history.tell(Progress {
+                of: Some(max_samples / batch),
+                epsilon: (epsilon > 0.0).then_some(epsilon),
+                marginal_error: Some(held_out.marginal_error()),
+                dual: Some(dual),
+                ..Progress::new(Phase::Samples, iteration)
+            });
+            if !(error.is_finite() && dual.is_finite()) {
                 break Status::NotFinite;
             } else if error <= tolerance * tolerance {
                 break Status::Converged;
@@ -320,6 +320,7 @@ impl<B: Backend> Ascent<'_, B> {
         let gain: f64 = self.atoms.weights().iter().zip(&mean).map(|(weight, g)| weight * g).sum();
         let shift = 0.5 * estimate.semi_dual.value - gain;
         mean.iter_mut().for_each(|g| *g += shift);
+        let history = history.into_told();
         Ok(SemiDiscreteSolution { potential: mean, epsilon, estimate, status, iterations: iteration, history })
     }
 }
@@ -332,7 +333,7 @@ pub struct SemiDiscreteSolution {
     estimate: HeldOutEstimate,
     status: Status,
     iterations: usize,
-    history: Vec<Check>,
+    history: Vec<Progress>,
 }
 
 impl SemiDiscreteSolution {
@@ -369,7 +370,7 @@ impl SemiDiscreteSolution {
 
     /// What each check said.
     #[must_use]
-    pub fn history(&self) -> &[Check] {
+    pub fn history(&self) -> &[Progress] {
         &self.history
     }
 }

@@ -6,26 +6,27 @@
 //!
 //! with s the softmin over the block of c(x_i, y_j) - f_i under the weights a. That is one sweep of Sinkhorn's iteration, on a
 //! geometry that lives as long as the block: shipped kernels evaluate every pair once for both. A sweep may be off by a little
-//! of what it moves, which does for a step; where a number is told, two softmins take its place. At epsilon = 0 either is one
-//! c-transform with its arguments.
-
-use std::sync::Arc;
+//! of what it moves, which does for a step; where a number is told, two c-transforms take its place. At epsilon = 0 either is one
+//! hard c-transform with its arguments.
 
 use ot_core::{
-    ActiveColumns, Backend, Balanced, CostForm, CostMatrix, Error, GroundCost, KernelOp, Marginal, Measure, PointsView,
-    Potentials, Scalar, Side, SoftMin, Support, Sweep, WeightsView,
+    ActiveColumns, Backend, Balanced, CTransform, CostForm, CostMatrix, Device, Error, GeometryBuilder, GroundCost,
+    KernelOp, Marginal, MarginalPenalty, Measure, PlanSide, PlanView, PointsView, Potentials, RecordedPenalty, Scalar,
+    Side, Support, Sweep, WeightsView,
 };
 
 /// The target, as blocks of the source meet it.
-pub(super) struct Atoms<'a, B: Backend> {
-    backend: &'a B,
-    support: Support<'a, B::Elem>,
+pub(super) struct Atoms<'a, D: Device> {
+    builder: &'a dyn GeometryBuilder<Device = D>,
+    backend: &'a dyn Backend<D>,
+    support: Support<'a, D::Elem>,
     cost: &'a dyn GroundCost,
     epsilon: f64,
     weights: Vec<f64>,
-    marginal: Marginal<B>,
+    balanced: RecordedPenalty,
+    marginal: Marginal<D>,
     /// The relaxation of a plain sweep.
-    plain: B::Reduced,
+    plain: D::Reduced,
 }
 
 /// How well a block is met.
@@ -45,12 +46,13 @@ pub(super) struct Block {
     pub(super) densities: Vec<f64>,
 }
 
-impl<'a, B: Backend> Atoms<'a, B> {
+impl<'a, D: Device> Atoms<'a, D> {
     /// # Errors
     /// [`Error::UnsupportedSupport`] for a target without atoms, [`Error::BatchMismatch`] for a batch, [`Error::Epsilon`].
     pub(super) fn new(
-        backend: &'a B,
-        target: &'a dyn Measure<B::Elem>,
+        builder: &'a dyn GeometryBuilder<Device = D>,
+        backend: &'a dyn Backend<D>,
+        target: &'a dyn Measure<D::Elem>,
         cost: &'a dyn GroundCost,
         epsilon: f64,
     ) -> Result<Self, Error> {
@@ -58,13 +60,16 @@ impl<'a, B: Backend> Atoms<'a, B> {
             return Err(Error::Epsilon(epsilon));
         }
         let weights = histogram(target)?;
-        let elements: Vec<B::Elem> = weights.iter().map(|&weight| B::Elem::from_f64(weight)).collect();
+        let elements: Vec<D::Elem> = weights.iter().map(|&weight| D::Elem::from_f64(weight)).collect();
+        let balanced = Balanced.recorded()?;
         Ok(Self {
+            builder,
             backend,
             support: target.support(),
             cost,
             epsilon,
-            marginal: Marginal::new(backend, WeightsView::new(&elements, 1)?, Arc::new(Balanced))?,
+            marginal: Marginal::new(backend, WeightsView::new(&elements, 1)?, balanced.clone())?,
+            balanced,
             weights,
             plain: backend.upload_reduced(&[1.0])?,
         })
@@ -75,7 +80,7 @@ impl<'a, B: Backend> Atoms<'a, B> {
         &self.weights
     }
 
-    pub(super) fn support(&self) -> Support<'a, B::Elem> {
+    pub(super) fn support(&self) -> Support<'a, D::Elem> {
         self.support
     }
 
@@ -86,7 +91,7 @@ impl<'a, B: Backend> Atoms<'a, B> {
     /// A block of points.
     pub(super) fn meet_points(
         &self,
-        points: PointsView<'_, B::Elem>,
+        points: PointsView<'_, D::Elem>,
         weights: &[f64],
         potential: &[f64],
         grade: Grade,
@@ -97,7 +102,7 @@ impl<'a, B: Backend> Atoms<'a, B> {
     /// A block of consecutive atoms of a discrete source, for a step.
     pub(super) fn meet_range(
         &self,
-        source: Support<'_, B::Elem>,
+        source: Support<'_, D::Elem>,
         first: usize,
         weights: &[f64],
         potential: &[f64],
@@ -110,7 +115,7 @@ impl<'a, B: Backend> Atoms<'a, B> {
             }
             (Support::Indices(_), CostForm::Matrix(matrix)) => {
                 let columns = matrix.columns();
-                let mut rows = vec![B::Elem::default(); weights.len() * columns];
+                let mut rows = vec![D::Elem::default(); weights.len() * columns];
                 for (row, out) in rows.chunks_exact_mut(columns.max(1)).enumerate() {
                     matrix.copy_row(first + row, out);
                 }
@@ -123,27 +128,27 @@ impl<'a, B: Backend> Atoms<'a, B> {
 
     fn meet(
         &self,
-        source: Support<'_, B::Elem>,
+        source: Support<'_, D::Elem>,
         cost: &dyn GroundCost,
         weights: &[f64],
         potential: &[f64],
         grade: Grade,
     ) -> Result<Block, Error> {
-        let geometry = self.backend.geometry(source, self.support, cost)?;
-        let elements = |values: &[f64]| values.iter().map(|&value| B::Elem::from_f64(value)).collect::<Vec<_>>();
+        let geometry = self.builder.geometry(source, self.support, cost)?;
+        let elements = |values: &[f64]| values.iter().map(|&value| D::Elem::from_f64(value)).collect::<Vec<_>>();
         let g = self.backend.upload(&elements(potential), 1)?;
         if self.epsilon == 0.0 {
             // A hard transform knows no epsilon; the binding wants one.
-            return self.hard(geometry.bind(1.0, 1)?.as_mut(), &g, weights);
+            return self.hard(geometry.bind_entropic(1.0, 1)?.as_mut(), &g, weights);
         }
-        let block = Marginal::new(self.backend, WeightsView::new(&elements(weights), 1)?, Arc::new(Balanced))?;
-        let mut kernel = geometry.bind(self.epsilon, 1)?;
+        let block = Marginal::new(self.backend, WeightsView::new(&elements(weights), 1)?, self.balanced.clone())?;
+        let mut kernel = geometry.bind_entropic(self.epsilon, 1)?;
         let [f, s] = match grade {
             Grade::Step => self.swept(kernel.as_mut(), g, &block)?,
-            Grade::Exact => self.softmins(kernel.as_mut(), &g, &block)?,
+            Grade::Exact => self.transformed(kernel.as_mut(), &g, &block)?,
         };
         let [transforms, softmins] = self.backend.download(&[&f, &s])?.try_into().unwrap_or_default();
-        let density = |((g, s), b): ((&f64, &B::Elem), &f64)| {
+        let density = |((g, s), b): ((&f64, &D::Elem), &f64)| {
             if *b > 0.0 { ((g - s.to_f64()) / self.epsilon).exp() } else { 0.0 }
         };
         let densities = potential.iter().zip(&softmins).zip(&self.weights).map(density).collect();
@@ -151,11 +156,10 @@ impl<'a, B: Backend> Atoms<'a, B> {
     }
 
     /// f and s, by one sweep.
-    fn swept(&self, kernel: &mut dyn KernelOp<B>, g: B::Vector, block: &Marginal<B>) -> Result<[B::Vector; 2], Error> {
+    fn swept(&self, kernel: &mut dyn KernelOp<D>, g: D::Vector, block: &Marginal<D>) -> Result<[D::Vector; 2], Error> {
         let (rows, columns) = (block.len(), self.weights.len());
         let (backend, epsilon) = (self.backend, self.epsilon);
-        let zeros = backend.upload(&vec![B::Elem::default(); rows], 1)?;
-        let mut potentials = Potentials { source: zeros, target: g, epsilon };
+        let mut potentials = Potentials { source: backend.filled(0.0, rows, 1)?, target: g, epsilon };
         let mut scratch = Potentials { source: backend.alloc(rows, 1)?, target: backend.alloc(columns, 1)?, epsilon };
         let sweep = Sweep {
             source: block,
@@ -171,29 +175,30 @@ impl<'a, B: Backend> Atoms<'a, B> {
     }
 
     /// f and s, one after the other.
-    fn softmins(
+    fn transformed(
         &self,
-        kernel: &mut dyn KernelOp<B>,
-        g: &B::Vector,
-        block: &Marginal<B>,
-    ) -> Result<[B::Vector; 2], Error> {
+        kernel: &mut dyn KernelOp<D>,
+        g: &D::Vector,
+        block: &Marginal<D>,
+    ) -> Result<[D::Vector; 2], Error> {
         let (backend, active) = (self.backend, &ActiveColumns::all(1));
-        let zeros = backend.upload(&vec![B::Elem::default(); block.len()], 1)?;
-        let mut f = backend.alloc(block.len(), 1)?;
-        let mut s = backend.alloc(self.weights.len(), 1)?;
-        let log_weights = self.marginal.log_weights();
-        kernel.softmin(SoftMin { side: Side::Source, potential: g, log_weights, shift: &zeros, active }, &mut f)?;
-        let log_weights = block.log_weights();
-        kernel.softmin(SoftMin { side: Side::Target, potential: &f, log_weights, shift: g, active }, &mut s)?;
+        let zeros = backend.filled(0.0, block.len(), 1)?;
+        let [mut f, mut s] = [backend.alloc(block.len(), 1)?, backend.alloc(self.weights.len(), 1)?];
+        let target = PlanSide::new(g, self.marginal.device_weights());
+        let plan = |f| PlanView { source: PlanSide::new(f, block.device_weights()), target };
+        let request = CTransform { side: Side::Source, plan: plan(&zeros), penalty: &self.balanced, active };
+        kernel.c_transform(backend, request, &mut f, None)?;
+        let request = CTransform { side: Side::Target, plan: plan(&f), ..request };
+        kernel.c_transform(backend, request, &mut s, None)?;
         Ok([f, s])
     }
 
-    fn hard(&self, kernel: &mut dyn KernelOp<B>, g: &B::Vector, weights: &[f64]) -> Result<Block, Error> {
+    fn hard(&self, kernel: &mut dyn KernelOp<D>, g: &D::Vector, weights: &[f64]) -> Result<Block, Error> {
         let missing = Error::MissingCapability("hard c-transform");
         let mut arguments = Vec::new();
         let mut f = self.backend.alloc(weights.len(), 1)?;
         let transform = kernel.hard_transform().ok_or(missing)?;
-        transform.c_transform(Side::Source, g, self.marginal.log_weights(), &mut f, Some(&mut arguments))?;
+        transform.hard_c_transform(Side::Source, g, self.marginal.log_weights(), &mut f, Some(&mut arguments))?;
         let transforms = self.backend.download(&[&f])?.swap_remove(0).into_iter().map(Scalar::to_f64).collect();
         let mut densities = vec![0.0; self.weights.len()];
         for (&argument, weight) in arguments.iter().zip(weights) {

@@ -9,7 +9,7 @@
 //! independent groups has no bias where the square of a mean would have that of its noise. Its square root bounds the marginal
 //! error sum_j |E p_j - b_j| (Cauchy, Schwarz). Its standard error is that of the jackknife over groups.
 
-use ot_core::{Backend, Error, PointsView};
+use ot_core::{Device, Error, PointsView};
 
 use super::{
     block::{Atoms, Grade},
@@ -49,9 +49,9 @@ impl HeldOutEstimate {
     }
 
     /// From the next samples of a stream, at least `samples` of them, in blocks of at most `batch` points.
-    pub(super) fn draw<B: Backend>(
-        atoms: &Atoms<'_, B>,
-        stream: &mut Samples<'_, B::Elem>,
+    pub(super) fn draw<D: Device>(
+        atoms: &Atoms<'_, D>,
+        stream: &mut Samples<'_, D::Elem>,
         dimension: usize,
         potential: &[f64],
         samples: usize,

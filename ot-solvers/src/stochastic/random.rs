@@ -63,7 +63,7 @@ impl Random {
         ((u128::from(self.bits()) * len as u128) >> 64) as usize
     }
 
-    /// A number of the standard normal law (Box, Muller 1958).
+    /// A number of the standard normal distribution (Box, Muller 1958).
     pub fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare.take() {
             return spare;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_those_of_the_laws() {
+    fn moments_are_those_of_the_distributions() {
         let count = 20_000;
         let mut sums = [0.0; 4];
         for index in 0..count {

@@ -12,28 +12,31 @@
 //! with the marginals p and q of P. The objective never rises; entries fall to zero and stay there. Potentials read off the
 //! marginals, made feasible by c-transforms, give a dual value and so a gap.
 
-use ot_core::{CostBetween, Error, GroundCost, Measure, Scalar, Status, WeightsView};
+use ot_core::{CostBetween, Error, GroundCost, Measure, Observer, Phase, Progress, Scalar, Status, WeightsView};
 
-use super::MarginalPenalty;
+use super::MassPenalty;
+use crate::{history::History, limits::Limits};
+
+/// The gap by default, as a share of the primal value.
+const TOLERANCE: f64 = 1e-6;
 
 /// Settings of majorize and minimize. Plans are stored: n m numbers, one pass over them an iteration.
 ///
 /// ```
 /// use ot_core::{PointCloud, SqEuclidean};
-/// use ot_solvers::{MajorizeMinimize, MarginalPenalty};
+/// use ot_solvers::{MajorizeMinimize, MassPenalty};
 ///
 /// let a = PointCloud::new(vec![0.0, 1.0], 1, vec![1.0, 2.0])?;
 /// let b = PointCloud::new(vec![0.1, 1.2], 1, vec![1.5, 1.0])?;
-/// let penalty = MarginalPenalty::Kl { source: 1.0, target: 1.0 };
+/// let penalty = MassPenalty::Kl { source: 1.0, target: 1.0 };
 /// let solution = MajorizeMinimize::new(penalty).solve(&a, &b, &SqEuclidean)?;
 /// assert!(solution.status.is_converged() && solution.gap <= 1e-6 * solution.primal);
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct MajorizeMinimize {
-    penalty: MarginalPenalty,
-    tolerance: f64,
-    max_iterations: usize,
+    penalty: MassPenalty,
+    limits: Limits,
 }
 
 /// A plan without entropy, and what is proven of it.
@@ -56,67 +59,99 @@ pub struct UnregularizedPlan {
 }
 
 impl MajorizeMinimize {
-    /// Iterations between two looks at the gap.
-    const CHECK_INTERVAL: usize = 10;
-
-    /// A gap of 1e-6 of the primal value, and at most 10 000 iterations.
+    /// A gap of 1e-6 of the primal value, looked at every ten iterations, of which there are at most 10 000.
     #[must_use]
-    pub fn new(penalty: MarginalPenalty) -> Self {
-        Self { penalty, tolerance: 1e-6, max_iterations: 10_000 }
+    pub fn new(penalty: MassPenalty) -> Self {
+        Self { penalty, limits: Limits::new("max_iterations", 10_000).check_interval(10) }
     }
 
     /// The gap, as a share of the primal value, that counts as converged.
     #[must_use]
     pub fn tolerance(self, tolerance: f64) -> Self {
-        Self { tolerance, ..self }
+        Self { limits: self.limits.tolerance(tolerance), ..self }
     }
 
     /// The most iterations.
     #[must_use]
     pub fn max_iterations(self, max_iterations: usize) -> Self {
-        Self { max_iterations, ..self }
+        Self { limits: self.limits.most(max_iterations), ..self }
     }
 
     /// Solves between two measures of one histogram each, of any masses.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a strength or tolerance that is not finite and positive, [`Error::BatchMismatch`] for batches,
-    /// those of [`CostBetween::new`] and [`CostBetween::table_f64`].
+    /// Those of [`MajorizeMinimizeRun::solve`].
     pub fn solve<T: Scalar>(
         &self,
         source: &dyn Measure<T>,
         target: &dyn Measure<T>,
         cost: &dyn GroundCost,
     ) -> Result<UnregularizedPlan, Error> {
-        self.penalty.check()?;
-        if !(self.tolerance.is_finite() && self.tolerance > 0.0) {
-            return Err(Error::Parameter { name: "tolerance", value: self.tolerance, expected: "a finite number > 0" });
-        }
+        self.run(source, target, cost).solve()
+    }
+
+    /// A run to which an observer can be given.
+    #[must_use]
+    pub fn run<'a, T: Scalar>(
+        &'a self,
+        source: &'a dyn Measure<T>,
+        target: &'a dyn Measure<T>,
+        cost: &'a dyn GroundCost,
+    ) -> MajorizeMinimizeRun<'a, T> {
+        MajorizeMinimizeRun { settings: self, source, target, cost, observer: None }
+    }
+}
+
+/// One run of [`MajorizeMinimize`] on one pair of measures.
+pub struct MajorizeMinimizeRun<'a, T: Scalar> {
+    settings: &'a MajorizeMinimize,
+    source: &'a dyn Measure<T>,
+    target: &'a dyn Measure<T>,
+    cost: &'a dyn GroundCost,
+    observer: Option<&'a mut dyn Observer>,
+}
+
+impl<'a, T: Scalar> MajorizeMinimizeRun<'a, T> {
+    /// The observer of every evaluation of the gap; it may cancel.
+    #[must_use]
+    pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
+    /// Solves.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for settings out of range, [`Error::BatchMismatch`] for batches, those of [`CostBetween::new`]
+    /// and [`CostBetween::table_f64`].
+    pub fn solve(self) -> Result<UnregularizedPlan, Error> {
+        let Self { settings: MajorizeMinimize { penalty, limits }, source, target, cost, observer } = self;
+        penalty.check()?;
+        limits.check()?;
         let (a, b) = (histogram(source)?, histogram(target)?);
         let (costs, _) = CostBetween::new(source.support(), target.support(), cost)?.table_f64()?;
-        let mut iterate = Iterate::new(self.penalty, &costs, &a, &b);
-        let mut iterations = 0;
+        let mut iterate = Iterate::new(*penalty, &costs, &a, &b);
+        let (mut iterations, mut history) = (0, History::new(observer));
         loop {
             let [transport_cost, primal, dual] = iterate.values();
             let gap = primal - dual;
+            let told = history.tell(Progress {
+                of: Some(limits.most),
+                dual: Some(dual),
+                gap: Some(gap),
+                ..Progress::new(Phase::Iterations, iterations)
+            });
             let status = match gap {
-                gap if gap <= self.tolerance * primal.abs() => Some(Status::Converged),
+                gap if gap <= limits.tolerance_or(TOLERANCE) * primal.abs() => Some(Status::Converged),
                 gap if !gap.is_finite() => Some(Status::NotFinite),
-                _ if iterations >= self.max_iterations => Some(Status::IterationLimit),
+                _ if told.is_break() => Some(Status::Cancelled),
+                _ if iterations >= limits.most => Some(Status::IterationLimit),
                 _ => None,
             };
             if let Some(status) = status {
-                return Ok(UnregularizedPlan {
-                    plan: iterate.plan,
-                    transport_cost,
-                    primal,
-                    dual,
-                    gap,
-                    iterations,
-                    status,
-                });
+                let plan = iterate.plan;
+                return Ok(UnregularizedPlan { plan, transport_cost, primal, dual, gap, iterations, status });
             }
-            for _ in 0..Self::CHECK_INTERVAL.min(self.max_iterations - iterations) {
+            for _ in 0..limits.check_interval.min(limits.most - iterations) {
                 iterate.step();
                 iterations += 1;
             }
@@ -136,7 +171,7 @@ fn histogram<T: Scalar>(measure: &dyn Measure<T>) -> Result<Vec<f64>, Error> {
 
 /// A plan, its marginals, and what does not change.
 struct Iterate<'a> {
-    penalty: MarginalPenalty,
+    penalty: MassPenalty,
     costs: &'a [f64],
     weights: [&'a [f64]; 2],
     /// exp(-C / rho) or max(rho_a a + rho_b b - C, 0).
@@ -147,12 +182,12 @@ struct Iterate<'a> {
 
 impl<'a> Iterate<'a> {
     /// From the independent coupling.
-    fn new(penalty: MarginalPenalty, costs: &'a [f64], a: &'a [f64], b: &'a [f64]) -> Self {
+    fn new(penalty: MassPenalty, costs: &'a [f64], a: &'a [f64], b: &'a [f64]) -> Self {
         let [rho_a, rho_b] = penalty.strengths();
         let pairs = || a.iter().flat_map(|a| b.iter().map(move |b| (a, b)));
         let factor = |(cost, (a, b)): (&f64, (&f64, &f64))| match penalty {
-            MarginalPenalty::Kl { .. } => (-cost / (rho_a + rho_b)).exp(),
-            MarginalPenalty::SquaredL2 { .. } => (rho_a * a + rho_b * b - cost).max(0.0),
+            MassPenalty::Kl { .. } => (-cost / (rho_a + rho_b)).exp(),
+            MassPenalty::SquaredL2 { .. } => (rho_a * a + rho_b * b - cost).max(0.0),
         };
         let scale = 1.0 / a.iter().sum::<f64>().max(b.iter().sum()).max(f64::MIN_POSITIVE);
         let mut iterate = Self {
@@ -173,7 +208,7 @@ impl<'a> Iterate<'a> {
         let [p, q] = &self.marginals;
         let entries = self.plan.chunks_exact_mut(q.len()).zip(self.factors.chunks_exact(q.len()));
         match self.penalty {
-            MarginalPenalty::Kl { .. } => {
+            MassPenalty::Kl { .. } => {
                 let scaling = |weights: &[f64], marginal: &[f64], share: f64| -> Vec<f64> {
                     let of = |(a, p): (&f64, &f64)| if *p > 0.0 { (a / p).powf(share) } else { 0.0 };
                     weights.iter().zip(marginal).map(of).collect()
@@ -186,11 +221,11 @@ impl<'a> Iterate<'a> {
                     }
                 }
             }
-            MarginalPenalty::SquaredL2 { .. } => {
+            MassPenalty::SquaredL2 { .. } => {
                 for ((row, factors), p) in entries.zip(p) {
                     for ((entry, factor), q) in row.iter_mut().zip(factors).zip(q) {
-                        let demanded = rho_a * p + rho_b * q;
-                        *entry *= if demanded > 0.0 { factor / demanded } else { 0.0 };
+                        let strength = rho_a * p + rho_b * q;
+                        *entry *= if strength > 0.0 { factor / strength } else { 0.0 };
                     }
                 }
             }

@@ -2,10 +2,12 @@
 
 use ot_core::Error;
 
+use crate::limits::positive;
+
 /// What a plan pays for a marginal p other than the weights a that were asked for. Strengths are those of source and target.
 #[derive(Copy, Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum MarginalPenalty {
+pub enum MassPenalty {
     /// rho sum_i (p_i log(p_i / a_i) - p_i + a_i).
     Kl {
         /// Strength on the rows.
@@ -22,29 +24,26 @@ pub enum MarginalPenalty {
     },
 }
 
-impl MarginalPenalty {
+impl MassPenalty {
     /// Both strengths.
     pub(super) fn strengths(self) -> [f64; 2] {
         match self {
-            MarginalPenalty::Kl { source, target } | MarginalPenalty::SquaredL2 { source, target } => [source, target],
+            MassPenalty::Kl { source, target } | MassPenalty::SquaredL2 { source, target } => [source, target],
         }
     }
 
     /// # Errors
     /// [`Error::Parameter`] for a strength that is not finite and positive.
     pub(super) fn check(self) -> Result<(), Error> {
-        match self.strengths().into_iter().find(|rho| !(rho.is_finite() && *rho > 0.0)) {
-            Some(value) => Err(Error::Parameter { name: "rho", value, expected: "a finite number > 0" }),
-            None => Ok(()),
-        }
+        self.strengths().into_iter().try_for_each(|rho| positive("rho", rho))
     }
 
     /// The penalty of a marginal.
     pub(super) fn value(self, rho: f64, marginal: &[f64], weights: &[f64]) -> f64 {
         let atom = |(&p, &a): (&f64, &f64)| match self {
-            MarginalPenalty::Kl { .. } if p > 0.0 && a > 0.0 => a * entropy_from_one(p / a),
-            MarginalPenalty::Kl { .. } => a,
-            MarginalPenalty::SquaredL2 { .. } => 0.5 * (p - a) * (p - a),
+            MassPenalty::Kl { .. } if p > 0.0 && a > 0.0 => a * entropy_from_one(p / a),
+            MassPenalty::Kl { .. } => a,
+            MassPenalty::SquaredL2 { .. } => 0.5 * (p - a) * (p - a),
         };
         rho * marginal.iter().zip(weights).map(atom).sum::<f64>()
     }
@@ -52,17 +51,17 @@ impl MarginalPenalty {
     /// The potential of a marginal: minus the slope of the penalty.
     pub(super) fn potential(self, rho: f64, p: f64, a: f64) -> f64 {
         match self {
-            MarginalPenalty::Kl { .. } => rho * (a / p).ln(),
-            MarginalPenalty::SquaredL2 { .. } => rho * (a - p),
+            MassPenalty::Kl { .. } => rho * (a / p).ln(),
+            MassPenalty::SquaredL2 { .. } => rho * (a - p),
         }
     }
 
     /// min over p >= 0 of the penalty of p plus f p, for one atom: what the dual gains of a potential f.
     pub(super) fn dual(self, rho: f64, f: f64, a: f64) -> f64 {
         match self {
-            MarginalPenalty::Kl { .. } => -a * rho * (-f / rho).exp_m1(),
-            MarginalPenalty::SquaredL2 { .. } if f > rho * a => 0.5 * rho * a * a,
-            MarginalPenalty::SquaredL2 { .. } => f * a - 0.5 * f * f / rho,
+            MassPenalty::Kl { .. } => -a * rho * (-f / rho).exp_m1(),
+            MassPenalty::SquaredL2 { .. } if f > rho * a => 0.5 * rho * a * a,
+            MassPenalty::SquaredL2 { .. } => f * a - 0.5 * f * f / rho,
         }
     }
 }

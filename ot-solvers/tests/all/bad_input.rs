@@ -3,25 +3,25 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, CostFunction, CostMatrix, Epsilon, Error, Geometry, Histogram, Kl, Measure, PointCloud, Problem, Range,
-    Side, SqEuclidean, TotalVariation,
+    CostFunction, CostMatrix, Epsilon, Error, Geometry, GeometryBuilder, Histogram, Host, Kl, Measure, PointCloud,
+    Problem, Range, Side, SqEuclidean, TotalVariation,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, transport};
 
-use crate::support::{Cpu, cpu};
+use crate::support::cpu;
 
 fn line(points: &[f64]) -> PointCloud<'static, f64> {
     PointCloud::uniform(points.to_vec(), 1).unwrap()
 }
 
 /// A problem that is well posed.
-fn problem() -> Problem<Cpu> {
+fn problem() -> Problem<Host<f64>> {
     let (a, b) = (line(&[0.0, 1.0, 2.0]), line(&[0.5, 1.5]));
     Problem::new(geometry(&a, &b), &a, &b, Epsilon::Absolute(0.1)).unwrap()
 }
 
-fn geometry(a: &dyn Measure<f64>, b: &dyn Measure<f64>) -> Arc<dyn Geometry<Cpu>> {
+fn geometry(a: &dyn Measure<f64>, b: &dyn Measure<f64>) -> Arc<dyn Geometry<Host<f64>>> {
     cpu(1).geometry(a.support(), b.support(), &SqEuclidean).unwrap()
 }
 
@@ -86,12 +86,12 @@ fn masses_that_differ() {
     let error = Problem::new(geometry(&a, &b), &a, &b, Epsilon::Absolute(0.1)).unwrap_err();
     assert!(matches!(error, Error::MassMismatch { column: 0, .. }), "{error}");
 
-    // Legal where a law lets mass change; refused where the bounds of two ranges cannot meet.
-    let law = Arc::new(Kl::new(1.0).unwrap());
-    assert!(Problem::relaxed(geometry(&a, &b), &a, &b, Epsilon::Absolute(0.1), law.clone(), law).is_ok());
+    // Legal where a penalty lets mass change; refused where the bounds of two ranges cannot meet.
+    let kl = Kl::new(1.0).unwrap();
+    assert!(Problem::unbalanced(geometry(&a, &b), &a, &b, Epsilon::Absolute(0.1), &kl, &kl).is_ok());
     let heavy = PointCloud::new(vec![0.5, 1.5], 1, vec![5.0, 5.0]).unwrap();
-    let range = Arc::new(Range::new(0.9, 1.1).unwrap());
-    let error = Problem::relaxed(geometry(&a, &heavy), &a, &heavy, Epsilon::Absolute(0.1), range.clone(), range);
+    let range = Range::new(0.9, 1.1).unwrap();
+    let error = Problem::unbalanced(geometry(&a, &heavy), &a, &heavy, Epsilon::Absolute(0.1), &range, &range);
     assert!(matches!(error.unwrap_err(), Error::MassMismatch { .. }));
 }
 
@@ -188,7 +188,7 @@ fn settings_out_of_range() {
 }
 
 #[test]
-fn laws_out_of_range() {
+fn penalties_out_of_range() {
     for rho in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(Kl::new(rho), Err(Error::Parameter { .. })), "{rho}");
         assert!(matches!(TotalVariation::new(rho), Err(Error::Parameter { .. })), "{rho}");

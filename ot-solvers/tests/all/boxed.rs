@@ -1,128 +1,177 @@
 //! One solver, whatever it is handed: a boxed kernel or a concrete one, a backend that works at once
 //! or one that does nothing until it is read.
-use std::{ops::ControlFlow, sync::Arc};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
+use ot_conformance::{Counting, DeferredBuilder, ReferenceBackend, Seeded};
 use ot_core::{
-    Backend, Check, CostSurvey, Epsilon, Error, Geometry, HostBackend, KernelOp, Kl, Measure, PlanView, PointCloud,
-    Problem, Scalar, Side, SoftMin, Solution, SqEuclidean, TotalVariation, WeightsView,
-    conformance::{Counting, Deferred, ReferenceBackend, Seeded},
+    Backend, Binding, CostStatistics, Device, Epsilon, Error, Geometry, GeometryBuilder, GibbsKernel, GroundCost, Host,
+    KernelOp, Kl, Measure, PlanOperator, PlanView, PointCloud, Problem, Progress, RecordedRegularizer, Side, SoftMin,
+    Solution, SqEuclidean, Support, TotalVariation, WeightsView, host::HostVector,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, Update};
 
-use crate::support::{Law, SIDES};
+use crate::support::{SIDES, penalty};
 
-type Host = ReferenceBackend<f64>;
+type Reference = ReferenceBackend<f64>;
 
 /// The cost (i - j)^2 / n^2 between the indices below n: the smallest geometry, and its own kernel.
 #[derive(Clone, Debug)]
-struct Indices<B> {
-    backend: B,
-    len: usize,
-    epsilon: f64,
-    columns: usize,
+struct Indices {
+    binding: Binding,
 }
 
-impl<B: HostBackend> Indices<B> {
+impl Indices {
+    fn atoms(&self) -> usize {
+        self.binding.len(Side::Source)
+    }
+
     fn cost(&self, i: usize, j: usize) -> f64 {
-        ((i as f64 - j as f64) / self.len as f64).powi(2)
-    }
-
-    fn column<'a>(&self, vector: &'a B::Vector, column: usize) -> &'a [B::Elem] {
-        let columns = self.backend.shape(vector).1;
-        &self.backend.slice(vector)[column.min(columns - 1) * self.len..][..self.len]
-    }
-
-    fn column_mut<'a>(&self, vector: &'a mut B::Vector, column: usize) -> &'a mut [B::Elem] {
-        &mut self.backend.slice_mut(vector)[column * self.len..][..self.len]
+        ((i as f64 - j as f64) / self.atoms() as f64).powi(2)
     }
 }
 
-impl<B: HostBackend> Geometry<B> for Indices<B> {
-    fn backend(&self) -> &B {
-        &self.backend
+impl Geometry<Host<f64>> for Indices {
+    fn backend(&self) -> Arc<dyn Backend<Host<f64>>> {
+        Arc::new(Reference::default())
     }
 
-    fn len(&self, _: Side) -> usize {
-        self.len
+    fn len(&self, side: Side) -> usize {
+        self.binding.len(side)
     }
 
-    fn bind(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<B>>, Error> {
-        Ok(Box::new(Self { epsilon, columns, ..self.clone() }))
+    fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<f64>>>, Error> {
+        Ok(Box::new(Self { binding: Binding::new([self.atoms(); 2], columns, epsilon)? }))
     }
 
     fn cost_bound(&self) -> Option<f64> {
         Some(1.0)
     }
-
-    fn survey(&self, _: WeightsView<'_, B::Elem>, _: WeightsView<'_, B::Elem>) -> Result<CostSurvey, Error> {
-        Err(Error::MissingCapability("survey"))
-    }
 }
 
-impl<B: HostBackend> KernelOp<B> for Indices<B> {
-    fn len(&self, _: Side) -> usize {
-        self.len
-    }
-
-    fn columns(&self) -> usize {
-        self.columns
-    }
-
-    fn epsilon(&self) -> f64 {
-        self.epsilon
+impl PlanOperator<Host<f64>> for Indices {
+    fn binding(&self) -> &Binding {
+        &self.binding
     }
 
     fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
-        self.epsilon = epsilon;
-        Ok(())
-    }
-
-    fn recenter(&mut self, _: PlanView<'_, B>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Without a maximum: the exponents of these tests are moderate.
-    fn softmin(&mut self, request: SoftMin<'_, B>, out: &mut B::Vector) -> Result<(), Error> {
-        let SoftMin { potential, log_weights, active, .. } = request;
-        for &column in active.indices() {
-            let (potential, log_weights) = (self.column(potential, column), self.column(log_weights, column));
-            for (i, out) in self.column_mut(out, column).iter_mut().enumerate() {
-                let term = |j: usize| {
-                    ((potential[j].to_f64() - self.cost(i, j)) / self.epsilon + log_weights[j].to_f64()).exp()
-                };
-                *out = B::Elem::from_f64(-self.epsilon * (0..self.len).map(term).sum::<f64>().ln());
-            }
-        }
-        Ok(())
+        self.binding.rebind(epsilon)
     }
 
     fn apply(
         &mut self,
         side: Side,
-        plan: PlanView<'_, B>,
-        values: &B::Vector,
-        out: &mut B::Vector,
+        plan: PlanView<'_, Host<f64>>,
+        values: &HostVector<f64>,
+        out: &mut HostVector<f64>,
     ) -> Result<(), Error> {
-        for channel in 0..self.backend.shape(values).1 {
-            let column = channel * self.columns / self.backend.shape(values).1;
+        let (channels, epsilon) = (values.shape().1, self.binding.epsilon());
+        for channel in 0..channels {
+            let column = channel * self.binding.columns() / channels;
             let scaling = |side: Side, i: usize| {
-                let weight = self.column(plan.side(side).weights, column)[i].to_f64();
-                weight * (self.column(plan.side(side).potential, column)[i].to_f64() / self.epsilon).exp()
+                let side = plan.side(side);
+                side.weights.column(column)[i] * (side.potential.column(column)[i] / epsilon).exp()
             };
-            let values = self.column(values, channel);
-            for (i, out) in self.column_mut(out, channel).iter_mut().enumerate() {
-                let entry = |j: usize| (-self.cost(i, j) / self.epsilon).exp() * scaling(side.opposite(), j);
-                let sum: f64 = (0..self.len).map(|j| entry(j) * values[j].to_f64()).sum();
-                *out = B::Elem::from_f64(scaling(side, i) * sum);
+            let values = values.column(channel);
+            for (i, out) in out.column_mut(channel).iter_mut().enumerate() {
+                let entry = |j: usize| (-self.cost(i, j) / epsilon).exp() * scaling(side.opposite(), j);
+                let sum: f64 = (0..self.atoms()).map(|j| entry(j) * values[j]).sum();
+                *out = scaling(side, i) * sum;
             }
         }
         Ok(())
     }
 }
 
+impl GibbsKernel<Host<f64>> for Indices {
+    /// Without a maximum: the exponents of these tests are moderate.
+    fn softmin(&mut self, request: SoftMin<'_, Host<f64>>, out: &mut HostVector<f64>) -> Result<(), Error> {
+        let SoftMin { other, active, .. } = request;
+        let epsilon = self.binding.epsilon();
+        for &column in active.indices() {
+            let (potential, log_weights) = (other.potential.column(column), other.log_weights.column(column));
+            for (i, out) in out.column_mut(column).iter_mut().enumerate() {
+                let term = |j: usize| ((potential[j] - self.cost(i, j)) / epsilon + log_weights[j]).exp();
+                *out = -epsilon * (0..self.atoms()).map(term).sum::<f64>().ln();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A builder whose geometries count the kernels that they bind.
+#[derive(Debug)]
+struct CountedBindings<'a, D: Device> {
+    builder: &'a dyn GeometryBuilder<Device = D>,
+    bindings: Arc<AtomicUsize>,
+}
+
+/// A geometry that counts the kernels that it binds.
+#[derive(Debug)]
+struct CountedGeometry<D: Device> {
+    geometry: Arc<dyn Geometry<D>>,
+    bindings: Arc<AtomicUsize>,
+}
+
+impl<D: Device> GeometryBuilder for CountedBindings<'_, D> {
+    type Device = D;
+
+    fn geometry(
+        &self,
+        source: Support<'_, D::Elem>,
+        target: Support<'_, D::Elem>,
+        cost: &dyn GroundCost,
+    ) -> Result<Arc<dyn Geometry<D>>, Error> {
+        let geometry = self.builder.geometry(source, target, cost)?;
+        Ok(Arc::new(CountedGeometry { geometry, bindings: Arc::clone(&self.bindings) }))
+    }
+}
+
+impl<D: Device> Geometry<D> for CountedGeometry<D> {
+    fn backend(&self) -> Arc<dyn Backend<D>> {
+        self.geometry.backend()
+    }
+
+    fn len(&self, side: Side) -> usize {
+        self.geometry.len(side)
+    }
+
+    fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<D>>, Error> {
+        self.bindings.fetch_add(1, Relaxed);
+        self.geometry.bind_entropic(epsilon, columns)
+    }
+
+    fn bind(
+        &self,
+        regularizer: &RecordedRegularizer,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<D>>, Error> {
+        self.bindings.fetch_add(1, Relaxed);
+        self.geometry.bind(regularizer, epsilon, columns)
+    }
+
+    fn cost_bound(&self) -> Option<f64> {
+        self.geometry.cost_bound()
+    }
+
+    fn cost_statistics(
+        &self,
+        source: WeightsView<'_, D::Elem>,
+        target: WeightsView<'_, D::Elem>,
+    ) -> Result<CostStatistics, Error> {
+        self.geometry.cost_statistics(source, target)
+    }
+}
+
 /// Potentials to the bit, statuses, iterations and certificates.
-fn assert_identical<B: Backend<Elem = f64>, C: Backend<Elem = f64>>(left: &Solution<B>, right: &Solution<C>) {
+fn assert_identical<D: Device<Elem = f64>, E: Device<Elem = f64>>(left: &Solution<D>, right: &Solution<E>) {
     for side in SIDES {
         let bits = |potential: Vec<f64>| potential.into_iter().map(f64::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(left.potential(side).unwrap()), bits(right.potential(side).unwrap()));
@@ -141,19 +190,19 @@ fn cloud(seed: u64, len: usize, columns: usize) -> PointCloud<'static, f64> {
 }
 
 /// The problems that solvers are tried on, with their settings: each takes another way through the loop.
-fn problems<B: Backend<Elem = f64>>(backend: &B) -> Vec<(Problem<B>, Sinkhorn)> {
+fn problems<D: Device<Elem = f64>>(builder: &dyn GeometryBuilder<Device = D>) -> Vec<(Problem<D>, Sinkhorn)> {
     let problem = |columns: usize, epsilon: Epsilon, rho: Option<f64>| {
         let (source, target) = (cloud(1, 13, columns), cloud(2, 17, 1));
-        let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
+        let geometry = builder.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
         match rho {
             None => Problem::new(geometry, &source, &target, epsilon).unwrap(),
             Some(rho) => {
-                let law = Arc::new(Kl::new(rho).unwrap());
-                let other: Law = match columns {
-                    1 => Arc::new(TotalVariation::new(rho).unwrap()),
-                    _ => law.clone(),
+                let kl = Kl::new(rho).unwrap();
+                let other = match columns {
+                    1 => penalty(TotalVariation::new(rho).unwrap()),
+                    _ => penalty(kl),
                 };
-                Problem::relaxed(geometry, &source, &target, epsilon, law, other).unwrap()
+                Problem::unbalanced(geometry, &source, &target, epsilon, &kl, &other).unwrap()
             }
         }
     };
@@ -181,7 +230,7 @@ fn a_box_changes_no_bit() {
         ot_core::Histogram::batch(weights, columns).unwrap().normalized()
     };
     let (source, target) = (measure(2), measure(1));
-    let concrete = Indices { backend: Host::default(), len: 19, epsilon: f64::NAN, columns: 2 };
+    let concrete = Indices { binding: Binding::new([19, 19], 2, 1.0).unwrap() };
     let epsilon = Epsilon::Absolute(0.02);
     let problem = Problem::new(Arc::new(concrete.clone()), &source, &target, epsilon).unwrap();
     let sinkhorn = Sinkhorn::new().tolerance(1e-10);
@@ -191,7 +240,7 @@ fn a_box_changes_no_bit() {
     let mut kernel = concrete;
     let unboxed = sinkhorn.run(&problem).solve_with(&mut kernel).unwrap();
     assert_identical(&boxed, &unboxed);
-    assert_eq!(kernel.epsilon, problem.epsilon());
+    assert_eq!(kernel.epsilon(), problem.epsilon());
 
     // The solution borrows neither the problem nor the kernel: both serve again.
     let warm = Start::Warm(unboxed.potentials());
@@ -202,8 +251,9 @@ fn a_box_changes_no_bit() {
 /// The same bits, whether operations run at once or wait for a read.
 #[test]
 fn nothing_is_peeked_at() {
-    let deferred = Deferred::new(Host::default());
-    for ((at_once, sinkhorn), (later, _)) in problems(&Host::default()).iter().zip(&problems(&deferred)) {
+    let (at_once, later) =
+        (problems(&Reference::default()), problems(&DeferredBuilder::new(ReferenceBackend::<f64>::default())));
+    for ((at_once, sinkhorn), (later, _)) in at_once.iter().zip(&later) {
         let (at_once, later) = (sinkhorn.solve(at_once).unwrap(), sinkhorn.solve(later).unwrap());
         assert_identical(&at_once, &later);
     }
@@ -211,42 +261,43 @@ fn nothing_is_peeked_at() {
 
 #[test]
 fn reads_happen_at_checks_and_for_the_certificate() {
-    assert_reads_at_checks(Deferred::new(Host::default()));
+    assert_reads_at_checks(&DeferredBuilder::new(ReferenceBackend::<f64>::default()));
     let cpu = CpuBackend::new(2).unwrap();
-    assert_reads_at_checks(cpu.clone());
-    assert_reads_at_checks(cpu.with_dense_limit(0));
+    assert_reads_at_checks(&cpu);
+    assert_reads_at_checks(&cpu.with_dense_limit(0));
 }
 
 /// One read at each check, two for the certificate, with or without an observer.
-fn assert_reads_at_checks(backend: impl Backend<Elem = f64>) {
-    let backend = Counting::new(backend);
-    for (problem, sinkhorn) in problems(&backend) {
+fn assert_reads_at_checks<D: Device<Elem = f64>>(builder: &dyn GeometryBuilder<Device = D>) {
+    let builder = CountedBindings { builder, bindings: Arc::default() };
+    for (problem, sinkhorn) in problems(&builder) {
+        let backend = Counting::new(problem.geometry().backend());
+        let problem = problem.with_backend(Arc::new(backend.clone()));
         let mut observed = 0;
-        let mut observer = |_: &Check| {
+        let mut observer = |_: &Progress| {
             observed += 1;
             ControlFlow::Continue(())
         };
-        let before = backend.counts();
+        let before = builder.bindings.load(Relaxed);
         let solution = sinkhorn.run(&problem).observer(&mut observer).solve().unwrap();
-        let counts = backend.counts().since(before);
+        let bindings = builder.bindings.load(Relaxed) - before;
         assert_eq!(observed, solution.history().len());
-        assert_eq!((counts.reads, counts.bindings), (observed + 2, 1), "{}", solution.status());
+        assert_eq!((backend.counts().reads, bindings), (observed + 2, 1), "{}", solution.status());
     }
 }
 
 #[test]
 fn iterations_allocate_nothing_and_read_only_at_checks() {
-    let backend = Counting::new(Host::default());
+    let backend = Counting::new(Arc::new(Reference::default()));
     let (source, target) = (cloud(4, 15, 2), cloud(5, 12, 2));
-    let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
-    let law = Arc::new(Kl::new(0.5).unwrap());
-    let kinked = Arc::new(TotalVariation::new(0.05).unwrap());
+    let geometry = Reference::default().geometry(source.support(), target.support(), &SqEuclidean).unwrap();
+    let (kl, kinked) = (Kl::new(0.5).unwrap(), TotalVariation::new(0.05).unwrap());
     let problems = [
         Problem::new(Arc::clone(&geometry), &source, &target, Epsilon::Absolute(1e-4)).unwrap(),
-        Problem::relaxed(Arc::clone(&geometry), &source, &target, Epsilon::Absolute(1e-4), law.clone(), law.clone())
-            .unwrap(),
-        Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(1e-4), law, kinked).unwrap(),
+        Problem::unbalanced(Arc::clone(&geometry), &source, &target, Epsilon::Absolute(1e-4), &kl, &kl).unwrap(),
+        Problem::unbalanced(geometry, &source, &target, Epsilon::Absolute(1e-4), &kl, &kinked).unwrap(),
     ];
+    let problems = problems.map(|problem| problem.with_backend(Arc::new(backend.clone())));
     for (problem, update) in
         problems.iter().flat_map(|problem| [(problem, Update::Alternating), (problem, Update::Symmetric)])
     {

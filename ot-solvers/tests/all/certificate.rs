@@ -1,32 +1,32 @@
 //! A certificate is recomputed from problem and potentials, and a corruption shows in it.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::ops::ControlFlow;
 
 use ot_core::{
-    Backend, Balanced, Check, CostMatrix, Epsilon, Error, Histogram, Kl, Measure, PointCloud, Potentials, Problem,
-    RoundedPlan, Side, Solution, SqEuclidean, Status, TotalVariation, certify,
+    Backend, Balanced, CostMatrix, Epsilon, Error, GeometryBuilder, Histogram, Host, Kl, Measure, PointCloud,
+    Potentials, Problem, Progress, RoundedPlan, Side, Solution, SqEuclidean, Status, TotalVariation, certify,
 };
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, unregularized_bounds};
 
-use crate::support::{Cpu, Law, cloud, cpu};
+use crate::support::{Penalty, cloud, cpu, penalty};
 
 /// Two clouds of 40 and 30 points in the plane.
 fn clouds() -> [PointCloud<'static, f64>; 2] {
     [cloud(12_345, 40, 0.0, 1.0), cloud(12_346, 30, 0.5, 1.0)]
 }
 
-fn problem(epsilon: f64, law: Option<Law>) -> Problem<Cpu> {
+fn problem(epsilon: f64, penalty: Option<Penalty>) -> Problem<Host<f64>> {
     let [a, b] = clouds();
     let geometry = cpu(1).geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let epsilon = Epsilon::RelativeToMean(epsilon);
-    match law {
-        Some(law) => Problem::relaxed(geometry, &a, &b, epsilon, law.clone(), law).unwrap(),
+    match penalty {
+        Some(penalty) => Problem::unbalanced(geometry, &a, &b, epsilon, &penalty, &penalty).unwrap(),
         None => Problem::new(geometry, &a, &b, epsilon).unwrap(),
     }
 }
 
 /// The potentials of a solution, with one number changed.
-fn corrupted(solution: &Solution<Cpu>, side: Side, index: usize, change: f64) -> Potentials<Cpu> {
+fn corrupted(solution: &Solution<Host<f64>>, side: Side, index: usize, change: f64) -> Potentials<Host<f64>> {
     let backend = solution.problem().backend();
     let vector = |of: Side| {
         let mut values = solution.potential(of).unwrap();
@@ -75,23 +75,23 @@ fn a_corrupted_plan_is_refused() {
 
 #[test]
 fn the_gap_bounds_the_distance_to_the_optimum() {
-    for law in laws() {
-        let exact = Sinkhorn::new().tolerance(1e-11).solve(&problem(0.02, law.clone())).unwrap();
+    for penalty in penalties() {
+        let exact = Sinkhorn::new().tolerance(1e-11).solve(&problem(0.02, penalty.clone())).unwrap();
         let optimum = exact.certificate().dual;
         for iterations in [1, 3, 10, 30] {
             let settings = Sinkhorn::new().max_iterations(iterations).check_interval(1).tolerance(1e-11);
-            let certificate = *settings.solve(&problem(0.02, law.clone())).unwrap().certificate();
+            let certificate = *settings.solve(&problem(0.02, penalty.clone())).unwrap().certificate();
             let slack = 1e-9 * optimum.abs();
-            assert!(certificate.gap >= 0.0 && certificate.gap.is_finite(), "{law:?}");
-            assert!(certificate.dual <= optimum + slack, "{law:?}: {certificate:?} above {optimum}");
-            assert!(certificate.primal >= optimum - slack, "{law:?}: {certificate:?} below {optimum}");
+            assert!(certificate.gap >= 0.0 && certificate.gap.is_finite(), "{penalty:?}");
+            assert!(certificate.dual <= optimum + slack, "{penalty:?}: {certificate:?} above {optimum}");
+            assert!(certificate.primal >= optimum - slack, "{penalty:?}: {certificate:?} below {optimum}");
         }
-        assert!(exact.certificate().gap <= 1e-8, "{law:?}: {:?}", exact.certificate());
+        assert!(exact.certificate().gap <= 1e-8, "{penalty:?}: {:?}", exact.certificate());
     }
 }
 
-fn laws() -> Vec<Option<Law>> {
-    vec![None, Some(Arc::new(Kl::new(0.3).unwrap())), Some(Arc::new(TotalVariation::new(0.2).unwrap()))]
+fn penalties() -> Vec<Option<Penalty>> {
+    vec![None, Some(penalty(Kl::new(0.3).unwrap())), Some(penalty(TotalVariation::new(0.2).unwrap()))]
 }
 
 #[test]
@@ -122,14 +122,13 @@ fn the_rounded_plan_has_the_exact_marginals() {
 }
 
 #[test]
-fn potentials_outside_the_domain_of_a_law_claim_no_dual() {
+fn potentials_outside_the_domain_of_a_penalty_claim_no_dual() {
     let (a, b) = (Histogram::new(vec![1.0]).unwrap(), Histogram::new(vec![3.0]).unwrap());
     let cost = CostMatrix::new(vec![0.0], 1, 1).unwrap();
     let backend = cpu(1);
     let geometry = backend.geometry(a.support(), b.support(), &cost).unwrap();
-    let law: Law = Arc::new(TotalVariation::new(1.0).unwrap());
-    let balanced: Law = Arc::new(Balanced);
-    let problem = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(0.1), law, balanced).unwrap();
+    let variation = TotalVariation::new(1.0).unwrap();
+    let problem = Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(0.1), &variation, &Balanced).unwrap();
     let vector = |value: f64| backend.upload(&[value], 1).unwrap();
     let far = Potentials { source: vector(-5.0), target: vector(5.0), epsilon: 0.1 };
     let forged = certify(&problem, &far).unwrap()[0];
@@ -165,8 +164,8 @@ fn bounds_enclose_unregularised_transport() {
 #[test]
 fn cancelling_returns_the_best_iterate_with_its_certificate() {
     let mut seen = Vec::new();
-    let mut stop_at_third = |check: &Check| {
-        seen.push(*check);
+    let mut stop_at_third = |progress: &Progress| {
+        seen.push(*progress);
         if seen.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let problem = problem(0.005, None);
@@ -175,7 +174,7 @@ fn cancelling_returns_the_best_iterate_with_its_certificate() {
     assert_eq!((solution.status(), solution.iterations()), (Status::Cancelled, 15));
     assert_eq!(solution.history(), seen);
     let certificate = solution.certificate();
-    assert!(certificate.is_finite() && certificate.marginal_error <= seen[0].marginal_error);
+    assert!(certificate.is_finite() && certificate.marginal_error <= seen[0].marginal_error.unwrap());
     assert!(certificate.gap.is_finite() && certificate.gap > 0.0);
 }
 
@@ -192,11 +191,11 @@ fn potentials_that_are_no_numbers_certify_nothing() {
 }
 
 #[test]
-fn strong_laws_keep_the_digits_of_the_dual() {
+fn strong_penalties_keep_the_digits_of_the_dual() {
     let balanced = Sinkhorn::new().tolerance(1e-10).solve(&problem(0.02, None)).unwrap();
     for rho in [1e3, 1e6, 1e9, 1e12, 1e15] {
-        let law: Law = Arc::new(Kl::new(rho).unwrap());
-        let solution = Sinkhorn::new().tolerance(1e-10).solve(&problem(0.02, Some(law))).unwrap();
+        let kl = penalty(Kl::new(rho).unwrap());
+        let solution = Sinkhorn::new().tolerance(1e-10).solve(&problem(0.02, Some(kl))).unwrap();
         let (relaxed, bound) = (solution.certificate().dual, balanced.certificate().primal);
         assert!(relaxed <= bound + 1e-12, "{rho}: {relaxed} above {bound}");
         assert!(relaxed >= bound - 1e-8 - 1.0 / rho, "{rho}: {relaxed}");
@@ -209,19 +208,19 @@ fn strong_laws_keep_the_digits_of_the_dual() {
 fn what_comes_back_is_the_best_iterate() {
     let settings = Sinkhorn::new().annealing(Annealing::Off).relaxation(Relaxation::Fixed(1.98)).check_interval(1);
     let solution = settings.max_iterations(60).tolerance(1e-12).solve(&problem(0.005, None)).unwrap();
-    let errors = || solution.history().iter().map(|check| check.marginal_error);
+    let errors = || solution.history().iter().map(|progress| progress.marginal_error.unwrap());
     let smallest = errors().fold(f64::INFINITY, f64::min);
     assert!(errors().next_back().unwrap() > 2.0 * smallest, "this relaxation should swing");
     assert!(solution.certificate().marginal_error <= 4.0 * smallest, "{smallest}: {:?}", solution.certificate());
 }
 
 #[test]
-fn projections_are_conditional_means_under_any_law() {
+fn projections_are_conditional_means_under_any_penalty() {
     let (a, b) = (PointCloud::uniform(vec![0.0, 1.0, 100.0], 1), PointCloud::uniform(vec![5.0, 6.0, 7.0], 1));
     let (a, b) = (a.unwrap(), b.unwrap());
     let geometry = cpu(1).geometry(a.support(), b.support(), &SqEuclidean).unwrap();
-    let law: Law = Arc::new(TotalVariation::new(50.0).unwrap());
-    let problem = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(0.5), law.clone(), law).unwrap();
+    let variation = TotalVariation::new(50.0).unwrap();
+    let problem = Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(0.5), &variation, &variation).unwrap();
     let solution = Sinkhorn::new().solve(&problem).unwrap();
     let projected = solution.plan().unwrap().barycentric_projection(Side::Source, b.points().coordinates(), 1).unwrap();
     assert!(projected.iter().all(|y| (5.0..=7.0).contains(y)), "{projected:?}");

@@ -1,22 +1,20 @@
 //! Values and potentials against the counting measure are what the entries of the plan say.
 
-use std::sync::Arc;
-
 use ot_core::{
-    Backend, CountingEntropy, Epsilon, Error, Kl, Measure, PointCloud, Problem, Solution, SqEuclidean,
+    CountingEntropy, Epsilon, Error, GeometryBuilder, Host, Kl, Measure, PointCloud, Problem, Solution, SqEuclidean,
     counting_potential,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::Sinkhorn;
 
-use crate::support::{Cpu, SIDES};
+use crate::support::SIDES;
 
 const EPSILON: f64 = 0.3;
 const X: [f64; 3] = [0.0, 0.4, 1.1];
 const Y: [f64; 4] = [0.2, 0.9, 1.5, 0.5];
 
 /// Two problems of mass 2 in one batch, one of the atoms without weight.
-fn batch() -> Result<Solution<Cpu>, Error> {
+fn batch() -> Result<Solution<Host<f64>>, Error> {
     let backend = CpuBackend::<f64>::new(1)?;
     let source = PointCloud::new(&X, 1, vec![0.5, 1.2, 0.3])?;
     let target = PointCloud::batch(&Y, 1, vec![0.6, 0.0, 0.9, 0.5, 0.1, 0.2, 1.3, 0.4], 2)?;
@@ -65,8 +63,8 @@ fn relaxed_marginals_have_no_constant() -> Result<(), Error> {
     let backend = CpuBackend::<f64>::new(1)?;
     let cloud = PointCloud::uniform(&X, 1)?;
     let geometry = backend.geometry(cloud.support(), cloud.support(), &SqEuclidean)?;
-    let law = Arc::new(Kl::new(1.0)?);
-    let problem = Problem::relaxed(geometry, &cloud, &cloud, Epsilon::Absolute(EPSILON), law.clone(), law)?;
+    let kl = Kl::new(1.0)?;
+    let problem = Problem::unbalanced(geometry, &cloud, &cloud, Epsilon::Absolute(EPSILON), &kl, &kl)?;
     assert!(matches!(CountingEntropy::Plain.offset(&problem), Err(Error::MissingCapability(_))));
     Ok(())
 }

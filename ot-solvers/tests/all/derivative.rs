@@ -10,4 +10,4 @@ mod envelope;
 mod fixed_point;
 mod gradient;
 mod implicit;
-mod laws;
+mod properties;

@@ -1,4 +1,4 @@
-//! Transport without entropy: laws and closed forms.
+//! Transport without entropy: properties and closed forms.
 
 mod certificate;
 mod feasibility;

@@ -13,7 +13,7 @@ mod exact;
 mod map;
 mod multiscale;
 mod outsider;
-mod plan_regularizer;
+mod regularizer;
 mod separable_grid;
 mod sinkhorn;
 mod stochastic;

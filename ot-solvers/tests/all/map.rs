@@ -1,6 +1,7 @@
 //! The entropic map, at the atoms and away from them.
 
-use ot_core::{Epsilon, Error, PointCloud, Side, SqEuclidean, conformance::problems::Gaussians};
+use ot_conformance::problems::Gaussians;
+use ot_core::{Epsilon, Error, PointCloud, Side, SqEuclidean};
 use ot_solvers::{EntropicMap, transport};
 
 use crate::support::backends;
@@ -12,7 +13,7 @@ fn at_the_atoms_it_is_the_barycentric_projection() {
         let others: Vec<f64> = (0..30).map(|k| 1.0 + (0.9 * f64::from(k)).cos()).collect();
         let (a, b) = (PointCloud::uniform(&points, 2).unwrap(), PointCloud::uniform(&others, 2).unwrap());
         let solution = transport(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap();
-        let map = EntropicMap::new(&solution, &b, &SqEuclidean).unwrap();
+        let map = EntropicMap::new(&backend, &solution, &b, &SqEuclidean).unwrap();
         let projected = solution.plan().unwrap().barycentric_projection(Side::Source, &others, 2).unwrap();
         for (image, expected) in map.images(&points).unwrap().iter().zip(&projected) {
             assert!((image - expected).abs() < 1e-12);
@@ -31,7 +32,7 @@ fn between_gaussians_it_is_a_straight_line() {
     let (a, b) = (closed.source::<f64>(200).unwrap(), closed.target(200).unwrap());
     for backend in backends(1) {
         let solution = transport(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.2)).unwrap();
-        let map = EntropicMap::new(&solution, &b, &SqEuclidean).unwrap();
+        let map = EntropicMap::new(&backend, &solution, &b, &SqEuclidean).unwrap();
         let points = [-0.77, -0.123, 0.0, 0.456, 1.01];
         for (x, image) in points.iter().zip(map.images(&points).unwrap()) {
             assert!((image - closed.map(*x)).abs() < 1e-4, "{x}: {image} is not {}", closed.map(*x));
@@ -45,8 +46,8 @@ fn targets_that_do_not_fit_are_refused() {
     let a = PointCloud::uniform(vec![0.0, 1.0], 1).unwrap();
     let solution = transport(&backend, &a, &a, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap();
     let other = PointCloud::uniform(vec![0.0, 1.0, 2.0], 1).unwrap();
-    assert!(matches!(EntropicMap::new(&solution, &other, &SqEuclidean), Err(Error::Length { .. })));
-    let map = EntropicMap::new(&solution, &a, &SqEuclidean).unwrap();
+    assert!(matches!(EntropicMap::new(&backend, &solution, &other, &SqEuclidean), Err(Error::Length { .. })));
+    let map = EntropicMap::new(&backend, &solution, &a, &SqEuclidean).unwrap();
     assert!(matches!(map.images(&[f64::NAN]), Err(Error::Coordinate { .. })));
     assert!(matches!(map.means(&[0.5], &[1.0], 1), Err(Error::Length { .. })));
 }

@@ -4,39 +4,44 @@ mod backend;
 mod cost;
 mod low_rank_kernel;
 pub mod penalty;
-mod plan_formula;
+mod regularizer;
 
 use std::sync::Arc;
 
+use ot_conformance::{
+    GeometryCase, ReferenceBackend, Seeded, conformance_backend, conformance_cost, conformance_geometry,
+    conformance_penalty, conformance_regularizer,
+};
 use ot_core::{
-    Backend, Balanced, CostMatrix, Epsilon, Error, Geometry, GroundCost, HalfSqEuclidean, Histogram, HostBackend, Kl,
-    Measure, PenaltyFormula, PlanPrograms, PlanRegularizer, PointCloud, Problem, ReferenceGeometry, Side, Solution,
-    SqEuclidean, TotalVariation,
-    conformance::{GeometryCase, ReferenceBackend, Seeded},
-    conformance_backend, conformance_cost, conformance_geometry, conformance_plan_regularizer, conformance_regularizer,
+    Backend, Balanced, CostMatrix, Device, Entropy, Epsilon, Error, Geometry, GeometryBuilder, GroundCost,
+    HalfSqEuclidean, Histogram, Host, Kl, MarginalPenalty, Measure, PointCloud, Problem, Range, RecordedRegularizer,
+    ReferenceGeometry, Regularizer, Side, Solution, SqEuclidean, SquaredL2, TotalVariation,
 };
 use ot_solvers::Sinkhorn;
 
 use self::{
-    backend::SerialBackend, cost::Charbonnier, low_rank_kernel::LowRankGeometry, penalty::Burg, plan_formula::Tsallis,
+    backend::SerialBackend, cost::Charbonnier, low_rank_kernel::LowRankGeometry, penalty::Burg, regularizer::Tsallis,
 };
-use crate::support::{self, Cpu, SIDES, cloud, cpu};
+use crate::support::{self, Penalty, SIDES, cloud, cpu, penalty};
 
 /// Numbers in [0, 1).
 fn uniform(seed: u64, count: usize) -> Vec<f64> {
     Seeded::new(seed).vector::<f64>(count, 0.0, 1.0)
 }
 
-fn solve<B: Backend>(problem: &Problem<B>) -> Solution<B> {
+fn solve<D: Device>(problem: &Problem<D>) -> Solution<D> {
     let solution = Sinkhorn::new().tolerance(1e-11).solve(problem).unwrap();
     assert!(solution.status().is_converged(), "{}: {:?}", solution.status(), solution.certificate());
     solution
 }
 
 /// Both potentials of a balanced solve between two clouds.
-fn potentials<B: Backend<Elem = f64>>(backend: &B, cost: &dyn GroundCost) -> [Vec<f64>; 2] {
+fn potentials<D: Device<Elem = f64>>(
+    builder: &dyn GeometryBuilder<Device = D>,
+    cost: &dyn GroundCost,
+) -> [Vec<f64>; 2] {
     let (source, target) = (cloud(1, 23, 0.0, 1.0), cloud(5, 31, 0.0, 1.0));
-    let geometry = backend.geometry(source.support(), target.support(), cost).unwrap();
+    let geometry = builder.geometry(source.support(), target.support(), cost).unwrap();
     let solution = solve(&Problem::new(geometry, &source, &target, Epsilon::RelativeToMean(0.05)).unwrap());
     SIDES.map(|side| solution.potential(side).unwrap())
 }
@@ -50,7 +55,7 @@ mod a_cost {
 
     const COST: Charbonnier = Charbonnier { width: 0.3 };
 
-    conformance_cost!(laws, COST);
+    conformance_cost!(properties, COST);
 
     fn value(x: &[f64], y: &[f64]) -> f64 {
         let mut value = [f64::NAN];
@@ -127,18 +132,18 @@ mod a_penalty {
         0.5 * (low + high)
     }
 
-    conformance_regularizer!(strong_law, Burg { rho: 30.0 });
-    conformance_regularizer!(weak_law, Burg { rho: 0.05 });
+    conformance_penalty!(strong_penalty, Burg { rho: 30.0 });
+    conformance_penalty!(weak_penalty, Burg { rho: 0.05 });
 
     #[test]
     fn steps_to_the_argmax_to_rounding() {
         for rho in [1e-3, 0.2, 1.0, 50.0, 1e4] {
-            let law = Burg { rho };
+            let burg = Burg { rho };
             for epsilon in [1e-3, 0.05, 1.0, 30.0] {
                 for s in [-1e5, -70.0, -1.0, -0.3, -1e-3, 0.0, 1e-6, 0.02, 1.0, 9.0, 400.0, 1e5] {
-                    let demanded = |f: f64| (1.0 / (1.0 + f / rho).max(1.0 / Burg::CAP)).ln();
-                    let optimal = zero(-2e5, 2e5, |f| (f - s) / epsilon - demanded(f));
-                    let stepped = law.step(s, epsilon);
+                    let log_density = |f: f64| (1.0 / (1.0 + f / rho).max(1.0 / Burg::CAP)).ln();
+                    let optimal = zero(-2e5, 2e5, |f| (f - s) / epsilon - log_density(f));
+                    let stepped = burg.step(s, epsilon);
                     let tolerance = 1e-14 * (s.abs() + rho + epsilon);
                     assert!((stepped - optimal).abs() <= tolerance, "{rho} {epsilon} {s}: {stepped}, not {optimal}");
                 }
@@ -148,12 +153,12 @@ mod a_penalty {
 
     #[test]
     fn has_the_conjugate_of_its_value() {
-        let law = Burg { rho: 0.7 };
+        let burg = Burg { rho: 0.7 };
         for potential in [-0.6, -0.2, 0.0, 0.4, 5.0_f64] {
-            let [low, high] = law.demand(potential, 0.1);
+            let [low, high] = burg.conjugate_subdifferential(potential, 0.1);
             assert_eq!(low, high);
-            // Fenchel-Young: phi(r) + phi*(q) = q r exactly at the demanded density.
-            let excess = |r: f64| law.value(r) + law.conjugate(-potential) + potential * r;
+            // Fenchel-Young: phi(r) + phi*(q) = q r exactly at the density of the subdifferential.
+            let excess = |r: f64| burg.value(r) + burg.conjugate(-potential) + potential * r;
             assert!(excess(low).abs() < 1e-14);
             assert!(excess(1.1 * low) > 1e-4 && excess(0.9 * low) > 1e-4);
         }
@@ -169,8 +174,8 @@ mod a_penalty {
         let target = PointCloud::new(vec![cost.sqrt()], 1, vec![b]).unwrap();
         let backend = cpu(1);
         let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
-        let (burg, other) = (Arc::new(Burg { rho }), Arc::new(Burg { rho: 2.0 * rho }));
-        let problem = Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(epsilon), burg, other).unwrap();
+        let (one, other, epsilon_rule) = (Burg { rho }, Burg { rho: 2.0 * rho }, Epsilon::Absolute(epsilon));
+        let problem = Problem::unbalanced(geometry, &source, &target, epsilon_rule, &one, &other).unwrap();
         let solution = solve(&problem);
 
         let slope = |m: f64| cost + epsilon * (m / (a * b)).ln() + rho * (1.0 - a / m) + 2.0 * rho * (1.0 - b / m);
@@ -185,7 +190,7 @@ mod a_penalty {
 
     /// The objective of the dense plan, written out, meets the dual, written out.
     #[test]
-    fn closes_the_gap_beside_any_other_law() {
+    fn closes_the_gap_beside_any_other_penalty() {
         let (source, target) = (cloud(11, 9, 0.0, 1.0), cloud(13, 12, 0.0, 1.0));
         let heavy = PointCloud::new(
             target.points().coordinates().to_vec(),
@@ -194,25 +199,22 @@ mod a_penalty {
         )
         .unwrap();
         let (rho, epsilon) = (0.4, 0.03);
-        let laws: [Arc<dyn ot_core::Regularizer>; 4] = [
-            Arc::new(Balanced),
-            Arc::new(Kl::new(0.5).unwrap()),
-            Arc::new(TotalVariation::new(0.5).unwrap()),
-            Arc::new(Burg { rho: 2.0 }),
+        let others = [
+            penalty(Balanced),
+            penalty(Kl::new(0.5).unwrap()),
+            penalty(TotalVariation::new(0.5).unwrap()),
+            penalty(Burg { rho: 2.0 }),
         ];
-        let reference =
-            ReferenceGeometry::new(&SerialBackend, source.support(), heavy.support(), &SqEuclidean).unwrap();
-        for law in laws {
-            let geometry: Arc<dyn Geometry<SerialBackend>> = Arc::new(reference.clone());
-            let burg = Arc::new(Burg { rho });
-            let epsilon_rule = Epsilon::Absolute(epsilon);
-            let problem = Problem::relaxed(geometry, &source, &heavy, epsilon_rule, burg, Arc::clone(&law)).unwrap();
+        let backend = Arc::new(SerialBackend);
+        let reference = ReferenceGeometry::new(backend, source.support(), heavy.support(), &SqEuclidean).unwrap();
+        for other in others {
+            let (geometry, epsilon_rule) = (Arc::new(reference.clone()), Epsilon::Absolute(epsilon));
+            let problem = Problem::unbalanced(geometry, &source, &heavy, epsilon_rule, &Burg { rho }, &other).unwrap();
             let solution = solve(&problem);
 
             let (a, b) = (source.weights_view().column(0), heavy.weights_view().column(0));
             let plan = solution.plan().unwrap().to_dense(0).unwrap();
             let [f, g] = SIDES.map(|side| solution.potential(side).unwrap());
-            let (value, conjugate) = (law.value().unwrap(), law.conjugate().unwrap());
             let (mut primal, mut dual) = (0.0, 0.0);
             for (i, a) in a.iter().enumerate() {
                 let row = &plan[i * b.len()..][..b.len()];
@@ -227,11 +229,11 @@ mod a_penalty {
             }
             for (j, b) in b.iter().enumerate() {
                 let density = plan.iter().skip(j).step_by(g.len()).sum::<f64>() / b;
-                primal += b * value.call::<f64, 1, 1>([density]).unwrap()[0];
-                dual -= b * conjugate.call::<f64, 1, 1>([-g[j]]).unwrap()[0];
+                primal += b * MarginalPenalty::value(&other, density);
+                dual -= b * MarginalPenalty::conjugate(&other, -g[j]);
             }
-            assert!((primal - dual).abs() < 1e-9, "{law:?}: primal {primal}, dual {dual}");
-            assert!((dual - solution.certificate().dual).abs() < 1e-12, "{law:?}");
+            assert!((primal - dual).abs() < 1e-9, "{other:?}: primal {primal}, dual {dual}");
+            assert!((dual - solution.certificate().dual).abs() < 1e-12, "{other:?}");
         }
     }
 }
@@ -247,9 +249,8 @@ mod a_low_rank_kernel {
         [positive(21, 17), positive(22, 25)]
     }
 
-    fn geometry<B: HostBackend>(backend: &B) -> Arc<dyn Geometry<B>> {
-        let [source, target] = factors();
-        Arc::new(LowRankGeometry::new(backend, EPSILON, source, target, RANK))
+    fn geometry(backend: impl Backend<Host<f64>> + 'static) -> Arc<dyn Geometry<Host<f64>>> {
+        Arc::new(LowRankGeometry::new(Arc::new(backend), EPSILON, factors(), RANK))
     }
 
     /// -epsilon log(U V^T), entry by entry.
@@ -282,7 +283,7 @@ mod a_low_rank_kernel {
             let adjoint = solution.plan().unwrap().marginal(Side::Target).unwrap();
             (solution, duals, [applied, adjoint])
         };
-        let (thin, thin_duals, thin_plan) = solve(geometry(&backend));
+        let (thin, thin_duals, thin_plan) = solve(geometry(backend));
         let (dense, dense_duals, dense_plan) = solve(dense);
         assert!(largest_difference(&thin_duals, &dense_duals) < 1e-11);
         assert!(largest_difference(&thin_plan, &dense_plan) < 1e-12);
@@ -296,16 +297,16 @@ mod a_low_rank_kernel {
         assert_eq!(thin.plan().unwrap().transport_cost().err(), missing);
     }
 
-    fn cases() -> Result<Vec<GeometryCase<SerialBackend>>, Error> {
-        Ok(vec![GeometryCase::new("low rank", geometry(&SerialBackend), costs())?])
+    fn cases() -> Result<Vec<GeometryCase<Host<f64>>>, Error> {
+        Ok(vec![GeometryCase::new("low rank", geometry(SerialBackend), costs())?])
     }
 
-    conformance_geometry!(laws, cases());
+    conformance_geometry!(properties, cases());
 
     #[test]
     fn refuses_another_epsilon_before_the_solve() {
         let [source, target] = measures();
-        let problem = |epsilon| Problem::new(geometry(&SerialBackend), &source, &target, epsilon);
+        let problem = |epsilon| Problem::new(geometry(SerialBackend), &source, &target, epsilon);
         let refused = Error::FixedEpsilon { fixed: EPSILON, requested: 0.2 };
         assert_eq!(problem(Epsilon::Absolute(0.2)).err(), Some(refused.clone()));
         assert!(matches!(problem(Epsilon::RelativeToMean(0.05)), Err(Error::MissingCapability(_))));
@@ -317,7 +318,7 @@ mod a_low_rank_kernel {
 mod a_backend {
     use super::*;
 
-    conformance_backend!(laws, SerialBackend);
+    conformance_backend!(properties, SerialBackend, [Points, Indices]);
 
     #[test]
     fn solves_like_all_others() {
@@ -353,42 +354,40 @@ mod a_backend {
 mod a_plan_regularizer {
     use super::*;
 
-    /// The problem of a family of plans between two clouds.
-    fn problem<B: Backend<Elem = f64>>(
-        backend: &B,
-        regularizer: impl PlanRegularizer + 'static,
-        laws: [Arc<dyn ot_core::Regularizer>; 2],
+    /// The problem of a regularizer between two clouds.
+    fn problem<D: Device<Elem = f64>>(
+        builder: &dyn GeometryBuilder<Device = D>,
+        regularizer: &impl Regularizer,
+        penalties: [Penalty; 2],
         epsilon: f64,
-    ) -> Problem<B> {
-        let (source, target) = (cloud(1, 23, 0.0, 1.0), cloud(5, 31, 0.0, 1.0));
-        let geometry = backend.geometry(source.support(), target.support(), &SqEuclidean).unwrap();
-        let [first, second] = laws;
-        let problem = Problem::relaxed(geometry, &source, &target, Epsilon::Absolute(epsilon), first, second).unwrap();
-        problem.with_plan_regularizer(Arc::new(regularizer))
+    ) -> Problem<D> {
+        let clouds = [&cloud(1, 23, 0.0, 1.0), &cloud(5, 31, 0.0, 1.0)];
+        let problem = support::relaxed(builder, clouds, &SqEuclidean, Epsilon::Absolute(epsilon), penalties);
+        problem.with_regularizer(regularizer).unwrap()
     }
 
-    fn balanced() -> [Arc<dyn ot_core::Regularizer>; 2] {
-        [Arc::new(Balanced), Arc::new(Balanced)]
+    fn balanced() -> [Penalty; 2] {
+        [penalty(Balanced), penalty(Balanced)]
     }
 
-    conformance_plan_regularizer!(order_three_halves, Tsallis { order: 1.5 });
-    conformance_plan_regularizer!(order_two, Tsallis { order: 2.0 });
+    conformance_regularizer!(order_three_halves, Tsallis { order: 1.5 });
+    conformance_regularizer!(order_two, Tsallis { order: 2.0 });
 
     /// h'(h*'(z)) = z where there is mass, h + h* = z p there, and the formulas are those of the limits.
     #[test]
     fn is_three_formulas_that_agree() {
         for order in [1.25, 1.5, 2.0] {
-            let programs = PlanPrograms::record(&Tsallis { order }).unwrap();
+            let programs = RecordedRegularizer::new(&Tsallis { order }).unwrap();
             for exponent in [-1.0 / (order - 1.0) - 1.0, -0.5, 0.0, 0.7, 4.0] {
-                let [density, slope] = programs.response_at(exponent);
-                assert_eq!(density == 0.0, exponent <= programs.threshold());
+                let [density, slope] = programs.density_and_slope_at(exponent);
+                assert_eq!(density == 0.0, exponent <= programs.slope_at_zero());
                 if density > 0.0 {
                     assert!((programs.slope_at(density) - exponent).abs() < 1e-12);
                     let difference = programs.density_at(exponent + 1e-6) - programs.density_at(exponent - 1e-6);
                     assert!((difference / 2e-6 - slope).abs() < 1e-7);
                 }
-                assert!(programs.excess_at(density, exponent) < 1e-12, "{order} {exponent}");
-                assert!(programs.excess_at(density + 0.1, exponent) > 1e-4);
+                assert!(programs.fenchel_gap_at(density, exponent) < 1e-12, "{order} {exponent}");
+                assert!(programs.fenchel_gap_at(density + 0.1, exponent) > 1e-4);
             }
         }
     }
@@ -397,9 +396,9 @@ mod a_plan_regularizer {
     #[test]
     fn of_order_two_is_squares() {
         let backend = cpu(2);
-        let plan = |solution: Solution<Cpu>| solution.plan().unwrap().to_dense(0).unwrap();
-        let squares = solve(&problem(&backend, ot_core::SquaredL2, balanced(), 0.06));
-        let tsallis = solve(&problem(&backend, Tsallis { order: 2.0 }, balanced(), 0.03));
+        let plan = |solution: Solution<Host<f64>>| solution.plan().unwrap().to_dense(0).unwrap();
+        let squares = solve(&problem(&backend, &SquaredL2, balanced(), 0.06));
+        let tsallis = solve(&problem(&backend, &Tsallis { order: 2.0 }, balanced(), 0.03));
         assert!((squares.certificate().primal - tsallis.certificate().primal - 0.03).abs() < 1e-9);
         for (found, expected) in plan(tsallis).iter().zip(plan(squares)) {
             assert!((found - expected).abs() < 1e-9);
@@ -410,54 +409,54 @@ mod a_plan_regularizer {
     #[test]
     fn tends_to_entropy() {
         let backend = cpu(2);
-        let primal = |regularizer: Arc<dyn PlanRegularizer>| {
-            let problem = problem(&backend, ot_core::SquaredL2, balanced(), 0.1).with_plan_regularizer(regularizer);
+        let primal = |regularizer: RecordedRegularizer| {
+            let problem = problem(&backend, &regularizer, balanced(), 0.1);
             // h(p) = (p^q - p) / (q - 1) tends to p log p, which is entropy less 1 - p.
             solve(&problem).certificate().primal
         };
-        let entropy = primal(Arc::new(ot_core::Entropy));
-        let [far, near] = [1.1, 1.01].map(|order| (primal(Arc::new(Tsallis { order })) - entropy).abs());
+        let entropy = primal(Entropy.recorded().unwrap());
+        let [far, near] = [1.1, 1.01].map(|order| (primal(Tsallis { order }.recorded().unwrap()) - entropy).abs());
         assert!(near < 0.15 * far && near < 2e-3, "{far} {near}");
     }
 
-    /// The same plan on every geometry, under every law, with zeros and a certificate.
+    /// The same plan on every geometry, under every penalty, with zeros and a certificate.
     #[test]
     fn is_solved_with_like_any_other() {
-        let laws: [Arc<dyn ot_core::Regularizer>; 5] = [
-            Arc::new(Balanced),
-            Arc::new(Kl::new(0.5).unwrap()),
-            Arc::new(TotalVariation::new(0.3).unwrap()),
-            Arc::new(ot_core::Range::new(0.7, 1.2).unwrap()),
-            Arc::new(Burg { rho: 2.0 }),
+        let penalties = [
+            penalty(Balanced),
+            penalty(Kl::new(0.5).unwrap()),
+            penalty(TotalVariation::new(0.3).unwrap()),
+            penalty(Range::new(0.7, 1.2).unwrap()),
+            penalty(Burg { rho: 2.0 }),
         ];
         let dense = cpu(2);
         let streaming = cpu(1).with_dense_limit(0);
         for (first, second) in [(0, 0), (1, 1), (1, 2), (3, 4), (4, 0)] {
-            let pair = || [laws[first].clone(), laws[second].clone()];
+            let pair = || [penalties[first].clone(), penalties[second].clone()];
             let tsallis = Tsallis { order: 1.5 };
-            let solution = solve(&problem(&dense, tsallis.clone(), pair(), 0.02));
+            let solution = solve(&problem(&dense, &tsallis, pair(), 0.02));
             assert!(solution.certificate().gap < 1e-9, "{:?}", solution.certificate());
             let mut plan = solution.plan().unwrap();
             let zeros = plan.to_dense(0).unwrap().iter().filter(|mass| **mass == 0.0).count();
             assert!(zeros > 200 && zeros + plan.nonzeros(0, 23 * 31).unwrap().len() == 23 * 31, "{zeros}");
-            let reference = solve(&problem(&SerialBackend, tsallis.clone(), pair(), 0.02));
-            let streamed = solve(&problem(&streaming, tsallis, pair(), 0.02));
+            let reference = solve(&problem(&SerialBackend, &tsallis, pair(), 0.02));
+            let streamed = solve(&problem(&streaming, &tsallis, pair(), 0.02));
             for other in [reference.certificate(), streamed.certificate()] {
                 assert!((other.primal - solution.certificate().primal).abs() < 1e-9);
             }
         }
     }
 
-    /// A kernel that has no families says so, and what holds of entropy alone refuses others.
+    /// A geometry that has kernels of entropy alone says so, and what holds of entropy alone refuses others.
     #[test]
     fn is_refused_where_there_is_none() {
         let epsilon = Epsilon::Absolute(0.4);
-        let geometry: Arc<dyn Geometry<SerialBackend>> =
-            Arc::new(LowRankGeometry::new(&SerialBackend, 0.4, vec![0.5; 3], vec![0.5; 3], 1));
+        let factors = [vec![0.5; 3], vec![0.5; 3]];
+        let geometry = Arc::new(LowRankGeometry::new(Arc::new(SerialBackend), 0.4, factors, 1));
         let weights = Histogram::new(vec![1.0 / 3.0; 3]).unwrap();
         let problem = Problem::new(geometry, &weights, &weights, epsilon).unwrap();
         assert!(problem.require_entropy().is_ok() && problem.bind().is_ok());
-        let problem = problem.with_plan_regularizer(Arc::new(Tsallis { order: 1.5 }));
+        let problem = problem.with_regularizer(&Tsallis { order: 1.5 }).unwrap();
         assert!(matches!(problem.bind(), Err(Error::MissingCapability(_))));
         assert!(problem.require_entropy().is_err());
     }

@@ -1,17 +1,15 @@
-//! Laws and closed forms of Sinkhorn's iteration, on every kernel that a point cloud can have.
-
-use std::sync::Arc;
+//! Properties and closed forms of Sinkhorn's iteration, on every kernel that a point cloud can have.
 
 use ot_core::{
-    Backend, CostForm, CostMatrix, Epsilon, Geometry, GroundCost, HalfSqEuclidean, Histogram, Kl, Measure, PointCloud,
-    Problem, Scalar, Side, Solution, SqEuclidean, Status,
+    CostForm, CostMatrix, Epsilon, Geometry, GeometryBuilder, GroundCost, HalfSqEuclidean, Histogram, Host, Kl,
+    Measure, PointCloud, Problem, Scalar, Side, Solution, SqEuclidean, Status,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, Update, transport};
 
 use crate::support::{Cpu, assert_close, backends, cloud, cpu};
 
-fn solve(backend: &Cpu, a: &PointCloud<'_, f64>, b: &PointCloud<'_, f64>, epsilon: f64) -> Solution<Cpu> {
+fn solve(backend: &Cpu, a: &PointCloud<'_, f64>, b: &PointCloud<'_, f64>, epsilon: f64) -> Solution<Host<f64>> {
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let problem = Problem::new(geometry, a, b, Epsilon::Absolute(epsilon)).unwrap();
     Sinkhorn::new().tolerance(1e-10).solve(&problem).unwrap()
@@ -36,13 +34,13 @@ fn two_atoms_have_a_closed_form() {
 
 #[test]
 fn two_diracs_of_different_mass() {
-    // One atom each, KL laws: m minimises m c + epsilon KL(m | ab) + rho KL(m | a) + rho KL(m | b).
+    // One atom each, KL penalties: m minimises m c + epsilon KL(m | ab) + rho KL(m | a) + rho KL(m | b).
     let (mass_a, mass_b, cost, rho, epsilon) = (2.0_f64, 0.5_f64, 0.7_f64, 0.8_f64, 0.1_f64);
     let (a, b) = (Histogram::new(vec![mass_a]).unwrap(), Histogram::new(vec![mass_b]).unwrap());
     let matrix = CostMatrix::new(vec![cost], 1, 1).unwrap();
     let geometry = cpu(1).geometry(a.support(), b.support(), &matrix).unwrap();
-    let law = Arc::new(Kl::new(rho).unwrap());
-    let problem = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(epsilon), law.clone(), law).unwrap();
+    let kl = Kl::new(rho).unwrap();
+    let problem = Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(epsilon), &kl, &kl).unwrap();
     let solution = Sinkhorn::new().tolerance(1e-12).solve(&problem).unwrap();
     let log_mass = ((epsilon + rho) * (mass_a.ln() + mass_b.ln()) - cost) / (epsilon + 2.0 * rho);
     assert_eq!(solution.status(), Status::Converged);
@@ -199,7 +197,7 @@ fn the_gaussian_start_saves_iterations_on_distant_clouds() {
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.02)).unwrap();
     let settings = Sinkhorn::new().check_interval(1).annealing(Annealing::Off).relaxation(Relaxation::Off);
-    let first_error = |start| settings.run(&problem).start(start).solve().unwrap().history()[1].marginal_error;
+    let first_error = |start| settings.run(&problem).start(start).solve().unwrap().history()[1].marginal_error.unwrap();
     let gaussian = first_error(Start::gaussian(&a, &b, &SqEuclidean).unwrap());
     let zero = first_error(Start::Zero);
     assert!(gaussian < 0.7 * zero, "{gaussian} and {zero}");
@@ -214,7 +212,8 @@ fn a_batch_is_its_columns() {
     let ot_core::Support::Points(points) = support.support() else { unreachable!("a point cloud") };
     let batch = PointCloud::batch(points.coordinates().to_vec(), 2, weights.clone(), columns).unwrap();
     for backend in backends(2) {
-        let geometry: Arc<dyn Geometry<Cpu>> = backend.geometry(a.support(), batch.support(), &SqEuclidean).unwrap();
+        let geometry: std::sync::Arc<dyn Geometry<Host<f64>>> =
+            backend.geometry(a.support(), batch.support(), &SqEuclidean).unwrap();
         let problem = Problem::new(geometry.clone(), &a, &batch, Epsilon::Absolute(0.02)).unwrap();
         let together = Sinkhorn::new().tolerance(1e-10).solve(&problem).unwrap();
         assert_eq!(together.statuses(), vec![Status::Converged; columns]);
@@ -247,14 +246,14 @@ fn same_bits_for_any_number_of_threads() {
 }
 
 #[test]
-fn strong_laws_tend_to_the_balanced_problem_in_as_many_iterations() {
+fn strong_penalties_tend_to_the_balanced_problem_in_as_many_iterations() {
     let (a, b) = (cloud(24, 60, 0.0, 1.0), cloud(25, 50, 0.2, 1.0));
     let backend = cpu(1);
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let balanced = Problem::new(geometry.clone(), &a, &b, Epsilon::Absolute(0.02)).unwrap();
     let balanced = Sinkhorn::new().tolerance(1e-8).solve(&balanced).unwrap();
-    let law = Arc::new(Kl::new(1e4).unwrap());
-    let relaxed = Problem::relaxed(geometry, &a, &b, Epsilon::Absolute(0.02), law.clone(), law).unwrap();
+    let kl = Kl::new(1e4).unwrap();
+    let relaxed = Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(0.02), &kl, &kl).unwrap();
     let relaxed = Sinkhorn::new().tolerance(1e-8).solve(&relaxed).unwrap();
     assert_eq!(relaxed.status(), Status::Converged);
     assert_close(relaxed.certificate().dual, balanced.certificate().dual, 1e-4);

@@ -1,16 +1,16 @@
 //! What all subjects share: seeded clouds, backends, problems, and how numbers are compared.
 
-use std::sync::Arc;
-
+use ot_conformance::Seeded;
 use ot_core::{
-    Backend, Epsilon, GroundCost, Measure, PointCloud, Problem, Regularizer, Side, SqEuclidean, conformance::Seeded,
+    Device, Epsilon, GeometryBuilder, GroundCost, MarginalPenalty, Measure, PointCloud, Problem, RecordedPenalty, Side,
+    SqEuclidean,
 };
 use ot_cpu::CpuBackend;
 
 pub type Cpu = CpuBackend<f64>;
-pub type Law = Arc<dyn Regularizer>;
+pub type Penalty = RecordedPenalty;
 
-pub const SIDES: [Side; 2] = [Side::Source, Side::Target];
+pub const SIDES: [Side; 2] = Side::BOTH;
 
 /// A backend of so many threads.
 pub fn cpu(threads: usize) -> Cpu {
@@ -22,9 +22,9 @@ pub fn backends(threads: usize) -> [Cpu; 2] {
     [usize::MAX, 0].map(|limit| cpu(threads).with_dense_limit(limit))
 }
 
-/// A law behind a pointer.
-pub fn law(law: impl Regularizer + 'static) -> Law {
-    Arc::new(law)
+/// A penalty as a value, to be listed with others.
+pub fn penalty(penalty: impl MarginalPenalty) -> Penalty {
+    Penalty::new(&penalty).unwrap()
 }
 
 /// Seeded points in the unit square, shifted, with uneven weights of a total mass.
@@ -35,26 +35,26 @@ pub fn cloud(seed: u64, len: usize, shift: f64, mass: f64) -> PointCloud<'static
     PointCloud::new(points, 2, weights.into_iter().map(|weight| mass * weight).collect::<Vec<_>>()).unwrap()
 }
 
-/// A problem between two clouds with laws on their marginals.
-pub fn relaxed<B: Backend<Elem = f64>>(
-    backend: &B,
+/// A problem between two clouds with penalties on their marginals.
+pub fn relaxed<D: Device<Elem = f64>>(
+    builder: &dyn GeometryBuilder<Device = D>,
     [a, b]: [&PointCloud<'_, f64>; 2],
     cost: &dyn GroundCost,
     epsilon: Epsilon,
-    [source_law, target_law]: [Law; 2],
-) -> Problem<B> {
-    let geometry = backend.geometry(a.support(), b.support(), cost).unwrap();
-    Problem::relaxed(geometry, a, b, epsilon, source_law, target_law).unwrap()
+    [of_source, of_target]: [Penalty; 2],
+) -> Problem<D> {
+    let geometry = builder.geometry(a.support(), b.support(), cost).unwrap();
+    Problem::unbalanced(geometry, a, b, epsilon, &of_source, &of_target).unwrap()
 }
 
 /// Squared distances between two clouds, epsilon a multiple of their mean.
-pub fn problem<B: Backend<Elem = f64>>(
-    backend: &B,
+pub fn problem<D: Device<Elem = f64>>(
+    builder: &dyn GeometryBuilder<Device = D>,
     clouds: [&PointCloud<'_, f64>; 2],
     epsilon: f64,
-    laws: [Law; 2],
-) -> Problem<B> {
-    relaxed(backend, clouds, &SqEuclidean, Epsilon::RelativeToMean(epsilon), laws)
+    penalties: [Penalty; 2],
+) -> Problem<D> {
+    relaxed(builder, clouds, &SqEuclidean, Epsilon::RelativeToMean(epsilon), penalties)
 }
 
 /// The weights divided by their sum.

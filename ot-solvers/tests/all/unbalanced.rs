@@ -1,4 +1,4 @@
-//! Transport between measures of any masses: laws of every kind, at every strength.
+//! Transport between measures of any masses: penalties of every kind, at every strength.
 
 mod backends;
 mod limits;

@@ -42,7 +42,7 @@ pub(super) fn random_costs(seed: u64, n: usize, weighted: bool) -> Arrays {
     arrays(a, b, Cost::Matrix(cost))
 }
 
-/// A million points of two laws on the line, say.
+/// A million points of two distributions on the line, say.
 pub(super) fn line(seed: u64, n: usize) -> Arrays {
     let mut random = Seeded::new(seed);
     let x = random.draw(n, Seeded::normal);

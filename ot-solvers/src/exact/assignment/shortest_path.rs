@@ -83,7 +83,7 @@ impl Matching {
             // Free columns must keep potential 0.
             return Ok(());
         }
-        // A column without finite cost is nobody's, and its potential is of no account.
+        // A column without finite cost is assigned to no row, and its potential does not matter.
         self.v = minima.into_iter().map(|minimum| if minimum < f64::INFINITY { minimum } else { 0.0 }).collect();
         let mut columns_of = vec![0_u32; n];
         for (j, &i) in lowest.iter().enumerate() {

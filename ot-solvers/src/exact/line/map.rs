@@ -1,8 +1,8 @@
-//! The monotone map between two laws on the line.
+//! The monotone map between two distributions on the line.
 
 use super::QuantileFunction;
 
-/// The optimal map T = G^-1 o F from one law on the line to another, at any point.
+/// The optimal map T = G^-1 o F from one distribution on the line to another, at any point.
 ///
 /// At an atom of the source it is the mean of where the monotone coupling sends the atom, between neighbouring atoms it is
 /// linear, beyond the outermost ones it moves as far as they do. It never decreases.

@@ -26,7 +26,10 @@ impl ColumnWeights {
     /// One column of the weights of a measure.
     pub(crate) fn of<T: Scalar>(measure: &dyn Measure<T>, column: usize) -> Result<Self, Error> {
         let Some(view) = measure.weights() else {
-            return Err(Error::UnsupportedSupport { what: "atoms on the line", found: "a law that is not discrete" });
+            return Err(Error::UnsupportedSupport {
+                what: "atoms on the line",
+                found: "a distribution that is not discrete",
+            });
         };
         view.validate()?;
         if view.columns() <= column {

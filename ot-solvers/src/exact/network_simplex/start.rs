@@ -40,7 +40,7 @@ impl Allocation {
         self.left[source] > 0
     }
 
-    /// Has this target room left?
+    /// May this target still receive?
     pub(in super::super) fn has_target(&self, target: usize) -> bool {
         self.left[self.sources + target] > 0
     }

@@ -1,6 +1,6 @@
 //! Even sets of directions, turned at random.
 //!
-//! A fixed set in which the sphere is covered evenly, under a rotation of Haar's law, is a sample of uniform directions whose
+//! A fixed set in which the sphere is covered evenly, under a rotation of the Haar measure, is a sample of uniform directions whose
 //! mean has far less variance than that of independent ones. W_p of projections is even in the direction, so that half a
 //! sphere is enough. The sets:
 //!
@@ -80,7 +80,7 @@ impl Random {
         radius * angle.cos()
     }
 
-    /// `count` orthonormal vectors of Haar's law, as columns: those of a Gaussian matrix, made orthonormal with the signs
+    /// `count` orthonormal vectors of the Haar measure, as columns: those of a Gaussian matrix, made orthonormal with the signs
     /// that make the triangular factor positive (Mezzadri 2007).
     fn frame(&mut self, dimension: usize, count: usize) -> DMatrix<f64> {
         let gaussian = DMatrix::from_fn(dimension, count, |_, _| self.normal());

@@ -40,7 +40,7 @@ impl ExactSolution {
     /// f or g. Atoms without weight have that of the c-transform.
     #[must_use]
     pub fn potential(&self, side: Side) -> &[f64] {
-        &self.potentials[usize::from(side == Side::Target)]
+        &self.potentials[side.index()]
     }
 
     /// The potentials of the atoms where mass rests, of the source and of the target, if only a part of the mass moves.

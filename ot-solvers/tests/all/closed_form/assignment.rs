@@ -1,8 +1,7 @@
 //! Assignment.
 
-use ot_core::{
-    CostMatrix, Error, Euclidean, GroundCost, Manhattan, PointCloud, Side, SqEuclidean, Support, conformance::Seeded,
-};
+use ot_conformance::Seeded;
+use ot_core::{CostMatrix, Error, Euclidean, GroundCost, Manhattan, PointCloud, Side, SqEuclidean, Support};
 use ot_solvers::{
     certify,
     exact::{Assignment, assign},

@@ -1,6 +1,7 @@
 //! The circle.
 
-use ot_core::{CostFunction, Error, PointCloud, Side, Support, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{CostFunction, Error, PointCloud, Side, Support};
 use ot_solvers::exact::{CircleTransport, assign};
 
 use super::support::{line, refused, uniforms, weights};

@@ -1,7 +1,8 @@
 //! Gaussians.
 
 use nalgebra::DMatrix;
-use ot_core::{Error, PointCloud, SqEuclidean, Support, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{Error, PointCloud, SqEuclidean, Support};
 use ot_solvers::{BuresBarycenter, Gaussian, exact::assign};
 
 use super::support::{normals, refused, uniforms};
@@ -57,7 +58,7 @@ fn the_formula_of_traces_agrees() {
     let mut random = Seeded::new(31);
     for d in [1, 2, 5, 12] {
         let (a, b) = (gaussian(&mut random, d, d + 1), gaussian(&mut random, d, d + 2));
-        let [s, t] = [&a, &b].map(|law| DMatrix::from_row_slice(d, d, law.covariance()));
+        let [s, t] = [&a, &b].map(|gaussian| DMatrix::from_row_slice(d, d, gaussian.covariance()));
         // The eigenvalues of S T are those of S^1/2 T S^1/2.
         let roots: f64 = (&s * &t).complex_eigenvalues().iter().map(|value| value.re.max(0.0).sqrt()).sum();
         let expected = s.trace() + t.trace() - 2.0 * roots;
@@ -67,7 +68,7 @@ fn the_formula_of_traces_agrees() {
 }
 
 #[test]
-fn close_laws_keep_their_distance() {
+fn close_gaussians_keep_their_distance() {
     // Standard deviations 1 and 1 + 1e-12: the formula of traces would give the rounding of 2.
     let near = 1.0 + 1e-12;
     let a = Gaussian::new(vec![0.0, 0.0], vec![1.0, 0.0, 0.0, 4.0]).unwrap();
@@ -132,12 +133,16 @@ fn singular_covariances_need_no_ridge() {
 fn barycenters_are_fixed_points_and_minima() {
     let mut random = Seeded::new(34);
     for ranks in [[4, 4, 4], [4, 2, 1]] {
-        let laws: Vec<Gaussian> = ranks.iter().map(|&rank| gaussian(&mut random, 3, rank)).collect();
+        let gaussians: Vec<Gaussian> = ranks.iter().map(|&rank| gaussian(&mut random, 3, rank)).collect();
         let weights = [0.5, 0.3, 0.2];
-        let solution = BuresBarycenter::new().solve(&laws, &weights).unwrap();
+        let solution = BuresBarycenter::new().solve(&gaussians, &weights).unwrap();
         assert!(solution.status().is_converged(), "{solution:?}");
-        let objective = |law: &Gaussian| -> f64 {
-            laws.iter().zip(weights).map(|(other, weight)| weight * law.wasserstein(other).unwrap().powi(2)).sum()
+        let objective = |centre: &Gaussian| -> f64 {
+            gaussians
+                .iter()
+                .zip(weights)
+                .map(|(other, weight)| weight * centre.wasserstein(other).unwrap().powi(2))
+                .sum()
         };
         let best = objective(solution.barycenter());
         for _ in 0..20 {
@@ -146,8 +151,8 @@ fn barycenters_are_fixed_points_and_minima() {
         }
         // The mean of the maps is the identity.
         let mut mean = DMatrix::zeros(3, 3);
-        for (law, weight) in laws.iter().zip(weights) {
-            let linear = solution.barycenter().map_to(law).unwrap().linear();
+        for (other, weight) in gaussians.iter().zip(weights) {
+            let linear = solution.barycenter().map_to(other).unwrap().linear();
             mean += weight * DMatrix::from_row_slice(3, 3, &linear);
         }
         assert!((mean - DMatrix::identity(3, 3)).amax() < 1e-8);

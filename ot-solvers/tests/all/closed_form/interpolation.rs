@@ -1,8 +1,7 @@
 //! Displacement interpolation.
 
-use ot_core::{
-    Backend, Epsilon, Error, Measure, PlanEntry, PointCloud, Problem, SqEuclidean, Support, conformance::Seeded,
-};
+use ot_conformance::Seeded;
+use ot_core::{Epsilon, Error, GeometryBuilder, Measure, PlanEntry, PointCloud, Problem, SqEuclidean, Support};
 use ot_solvers::{
     Gaussian, Sinkhorn, SparsePlan, barycentric_interpolation, displacement_interpolation, exact::assign,
 };

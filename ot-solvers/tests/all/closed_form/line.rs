@@ -1,8 +1,9 @@
 //! The line.
 
+use ot_conformance::Seeded;
 use ot_core::{
     Cosine, CostFormula, CostFunction, Error, GroundCost, Manhattan, PointCloud, PowerOfDistance, Real, Side,
-    SqEuclidean, Support, conformance::Seeded,
+    SqEuclidean, Support,
 };
 use ot_solvers::exact::{LineTransport, QuantileFunction, assign, line_costs};
 
@@ -82,8 +83,8 @@ fn uniform_transport_is_assignment() {
 }
 
 #[test]
-fn quantiles_of_known_laws() {
-    // Atoms at the middle quantiles of a uniform and an exponential law: W_2^2 is the integral of their squared difference,
+fn quantiles_of_known_distributions() {
+    // Atoms at the middle quantiles of a uniform and an exponential distribution: W_2^2 is the integral of their squared difference,
     // int (t + log(1 - t))^2 dt = 1/3 - 3/2 + 2, and W_1 is int -log(1 - t) - t dt = 1/2.
     let n = 20_000;
     let level = |i: usize| (i as f64 + 0.5) / n as f64;
@@ -103,7 +104,7 @@ fn quantiles_of_known_laws() {
 fn distances_are_a_metric() {
     let mut random = Seeded::new(4);
     for _ in 0..20 {
-        let laws: Vec<QuantileFunction> = (0..3)
+        let functions: Vec<QuantileFunction> = (0..3)
             .map(|k| {
                 let (points, weights) = (normals(&mut random, 10 + k), weights(&mut random, 10 + k));
                 QuantileFunction::of(&line(&points, &weights), 0).unwrap()
@@ -111,7 +112,7 @@ fn distances_are_a_metric() {
             .collect();
         let mut last = 0.0;
         for p in [1.0, 1.3, 2.0, 4.0, f64::INFINITY] {
-            let distance = |i: usize, j: usize| laws[i].wasserstein(&laws[j], p).unwrap();
+            let distance = |i: usize, j: usize| functions[i].wasserstein(&functions[j], p).unwrap();
             assert_eq!(distance(0, 0), 0.0);
             assert_close(distance(0, 1), distance(1, 0), 1e-13);
             assert!(distance(0, 2) <= distance(0, 1) + distance(1, 2) + 1e-13);

@@ -1,6 +1,7 @@
 //! Slices.
 
-use ot_core::{Error, PointCloud, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{Error, PointCloud};
 use ot_cpu::CpuBackend;
 use ot_solvers::exact::{QuantileFunction, SlicedWasserstein};
 

@@ -1,6 +1,7 @@
 //! Seeded numbers, and what tests compare.
 
-use ot_core::{Error, GroundCost, Histogram, Measure, PointCloud, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{Error, GroundCost, Histogram, Measure, PointCloud};
 use ot_solvers::{SparsePlan, certify};
 
 use crate::support::normalized;

@@ -2,7 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use ot_core::{Backend, Error, Fold, Operand, Program, Recorder, Side};
+use ot_core::{Backend, Device, Error, Fold, Operand, Program, Recorder, Side};
 
 /// One thing for each side.
 #[derive(Copy, Clone, Debug, Default, PartialEq)]
@@ -46,24 +46,24 @@ impl<T> IndexMut<Side> for Sided<T> {
 }
 
 /// A new vector: formula(operands), entry by entry.
-pub fn vector<B: Backend, const N: usize>(
-    backend: &B,
+pub fn vector<D: Device, const N: usize>(
+    backend: &dyn Backend<D>,
     (rows, columns): (usize, usize),
-    operands: [Operand<'_, B>; N],
+    operands: [Operand<'_, D>; N],
     formula: impl for<'a> FnOnce([Recorder<'a>; N]) -> Recorder<'a>,
-) -> Result<B::Vector, Error> {
+) -> Result<D::Vector, Error> {
     let mut out = backend.alloc(rows, columns)?;
     backend.map(&Program::record(|inputs| [formula(inputs)])?, &operands, &mut [&mut out])?;
     Ok(out)
 }
 
 /// New numbers, one per column: the sum of formula(operands) over the rows.
-pub fn sum<B: Backend, const N: usize>(
-    backend: &B,
+pub fn sum<D: Device, const N: usize>(
+    backend: &dyn Backend<D>,
     (rows, columns): (usize, usize),
-    operands: [Operand<'_, B>; N],
+    operands: [Operand<'_, D>; N],
     formula: impl for<'a> FnOnce([Recorder<'a>; N]) -> Recorder<'a>,
-) -> Result<B::Reduced, Error> {
+) -> Result<D::Reduced, Error> {
     let mut out = backend.alloc_reduced(columns)?;
     let program = Program::record(|inputs| [formula(inputs)])?;
     backend.reduce(&program, Fold::Sum, rows, &operands, &mut [&mut out])?;
@@ -71,22 +71,22 @@ pub fn sum<B: Backend, const N: usize>(
 }
 
 /// New numbers, one per column: formula(operands).
-pub fn numbers<B: Backend, const N: usize>(
-    backend: &B,
+pub fn numbers<D: Device, const N: usize>(
+    backend: &dyn Backend<D>,
     columns: usize,
-    operands: [Operand<'_, B>; N],
+    operands: [Operand<'_, D>; N],
     formula: impl for<'a> FnOnce([Recorder<'a>; N]) -> Recorder<'a>,
-) -> Result<B::Reduced, Error> {
+) -> Result<D::Reduced, Error> {
     let mut out = backend.alloc_reduced(columns)?;
     backend.map_reduced(&Program::record(|inputs| [formula(inputs)])?, &operands, &mut [&mut out])?;
     Ok(out)
 }
 
 /// Changes a vector in place: formula(entry, operands), entry by entry.
-pub fn update<B: Backend, const N: usize>(
-    backend: &B,
-    out: &mut B::Vector,
-    operands: [Operand<'_, B>; N],
+pub fn update<D: Device, const N: usize>(
+    backend: &dyn Backend<D>,
+    out: &mut D::Vector,
+    operands: [Operand<'_, D>; N],
     formula: impl for<'a> FnOnce(Recorder<'a>, [Recorder<'a>; N]) -> Recorder<'a>,
 ) -> Result<(), Error> {
     let program = Program::record_dynamic(N + 1, |inputs| {
@@ -97,12 +97,25 @@ pub fn update<B: Backend, const N: usize>(
     backend.map(&program, &all, &mut [out])
 }
 
+/// A new vector: vectors side by side, one for each column of a batch, added up.
+pub fn sum_of_columns<D: Device>(
+    backend: &dyn Backend<D>,
+    side_by_side: &D::Vector,
+    columns: usize,
+) -> Result<D::Vector, Error> {
+    let (rows, all) = backend.shape(side_by_side);
+    let mut out = backend.alloc(rows, columns)?;
+    let entry = |index: usize| if index / columns % columns == index % columns { 1.0 } else { 0.0 };
+    backend.mix(side_by_side, &(0..all * columns).map(entry).collect::<Vec<_>>(), &mut out)?;
+    Ok(out)
+}
+
 /// <x, y> of each column.
-pub fn pairing<B: Backend>(
-    backend: &B,
+pub fn pairing<D: Device>(
+    backend: &dyn Backend<D>,
     shape: (usize, usize),
-    x: &B::Vector,
-    y: &B::Vector,
-) -> Result<B::Reduced, Error> {
+    x: &D::Vector,
+    y: &D::Vector,
+) -> Result<D::Reduced, Error> {
     sum(backend, shape, [Operand::Vector(x), Operand::Vector(y)], |[x, y]| x * y)
 }

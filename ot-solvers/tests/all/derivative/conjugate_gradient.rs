@@ -9,9 +9,7 @@
 //! alpha and beta stay on the device, one for each column: every column is a system of its own.
 //! The host reads only every [`CHECK_INTERVAL`] steps, to see whether all of them are solved.
 
-use ot_core::{Backend, Error, Fold, Operand, Program, Real};
-
-use super::algebra::vector;
+use ot_core::{Backend, Device, Error, Fold, Operand, Program, Real};
 
 /// Steps between two reads.
 const CHECK_INTERVAL: usize = 10;
@@ -24,11 +22,11 @@ const MAX_STEPS: usize = 1000;
 
 /// The inner product, and what is known of the null space.
 #[derive(Debug)]
-pub struct ConjugateGradient<'a, B: Backend> {
+pub struct ConjugateGradient<'a, D: Device> {
     /// Where the vectors live.
-    pub backend: &'a B,
+    pub backend: &'a dyn Backend<D>,
     /// omega, one for each row and column.
-    pub weights: &'a B::Vector,
+    pub weights: &'a D::Vector,
     /// Is the operator zero on constants? Then they are projected out of every residual.
     pub constants_vanish: bool,
 }
@@ -59,25 +57,25 @@ impl Programs {
     }
 }
 
-impl<B: Backend> ConjugateGradient<'_, B> {
+impl<D: Device> ConjugateGradient<'_, D> {
     /// Solves A x = right-hand side from x = 0. `operator(x, out)` writes A x.
     ///
     /// Panics if the systems are not solved to rounding within [`MAX_STEPS`].
     pub fn solve(
         &self,
-        right_hand_side: &B::Vector,
-        mut operator: impl FnMut(&B::Vector, &mut B::Vector) -> Result<(), Error>,
-    ) -> Result<B::Vector, Error> {
+        right_hand_side: &D::Vector,
+        mut operator: impl FnMut(&D::Vector, &mut D::Vector) -> Result<(), Error>,
+    ) -> Result<D::Vector, Error> {
         let backend = self.backend;
-        let shape @ (rows, columns) = backend.shape(right_hand_side);
+        let (rows, columns) = backend.shape(right_hand_side);
         let programs = Programs::record()?;
         let number = || backend.alloc_reduced(columns);
 
-        let mut x = vector(backend, shape, [Operand::Constant(0.0)], |[zero]| zero)?;
-        let mut r = vector(backend, shape, [Operand::Vector(right_hand_side)], |[h]| h)?;
+        let mut x = backend.filled(0.0, rows, columns)?;
+        let mut r = backend.copied(right_hand_side)?;
         let [mut total, mut mass] = [number()?, number()?];
         self.project(&programs, &mut r, &mut total, &mut mass)?;
-        let mut p = vector(backend, shape, [Operand::Vector(&r)], |[r]| r)?;
+        let mut p = backend.copied(&r)?;
         let mut image = backend.alloc(rows, columns)?;
         let [mut squared, mut next, mut curvature] = [number()?, number()?, number()?];
         let [mut alpha, mut beta] = [number()?, number()?];
@@ -113,7 +111,7 @@ impl<B: Backend> ConjugateGradient<'_, B> {
     }
 
     /// out = <x, y>.
-    fn inner(&self, programs: &Programs, x: &B::Vector, y: &B::Vector, out: &mut B::Reduced) -> Result<(), Error> {
+    fn inner(&self, programs: &Programs, x: &D::Vector, y: &D::Vector, out: &mut D::Reduced) -> Result<(), Error> {
         let (rows, _) = self.backend.shape(x);
         let operands = [self.weights, x, y].map(Operand::Vector);
         self.backend.reduce(&programs.inner, Fold::Sum, rows, &operands, &mut [out])
@@ -123,9 +121,9 @@ impl<B: Backend> ConjugateGradient<'_, B> {
     fn project(
         &self,
         programs: &Programs,
-        x: &mut B::Vector,
-        total: &mut B::Reduced,
-        mass: &mut B::Reduced,
+        x: &mut D::Vector,
+        total: &mut D::Reduced,
+        mass: &mut D::Reduced,
     ) -> Result<(), Error> {
         if !self.constants_vanish {
             return Ok(());

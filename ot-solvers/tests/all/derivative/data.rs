@@ -1,15 +1,14 @@
 //! Problems as plain numbers, which can be moved along a direction and solved again.
 
-use std::sync::Arc;
-
+use ot_conformance::Seeded;
 use ot_core::{
-    Backend, Balanced, CostMatrix, CostParameter, Epsilon, Histogram, Measure, PointCloud, Problem, Side, Solution,
-    SqEuclidean, conformance::Seeded,
+    Backend, Balanced, CostMatrix, CostParameter, Device, Epsilon, GeometryBuilder, Histogram, Measure, PointCloud,
+    Problem, Side, Solution, SqEuclidean,
 };
 use ot_solvers::{Annealing, Sinkhorn};
 
 use super::algebra::Sided;
-use crate::support::Law;
+use crate::support::{Penalty, penalty};
 
 /// The dimension of all points.
 pub const DIMENSION: usize = 2;
@@ -36,12 +35,12 @@ pub enum Cost {
     Matrix(Vec<f64>),
 }
 
-/// The laws of both marginals.
-pub type Laws = Sided<Law>;
+/// The penalties of both marginals.
+pub type Penalties = Sided<Penalty>;
 
 /// Both marginals prescribed.
-pub fn balanced() -> Laws {
-    Sided { source: Arc::new(Balanced), target: Arc::new(Balanced) }
+pub fn balanced() -> Penalties {
+    Sided { source: penalty(Balanced), target: penalty(Balanced) }
 }
 
 /// Seeded uniform numbers in (-1, 1).
@@ -158,7 +157,11 @@ impl Data {
     }
 
     /// The problem on a backend.
-    pub fn problem<B: Backend<Elem = f64>>(&self, backend: &B, laws: &Laws) -> Problem<B> {
+    pub fn problem<D: Device<Elem = f64>>(
+        &self,
+        builder: &dyn GeometryBuilder<Device = D>,
+        penalties: &Penalties,
+    ) -> Problem<D> {
         let measure = |side: Side| -> Box<dyn Measure<f64>> {
             let (weights, columns) = (self.weights[side].clone(), self.columns[side]);
             match &self.cost {
@@ -170,20 +173,20 @@ impl Data {
         };
         let (source, target) = (measure(Side::Source), measure(Side::Target));
         let geometry = match &self.cost {
-            Cost::Points(_) => backend.geometry(source.support(), target.support(), &SqEuclidean),
+            Cost::Points(_) => builder.geometry(source.support(), target.support(), &SqEuclidean),
             Cost::Matrix(entries) => {
                 let (rows, columns) = (self.len(Side::Source), self.len(Side::Target));
                 let matrix = CostMatrix::new(entries.clone(), rows, columns).unwrap();
-                backend.geometry(source.support(), target.support(), &matrix)
+                builder.geometry(source.support(), target.support(), &matrix)
             }
         };
-        let Sided { source: source_law, target: target_law } = laws.clone();
+        let Sided { source: of_source, target: of_target } = penalties;
         let epsilon = Epsilon::Absolute(self.epsilon);
-        Problem::relaxed(geometry.unwrap(), source.as_ref(), target.as_ref(), epsilon, source_law, target_law).unwrap()
+        Problem::unbalanced(geometry.unwrap(), source.as_ref(), target.as_ref(), epsilon, of_source, of_target).unwrap()
     }
 
     /// The parameters of the cost and their values, as vectors on a backend.
-    pub fn parameters<B: Backend<Elem = f64>>(&self, backend: &B) -> Vec<(CostParameter, B::Vector)> {
+    pub fn parameters<D: Device<Elem = f64>>(&self, backend: &dyn Backend<D>) -> Vec<(CostParameter, D::Vector)> {
         match &self.cost {
             Cost::Points(points) => {
                 let of = |side: Side| {
@@ -213,7 +216,7 @@ impl Data {
 }
 
 /// Converges to the last digits, whatever the rounding floor says about the very last.
-pub fn solve<B: Backend<Elem = f64>>(problem: &Problem<B>) -> Solution<B> {
+pub fn solve<D: Device<Elem = f64>>(problem: &Problem<D>) -> Solution<D> {
     let solution = Sinkhorn::new().tolerance(1e-13).annealing(Annealing::Off).solve(problem).unwrap();
     for certificate in solution.certificates() {
         assert!(certificate.marginal_error < 1e-12, "{}: {certificate:?}", solution.status());

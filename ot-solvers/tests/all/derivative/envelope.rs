@@ -9,37 +9,29 @@
 //! dD/depsilon = mass(a) mass(b) - sum_ij P_ij + sum_ij P_ij (f_i + g_j - C_ij) / epsilon
 //! ```
 
-use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Program, Real, Side, WeightedPlan};
+use ot_core::{CostParameter, Device, Error, KernelOp, Operand, PairWeight, Program, Real, Side, WeightedPlan};
 
 use super::{
-    algebra::{Sided, numbers, pairing, sum, update, vector},
+    algebra::{Sided, numbers, pairing, sum, vector},
     fixed_point::FixedPoint,
 };
 
-impl<B: Backend> FixedPoint<'_, B> {
+impl<D: Device> FixedPoint<'_, D> {
     /// The derivative of the value in a parameter of the cost, summed over the columns of the batch.
-    pub fn value_in_cost<K: KernelOp<B> + ?Sized>(
+    pub fn value_in_cost<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
         parameter: CostParameter,
-        shape @ (rows, columns): (usize, usize),
-    ) -> Result<B::Vector, Error> {
-        let mut total = vector(self.backend(), shape, [Operand::Constant(0.0)], |[zero]| zero)?;
-        let mut term = self.backend().alloc(rows, columns)?;
-        let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
-        for column in 0..self.problem.columns() {
-            let pairs = WeightedPlan { plan: self.plan(), weight: PairWeight::constant(1.0), column };
-            derivative.pull_back(pairs, parameter, &mut term)?;
-            update(self.backend(), &mut total, [Operand::Vector(&term)], |total, [term]| total + term)?;
-        }
-        Ok(total)
+    ) -> Result<D::Vector, Error> {
+        let pairs = WeightedPlan { plan: self.plan(), weight: PairWeight::constant(1.0) };
+        self.cost_sums(kernel, pairs, parameter)
     }
 
     /// The derivative of the value in the weights of one side, column by column. If both marginals are prescribed, it
     /// is the potential as a class modulo constants, returned with mean 0.
-    pub fn value_in_weights(&self, side: Side) -> Result<B::Vector, Error> {
+    pub fn value_in_weights(&self, side: Side) -> Result<D::Vector, Error> {
         let marginal = self.problem.marginal(side);
-        let dual = marginal.law().dual();
+        let dual = marginal.penalty().dual();
         let derivative = Program::try_record(|[f, s, epsilon, mass]| {
             let [dual] = dual.call([f, Real::constant(1.0)])?;
             Ok([dual - epsilon * ((f - s) / epsilon).exp() + epsilon * mass])
@@ -57,7 +49,7 @@ impl<B: Backend> FixedPoint<'_, B> {
     }
 
     /// The derivative of the value in epsilon, column by column.
-    pub fn value_in_epsilon<K: KernelOp<B> + ?Sized>(&self, kernel: &mut K) -> Result<B::Reduced, Error> {
+    pub fn value_in_epsilon<K: KernelOp<D> + ?Sized>(&self, kernel: &mut K) -> Result<D::Reduced, Error> {
         let (backend, columns) = (self.backend(), self.problem.columns());
         let epsilon = Operand::Constant(self.problem.epsilon());
         let density = |side: Side| {

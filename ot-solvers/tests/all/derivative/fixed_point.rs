@@ -25,30 +25,30 @@
 //! prescribed: (f + c, g - c) has the same plan.
 
 use ot_core::{
-    ActiveColumns, Backend, CostParameter, CostTangent, Dual, Error, KernelOp, Operand, PairWeight, PlanSide, PlanView,
-    Potentials, Problem, Program, Real, Scalar, Side, SoftMin, WeightedPlan,
+    ActiveColumns, Backend, Balanced, CTransform, CostParameter, CostTangent, Device, Dual, Error, KernelOp, Operand,
+    PairWeight, PlanSide, PlanView, Potentials, Problem, Program, Real, RecordedPenalty, Side, WeightedPlan,
 };
 
 use super::{
-    algebra::{Sided, pairing, sum, update, vector},
+    algebra::{Sided, pairing, sum, sum_of_columns, update, vector},
     conjugate_gradient::ConjugateGradient,
 };
 
 /// A direction in which the parameters of the cost move.
-pub type CostDirection<B> = [(CostParameter, <B as Backend>::Vector)];
+pub type CostDirection<D> = [(CostParameter, <D as Device>::Vector)];
 
 /// A direction in which the data of a problem move.
 #[derive(Debug)]
-pub struct Tangent<'a, B: Backend> {
+pub struct Tangent<'a, D: Device> {
     /// Parameters of the cost and how each moves.
-    pub cost: &'a CostDirection<B>,
+    pub cost: &'a CostDirection<D>,
     /// da and db. Sums of da and db must be equal where both marginals are prescribed.
-    pub weights: Sided<Option<&'a B::Vector>>,
+    pub weights: Sided<Option<&'a D::Vector>>,
     /// d epsilon.
     pub epsilon: f64,
 }
 
-impl<B: Backend> Default for Tangent<'_, B> {
+impl<D: Device> Default for Tangent<'_, D> {
     fn default() -> Self {
         Self { cost: &[], weights: Sided { source: None, target: None }, epsilon: 0.0 }
     }
@@ -56,51 +56,53 @@ impl<B: Backend> Default for Tangent<'_, B> {
 
 /// A converged pair of potentials and the derivatives of both steps there.
 #[derive(Debug)]
-pub struct FixedPoint<'a, B: Backend> {
-    pub(super) problem: &'a Problem<B>,
-    pub(super) potentials: &'a Potentials<B>,
+pub struct FixedPoint<'a, D: Device> {
+    pub(super) problem: &'a Problem<D>,
+    pub(super) potentials: &'a Potentials<D>,
     /// The direction in which the cost grows in proportion to itself, dC = C: what a derivative in epsilon needs,
     /// because potentials are homogeneous, f(lambda C, lambda epsilon) = lambda f(C, epsilon).
-    pub(super) scale: [(CostParameter, B::Vector); 1],
+    pub(super) scale: [(CostParameter, D::Vector); 1],
     /// s and t.
-    pub(super) softmins: Sided<B::Vector>,
+    pub(super) softmins: Sided<D::Vector>,
     /// sigma.
-    pub(super) slopes: Sided<B::Vector>,
+    pub(super) slopes: Sided<D::Vector>,
     /// d step / d epsilon at a softmin that rests.
-    pub(super) drifts: Sided<B::Vector>,
+    pub(super) drifts: Sided<D::Vector>,
     /// omega = sigma times the marginal of the plan.
-    pub(super) inner_weights: Sided<B::Vector>,
+    pub(super) inner_weights: Sided<D::Vector>,
     /// Weights of one, and their logarithms.
-    unit: Sided<[B::Vector; 2]>,
+    unit: Sided<[D::Vector; 2]>,
     product: Program,
 }
 
-impl<'a, B: Backend> FixedPoint<'a, B> {
+impl<'a, D: Device> FixedPoint<'a, D> {
     /// Linearises the fixed point at potentials that solve `problem`, with a kernel bound to its epsilon.
-    pub fn linearise<K: KernelOp<B> + ?Sized>(
+    pub fn linearise<K: KernelOp<D> + ?Sized>(
         kernel: &mut K,
-        problem: &'a Problem<B>,
-        potentials: &'a Potentials<B>,
+        problem: &'a Problem<D>,
+        potentials: &'a Potentials<D>,
     ) -> Result<Self, Error> {
         let backend = problem.backend();
-        let scale = [(CostParameter::Scale, constant(backend, 1, 1.0)?)];
+        let scale = [(CostParameter::Scale, backend.filled(1.0, 1, 1)?)];
         kernel.recenter(problem.view(potentials))?;
         let active = ActiveColumns::all(problem.columns());
+        // Under a prescribed marginal, a c-transform is a softmin.
+        let prescribed = RecordedPenalty::new(&Balanced)?;
         let softmins = Sided::try_new(|side| {
-            let (other, mut out) = (side.opposite(), room(problem, side)?);
-            let log_weights = problem.marginal(other).log_weights();
-            let (potential, shift) = (potentials.side(other), potentials.side(side));
-            kernel.softmin(SoftMin { side, potential, log_weights, shift, active: &active }, &mut out)?;
+            let mut out = unwritten(problem, side)?;
+            let plan = problem.view(potentials);
+            let request = CTransform { side, plan, penalty: &prescribed, active: &active };
+            kernel.c_transform(backend, request, &mut out, None)?;
             Ok(out)
         })?;
         let derivative_of_step = |side: Side, by: [f64; 2]| {
-            let step = problem.marginal(side).law().step();
+            let step = problem.marginal(side).penalty().step();
             let derivative = Program::try_record(|[softmin, epsilon]| {
                 let [ds, depsilon] = by.map(Real::constant);
                 let [stepped] = step.call([Dual::new(softmin, ds), Dual::new(epsilon, depsilon)])?;
                 Ok([stepped.derivative])
             })?;
-            let mut out = room(problem, side)?;
+            let mut out = unwritten(problem, side)?;
             let at = [Operand::Vector(&softmins[side]), Operand::Constant(problem.epsilon())];
             backend.map(&derivative, &at, &mut [&mut out])?;
             Ok(out)
@@ -117,7 +119,7 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
         })?;
         let unit = Sided::try_new(|side| {
             let rows = problem.marginal(side).len();
-            Ok([constant(backend, rows, 1.0)?, constant(backend, rows, 0.0)?])
+            Ok([backend.filled(1.0, rows, 1)?, backend.filled(0.0, rows, 1)?])
         })?;
         let product = Program::record(|[x, y]| [x * y])?;
         Ok(Self { problem, potentials, scale, softmins, slopes, drifts, inner_weights, unit, product })
@@ -125,15 +127,15 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
 
     /// Solves ds + T sigma_b dt = rho, dt + S sigma_a ds = tau. Up to a constant, (1, -1), if both marginals are
     /// prescribed.
-    pub fn solve<K: KernelOp<B> + ?Sized>(
+    pub fn solve<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
-        explicit: Sided<B::Vector>,
-    ) -> Result<Sided<B::Vector>, Error> {
+        explicit: Sided<D::Vector>,
+    ) -> Result<Sided<D::Vector>, Error> {
         let backend = self.backend();
         let Sided { source: rho, target: tau } = explicit;
-        let mut scratch = Sided::try_new(|side| room(self.problem, side))?;
-        let [mut ds, mut response] = [room(self.problem, Side::Source)?, room(self.problem, Side::Target)?];
+        let mut scratch = Sided::try_new(|side| unwritten(self.problem, side))?;
+        let [mut ds, mut response] = [unwritten(self.problem, Side::Source)?, unwritten(self.problem, Side::Target)?];
 
         self.respond(kernel, Side::Target, &rho, &mut scratch, &mut response)?;
         let subtract = Program::record(|[x, y]| [x - y])?;
@@ -157,13 +159,13 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     }
 
     /// out = the conditional expectation, given the atoms of `side`, of sigma times the change of the other softmin.
-    fn respond<K: KernelOp<B> + ?Sized>(
+    fn respond<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
         side: Side,
-        change: &B::Vector,
-        scratch: &mut Sided<B::Vector>,
-        out: &mut B::Vector,
+        change: &D::Vector,
+        scratch: &mut Sided<D::Vector>,
+        out: &mut D::Vector,
     ) -> Result<(), Error> {
         let other = side.opposite();
         let operands = [&self.slopes[other], change].map(Operand::Vector);
@@ -176,11 +178,11 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     /// ```text
     /// rho = (T o dC) 1 - epsilon K db + (d epsilon / epsilon) (s + T g - (T o C) 1),    T = K diag(b)
     /// ```
-    pub fn explicit<K: KernelOp<B> + ?Sized>(
+    pub fn explicit<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
-        tangent: &Tangent<'_, B>,
-    ) -> Result<Sided<B::Vector>, Error> {
+        tangent: &Tangent<'_, D>,
+    ) -> Result<Sided<D::Vector>, Error> {
         Sided::try_new(|side| {
             let (backend, other) = (self.backend(), side.opposite());
             let mut change = self.cost_rows(kernel, side, self.conditional(side), tangent.cost)?;
@@ -205,29 +207,42 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     }
 
     /// out_i = sum_j P_ij dC_ij, given the atoms i of `side`.
-    pub fn cost_rows<K: KernelOp<B> + ?Sized>(
+    pub fn cost_rows<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
         side: Side,
-        plan: PlanView<'_, B>,
-        direction: &CostDirection<B>,
-    ) -> Result<B::Vector, Error> {
-        let (backend, shape) = (self.backend(), self.shape(side));
-        let mut total = vector(backend, shape, [Operand::Constant(0.0)], |[zero]| zero)?;
-        let mut rows = room(self.problem, side)?;
+        plan: PlanView<'_, D>,
+        direction: &CostDirection<D>,
+    ) -> Result<D::Vector, Error> {
+        let (backend, (rows, columns)) = (self.backend(), self.shape(side));
+        let mut total = backend.filled(0.0, rows, columns)?;
+        let mut rows = backend.alloc(rows, columns)?;
         for (parameter, values) in direction {
             let (tangent, weight) = (CostTangent { parameter: *parameter, values }, PairWeight::constant(1.0));
             let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
-            for column in 0..self.problem.columns() {
-                derivative.push_forward(side, WeightedPlan { plan, weight, column }, tangent, &mut rows)?;
-            }
+            derivative.push_forward(side, WeightedPlan { plan, weight }, tangent, &mut rows)?;
             update(backend, &mut total, [Operand::Vector(&rows)], |total, [rows]| total + rows)?;
         }
         Ok(total)
     }
 
+    /// sum_ij P_ij w_ij dC_ij / dtheta, summed over the columns of the batch.
+    pub fn cost_sums<K: KernelOp<D> + ?Sized>(
+        &self,
+        kernel: &mut K,
+        pairs: WeightedPlan<'_, D>,
+        parameter: CostParameter,
+    ) -> Result<D::Vector, Error> {
+        let missing = Error::MissingCapability("derivative of the cost");
+        let derivative = kernel.cost_derivative().ok_or(missing.clone())?;
+        let (rows, columns) = derivative.shape(parameter).ok_or(missing)?;
+        let mut sums = self.backend().alloc(rows, columns * self.problem.columns())?;
+        derivative.pull_back(pairs, parameter, &mut sums)?;
+        sum_of_columns(self.backend(), &sums, columns)
+    }
+
     /// What a change of exponents (f_i + g_j - C_ij) / epsilon means for potentials.
-    pub fn over_epsilon(&self, pair: &Sided<B::Vector>) -> Result<Sided<B::Vector>, Error> {
+    pub fn over_epsilon(&self, pair: &Sided<D::Vector>) -> Result<Sided<D::Vector>, Error> {
         let epsilon = Operand::Constant(self.problem.epsilon());
         Sided::try_new(|side| {
             let operands = [Operand::Vector(&pair[side]), epsilon];
@@ -236,64 +251,59 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     }
 
     /// A new vector: the product of a plan with values of the other side.
-    pub fn apply<K: KernelOp<B> + ?Sized>(
+    pub fn apply<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
         side: Side,
-        plan: PlanView<'_, B>,
-        values: &B::Vector,
-    ) -> Result<B::Vector, Error> {
-        let mut out = room(self.problem, side)?;
+        plan: PlanView<'_, D>,
+        values: &D::Vector,
+    ) -> Result<D::Vector, Error> {
+        let mut out = unwritten(self.problem, side)?;
         kernel.apply(side, plan, values, &mut out)?;
         Ok(out)
     }
 
     /// P.
-    pub fn plan(&self) -> PlanView<'_, B> {
+    pub fn plan(&self) -> PlanView<'_, D> {
         self.problem.view(self.potentials)
     }
 
-    /// The laws of the other side's atoms given those of `side`: T for `Source`, the transpose of S for `Target`.
-    pub fn conditional(&self, side: Side) -> PlanView<'_, B> {
-        let mut view = self.density(side);
-        match side {
-            Side::Source => view.target = self.plan().target,
-            Side::Target => view.source = self.plan().source,
-        }
-        view
+    /// The distributions of the other side's atoms given those of `side`: T for `Source`, the transpose of S for `Target`.
+    pub fn conditional(&self, side: Side) -> PlanView<'_, D> {
+        let other = side.opposite();
+        self.gibbs().with_side(other, self.plan().side(other))
     }
 
     /// The densities of [`conditional`](Self::conditional) in the weights: K for `Source`.
-    pub fn density(&self, side: Side) -> PlanView<'_, B> {
-        let mut view = self.gibbs();
-        match side {
-            Side::Source => view.target.potential = &self.potentials.target,
-            Side::Target => view.source.potential = &self.potentials.source,
-        }
-        view
+    pub fn density(&self, side: Side) -> PlanView<'_, D> {
+        let other = side.opposite();
+        self.gibbs().with_side(other, self.unweighted(other, self.potential(other)))
     }
 
     /// exp((s_i + t_j - C_ij) / epsilon).
-    pub fn gibbs(&self) -> PlanView<'_, B> {
-        let of = |side: Side| {
-            let [weights, log_weights] = &self.unit[side];
-            PlanSide { potential: &self.softmins[side], weights, log_weights }
-        };
+    pub fn gibbs(&self) -> PlanView<'_, D> {
+        let of = |side: Side| self.unweighted(side, &self.softmins[side]);
         PlanView { source: of(Side::Source), target: of(Side::Target) }
     }
 
+    /// A potential with weights of one.
+    fn unweighted<'s>(&'s self, side: Side, potential: &'s D::Vector) -> PlanSide<'s, D> {
+        let [weights, log_weights] = &self.unit[side];
+        PlanSide { potential, weights, log_weights }
+    }
+
     /// Where the vectors live.
-    pub fn backend(&self) -> &'a B {
+    pub fn backend(&self) -> &'a dyn Backend<D> {
         self.problem.backend()
     }
 
     /// The potential of a side.
-    pub fn potential(&self, side: Side) -> &'a B::Vector {
+    pub fn potential(&self, side: Side) -> &'a D::Vector {
         self.potentials.side(side)
     }
 
     /// The weights of a side.
-    pub fn weights(&self, side: Side) -> &'a B::Vector {
+    pub fn weights(&self, side: Side) -> &'a D::Vector {
         self.problem.marginal(side).weights()
     }
 
@@ -303,28 +313,23 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     }
 
     /// The mass of one side, column by column.
-    pub(super) fn mass(&self, side: Side) -> Result<B::Reduced, Error> {
+    pub(super) fn mass(&self, side: Side) -> Result<D::Reduced, Error> {
         sum(self.backend(), self.shape(side), [Operand::Vector(self.weights(side))], |[weight]| weight)
     }
 
     /// <weights, potential> of one side.
-    pub(super) fn weighted(&self, side: Side, potential: &B::Vector) -> Result<B::Reduced, Error> {
+    pub(super) fn weighted(&self, side: Side, potential: &D::Vector) -> Result<D::Reduced, Error> {
         pairing(self.backend(), self.shape(side), self.problem.marginal(side).weights(), potential)
     }
 }
 
-/// Room for a potential.
-fn room<B: Backend>(problem: &Problem<B>, side: Side) -> Result<B::Vector, Error> {
+/// A vector of the shape of a potential.
+fn unwritten<D: Device>(problem: &Problem<D>, side: Side) -> Result<D::Vector, Error> {
     let (rows, columns) = shape(problem, side);
     problem.backend().alloc(rows, columns)
 }
 
 /// The shape of a potential.
-fn shape<B: Backend>(problem: &Problem<B>, side: Side) -> (usize, usize) {
+fn shape<D: Device>(problem: &Problem<D>, side: Side) -> (usize, usize) {
     (problem.marginal(side).len(), problem.columns())
-}
-
-/// A column of one number.
-fn constant<B: Backend>(backend: &B, rows: usize, value: f64) -> Result<B::Vector, Error> {
-    backend.upload(&vec![B::Elem::from_f64(value); rows], 1)
 }

@@ -14,7 +14,7 @@
 //! Where both marginals are prescribed, potentials are those of the gauge <a, f> = <b, g>, which moves with the
 //! weights.
 
-use ot_core::{Backend, CostParameter, Error, KernelOp, Operand, PairWeight, Side, WeightedPlan};
+use ot_core::{CostParameter, Device, Error, KernelOp, Operand, PairWeight, Side, WeightedPlan};
 
 use super::{
     algebra::{Sided, numbers, pairing, sum, update, vector},
@@ -22,13 +22,13 @@ use super::{
 };
 use crate::support::SIDES;
 
-impl<'a, B: Backend> FixedPoint<'a, B> {
+impl<'a, D: Device> FixedPoint<'a, D> {
     /// The change of the potentials along a tangent.
-    pub fn push_forward<K: KernelOp<B> + ?Sized>(
+    pub fn push_forward<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
-        tangent: &Tangent<'_, B>,
-    ) -> Result<Sided<B::Vector>, Error> {
+        tangent: &Tangent<'_, D>,
+    ) -> Result<Sided<D::Vector>, Error> {
         let backend = self.backend();
         let drift = Sided::try_new(|side| {
             let operands = [Operand::Vector(&self.drifts[side]), Operand::Constant(tangent.epsilon)];
@@ -48,11 +48,11 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     }
 
     /// Cotangents of the potentials, pulled back to the softmins: what derivatives in all data are read from.
-    pub fn pull_back<K: KernelOp<B> + ?Sized>(
+    pub fn pull_back<K: KernelOp<D> + ?Sized>(
         &self,
         kernel: &mut K,
-        cotangent: Sided<&B::Vector>,
-    ) -> Result<Cotangent<'_, 'a, B>, Error> {
+        cotangent: Sided<&D::Vector>,
+    ) -> Result<Cotangent<'_, 'a, D>, Error> {
         let backend = self.backend();
         let shift = self.gauge_shift(cotangent)?;
         let potentials = Sided::try_new(|side| {
@@ -77,7 +77,7 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     }
 
     /// Adds (lambda, -lambda) so that <a, df> + <da, f> = <b, dg> + <db, g>, if there is a gauge.
-    fn in_gauge(&self, mut change: Sided<B::Vector>, tangent: &Tangent<'_, B>) -> Result<Sided<B::Vector>, Error> {
+    fn in_gauge(&self, mut change: Sided<D::Vector>, tangent: &Tangent<'_, D>) -> Result<Sided<D::Vector>, Error> {
         if !self.problem.is_balanced() {
             return Ok(change);
         }
@@ -109,7 +109,7 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
     /// ```
     ///
     /// Zero if there is no gauge.
-    fn gauge_shift(&self, cotangent: Sided<&B::Vector>) -> Result<B::Reduced, Error> {
+    fn gauge_shift(&self, cotangent: Sided<&D::Vector>) -> Result<D::Reduced, Error> {
         let (backend, columns) = (self.backend(), self.problem.columns());
         if !self.problem.is_balanced() {
             return backend.upload_reduced(&vec![0.0; columns]);
@@ -123,46 +123,32 @@ impl<'a, B: Backend> FixedPoint<'a, B> {
 
 /// A cotangent of the potentials on its way to the data.
 #[derive(Debug)]
-pub struct Cotangent<'f, 'a, B: Backend> {
-    fixed_point: &'f FixedPoint<'a, B>,
+pub struct Cotangent<'f, 'a, D: Device> {
+    fixed_point: &'f FixedPoint<'a, D>,
     /// u and v, of potentials of any gauge.
-    potentials: Sided<B::Vector>,
+    potentials: Sided<D::Vector>,
     /// alpha and beta.
-    softmins: Sided<B::Vector>,
+    softmins: Sided<D::Vector>,
     /// kappa.
-    shift: B::Reduced,
+    shift: D::Reduced,
 }
 
-impl<B: Backend> Cotangent<'_, '_, B> {
+impl<D: Device> Cotangent<'_, '_, D> {
     /// The derivative in a parameter of the cost, summed over the columns of the batch:
     ///
     /// ```text
     /// sum_ij (alpha_i T_ij + beta_j S_ji) dC_ij / dtheta
     /// ```
-    pub fn cost<K: KernelOp<B> + ?Sized>(
-        &self,
-        kernel: &mut K,
-        parameter: CostParameter,
-        shape @ (rows, columns): (usize, usize),
-    ) -> Result<B::Vector, Error> {
-        let backend = self.fixed_point.backend();
-        let mut total = vector(backend, shape, [Operand::Constant(0.0)], |[zero]| zero)?;
-        let mut term = backend.alloc(rows, columns)?;
-        for side in SIDES {
-            let (plan, [alpha, beta]) = (
-                self.fixed_point.conditional(side),
-                match side {
-                    Side::Source => [Some(&self.softmins.source), None],
-                    Side::Target => [None, Some(&self.softmins.target)],
-                },
-            );
-            let weight = PairWeight { source: alpha, target: beta, ..PairWeight::constant(0.0) };
-            let derivative = kernel.cost_derivative().ok_or(Error::MissingCapability("derivative of the cost"))?;
-            for column in 0..self.fixed_point.problem.columns() {
-                derivative.pull_back(WeightedPlan { plan, weight, column }, parameter, &mut term)?;
-                update(backend, &mut total, [Operand::Vector(&term)], |total, [term]| total + term)?;
-            }
-        }
+    pub fn cost<K: KernelOp<D> + ?Sized>(&self, kernel: &mut K, parameter: CostParameter) -> Result<D::Vector, Error> {
+        let fixed_point = self.fixed_point;
+        let mut of = |side: Side, weight| {
+            let plan = fixed_point.conditional(side);
+            fixed_point.cost_sums(kernel, WeightedPlan { plan, weight }, parameter)
+        };
+        let alpha = PairWeight { source: Some(&self.softmins.source), ..PairWeight::constant(0.0) };
+        let beta = PairWeight { target: Some(&self.softmins.target), ..PairWeight::constant(0.0) };
+        let (mut total, of_target) = (of(Side::Source, alpha)?, of(Side::Target, beta)?);
+        update(fixed_point.backend(), &mut total, [Operand::Vector(&of_target)], |total, [term]| total + term)?;
         Ok(total)
     }
 
@@ -173,7 +159,7 @@ impl<B: Backend> Cotangent<'_, '_, B> {
     /// ```
     ///
     /// If both marginals are prescribed, it is a class modulo constants, returned with mean 0.
-    pub fn weights<K: KernelOp<B> + ?Sized>(&self, kernel: &mut K, side: Side) -> Result<B::Vector, Error> {
+    pub fn weights<K: KernelOp<D> + ?Sized>(&self, kernel: &mut K, side: Side) -> Result<D::Vector, Error> {
         let (fixed_point, other) = (self.fixed_point, side.opposite());
         let (backend, epsilon) = (fixed_point.backend(), Operand::Constant(fixed_point.problem.epsilon()));
         let mut out = fixed_point.apply(kernel, side, fixed_point.density(other), &self.softmins[other])?;
@@ -189,7 +175,7 @@ impl<B: Backend> Cotangent<'_, '_, B> {
     }
 
     /// The derivative in epsilon, column by column.
-    pub fn epsilon<K: KernelOp<B> + ?Sized>(&self, kernel: &mut K) -> Result<B::Reduced, Error> {
+    pub fn epsilon<K: KernelOp<D> + ?Sized>(&self, kernel: &mut K) -> Result<D::Reduced, Error> {
         let fixed_point = self.fixed_point;
         let backend = fixed_point.backend();
         let explicit = fixed_point.explicit(kernel, &Tangent { epsilon: 1.0, ..Tangent::default() })?;
@@ -210,9 +196,9 @@ impl<B: Backend> Cotangent<'_, '_, B> {
     }
 }
 
-impl<B: Backend> FixedPoint<'_, B> {
+impl<D: Device> FixedPoint<'_, D> {
     /// Takes the plain mean out of a class modulo constants.
-    pub fn centre(&self, side: Side, class: &mut B::Vector) -> Result<(), Error> {
+    pub fn centre(&self, side: Side, class: &mut D::Vector) -> Result<(), Error> {
         let (rows, columns) = self.shape(side);
         let total = sum(self.backend(), (rows, columns), [Operand::Vector(&*class)], |[x]| x)?;
         let operands = [Operand::Reduced(&total), Operand::Constant(rows as f64)];

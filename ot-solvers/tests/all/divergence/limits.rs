@@ -1,6 +1,7 @@
 //! Where divergences go as epsilon falls and grows.
 
-use ot_core::{Epsilon, Euclidean, GroundCost, SqEuclidean, conformance::problems::Quantiles};
+use ot_conformance::problems::Quantiles;
+use ot_core::{Epsilon, Euclidean, GroundCost, SqEuclidean};
 use ot_solvers::{DivergenceForm, Sinkhorn, SinkhornDivergence};
 
 use super::support::discrepancy;

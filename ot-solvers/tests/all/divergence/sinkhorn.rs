@@ -1,15 +1,16 @@
 //! The divergence as a whole: zero where it must be, positive elsewhere, the same on every kernel.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::cmp::Ordering;
 
+use ot_conformance::problems::Diracs;
 use ot_core::{
-    Epsilon, Error, Euclidean, GroundCost, Histogram, Kl, PointCloud, Side, SqEuclidean, TotalVariation,
-    conformance::problems::Diracs,
+    Epsilon, Error, Euclidean, GroundCost, Histogram, Kl, MarginalPenalty, PointCloud, Side, SqEuclidean,
+    TotalVariation,
 };
 use ot_solvers::{DivergenceForm, SelfTerm, Sinkhorn, SinkhornDivergence};
 
 use super::support::parts;
-use crate::support::{Law, SIDES, assert_close, backends, cloud, cpu};
+use crate::support::{SIDES, assert_close, backends, cloud, cpu, penalty};
 
 const FORMS: [DivergenceForm; 3] = [DivergenceForm::Full, DivergenceForm::Sharp, DivergenceForm::Genevay];
 
@@ -17,8 +18,13 @@ fn settings(tolerance: f64) -> SinkhornDivergence {
     SinkhornDivergence::new().sinkhorn(Sinkhorn::new().tolerance(tolerance).max_iterations(100_000))
 }
 
-fn kl(rho: f64) -> Law {
-    Arc::new(Kl::new(rho).unwrap())
+/// The same under a penalty.
+fn penalized(settings: SinkhornDivergence, penalty: &impl MarginalPenalty) -> SinkhornDivergence {
+    settings.penalty(penalty).unwrap()
+}
+
+fn kl(rho: f64) -> Kl {
+    Kl::new(rho).unwrap()
 }
 
 #[test]
@@ -26,10 +32,10 @@ fn measures_that_agree_have_no_divergence() {
     for backend in backends(1) {
         let a = cloud(1, 40, 0.0, 2.0);
         for form in FORMS {
-            for law in [None, Some(kl(0.3)), Some(Arc::new(TotalVariation::new(0.3).unwrap()) as Law)] {
+            for penalty in [None, Some(penalty(kl(0.3))), Some(penalty(TotalVariation::new(0.3).unwrap()))] {
                 for epsilon in [1e-4, 1e-2, 1.0, 1e3] {
                     let settings = settings(1e-6).form(form);
-                    let settings = law.iter().fold(settings, |settings, law| settings.law(Arc::clone(law)));
+                    let settings = penalty.iter().fold(settings, penalized);
                     let of = |b: &PointCloud<'_, f64>| {
                         settings.between(&backend, &a, b, &SqEuclidean, Epsilon::Absolute(epsilon)).unwrap()
                     };
@@ -49,8 +55,8 @@ fn the_order_of_atoms_does_not_matter() {
     let (points, weights) = parts(&a);
     let turned: Vec<f64> = points.chunks(2).rev().flatten().copied().collect();
     let turned = PointCloud::new(turned, 2, weights.into_iter().rev().collect::<Vec<_>>()).unwrap();
-    for law in [None, Some(kl(0.3))] {
-        let settings = law.into_iter().fold(settings(1e-9), SinkhornDivergence::law);
+    for penalty in [None, Some(kl(0.3))] {
+        let settings = penalty.iter().fold(settings(1e-9), penalized);
         let divergence = settings.between(&backend, &a, &turned, &SqEuclidean, Epsilon::Absolute(0.05)).unwrap();
         assert!(divergence.status().is_converged());
         assert!(divergence.value().abs() <= divergence.error_bound() + 1e-13, "{}", divergence.value());
@@ -82,8 +88,8 @@ fn two_diracs_with_masses() {
             let diracs = |masses, distance| Diracs { masses, distance, strengths: [rho; 2], epsilon };
             let cross = diracs(masses, distance);
             let (a, b) = (cross.source::<f64>().unwrap(), cross.target::<f64>().unwrap());
-            let found =
-                settings(1e-10).law(kl(rho)).between(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(epsilon));
+            let settings = penalized(settings(1e-10), &kl(rho));
+            let found = settings.between(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(epsilon));
             let own = masses.map(|mass| diracs([mass, mass], 0.0).value());
             let term = 0.5 * epsilon * (masses[0] - masses[1]).powi(2);
             let expected = cross.value() - 0.5 * (own[0] + own[1]) + term;
@@ -102,7 +108,7 @@ fn strong_penalties_prescribe() {
     let of = |settings: SinkhornDivergence| {
         settings.between(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.05)).unwrap().value()
     };
-    assert_close(of(settings(1e-9).law(kl(1e5))), of(settings(1e-9)), 1e-5);
+    assert_close(of(penalized(settings(1e-9), &kl(1e5))), of(settings(1e-9)), 1e-5);
 }
 
 #[test]
@@ -122,7 +128,7 @@ fn bounds_hold_at_loose_tolerances() {
         }
     }
     // Without a bound on masses, nothing is claimed of a transport cost.
-    let relaxed = settings(1e-6).form(DivergenceForm::Sharp).law(kl(1.0));
+    let relaxed = penalized(settings(1e-6).form(DivergenceForm::Sharp), &kl(1.0));
     let relaxed = relaxed.between(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.02)).unwrap();
     assert_eq!((relaxed.error_bound(), relaxed.sign()), (f64::INFINITY, None));
 }
@@ -132,7 +138,7 @@ fn a_frozen_term_changes_no_bit() {
     for backend in backends(1) {
         let (a, b) = (cloud(7, 25, 0.0, 1.0), cloud(8, 30, 0.1, 1.5));
         for form in FORMS {
-            let settings = settings(1e-8).form(form).law(kl(0.5));
+            let settings = penalized(settings(1e-8).form(form), &kl(0.5));
             let epsilon = Epsilon::Absolute(0.05);
             let problem = |x, y| settings.problem(&backend, x, y, &SqEuclidean, epsilon).unwrap();
             let whole = settings.between(&backend, &a, &b, &SqEuclidean, epsilon).unwrap();
@@ -157,12 +163,12 @@ fn problems_that_disagree_are_refused() {
     };
     let (cross, own) = (problem(&settings, &a, &b, 0.1), problem(&settings, &a, &a, 0.1));
     let heavy = cloud(8, 30, 0.1, 2.0);
-    let relaxed = settings.clone().law(kl(1.0));
+    let relaxed = penalized(settings.clone(), &kl(1.0));
     for (other, what) in [
         (own.clone(), "the number of atoms"),
         (problem(&settings, &heavy, &heavy, 0.1), "the masses"),
         (problem(&settings, &b, &b, 0.2), "epsilon"),
-        (problem(&relaxed, &b, &b, 0.1), "the laws"),
+        (problem(&relaxed, &b, &b, 0.1), "the penalties"),
     ] {
         let refused = settings.solve(&cross, SelfTerm::Open(&own), SelfTerm::Open(&other));
         assert_eq!(refused.unwrap_err(), Error::Disagreement { what });

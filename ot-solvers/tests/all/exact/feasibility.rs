@@ -1,6 +1,7 @@
 //! Forbidden pairs: cuts, parts that nothing joins, zero weights.
 
-use ot_core::{Error, GroundCost, Histogram, Side, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{Error, GroundCost, Histogram, Side};
 use ot_solvers::{ExactTransport, SparseCosts};
 
 use super::support::{assert_proven, below, solve, solve_matrix};
@@ -12,9 +13,9 @@ fn assert_violated(error: &Error, a: &[f64], b: &[f64], costs: &[f64]) {
     let Error::Infeasible { sources, mass, reachable } = error else { panic!("{error:?}") };
     let supply: f64 = sources.iter().map(|&i| a[i as usize]).sum();
     let is_reachable = |j: &usize| sources.iter().any(|&i| costs[i as usize * b.len() + j] < NO);
-    let demand: f64 = (0..b.len()).filter(is_reachable).map(|j| b[j]).sum();
-    assert!(supply > demand, "{supply} is not above {demand}");
-    assert!((supply - mass).abs() < 1e-14 && *reachable >= demand - 1e-14 && reachable < mass);
+    let asked: f64 = (0..b.len()).filter(is_reachable).map(|j| b[j]).sum();
+    assert!(supply > asked, "{supply} is not above {asked}");
+    assert!((supply - mass).abs() < 1e-14 && *reachable >= asked - 1e-14 && reachable < mass);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Small random problems, solved by a linear programming solver that knows nothing of transport.
 
 use microlp::{ComparisonOp, OptimizationDirection, Problem};
-use ot_core::{CostMatrix, Histogram, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{CostMatrix, Histogram};
 use ot_solvers::ExactTransport;
 
 use super::support::{assert_proven, below, solve_matrix};
@@ -12,17 +13,17 @@ fn least_cost(a: &[f64], b: &[f64], costs: &[f64], mass: Option<f64>) -> Option<
     let mut problem = Problem::new(OptimizationDirection::Minimize);
     let variables: Vec<_> =
         costs.iter().map(|&cost| cost.is_finite().then(|| problem.add_var(cost, (0.0, f64::INFINITY)))).collect();
-    let law = if mass.is_some() { ComparisonOp::Le } else { ComparisonOp::Eq };
+    let relation = if mass.is_some() { ComparisonOp::Le } else { ComparisonOp::Eq };
     let m = b.len();
     for (i, &weight) in a.iter().enumerate() {
         let row: Vec<_> = (0..m).filter_map(|j| variables[i * m + j].map(|variable| (variable, 1.0))).collect();
-        problem.add_constraint(&row[..], law, weight);
+        problem.add_constraint(&row[..], relation, weight);
     }
     // The last column follows from the others, where marginals are prescribed.
     for (j, &weight) in b.iter().enumerate().take(if mass.is_some() { m } else { m - 1 }) {
         let column: Vec<_> =
             (0..a.len()).filter_map(|i| variables[i * m + j].map(|variable| (variable, 1.0))).collect();
-        problem.add_constraint(&column[..], law, weight);
+        problem.add_constraint(&column[..], relation, weight);
     }
     if let Some(mass) = mass {
         let all: Vec<_> = variables.iter().flatten().map(|&variable| (variable, 1.0)).collect();

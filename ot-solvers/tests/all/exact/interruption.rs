@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use ot_core::{Check, Error, Side, SqEuclidean, Status, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{Error, Progress, Side, SqEuclidean, Status};
 use ot_solvers::{ExactTransport, Guide};
 
 use super::support::{assert_proven, cloud, solve};
@@ -34,8 +35,8 @@ fn an_observer_cancels() -> Result<(), Error> {
     let mut random = Seeded::new(6);
     let (a, b) = (cloud(&mut random, 700, 2, 0.0), cloud(&mut random, 700, 2, 1.0));
     let mut seen = 0;
-    let mut observer = |check: &Check| {
-        seen = check.iteration;
+    let mut observer = |progress: &Progress| {
+        seen = progress.done;
         ControlFlow::Break(())
     };
     let backend = cpu(2);

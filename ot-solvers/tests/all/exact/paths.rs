@@ -1,8 +1,7 @@
 //! Whatever guides the search, the answer is one; entropic potentials guide clouds of every kind.
 
-use ot_core::{
-    CostFunction, Error, GroundCost, Manhattan, Measure, PointCloud, PowerOfDistance, SqEuclidean, conformance::Seeded,
-};
+use ot_conformance::Seeded;
+use ot_core::{CostFunction, Error, GroundCost, Manhattan, Measure, PointCloud, PowerOfDistance, SqEuclidean};
 use ot_cpu::CpuBackend;
 use ot_solvers::{ExactTransport, Guide};
 

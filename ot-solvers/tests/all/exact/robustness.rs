@@ -1,6 +1,7 @@
 //! What breaks others: scales, ties, degeneracy, extreme weights. Each is certified, or refused with a typed error.
 
-use ot_core::{CostMatrix, Error, Histogram, PointCloud, SqEuclidean, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{CostMatrix, Error, Histogram, PointCloud, SqEuclidean};
 use ot_cpu::CpuBackend;
 use ot_solvers::{ExactTransport, Guide};
 

@@ -1,6 +1,7 @@
 //! Seeded problems, and what every solution must satisfy.
 
-use ot_core::{CostMatrix, Error, GroundCost, Histogram, Measure, PointCloud, Side, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{CostMatrix, Error, GroundCost, Histogram, Measure, PointCloud, Side};
 use ot_solvers::{ExactSolution, ExactTransport, certify};
 
 use crate::support::cpu;

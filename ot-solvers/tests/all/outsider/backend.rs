@@ -1,87 +1,76 @@
-//! A backend of an outsider's own: one thread, f64, plain vectors, no help from `ot_core::host`.
+//! A backend of an outsider's own, operation by operation: one thread, f64, no help from `ot_core::host` but its vectors.
 
 use std::sync::Arc;
 
-use ot_core::{Backend, Error, Fold, Geometry, GroundCost, HostBackend, Operand, Program, ReferenceGeometry, Support};
+use ot_core::{
+    Backend, Error, Fold, Geometry, GeometryBuilder, GroundCost, Host, HostBackend, Operand, Program,
+    ReferenceGeometry, Support,
+    host::{HostReduced as Reduced, HostVector},
+};
+
+type Vector = HostVector<f64>;
+type Operands<'a> = [Operand<'a, Host<f64>>];
 
 /// Everything runs at once on the thread that asks.
 #[derive(Clone, Debug, Default)]
 pub struct SerialBackend;
 
-/// A matrix, column after column.
-#[derive(Clone, Debug)]
-pub struct Matrix {
-    rows: usize,
-    columns: usize,
-    values: Vec<f64>,
-}
-
-impl Matrix {
-    /// Entry (row, column), where a single column is shared by all.
-    fn at(&self, row: usize, column: usize) -> f64 {
-        self.values[column.min(self.columns - 1) * self.rows + row]
-    }
-}
-
-/// What the program reads at (row, column); an output as it is before the operation.
-fn arguments(
-    operands: &[Operand<'_, SerialBackend>],
+/// What the program makes of its operands at (row, column); an output is as it was before the operation.
+fn evaluate(
+    program: &Program,
+    operands: &Operands<'_>,
     [row, column]: [usize; 2],
     output: impl Fn(usize) -> f64,
-) -> Vec<f64> {
-    let read = |operand: &Operand<'_, SerialBackend>| match *operand {
-        Operand::Vector(matrix) => matrix.at(row, column),
-        Operand::Reduced(numbers) => numbers[column.min(numbers.len() - 1)],
+) -> Result<Vec<f64>, Error> {
+    let read = |operand: &Operand<'_, Host<f64>>| match *operand {
+        Operand::Vector(vector) => vector.column(column)[row],
+        Operand::Reduced(numbers) => numbers.values()[column.min(numbers.values().len() - 1)],
         Operand::Constant(value) => value,
         Operand::Output(index) => output(index),
     };
-    operands.iter().map(read).collect()
+    Ok(program.evaluate(&operands.iter().map(read).collect::<Vec<_>>())?)
 }
 
-fn same_length(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
-    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+/// All rows and columns of a vector.
+fn entries(vector: &Vector) -> impl Iterator<Item = [usize; 2]> + use<> {
+    let (rows, columns) = vector.shape();
+    (0..columns).flat_map(move |column| (0..rows).map(move |row| [row, column]))
 }
 
-impl Backend for SerialBackend {
-    type Elem = f64;
-    type Vector = Matrix;
-    type Reduced = Vec<f64>;
-
-    fn alloc(&self, rows: usize, columns: usize) -> Result<Matrix, Error> {
-        Ok(Matrix { rows, columns, values: vec![0.0; rows * columns] })
+impl Backend<Host<f64>> for SerialBackend {
+    fn alloc(&self, rows: usize, columns: usize) -> Result<Vector, Error> {
+        HostVector::alloc(rows, columns)
     }
 
-    fn alloc_reduced(&self, columns: usize) -> Result<Vec<f64>, Error> {
-        Ok(vec![0.0; columns])
+    fn alloc_reduced(&self, columns: usize) -> Result<Reduced, Error> {
+        Ok(Reduced::alloc(columns))
     }
 
-    fn write(&self, values: &[f64], vector: &mut Matrix) -> Result<(), Error> {
-        same_length("vector", vector.values.len(), values.len())?;
-        vector.values.copy_from_slice(values);
+    fn write(&self, values: &[f64], vector: &mut Vector) -> Result<(), Error> {
+        vector.write(values)
+    }
+
+    fn write_reduced(&self, values: &[f64], reduced: &mut Reduced) -> Result<(), Error> {
+        reduced.write(values)
+    }
+
+    fn fill(&self, value: f64, vector: &mut Vector) -> Result<(), Error> {
+        vector.values_mut().fill(value);
         Ok(())
     }
 
-    fn write_reduced(&self, values: &[f64], reduced: &mut Vec<f64>) -> Result<(), Error> {
-        same_length("numbers", reduced.len(), values.len())?;
-        reduced.copy_from_slice(values);
-        Ok(())
+    fn shape(&self, vector: &Vector) -> (usize, usize) {
+        vector.shape()
     }
 
-    fn shape(&self, vector: &Matrix) -> (usize, usize) {
-        (vector.rows, vector.columns)
+    fn reduced_len(&self, reduced: &Reduced) -> usize {
+        reduced.values().len()
     }
 
-    fn reduced_len(&self, reduced: &Vec<f64>) -> usize {
-        reduced.len()
-    }
-
-    fn map(&self, program: &Program, operands: &[Operand<'_, Self>], outputs: &mut [&mut Matrix]) -> Result<(), Error> {
-        let (rows, columns) = outputs.first().map_or((0, 0), |output| self.shape(output));
-        for (row, column) in (0..columns).flat_map(|column| (0..rows).map(move |row| (row, column))) {
-            let inputs = arguments(operands, [row, column], |index| outputs[index].at(row, column));
-            for (output, value) in outputs.iter_mut().zip(program.evaluate(&inputs)?) {
-                output.values[column * rows + row] = value;
-            }
+    fn map(&self, program: &Program, operands: &Operands<'_>, outputs: &mut [&mut Vector]) -> Result<(), Error> {
+        for [row, column] in entries(outputs[0]) {
+            let values = evaluate(program, operands, [row, column], |index| outputs[index].column(column)[row])?;
+            outputs.iter_mut().zip(values).for_each(|(output, value)| output.column_mut(column)[row] = value);
         }
         Ok(())
     }
@@ -91,21 +80,19 @@ impl Backend for SerialBackend {
         program: &Program,
         fold: Fold,
         rows: usize,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut Vec<f64>],
+        operands: &Operands<'_>,
+        outputs: &mut [&mut Reduced],
     ) -> Result<(), Error> {
-        let (neutral, combine): (f64, fn(f64, f64) -> f64) = match fold {
-            Fold::Sum => (0.0, |a, b| a + b),
-            Fold::Max => (f64::NEG_INFINITY, f64::max),
-            Fold::Min => (f64::INFINITY, f64::min),
-        };
-        for column in 0..outputs.first().map_or(0, |output| output.len()) {
-            outputs.iter_mut().for_each(|output| output[column] = neutral);
-            for row in 0..rows {
-                let inputs = arguments(operands, [row, column], |_| f64::NAN);
-                for (output, value) in outputs.iter_mut().zip(program.evaluate(&inputs)?) {
-                    output[column] = combine(output[column], value);
-                }
+        for column in 0..self.reduced_len(outputs[0]) {
+            let at = |row| evaluate(program, operands, [row, column], |_| f64::NAN);
+            let terms = (0..rows).map(at).collect::<Result<Vec<_>, _>>()?;
+            for (index, output) in outputs.iter_mut().enumerate() {
+                let terms = terms.iter().map(|term| term[index]);
+                output.values_mut()[column] = match fold {
+                    Fold::Sum => terms.sum(),
+                    Fold::Max => terms.fold(f64::NEG_INFINITY, f64::max),
+                    Fold::Min => terms.fold(f64::INFINITY, f64::min),
+                };
             }
         }
         Ok(())
@@ -114,68 +101,56 @@ impl Backend for SerialBackend {
     fn map_reduced(
         &self,
         program: &Program,
-        operands: &[Operand<'_, Self>],
-        outputs: &mut [&mut Vec<f64>],
+        operands: &Operands<'_>,
+        outputs: &mut [&mut Reduced],
     ) -> Result<(), Error> {
-        for column in 0..outputs.first().map_or(0, |output| output.len()) {
-            let inputs = arguments(operands, [0, column], |index| outputs[index][column]);
-            for (output, value) in outputs.iter_mut().zip(program.evaluate(&inputs)?) {
-                output[column] = value;
-            }
+        for column in 0..self.reduced_len(outputs[0]) {
+            let values = evaluate(program, operands, [0, column], |index| outputs[index].values()[column])?;
+            outputs.iter_mut().zip(values).for_each(|(output, value)| output.values_mut()[column] = value);
         }
         Ok(())
     }
 
-    fn mix(&self, vector: &Matrix, matrix: &[f64], out: &mut Matrix) -> Result<(), Error> {
-        let (rows, columns) = self.shape(out);
-        same_length("mixing matrix", vector.columns * columns, matrix.len())?;
-        for (row, column) in (0..columns).flat_map(|column| (0..rows).map(move |row| (row, column))) {
-            let terms = (0..vector.columns).map(|k| vector.at(row, k) * matrix[k * columns + column]);
-            out.values[column * rows + row] = terms.sum();
+    fn mix(&self, vector: &Vector, matrix: &[f64], out: &mut Vector) -> Result<(), Error> {
+        let ((_, inner), (_, columns)) = (vector.shape(), out.shape());
+        if matrix.len() != inner * columns {
+            return Err(Error::Length { what: "mixing matrix", expected: inner * columns, found: matrix.len() });
+        }
+        for [row, column] in entries(out) {
+            let terms = (0..inner).map(|k| vector.column(k)[row] * matrix[k * columns + column]);
+            out.column_mut(column)[row] = terms.sum();
         }
         Ok(())
     }
 
-    fn copy(&self, vector: &Matrix, out: &mut Matrix) -> Result<(), Error> {
-        self.write(&vector.values, out)
+    fn copy(&self, vector: &Vector, out: &mut Vector) -> Result<(), Error> {
+        out.write(vector.values())
     }
 
-    fn read(&self, reduced: &[&Vec<f64>]) -> Result<Vec<Vec<f64>>, Error> {
-        Ok(reduced.iter().map(|numbers| numbers.to_vec()).collect())
+    fn read(&self, reduced: &[&Reduced]) -> Result<Vec<Vec<f64>>, Error> {
+        Ok(reduced.iter().map(|numbers| numbers.values().to_vec()).collect())
     }
 
-    fn download(&self, vectors: &[&Matrix]) -> Result<Vec<Vec<f64>>, Error> {
-        Ok(vectors.iter().map(|vector| vector.values.clone()).collect())
+    fn download(&self, vectors: &[&Vector]) -> Result<Vec<Vec<f64>>, Error> {
+        Ok(vectors.iter().map(|vector| vector.values().to_vec()).collect())
     }
+}
+
+impl HostBackend<f64> for SerialBackend {
+    fn parallel(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
+        (0..tasks).for_each(job);
+    }
+}
+
+impl GeometryBuilder for SerialBackend {
+    type Device = Host<f64>;
 
     fn geometry(
         &self,
         source: Support<'_, f64>,
         target: Support<'_, f64>,
         cost: &dyn GroundCost,
-    ) -> Result<Arc<dyn Geometry<Self>>, Error> {
-        Ok(Arc::new(ReferenceGeometry::new(self, source, target, cost)?))
-    }
-}
-
-impl HostBackend for SerialBackend {
-    fn slice<'a>(&self, vector: &'a Matrix) -> &'a [f64] {
-        &vector.values
-    }
-
-    fn slice_mut<'a>(&self, vector: &'a mut Matrix) -> &'a mut [f64] {
-        &mut vector.values
-    }
-
-    fn reduced<'a>(&self, reduced: &'a Vec<f64>) -> &'a [f64] {
-        reduced
-    }
-
-    fn reduced_mut<'a>(&self, reduced: &'a mut Vec<f64>) -> &'a mut [f64] {
-        reduced
-    }
-
-    fn parallel(&self, tasks: usize, job: &(dyn Fn(usize) + Sync)) {
-        (0..tasks).for_each(job);
+    ) -> Result<Arc<dyn Geometry<Host<f64>>>, Error> {
+        Ok(Arc::new(ReferenceGeometry::new(Arc::new(Self), source, target, cost)?))
     }
 }

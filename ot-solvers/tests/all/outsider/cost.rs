@@ -14,17 +14,12 @@ pub struct Charbonnier {
 
 impl CostFormula for Charbonnier {
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        let squares = x.iter().zip(y).map(|(&x, &y)| (x - y) * (x - y));
+        let square = x.iter().zip(y).fold(R::constant(0.0), |sum, (&x, &y)| sum + (x - y) * (x - y));
         // |d|^2 / (sqrt(1 + |d|^2 / w^2) + 1) does not cancel where d is small.
-        let square = squares.fold(R::constant(0.0), |sum, square| sum + square);
         square / ((1.0 + square / (self.width * self.width)).sqrt() + 1.0)
     }
 
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         GroundCost::bound(&Euclidean, source, target).map(|distance| self.width * distance)
-    }
-
-    fn translation_invariant(&self) -> bool {
-        true
     }
 }

@@ -1,6 +1,6 @@
 //! A penalty of an outsider's own: four formulas.
 
-use ot_core::{PenaltyFormula, Real};
+use ot_core::{MarginalPenalty, Real};
 
 /// The Burg entropy (reverse Kullback-Leibler divergence) of densities up to [`CAP`](Burg::CAP),
 ///
@@ -26,7 +26,7 @@ impl Burg {
     const HUGE: f64 = 1e30;
 }
 
-impl PenaltyFormula for Burg {
+impl MarginalPenalty for Burg {
     fn density_bounds(&self) -> [f64; 2] {
         [0.0, Self::CAP]
     }
@@ -58,7 +58,7 @@ impl PenaltyFormula for Burg {
         density.select(self.rho * value, Self::HUGE)
     }
 
-    fn demand<R: Real>(&self, potential: R, _epsilon: R) -> [R; 2] {
+    fn conjugate_subdifferential<R: Real>(&self, potential: R, _epsilon: R) -> [R; 2] {
         let inverse_density = 1.0 + potential / self.rho;
         [1.0 / inverse_density.max(1.0 / Self::CAP); 2]
     }

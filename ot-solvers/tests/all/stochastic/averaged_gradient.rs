@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use ot_core::{
-    Backend, Check, CostMatrix, Epsilon, Error, Histogram, Manhattan, Measure, PointCloud, Problem, Side, SqEuclidean,
-    Status,
+    CostMatrix, Epsilon, Error, GeometryBuilder, Histogram, Manhattan, Measure, PointCloud, Problem, Progress, Side,
+    SqEuclidean, Status,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Sinkhorn, StochasticAveragedGradient};
@@ -98,8 +98,8 @@ fn observers_cancel_and_bad_input_is_refused() {
     let (source, target) = (cloud(5, 40, 1), cloud(6, 30, 1));
     let rule = Epsilon::Absolute(0.05);
     let mut epochs = 0;
-    let mut observer = |check: &Check| {
-        epochs = check.iteration;
+    let mut observer = |progress: &Progress| {
+        epochs = progress.done;
         if epochs == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let solver = StochasticAveragedGradient::new().tolerance(1e-12).batch(4);

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
+use ot_conformance::ReferenceBackend;
 use ot_core::{
-    Backend, Check, Epsilon, Error, Euclidean, Measure, PointCloud, Problem, SqEuclidean, Status,
-    conformance::ReferenceBackend,
+    Epsilon, Error, Euclidean, GeometryBuilder, Measure, PointCloud, Problem, Progress, SqEuclidean, Status,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{AveragedSgd, PointSampler, Random, Sinkhorn};
@@ -100,14 +100,14 @@ fn observers_are_told_and_may_cancel() {
     let backend = cpu(1);
     let target = cloud(7, 10, 1);
     let mut told = Vec::new();
-    let mut observer = |check: &Check| {
-        told.push(*check);
+    let mut observer = |progress: &Progress| {
+        told.push(*progress);
         if told.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let solver = AveragedSgd::new(0.1).tolerance(1e-9);
     let solution = solver.run(&backend, &interval(), &target, &SqEuclidean).observer(&mut observer).solve().unwrap();
     assert_eq!((solution.status(), solution.history()), (Status::Cancelled, told.as_slice()));
-    assert!(told.windows(2).all(|pair| pair[0].iteration < pair[1].iteration));
+    assert!(told.windows(2).all(|pair| pair[0].done < pair[1].done));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Estimates from samples held out have no bias and know their error.
 
-use ot_core::{Backend, Epsilon, Measure, PointCloud, Problem, Side, SqEuclidean};
+use ot_core::{Epsilon, GeometryBuilder, Measure, PointCloud, Problem, Side, SqEuclidean};
 use ot_solvers::{AveragedSgd, Sinkhorn};
 
 use super::support::{atoms_of, cloud};
@@ -42,7 +42,7 @@ fn intervals_cover_and_means_hit() {
             sums[k] += deviations / (DRAWS as f64).sqrt();
         }
     }
-    // About 95 of a hundred within two standard errors, and not all; fewer for a divergence, whose law is skewed. The sum of
+    // About 95 of a hundred within two standard errors, and not all; fewer for a divergence, whose distribution is skewed. The sum of
     // deviations is a standard normal number, near enough.
     assert!((270..=298).contains(&covered[0]) && (255..=298).contains(&covered[1]), "{covered:?}");
     assert!(sums[0].abs() < 4.0, "{sums:?}");

@@ -1,6 +1,7 @@
 //! Clouds, and their atoms as samples.
 
-use ot_core::{PointCloud, PointsView, conformance::Seeded};
+use ot_conformance::Seeded;
+use ot_core::{PointCloud, PointsView};
 use ot_solvers::{PointSampler, Random, Sampler};
 
 /// Points of the unit cube with uneven weights of mass one.

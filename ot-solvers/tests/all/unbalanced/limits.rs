@@ -1,16 +1,16 @@
 //! Closed forms, and the ends of every range: nothing breaks, and limits are what they should be.
 
+use ot_conformance::problems::{Diracs, UnbalancedGaussians};
 use ot_core::{
-    Backend, Balanced, CostMatrix, Epsilon, Error, Free, Histogram, Kl, Measure, PointCloud, Problem, Range, Solution,
-    SqEuclidean, Status, TotalVariation,
-    conformance::problems::{Diracs, UnbalancedGaussians},
+    Balanced, CostMatrix, Epsilon, Error, Free, GeometryBuilder, Histogram, Host, Kl, Measure, PointCloud, Problem,
+    Range, Solution, SqEuclidean, Status, TotalVariation,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Sinkhorn, unregularized_bounds};
 
-use crate::support::{Cpu, Law, SIDES, assert_close, backends, cloud, cpu, law, problem, relaxed};
+use crate::support::{Cpu, Penalty, SIDES, assert_close, backends, cloud, cpu, penalty, problem, relaxed};
 
-fn solve(problem: &Problem<Cpu>, tolerance: f64) -> Solution<Cpu> {
+fn solve(problem: &Problem<Host<f64>>, tolerance: f64) -> Solution<Host<f64>> {
     let solution = Sinkhorn::new().tolerance(tolerance).max_iterations(100_000).solve(problem).unwrap();
     let certificate = solution.certificate();
     let status = solution.status();
@@ -21,8 +21,13 @@ fn solve(problem: &Problem<Cpu>, tolerance: f64) -> Solution<Cpu> {
 }
 
 /// A problem between clouds at an epsilon of its own.
-fn at_epsilon(backend: &Cpu, clouds: [&PointCloud<'_, f64>; 2], epsilon: f64, laws: [Law; 2]) -> Problem<Cpu> {
-    relaxed(backend, clouds, &SqEuclidean, Epsilon::Absolute(epsilon), laws)
+fn at_epsilon(
+    backend: &Cpu,
+    clouds: [&PointCloud<'_, f64>; 2],
+    epsilon: f64,
+    penalties: [Penalty; 2],
+) -> Problem<Host<f64>> {
+    relaxed(backend, clouds, &SqEuclidean, Epsilon::Absolute(epsilon), penalties)
 }
 
 #[test]
@@ -33,8 +38,8 @@ fn two_diracs_of_any_masses_and_strengths() {
             for epsilon in [1e-2, 1.0, 1e2] {
                 let closed = Diracs { masses, distance: 0.6, strengths, epsilon };
                 let (a, b) = (closed.source().unwrap(), closed.target().unwrap());
-                let laws = strengths.map(|rho| law(Kl::new(rho).unwrap()));
-                let solution = solve(&at_epsilon(&backend, [&a, &b], epsilon, laws), 1e-8);
+                let penalties = strengths.map(|rho| penalty(Kl::new(rho).unwrap()));
+                let solution = solve(&at_epsilon(&backend, [&a, &b], epsilon, penalties), 1e-8);
                 let certificate = solution.certificate();
                 // The mass is known to the tolerance, relative to the mean of the masses asked for.
                 let size = 0.5 * (masses[0] + masses[1]);
@@ -55,7 +60,7 @@ fn two_diracs_under_total_variation() {
         [([1.0, 1.0], 0.3, 0.05), ([1.0, 2.0], 0.3, 0.05), ([1.0, 2.0], 0.1, 0.05), ([5.0, 1e-3], 1e3, 1.0)]
     {
         let shape = Diracs { masses, distance: 0.5, strengths: [rho; 2], epsilon };
-        let variation = || law(TotalVariation::new(rho).unwrap());
+        let variation = || penalty(TotalVariation::new(rho).unwrap());
         let (a, b) = (shape.source().unwrap(), shape.target().unwrap());
         let solution = solve(&at_epsilon(&backend, [&a, &b], epsilon, [variation(), variation()]), 1e-9);
         let [least, most] = [masses[0].min(masses[1]), masses[0].max(masses[1])];
@@ -70,7 +75,7 @@ fn unbalanced_gaussians() {
     for (masses, rho, epsilon) in [([1.0, 2.0], 1.0, 0.5), ([1.0, 1.0], 1e3, 0.3), ([0.2, 5.0], 0.05, 0.4)] {
         let closed = UnbalancedGaussians { means: [0.0, 0.7], deviations: [0.8, 1.1], masses, rho, epsilon };
         let (a, b) = (closed.source(200).unwrap(), closed.target(220).unwrap());
-        let kl = || law(Kl::new(rho).unwrap());
+        let kl = || penalty(Kl::new(rho).unwrap());
         for backend in backends(1) {
             let solution = solve(&at_epsilon(&backend, [&a, &b], epsilon, [kl(), kl()]), 1e-9);
             assert_close(solution.certificate().mass, closed.mass(), 1e-7);
@@ -83,29 +88,29 @@ fn unbalanced_gaussians() {
 fn strengths_from_one_end_to_the_other() {
     let backend = cpu(1);
     let (a, b) = (cloud(1, 40, 0.0, 1.0), cloud(2, 35, 0.3, 1.0));
-    let dual = |laws: [Law; 2]| {
-        let solution = solve(&problem(&backend, [&a, &b], 0.05, laws), 1e-8);
+    let dual = |penalties: [Penalty; 2]| {
+        let solution = solve(&problem(&backend, [&a, &b], 0.05, penalties), 1e-8);
         let certificate = solution.certificate();
         assert!(certificate.gap <= 1e-5 * (1.0 + certificate.primal.abs()) || certificate.gap.is_finite());
         certificate.dual
     };
-    let prescribed = dual([law(Balanced), law(Balanced)]);
-    let semi_relaxed = dual([law(Free), law(Balanced)]);
-    let free = dual([law(Free), law(Free)]);
+    let prescribed = dual([penalty(Balanced), penalty(Balanced)]);
+    let semi_relaxed = dual([penalty(Free), penalty(Balanced)]);
+    let free = dual([penalty(Free), penalty(Free)]);
     assert!(free < semi_relaxed && semi_relaxed < prescribed);
-    let mean = problem(&backend, [&a, &b], 1.0, [law(Free), law(Free)]).epsilon();
+    let mean = problem(&backend, [&a, &b], 1.0, [penalty(Free), penalty(Free)]).epsilon();
     let (mut last_kl, mut last_variation) = (free, free);
     for power in -6..=6 {
         let rho = mean * 10_f64.powi(power);
-        let kl = || law(Kl::new(rho).unwrap());
-        let variation = || law(TotalVariation::new(rho).unwrap());
+        let kl = || penalty(Kl::new(rho).unwrap());
+        let variation = || penalty(TotalVariation::new(rho).unwrap());
         let (of_kl, of_variation) = (dual([kl(), kl()]), dual([variation(), variation()]));
         // Values rise with the strength, between the two limits.
         for (value, last) in [(of_kl, last_kl), (of_variation, last_variation)] {
             assert!(value >= last - 1e-7 && value <= prescribed + 1e-7, "rho {rho}: {value} after {last}");
         }
         (last_kl, last_variation) = (of_kl, of_variation);
-        let half = dual([kl(), law(Balanced)]);
+        let half = dual([kl(), penalty(Balanced)]);
         assert!(half >= semi_relaxed - 1e-7 && half <= prescribed + 1e-7, "rho {rho}: {half}");
         if power == -6 {
             assert_close(of_kl, free, 1e-4 * mean);
@@ -121,13 +126,13 @@ fn strengths_from_one_end_to_the_other() {
 fn masses_that_differ_by_a_million() {
     let backend = cpu(1);
     let rho = 0.5;
-    let kl = || law(Kl::new(rho).unwrap());
-    let variation = || law(TotalVariation::new(rho).unwrap());
+    let kl = || penalty(Kl::new(rho).unwrap());
+    let variation = || penalty(TotalVariation::new(rho).unwrap());
     for [one, other] in [[1.0, 1e6], [1e6, 1.0], [1e-6, 1.0], [1e3, 1e-3]] {
         let (a, b) = (cloud(1, 40, 0.0, one), cloud(2, 35, 0.3, other));
-        for laws in [[kl(), kl()], [variation(), variation()], [kl(), variation()], [kl(), law(Balanced)]] {
-            let name = format!("{laws:?}");
-            let solution = solve(&problem(&backend, [&a, &b], 0.1, laws), 1e-8);
+        for penalties in [[kl(), kl()], [variation(), variation()], [kl(), variation()], [kl(), penalty(Balanced)]] {
+            let name = format!("{penalties:?}");
+            let solution = solve(&problem(&backend, [&a, &b], 0.1, penalties), 1e-8);
             let certificate = solution.certificate();
             let scale = (one + other) * (1.0 + rho);
             assert!(certificate.gap <= 1e-5 * scale, "{name}, masses {one} and {other}: {certificate:?}");
@@ -142,11 +147,11 @@ fn a_side_without_mass_takes_nothing() {
         let ot_core::Support::Points(points) = a.support() else { unreachable!("a cloud") };
         let empty = PointCloud::without_mass(points.coordinates().to_vec(), 2).unwrap();
         let rho = 0.7;
-        let takes: [Law; 4] = [
-            law(Kl::new(rho).unwrap()),
-            law(TotalVariation::new(rho).unwrap()),
-            law(Range::new(0.0, 2.0).unwrap()),
-            law(Free),
+        let takes: [Penalty; 4] = [
+            penalty(Kl::new(rho).unwrap()),
+            penalty(TotalVariation::new(rho).unwrap()),
+            penalty(Range::new(0.0, 2.0).unwrap()),
+            penalty(Free),
         ];
         for (taker, price) in takes.into_iter().zip([rho, rho, 0.0, 0.0]) {
             for [one, other] in [[&a, &empty], [&empty, &a], [&empty, &empty]] {
@@ -168,7 +173,7 @@ fn a_side_without_mass_takes_nothing() {
             }
         }
         let geometry = backend.geometry(a.support(), empty.support(), &SqEuclidean).unwrap();
-        let refused = Problem::relaxed(geometry, &a, &empty, Epsilon::Absolute(0.1), law(Balanced), law(Free));
+        let refused = Problem::unbalanced(geometry, &a, &empty, Epsilon::Absolute(0.1), &Balanced, &Free);
         assert!(matches!(refused.unwrap_err(), Error::MassMismatch { .. }));
     }
 }
@@ -179,19 +184,19 @@ fn flat_directions_are_no_obstacle() {
     let backend = cpu(1);
     let a = cloud(3, 30, 0.0, 1.0);
     let heap = PointCloud::uniform(vec![0.5; 24], 2).unwrap();
-    let variation = || law(TotalVariation::new(2.0).unwrap());
-    let range = |low, high| law(Range::new(low, high).unwrap());
-    for laws in [
+    let variation = || penalty(TotalVariation::new(2.0).unwrap());
+    let range = |low, high| penalty(Range::new(low, high).unwrap());
+    for penalties in [
         [variation(), variation()],
         [range(0.5, 2.0), range(0.9, 1.1)],
-        [range(0.5, 2.0), law(Balanced)],
+        [range(0.5, 2.0), penalty(Balanced)],
         [range(0.0, 1.0), variation()],
-        [law(Free), range(1.0, 2.0)],
+        [penalty(Free), range(1.0, 2.0)],
     ] {
         for [one, other] in [[&a, &a], [&heap, &heap], [&a, &heap], [&heap, &a]] {
             for epsilon in [1e-2, 1.0] {
-                let name = format!("{laws:?} at {epsilon}");
-                let solution = solve(&at_epsilon(&backend, [one, other], epsilon, laws.clone()), 1e-7);
+                let name = format!("{penalties:?} at {epsilon}");
+                let solution = solve(&at_epsilon(&backend, [one, other], epsilon, penalties.clone()), 1e-7);
                 let certificate = solution.certificate();
                 assert!(certificate.gap <= 1e-4, "{name}: {certificate:?}");
             }
@@ -203,14 +208,14 @@ fn flat_directions_are_no_obstacle() {
 fn both_ends_of_epsilon() {
     let backend = cpu(1);
     let (a, b) = (cloud(4, 25, 0.0, 1.0), cloud(5, 20, 0.2, 3.0));
-    let kl = || law(Kl::new(0.5).unwrap());
+    let kl = || penalty(Kl::new(0.5).unwrap());
     // epsilon to infinity: P = t a b^T with t from the masses alone, the Diracs of the mean cost.
     let mean = problem(&backend, [&a, &b], 1.0, [kl(), kl()]).epsilon();
     let solution = solve(&problem(&backend, [&a, &b], 1e5, [kl(), kl()]), 1e-10);
     let diracs = Diracs { masses: [1.0, 3.0], distance: mean.sqrt(), strengths: [0.5, 0.5], epsilon: 1e5 * mean };
     assert_close(solution.certificate().mass, diracs.mass(), 1e-6);
     // epsilon to zero under strong total variation: all of the lighter side moves, at the cost of partial transport.
-    let variation = || law(TotalVariation::new(10.0).unwrap());
+    let variation = || penalty(TotalVariation::new(10.0).unwrap());
     let solution = solve(&problem(&backend, [&a, &b], 1e-3, [variation(), variation()]), 1e-6);
     assert_close(solution.certificate().mass, 1.0, 1e-5);
 }
@@ -226,14 +231,14 @@ fn f32_goes_as_far_as_f64() {
     let geometry = backend.geometry(a.support(), b.support(), &matrix).unwrap();
     for rho in [1e-6, 1e-3, 1.0, 1e3] {
         for pair in [
-            [law(Kl::new(rho).unwrap()), law(Kl::new(rho).unwrap())],
-            [law(TotalVariation::new(rho).unwrap()), law(TotalVariation::new(rho).unwrap())],
-            [law(TotalVariation::new(rho).unwrap()), law(Kl::new(rho).unwrap())],
-            [law(Range::new(0.5, 2.0).unwrap()), law(TotalVariation::new(rho).unwrap())],
+            [penalty(Kl::new(rho).unwrap()), penalty(Kl::new(rho).unwrap())],
+            [penalty(TotalVariation::new(rho).unwrap()), penalty(TotalVariation::new(rho).unwrap())],
+            [penalty(TotalVariation::new(rho).unwrap()), penalty(Kl::new(rho).unwrap())],
+            [penalty(Range::new(0.5, 2.0).unwrap()), penalty(TotalVariation::new(rho).unwrap())],
         ] {
             let name = format!("{pair:?}");
             let [one, other] = pair;
-            let problem = Problem::relaxed(geometry.clone(), &a, &b, Epsilon::Absolute(0.1), one, other).unwrap();
+            let problem = Problem::unbalanced(geometry.clone(), &a, &b, Epsilon::Absolute(0.1), &one, &other).unwrap();
             let solution = Sinkhorn::new().tolerance(1e-4).solve(&problem).unwrap();
             let certificate = solution.certificate();
             let met = certificate.meets(1e-4) || matches!(solution.status(), Status::PrecisionLimit { .. });
@@ -247,6 +252,6 @@ fn f32_goes_as_far_as_f64() {
 fn bounds_without_entropy_are_for_prescribed_marginals() {
     let backend = cpu(1);
     let (a, b) = (cloud(4, 10, 0.0, 1.0), cloud(5, 9, 0.2, 1.0));
-    let solution = solve(&problem(&backend, [&a, &b], 0.1, [law(Balanced), law(Free)]), 1e-8);
+    let solution = solve(&problem(&backend, [&a, &b], 0.1, [penalty(Balanced), penalty(Free)]), 1e-8);
     assert!(matches!(unregularized_bounds(&solution), Err(Error::MissingCapability(_))));
 }

@@ -1,19 +1,17 @@
 //! Penalised transport without entropy, against closed forms and the limit of entropic transport.
 
-use ot_core::{
-    CostMatrix, Error, Euclidean, Histogram, Kl, PointCloud, SqEuclidean, Status,
-    conformance::problems::{Diracs, Quantiles},
-};
-use ot_solvers::{MajorizeMinimize, MarginalPenalty, Sinkhorn};
+use ot_conformance::problems::{Diracs, Quantiles};
+use ot_core::{CostMatrix, Error, Euclidean, Histogram, Kl, PointCloud, SqEuclidean, Status};
+use ot_solvers::{MajorizeMinimize, MassPenalty, Sinkhorn};
 
-use crate::support::{assert_close, cloud, cpu, law, problem};
+use crate::support::{assert_close, cloud, cpu, penalty, problem};
 
 fn kl(source: f64, target: f64) -> MajorizeMinimize {
-    MajorizeMinimize::new(MarginalPenalty::Kl { source, target }).max_iterations(200_000)
+    MajorizeMinimize::new(MassPenalty::Kl { source, target }).max_iterations(200_000)
 }
 
 fn squared(source: f64, target: f64) -> MajorizeMinimize {
-    MajorizeMinimize::new(MarginalPenalty::SquaredL2 { source, target }).max_iterations(200_000)
+    MajorizeMinimize::new(MassPenalty::SquaredL2 { source, target }).max_iterations(200_000)
 }
 
 #[test]
@@ -55,9 +53,9 @@ fn it_is_the_limit_of_entropic_transport() {
     let backend = cpu(1);
     let (a, b) = (cloud(3, 10, 0.0, 1.0), cloud(4, 11, 0.2, 1.4));
     let found = kl(0.5, 0.5).tolerance(1e-4).solve(&a, &b, &SqEuclidean).unwrap();
-    let law = || law(Kl::new(0.5).unwrap());
+    let kl = || penalty(Kl::new(0.5).unwrap());
     let entropic = Sinkhorn::new().tolerance(1e-7).max_iterations(100_000);
-    let entropic = entropic.solve(&problem(&backend, [&a, &b], 1e-3, [law(), law()])).unwrap();
+    let entropic = entropic.solve(&problem(&backend, [&a, &b], 1e-3, [kl(), kl()])).unwrap();
     let value = entropic.certificate().dual;
     assert!((value - found.primal).abs() <= 0.03 * found.primal, "{value} and {}", found.primal);
 }

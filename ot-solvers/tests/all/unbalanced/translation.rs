@@ -1,18 +1,18 @@
-//! The shift between the potentials: best for every law, and worth its while at every strength.
+//! The shift between the potentials: best for every penalty, and worth its while at every strength.
 
 use ot_core::{
-    Backend, Balanced, Free, Kl, PenaltyFormula, Potentials, Problem, Range, Real, Side, TotalVariation, Translation,
+    Balanced, Free, Host, Kl, MarginalPenalty, Potentials, Problem, Range, Real, Side, TotalVariation, Translation,
 };
 use ot_solvers::{Relaxation, Sinkhorn};
 
 use crate::outsider::penalty::Burg;
-use crate::support::{Cpu, Law, assert_close, cloud, cpu, law, problem};
+use crate::support::{Penalty, assert_close, cloud, cpu, penalty, problem};
 
-/// A Kullback-Leibler law that does not say that it is one.
+/// A Kullback-Leibler penalty that does not say that it is one.
 #[derive(Clone, Debug)]
 struct Anonymous(Kl);
 
-impl PenaltyFormula for Anonymous {
+impl MarginalPenalty for Anonymous {
     fn step<R: Real>(&self, softmin: R, epsilon: R) -> R {
         self.0.step(softmin, epsilon)
     }
@@ -25,45 +25,45 @@ impl PenaltyFormula for Anonymous {
         self.0.value(density)
     }
 
-    fn demand<R: Real>(&self, potential: R, epsilon: R) -> [R; 2] {
-        self.0.demand(potential, epsilon)
+    fn conjugate_subdifferential<R: Real>(&self, potential: R, epsilon: R) -> [R; 2] {
+        self.0.conjugate_subdifferential(potential, epsilon)
     }
 }
 
-/// Pairs of laws without kinks, at one strength.
-fn smooth_laws(rho: f64) -> Vec<[Law; 2]> {
-    let kl = || law(Kl::new(rho).unwrap());
-    let burg = || law(Burg { rho });
-    let balanced = || law(Balanced);
+/// Pairs of penalties without kinks, at one strength.
+fn smooth_penalties(rho: f64) -> Vec<[Penalty; 2]> {
+    let kl = || penalty(Kl::new(rho).unwrap());
+    let burg = || penalty(Burg { rho });
+    let balanced = || penalty(Balanced);
     vec![[kl(), kl()], [kl(), balanced()], [burg(), burg()], [burg(), balanced()], [balanced(), burg()], [burg(), kl()]]
 }
 
-/// Pairs of which one law or both have kinks.
-fn laws_with_kinks(rho: f64) -> Vec<[Law; 2]> {
-    let variation = || law(TotalVariation::new(rho).unwrap());
+/// Pairs of which one penalty or both have kinks.
+fn penalties_with_kinks(rho: f64) -> Vec<[Penalty; 2]> {
+    let variation = || penalty(TotalVariation::new(rho).unwrap());
     vec![
         [variation(), variation()],
-        [variation(), law(Balanced)],
-        [law(Balanced), variation()],
-        [variation(), law(Kl::new(rho).unwrap())],
-        [law(Range::new(0.5, 2.0).unwrap()), variation()],
+        [variation(), penalty(Balanced)],
+        [penalty(Balanced), variation()],
+        [variation(), penalty(Kl::new(rho).unwrap())],
+        [penalty(Range::new(0.5, 2.0).unwrap()), variation()],
     ]
 }
 
-/// Laws without a strength.
-fn ranges() -> Vec<[Law; 2]> {
-    let range = |low, high| law(Range::new(low, high).unwrap());
+/// Penalties without a strength.
+fn ranges() -> Vec<[Penalty; 2]> {
+    let range = |low, high| penalty(Range::new(low, high).unwrap());
     vec![
         [range(0.5, 1.5), range(0.5, 1.5)],
-        [range(0.5, 1.5), law(Balanced)],
-        [range(0.7, 1.2), law(Kl::new(1.0).unwrap())],
-        [law(Free), law(Balanced)],
-        [law(Kl::new(1.0).unwrap()), law(Free)],
+        [range(0.5, 1.5), penalty(Balanced)],
+        [range(0.7, 1.2), penalty(Kl::new(1.0).unwrap())],
+        [penalty(Free), penalty(Balanced)],
+        [penalty(Kl::new(1.0).unwrap()), penalty(Free)],
     ]
 }
 
 /// Iterations to 1e-8 of the plain iteration: the rate of the controlled one depends on when it is looked at.
-fn iterations(problem: &Problem<Cpu>) -> f64 {
+fn iterations(problem: &Problem<Host<f64>>) -> f64 {
     let settings = Sinkhorn::new().tolerance(1e-8).relaxation(Relaxation::Off).check_interval(1);
     let solution = settings.solve(problem).unwrap();
     assert!(solution.status().is_converged(), "{}", solution.status());
@@ -71,14 +71,14 @@ fn iterations(problem: &Problem<Cpu>) -> f64 {
 }
 
 #[test]
-fn smooth_laws_of_every_strength_cost_no_more_than_prescribed_marginals() {
+fn smooth_penalties_of_every_strength_cost_no_more_than_prescribed_marginals() {
     let backend = cpu(1);
     let (a, b, normalized) = (cloud(1, 60, 0.0, 1.0), cloud(2, 50, 0.2, 1.3), cloud(2, 50, 0.2, 1.0));
     for epsilon in [0.05, 0.2] {
-        let balanced = problem(&backend, [&a, &normalized], epsilon, [law(Balanced), law(Balanced)]);
+        let balanced = problem(&backend, [&a, &normalized], epsilon, [penalty(Balanced), penalty(Balanced)]);
         let allowed = 1.2 * iterations(&balanced);
         for ratio in [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6] {
-            for pair in smooth_laws(ratio * balanced.epsilon()) {
+            for pair in smooth_penalties(ratio * balanced.epsilon()) {
                 let name = format!("{pair:?}");
                 let found = iterations(&problem(&backend, [&a, &b], epsilon, pair));
                 assert!(found <= allowed, "epsilon {epsilon}, {name}: {found} iterations, {allowed} allowed");
@@ -88,22 +88,22 @@ fn smooth_laws_of_every_strength_cost_no_more_than_prescribed_marginals() {
 }
 
 #[test]
-fn laws_with_kinks_cost_no_more_as_they_grow_stronger() {
+fn penalties_with_kinks_cost_no_more_as_they_grow_stronger() {
     let backend = cpu(1);
     let a = cloud(1, 60, 0.0, 1.0);
     for epsilon in [0.05, 0.2] {
         // With equal masses, the limit is the problem with prescribed marginals.
         let b = cloud(2, 50, 0.2, 1.0);
-        let balanced = problem(&backend, [&a, &b], epsilon, [law(Balanced), law(Balanced)]);
+        let balanced = problem(&backend, [&a, &b], epsilon, [penalty(Balanced), penalty(Balanced)]);
         let allowed = 1.2 * iterations(&balanced);
         for ratio in [1e2, 1e4, 1e6] {
-            let variation = || law(TotalVariation::new(ratio * balanced.epsilon()).unwrap());
+            let variation = || penalty(TotalVariation::new(ratio * balanced.epsilon()).unwrap());
             let found = iterations(&problem(&backend, [&a, &b], epsilon, [variation(), variation()]));
             assert!(found <= allowed, "epsilon {epsilon}, ratio {ratio}: {found} iterations, {allowed} allowed");
         }
         // With others it is partial transport, of a rate of its own.
         let b = cloud(2, 50, 0.2, 1.3);
-        let at = |ratio: f64| laws_with_kinks(ratio * balanced.epsilon());
+        let at = |ratio: f64| penalties_with_kinks(ratio * balanced.epsilon());
         for (weak, strengths) in at(1e2).into_iter().zip(0..) {
             let allowed = 1.2 * iterations(&problem(&backend, [&a, &b], epsilon, weak));
             for ratio in [1e3, 1e4, 1e5, 1e6] {
@@ -116,8 +116,8 @@ fn laws_with_kinks_cost_no_more_as_they_grow_stronger() {
     }
 }
 
-/// Potentials that no law forbids, before and after the shift.
-fn shifted(problem: &Problem<Cpu>) -> [[Vec<f64>; 2]; 2] {
+/// Potentials that no penalty forbids, before and after the shift.
+fn shifted(problem: &Problem<Host<f64>>) -> [[Vec<f64>; 2]; 2] {
     let backend = problem.backend();
     let wave = |side, phase: f64| -> Vec<f64> {
         (0..problem.marginal(side).len()).map(|i| 0.2 + 0.1 * (phase + i as f64).sin()).collect()
@@ -132,13 +132,13 @@ fn shifted(problem: &Problem<Cpu>) -> [[Vec<f64>; 2]; 2] {
     [before, [after.pop().unwrap(), target]]
 }
 
-/// -<a, phi*(-f - lambda)> - <b, psi*(-g + lambda)>, minus infinity where a law forbids a potential.
-fn dual(problem: &Problem<Cpu>, potentials: &[Vec<f64>; 2], lambda: f64) -> f64 {
+/// -<a, phi*(-f - lambda)> - <b, psi*(-g + lambda)>, minus infinity where a penalty forbids a potential.
+fn dual(problem: &Problem<Host<f64>>, potentials: &[Vec<f64>; 2], lambda: f64) -> f64 {
     let term = |(side, values, sign): (Side, &Vec<f64>, f64)| -> f64 {
         let marginal = problem.marginal(side);
         let weights = problem.backend().download(&[marginal.weights()]).unwrap().remove(0);
-        let [low, high] = marginal.regularizer().potential_bounds();
-        let conjugate = marginal.regularizer().conjugate().unwrap();
+        let [low, high] = marginal.penalty().potential_bounds();
+        let conjugate = marginal.penalty().conjugate();
         let of_atom = |(weight, potential): (&f64, &f64)| {
             let moved = potential + sign * lambda;
             let [value] = conjugate.call([-moved]).unwrap();
@@ -151,11 +151,11 @@ fn dual(problem: &Problem<Cpu>, potentials: &[Vec<f64>; 2], lambda: f64) -> f64 
 }
 
 #[test]
-fn the_shift_is_best_for_every_law() {
+fn the_shift_is_best_for_every_penalty() {
     let backend = cpu(1);
     let (a, b) = (cloud(3, 40, 0.0, 1.0), cloud(4, 30, 0.1, 1.4));
     for strength in [0.4, 3.0, 1e3] {
-        for pair in smooth_laws(strength).into_iter().chain(laws_with_kinks(strength)).chain(ranges()) {
+        for pair in smooth_penalties(strength).into_iter().chain(penalties_with_kinks(strength)).chain(ranges()) {
             let name = format!("{pair:?}");
             let problem = problem(&backend, [&a, &b], 0.05, pair);
             let [_, after] = shifted(&problem);
@@ -179,9 +179,9 @@ fn the_solve_agrees_with_the_closed_form() {
     let (a, b) = (cloud(5, 40, 0.0, 1.0), cloud(6, 30, 0.1, 20.0));
     for [rho_a, rho_b] in [[0.1, 0.1], [1e-3, 10.0], [1e4, 0.3]] {
         let [one, other] = [rho_a, rho_b].map(|rho| Kl::new(rho).unwrap());
-        for target in [law(other), law(Balanced)] {
-            let closed = shifted(&problem(&backend, [&a, &b], 0.05, [law(one), target.clone()]));
-            let solved = shifted(&problem(&backend, [&a, &b], 0.05, [law(Anonymous(one)), target]));
+        for target in [penalty(other), penalty(Balanced)] {
+            let closed = shifted(&problem(&backend, [&a, &b], 0.05, [penalty(one), target.clone()]));
+            let solved = shifted(&problem(&backend, [&a, &b], 0.05, [penalty(Anonymous(one)), target]));
             let shift = |[before, after]: &[[Vec<f64>; 2]; 2]| [after[0][0] - before[0][0], before[1][0] - after[1][0]];
             let (closed, solved) = (shift(&closed), shift(&solved));
             assert_close(closed[0], closed[1], 1e-12);

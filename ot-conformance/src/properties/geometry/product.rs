@@ -1,0 +1,109 @@
+//! Products with the plan, its transpose, and the second derivative of the conjugate.
+
+use ot_core::{Device, Error, Side};
+
+use crate::{
+    case::GeometryCase,
+    iterate::Iterate,
+    scene::{Scene, Scenes},
+    seeded::Seeded,
+    verdict::{Trial, Verdict},
+};
+
+/// Columns of values for each column of the batch.
+const CHANNELS: usize = 2;
+
+/// out_i = sum_j P_ij v_j, both ways, for a batch of columns with several channels each.
+pub fn products_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    Scenes::PLANS.for_each("products agree with the reference", case, |trial, scene| {
+        for side in Side::BOTH {
+            let len = case.len(side.opposite()) * scene.setting.columns * CHANNELS;
+            let values = Seeded::new(3).vector::<D::Elem>(len, -1.0, 2.0);
+            let sizes: Vec<f64> = values.iter().map(|value| value.abs()).collect();
+            let (found, expected) = (scene.tested.apply(side, &values)?, scene.reference.apply(side, &values)?);
+            let slack = scene.slack(|iterate| iterate.apply(side, &sizes))?;
+            trial.at(side).all_close("row", &found, &expected, |row| slack[row])?;
+        }
+        Ok(())
+    })
+}
+
+/// <u, P v> = <P^T u, v>.
+pub fn products_are_adjoint<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    Scenes { columns: 1, ..Scenes::PLANS }.for_each("products are adjoint", case, |trial, scene| {
+        let mut seeded = Seeded::new(4);
+        let [u, v] = Side::BOTH.map(|side| seeded.vector::<D::Elem>(case.len(side), 0.5, 2.0));
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let left = dot(&u, &scene.tested.apply(Side::Source, &v)?);
+        let right = dot(&v, &scene.tested.apply(Side::Target, &u)?);
+        let slack: f64 = scene.slack(|iterate| iterate.mass())?.iter().sum();
+        trial.close("the product with both", left, right, 2.0 * 4.0 * slack)
+    })
+}
+
+/// P^T diag(d) P v and P diag(d) P^T v, of a kernel that knows them.
+pub fn normal_products_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    Scenes::PLANS.for_each("normal products agree with the reference", case, |trial, scene| {
+        if scene.tested.kernel.plan_product().is_none() {
+            return Ok(());
+        }
+        let mut seeded = Seeded::new(14);
+        for side in Side::BOTH {
+            let mut vector = |side: Side| seeded.vector::<D::Elem>(case.len(side) * scene.setting.columns, -1.0, 1.0);
+            let (diagonal, values) = (vector(side.opposite()), vector(side));
+            product_agrees(&trial.at(side), scene, side, Some(&diagonal), &values)?;
+        }
+        Ok(())
+    })
+}
+
+/// out_i = sum_j a_i b_j h*''(z_ij) v_j, of a kernel that knows it.
+pub fn curvature_products_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    Scenes::PLANS.for_each("curvature products agree with the reference", case, |trial, scene| {
+        if scene.tested.kernel.plan_product().is_none() {
+            return Ok(());
+        }
+        for side in Side::BOTH {
+            let len = case.len(side.opposite()) * scene.setting.columns;
+            let values = Seeded::new(15).vector::<D::Elem>(len, -1.0, 1.0);
+            product_agrees(&trial.at(side), scene, side, None, &values)?;
+        }
+        Ok(())
+    })
+}
+
+/// Compares a normal product, or without a diagonal a curvature product. With values of one sign both rise with the
+/// potentials, for the regularizers that are tried.
+fn product_agrees<D: Device>(
+    trial: &Trial,
+    scene: &mut Scene<'_, D>,
+    side: Side,
+    diagonal: Option<&[f64]>,
+    values: &[f64],
+) -> Verdict {
+    let found = product(&mut scene.tested, side, diagonal, values)?;
+    let expected = product(&mut scene.reference, side, diagonal, values)?;
+    let sizes = |values: &[f64]| values.iter().map(|value| value.abs()).collect::<Vec<_>>();
+    let (diagonal, values) = (diagonal.map(sizes), sizes(values));
+    let slack = scene.slack(|iterate| product(iterate, side, diagonal.as_deref(), &values))?;
+    trial.all_close("row", &found, &expected, |row| slack[row])
+}
+
+fn product<D: Device>(
+    iterate: &mut Iterate<D>,
+    side: Side,
+    diagonal: Option<&[f64]>,
+    values: &[f64],
+) -> Result<Vec<f64>, Error> {
+    let columns = iterate.kernel.columns();
+    let diagonal = diagonal.map(|diagonal| iterate.upload(diagonal, columns)).transpose()?;
+    let (values, mut out) = (iterate.upload(values, columns)?, iterate.alloc(side, 1)?);
+    iterate.ask(|kernel, plan| {
+        let known = kernel.plan_product().ok_or(Error::MissingCapability("product with the plan"))?;
+        match &diagonal {
+            Some(diagonal) => known.normal_product(side, plan, diagonal, &values, &mut out),
+            None => known.curvature_product(side, plan, &values, &mut out),
+        }
+    })?;
+    iterate.download(&out)
+}

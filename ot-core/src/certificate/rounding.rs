@@ -1,0 +1,322 @@
+//! The plan of potentials, rounded to one that both penalties accept (Altschuler, Weed, Rigollet 2017).
+//!
+//! Rows and then columns above the largest density that their penalty allows are scaled down, and the mass that is
+//! missing below the smallest is added by plans of rank one:
+//!
+//! ```text
+//! P' = diag(x) P diag(y) + u w^T + s t^T
+//! ```
+//!
+//! Where a side is too full for that, some of the whole plan is taken away first. Scalings travel as logarithms, on top of
+//! the log-weights, so that a kernel meets them like any weights. Nothing of n x m is stored. The cost is densities of
+//! both sides at the potentials, and one of each side under the scalings.
+
+use std::sync::Arc;
+
+use super::{
+    shrinking::{Bounded, shrinking_factor},
+    side::{SideValues, side_values},
+};
+use crate::{
+    backend::{Device, Operand},
+    error::Error,
+    kernel::{ActiveColumns, KernelOp, PlanRounding, PlanSide, PlanView, Potentials, RoundedColumn, RoundedSide},
+    plan::Plan,
+    problem::Problem,
+    program::Program,
+    real::Real,
+    scalar::{LOG_ZERO, Scalar},
+    side::Side,
+};
+
+/// A plan with marginals that the penalties of its problem accept, to rounding.
+#[derive(Debug)]
+pub struct RoundedPlan<'a, D: Device> {
+    problem: &'a Problem<D>,
+    potentials: Arc<Potentials<D>>,
+    columns: Vec<RoundedColumn>,
+    values: Vec<ColumnValues>,
+    /// sum_ij a_i b_j (h*(z_ij) + h(0)) of each column, not read yet.
+    conjugate: D::Reduced,
+}
+
+/// What is known of one column beside its rounded plan.
+#[derive(Debug)]
+pub(super) struct ColumnValues {
+    pub(super) sides: [SideValues; 2],
+    /// The Fenchel gaps of both penalties at the rounded plan.
+    pub(super) fenchel_gap: f64,
+    /// Could the missing mass be placed within the bounds?
+    pub(super) feasible: bool,
+}
+
+impl<'a, D: Device> RoundedPlan<'a, D> {
+    /// Rounds the plan of potentials, with a kernel bound to their epsilon. One wait.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], a failure of the device.
+    pub fn round<K: KernelOp<D> + ?Sized>(
+        kernel: &mut K,
+        problem: &'a Problem<D>,
+        potentials: &Potentials<D>,
+    ) -> Result<Self, Error> {
+        let backend = problem.backend();
+        let mut conjugate = backend.alloc_reduced(problem.columns())?;
+        let downloaded = Scaled::of(kernel, problem, potentials, &mut conjugate)?.download(problem, potentials)?;
+        let sides = |column| {
+            [&downloaded[..5], &downloaded[5..]].map(|vectors| rounded_side(vectors, column, problem.columns()))
+        };
+        let scaled: Vec<[RoundedSide; 2]> = (0..problem.columns()).map(sides).collect();
+        drop(downloaded);
+        let (mut columns, mut values) = (Vec::new(), Vec::new());
+        for sides in scaled {
+            let (rounded, known) = round_column(problem, sides, potentials.epsilon)?;
+            columns.push(rounded);
+            values.push(known);
+        }
+        let (source, target) = (backend.copied(&potentials.source)?, backend.copied(&potentials.target)?);
+        let potentials = Arc::new(Potentials { source, target, epsilon: potentials.epsilon });
+        Ok(Self { problem, potentials, columns, values, conjugate })
+    }
+
+    /// The columns of the batch.
+    #[must_use]
+    pub fn columns(&self) -> &[RoundedColumn] {
+        &self.columns
+    }
+
+    /// The rounded plan as kernels see it.
+    #[must_use]
+    pub fn rounding(&self) -> PlanRounding<'_, D> {
+        PlanRounding::Scaled { columns: &self.columns, cost_bound: self.problem.geometry().cost_bound() }
+    }
+
+    pub(super) fn values(&self) -> &[ColumnValues] {
+        &self.values
+    }
+
+    pub(super) fn conjugate(&self) -> &D::Reduced {
+        &self.conjugate
+    }
+
+    /// <P', C> of each column; infinite where the missing mass would have to cross forbidden pairs or finds no space.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] for a kernel without a cost; a failure of the device.
+    pub fn transport_cost<K: KernelOp<D> + ?Sized>(&self, kernel: &mut K) -> Result<Vec<f64>, Error> {
+        let (backend, columns) = (self.problem.backend(), self.columns.len());
+        let cost = kernel.transport_cost().ok_or(Error::MissingCapability("transport cost"))?;
+
+        // The scaled plan is that of scaled weights.
+        let scaled = |side: Side| {
+            let of_column = |column: &RoundedColumn| {
+                let RoundedSide { weights, log_scaling, .. } = column.side(side);
+                let scaled = weights.iter().zip(log_scaling).map(|(weight, log)| D::Elem::from_f64(weight * log.exp()));
+                scaled.collect::<Vec<_>>()
+            };
+            backend.upload(&self.columns.iter().flat_map(of_column).collect::<Vec<_>>(), columns)
+        };
+        let (source, target) = (scaled(Side::Source)?, scaled(Side::Target)?);
+        let plan = self.problem.view(&self.potentials);
+        let plan = PlanView {
+            source: PlanSide { weights: &source, ..plan.source },
+            target: PlanSide { weights: &target, ..plan.target },
+        };
+        let mut numbers = vec![backend.alloc_reduced(columns)?];
+        cost.plan_cost(plan, &mut numbers[0])?;
+        for part in 0..2 {
+            let factor = |side: Side| {
+                let values = self.columns.iter().flat_map(|column| &column.side(side).added[part]);
+                backend.upload(&values.map(|&value| D::Elem::from_f64(value)).collect::<Vec<_>>(), columns)
+            };
+            let mut out = backend.alloc_reduced(columns)?;
+            cost.rank_one_cost(&factor(Side::Source)?, &factor(Side::Target)?, &mut out)?;
+            numbers.push(out);
+        }
+        let read = backend.read(&numbers.iter().collect::<Vec<_>>())?;
+        let total = |(column, values): (usize, &ColumnValues)| match values.feasible {
+            true => read.iter().map(|numbers| numbers[column]).sum(),
+            false => f64::INFINITY,
+        };
+        Ok(self.values.iter().enumerate().map(total).collect())
+    }
+
+    /// All entries of one column, row-major, n x m.
+    ///
+    /// # Errors
+    /// Those of [`Plan::to_dense`].
+    pub fn to_dense(&self, column: usize) -> Result<Vec<f64>, Error> {
+        let mut plan = Plan::new(self.problem.clone(), Arc::clone(&self.potentials))?;
+        let RoundedColumn { source, target } = &self.columns[column];
+        let mut dense = plan.dense_scaled(column, [&source.log_scaling, &target.log_scaling])?;
+        for (u, w) in source.added.iter().zip(&target.added) {
+            for (row, u) in dense.chunks_exact_mut(w.len()).zip(u) {
+                row.iter_mut().zip(w).for_each(|(entry, w)| *entry += u * w);
+            }
+        }
+        Ok(dense)
+    }
+}
+
+/// Densities of a plan, and those of the plan scaled down to the bounds of the penalties.
+struct Scaled<D: Device> {
+    density: [D::Vector; 2],
+    /// log x and log y.
+    log_scaling: [D::Vector; 2],
+    /// Densities of the plan scaled on the other side.
+    scaled_density: [D::Vector; 2],
+}
+
+impl<D: Device> Scaled<D> {
+    fn of<K: KernelOp<D> + ?Sized>(
+        kernel: &mut K,
+        problem: &Problem<D>,
+        potentials: &Potentials<D>,
+        conjugate: &mut D::Reduced,
+    ) -> Result<Self, Error> {
+        let backend = problem.backend();
+        let (plan, active) = (problem.view(potentials), ActiveColumns::all(problem.columns()));
+        let alloc = || -> Result<[D::Vector; 2], Error> {
+            let side = |side| backend.alloc(problem.marginal(side).len(), problem.columns());
+            Ok([side(Side::Source)?, side(Side::Target)?])
+        };
+        let [mut density, mut log_scaling, mut scaled_density] = [alloc()?, alloc()?, alloc()?];
+        let [mut weights, mut log_weights] = [alloc()?, alloc()?];
+        kernel.densities(backend, plan, &active, density.each_mut(), conjugate)?;
+
+        // Rows above their bound first, then the columns of what is left.
+        let scale_down = Program::record(|[density, log_high]| [(log_high - density.ln()).clamp(LOG_ZERO, 0.0)])?;
+        let scaled_weight = Program::record(|[weight, log]| [weight * log.exp()])?;
+        let scaled_log = Program::record(|[log_weight, log]| [log_weight + log])?;
+        let mut scaled = plan;
+        let [log_x, log_y] = &mut log_scaling;
+        let [scaled_source, scaled_target] = &mut scaled_density;
+        let [a, b] = &mut weights;
+        let [log_a, log_b] = &mut log_weights;
+        let scale = |side: Side, density: &D::Vector, log: &mut D::Vector, weights: [&mut D::Vector; 2]| {
+            let [_, high] = problem.marginal(side).penalty().density_bounds();
+            match high.is_finite() {
+                true => {
+                    let operands = [Operand::Vector(density), Operand::Constant(high.ln())];
+                    backend.map(&scale_down, &operands, &mut [&mut *log])?;
+                }
+                false => backend.fill(0.0, log)?,
+            }
+            let (own, [weight, log_weight]) = (plan.side(side), weights);
+            backend.map(&scaled_weight, &[own.weights, &*log].map(Operand::Vector), &mut [weight])?;
+            backend.map(&scaled_log, &[own.log_weights, &*log].map(Operand::Vector), &mut [log_weight])
+        };
+        scale(Side::Source, &density[0], log_x, [a, log_a])?;
+        scaled.source = PlanSide { weights: a, log_weights: log_a, ..scaled.source };
+        kernel.density(backend, Side::Target, scaled, &active, scaled_target, None)?;
+        scale(Side::Target, scaled_target, log_y, [b, log_b])?;
+        scaled.target = PlanSide { weights: b, log_weights: log_b, ..scaled.target };
+        kernel.density(backend, Side::Source, scaled, &active, scaled_source, None)?;
+        Ok(Self { density, log_scaling, scaled_density })
+    }
+
+    /// For each side weights, potential, density, log-scaling and scaled density, in one wait.
+    fn download(self, problem: &Problem<D>, potentials: &Potentials<D>) -> Result<Vec<Vec<D::Elem>>, Error> {
+        let mut vectors = Vec::with_capacity(10);
+        for side in Side::BOTH {
+            let index = side.index();
+            vectors.extend([problem.marginal(side).weights(), potentials.side(side), &self.density[index]]);
+            vectors.extend([&self.log_scaling[index], &self.scaled_density[index]]);
+        }
+        problem.backend().download(&vectors)
+    }
+}
+
+/// One column of one side on the host, in f64, from weights, potential, density, log-scaling and scaled density. The
+/// arithmetic of a certificate is not that of the solver.
+fn rounded_side<T: Scalar>(vectors: &[Vec<T>], column: usize, columns: usize) -> RoundedSide {
+    let len = vectors[1].len() / columns;
+    let take = |index: usize| -> Vec<f64> {
+        let values: &[T] = &vectors[index];
+        // One histogram may serve all columns.
+        let first = column.min(values.len() / len - 1) * len;
+        values[first..first + len].iter().map(|value| value.to_f64()).collect()
+    };
+    let [weights, potential, density, log_scaling, scaled_density] = [0, 1, 2, 3, 4].map(take);
+    // A density that is no number counts as no mass: what is then missing shows in the residual.
+    let mass = |weight: f64, density: f64| if weight > 0.0 && !density.is_nan() { weight * density } else { 0.0 };
+    let marginal = weights.iter().zip(&density).map(|(&weight, &density)| mass(weight, density)).collect();
+    let scaled = (0..len).map(|i| match log_scaling[i].exp() {
+        0.0 => 0.0,
+        scaling => mass(weights[i] * scaling, scaled_density[i]),
+    });
+    let scaled = scaled.collect();
+    RoundedSide { weights, potential, marginal, log_scaling, scaled, added: [Vec::new(), Vec::new()] }
+}
+
+/// Finds what the scaled plan lacks, where it goes, and what both penalties say of the result.
+fn round_column<D: Device>(
+    problem: &Problem<D>,
+    mut sides: [RoundedSide; 2],
+    epsilon: f64,
+) -> Result<(RoundedColumn, ColumnValues), Error> {
+    let penalties = Side::BOTH.map(|side| problem.marginal(side).penalty());
+    let precision = problem.backend().precision();
+    let [source, target] = [0, 1].map(|index| side_values(penalties[index], &sides[index], epsilon, precision));
+    let values = [source?, target?];
+
+    // What rounding of the potentials makes of a mass.
+    let largest_potentials: f64 = values.iter().map(|side| side.largest_potential).sum();
+    let mass = values[0].weight.max(values[1].weight);
+    let rounding = precision.marginal_rounding(largest_potentials, epsilon) * mass;
+    let bounds = penalties.map(|penalty| penalty.density_bounds());
+    let bounded = |index: usize| Bounded {
+        marginal: &sides[index].scaled,
+        weights: &sides[index].weights,
+        bounds: bounds[index],
+    };
+    let kept = shrinking_factor(bounded(0), bounded(1), rounding);
+    if kept < 1.0 {
+        sides[0].log_scaling.iter_mut().for_each(|log| *log += kept.ln());
+        sides.iter_mut().for_each(|side| side.scaled.iter_mut().for_each(|mass| *mass *= kept));
+    }
+
+    let feasible = place_missing_mass(&mut sides, bounds, rounding);
+    let [source, target] = sides;
+    let column = RoundedColumn { source, target };
+    let mut fenchel_gap = 0.0;
+    for side in Side::BOTH {
+        let added = column.added_marginal(side);
+        fenchel_gap += values[side.index()].fenchel_gap(penalties[side.index()], column.side(side), &added)?;
+    }
+    Ok((column, ColumnValues { sides: values, fenchel_gap, feasible }))
+}
+
+/// Adds what the scaled plan lacks to the lower bounds: what both sides lack is shared out between them, and what one
+/// lacks more goes where the other has space. Says whether there was enough.
+fn place_missing_mass(sides: &mut [RoundedSide; 2], bounds: [[f64; 2]; 2], rounding: f64) -> bool {
+    let total = |values: &[f64]| values.iter().sum::<f64>();
+    let missing = [0, 1].map(|index| -> Vec<f64> {
+        let (side, [low, _]) = (&sides[index], bounds[index]);
+        side.scaled.iter().zip(&side.weights).map(|(mass, weight)| (low * weight - mass).max(0.0)).collect()
+    });
+    let spare = [0, 1].map(|index| -> Vec<f64> {
+        let (side, [low, high]) = (&sides[index], bounds[index]);
+        let spare = |(mass, weight): (&f64, &f64)| match high.is_finite() {
+            true => (high * weight - mass.max(low * weight)).max(0.0),
+            false => *weight,
+        };
+        side.scaled.iter().zip(&side.weights).map(spare).collect()
+    });
+    let [u, v] = missing.each_ref().map(|values| total(values));
+    let [spare_u, spare_v] = spare.each_ref().map(|values| total(values));
+
+    let both = if u > 0.0 && v > 0.0 { u.min(v) / (u * v) } else { 0.0 };
+    let (into_target, into_source) = ((u - v).max(0.0), (v - u).max(0.0));
+    let prescribed = bounds.iter().all(|[low, high]| low == high);
+    let feasible = prescribed || into_target <= spare_v + rounding && into_source <= spare_u + rounding;
+    let per = |mass: f64, space: f64| if mass > 0.0 && space > 0.0 { mass / space } else { 0.0 };
+    let to_target = per(into_target, u * spare_v);
+    let to_source = per(into_source, v * spare_u);
+    let partner = missing[1].iter().zip(&spare[1]).map(|(lack, space)| both * lack + to_target * space).collect();
+    let [missing_source, missing_target] = missing;
+    let second = spare[0].iter().map(|space| space * to_source).collect();
+    sides[0].added = [missing_source, second];
+    sides[1].added = [partner, missing_target];
+    feasible
+}

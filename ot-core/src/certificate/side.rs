@@ -1,0 +1,106 @@
+//! What potentials prove of one side of one column: residual, dual, and the Fenchel gap of its penalty.
+
+use crate::{
+    backend::Precision,
+    error::Error,
+    kernel::RoundedSide,
+    penalty::RecordedPenalty,
+    program::{BlockInput, LibraryMath, Program, Registers},
+};
+
+/// The values of one side.
+#[derive(Debug)]
+pub(super) struct SideValues {
+    /// The distance in L1 of the marginal from the subdifferential of phi*.
+    pub(super) residual: f64,
+    /// Mass of the plan, as this side sums it.
+    pub(super) mass: f64,
+    /// Mass of the weights.
+    pub(super) weight: f64,
+    /// -sum_i a_i phi*(-f_i).
+    pub(super) dual: f64,
+    /// The largest |f_i| of an atom to which the plan gives mass.
+    pub(super) largest_potential: f64,
+}
+
+/// The values of a side at its potential.
+pub(super) fn side_values(
+    penalty: &RecordedPenalty,
+    side: &RoundedSide,
+    epsilon: f64,
+    precision: Precision,
+) -> Result<SideValues, Error> {
+    let RoundedSide { weights, potential, marginal, .. } = side;
+    let len = weights.len();
+
+    // The subdifferential falls with the potential, which is known to a rounding: a kink may be within it.
+    let subdifferential = |direction: f64| -> Result<[Vec<f64>; 2], Error> {
+        let rounding = direction * precision.unit;
+        let moved: Vec<f64> = potential.iter().map(|f| f + rounding * f.abs()).collect();
+        run(penalty.conjugate_subdifferential(), [&moved, &vec![epsilon; len]])
+    };
+    let [low, _] = subdifferential(1.0)?;
+    let [_, high] = subdifferential(-1.0)?;
+    let slopes: Vec<f64> = potential.iter().map(|f| -f).collect();
+    let [conjugate] = run(penalty.conjugate(), [&slopes])?;
+
+    let atoms = || (0..len).filter(|&i| weights[i] > 0.0);
+    // Of potentials that are no numbers nothing is claimed: no dual, and an infinite error.
+    let broken = atoms().any(|i| !potential[i].is_finite());
+    let outside = atoms().any(|i| is_outside(potential[i], penalty.potential_bounds()));
+    let residual = |i: usize| (weights[i] * low[i] - marginal[i]).max(marginal[i] - weights[i] * high[i]).max(0.0);
+    Ok(SideValues {
+        residual: if broken { f64::INFINITY } else { (0..len).map(residual).sum() },
+        mass: marginal.iter().sum(),
+        weight: weights.iter().sum(),
+        dual: match broken || outside {
+            true => f64::NEG_INFINITY,
+            false => atoms().map(|i| -weights[i] * conjugate[i]).sum(),
+        },
+        largest_potential: atoms().filter(|&i| marginal[i] > 0.0).map(|i| potential[i].abs()).fold(0.0, f64::max),
+    })
+}
+
+impl SideValues {
+    /// sum_i a_i (phi(r_i) + phi*(-f_i) + f_i r_i) at the densities r of the rounded plan.
+    pub(super) fn fenchel_gap(
+        &self,
+        penalty: &RecordedPenalty,
+        side: &RoundedSide,
+        added: &[f64],
+    ) -> Result<f64, Error> {
+        let [low, high] = penalty.density_bounds();
+        let density = |i: usize| match side.weights[i] {
+            weight if weight > 0.0 => ((side.scaled[i] + added[i]) / weight).clamp(low, high),
+            _ => low.max(0.0),
+        };
+        let densities: Vec<f64> = (0..side.weights.len()).map(density).collect();
+        let slopes: Vec<f64> = side.potential.iter().map(|f| -f).collect();
+        let [value] = run(penalty.value(), [&densities])?;
+        let [conjugate] = run(penalty.conjugate(), [&slopes])?;
+        let term = |i: usize| match side.weights[i] {
+            weight if weight > 0.0 => weight * (value[i] + conjugate[i] + side.potential[i] * densities[i]).max(0.0),
+            _ => 0.0,
+        };
+        Ok((0..side.weights.len()).map(term).sum())
+    }
+}
+
+/// Is phi* infinite at this potential, beyond what rounding of a bound to the element type explains?
+fn is_outside(potential: f64, [low, high]: [f64; 2]) -> bool {
+    let slack = |bound: f64| 4.0 * f64::from(f32::EPSILON) * bound.abs();
+    (low.is_finite() && potential < low - slack(low)) || (high.is_finite() && potential > high + slack(high))
+}
+
+/// A program over whole host slices, in f64.
+fn run<const INPUTS: usize, const OUTPUTS: usize>(
+    program: &Program,
+    inputs: [&[f64]; INPUTS],
+) -> Result<[Vec<f64>; OUTPUTS], Error> {
+    let len = inputs.first().map_or(0, |input| input.len());
+    let mut outputs: [Vec<f64>; OUTPUTS] = std::array::from_fn(|_| vec![0.0; len]);
+    let lanes = inputs.map(BlockInput::Lanes);
+    let mut slices = outputs.each_mut().map(Vec::as_mut_slice);
+    program.run_block::<f64, LibraryMath>(&lanes, &mut Registers::new(), &mut slices)?;
+    Ok(outputs)
+}

@@ -1,0 +1,128 @@
+//! The convex penalty of one marginal of the plan.
+//!
+//! Entropic transport between a and b, with a penalty on either marginal, is
+//!
+//! ```text
+//! min_P  <P, C> + epsilon KL(P | a b^T) + sum_i a_i phi((P 1)_i / a_i) + sum_j b_j psi((P^T 1)_j / b_j)
+//! max_fg -sum_i a_i phi*(-f_i) - sum_j b_j psi*(-g_j) - epsilon (sum_ij P_ij - mass(a) mass(b))
+//! ```
+//!
+//! phi is a convex function of the *density* r = (P 1)_i / a_i of the marginal with respect to
+//! what was asked for (Chizat, Peyre, Schmitzer, Vialard 2018; Sejourne, Feydy, Vialard, Trouve,
+//! Peyre 2019). A penalty is written once, as a [`MarginalPenalty`] over [`Real`]. A problem records it as a
+//! [`RecordedPenalty`]: the programs that a device runs, and that duals differentiate.
+//!
+//! | penalty | phi(r) | step(s) | phi*(q) |
+//! |---|---|---|---|
+//! | [`Balanced`] | 0 at r = 1, else infinite | s | q |
+//! | [`Kl`] | rho (r log r - r + 1) | s rho / (rho + epsilon) | rho (exp(q / rho) - 1) |
+//! | [`TotalVariation`] | rho abs(r - 1) | s clamped to [-rho, rho] | max(q, -rho), q <= rho |
+//! | [`Range`] | 0 on [low, high], else infinite | s + epsilon log low, 0 or s + epsilon log high | max(low q, high q) |
+//! | [`Free`] | 0 | 0 | 0, q <= 0 |
+
+mod balanced;
+mod free;
+mod kl;
+mod range;
+mod recorded;
+mod total_variation;
+
+use std::fmt::Debug;
+
+pub use self::{
+    balanced::Balanced, free::Free, kl::Kl, range::Range, recorded::RecordedPenalty, total_variation::TotalVariation,
+};
+use crate::{error::Error, real::Real};
+
+/// The largest exponent taken by a formula: beyond it a density is infinite for every
+/// purpose, and f32 would overflow.
+pub(crate) const LARGEST_EXPONENT: f64 = 80.0;
+
+/// How near to a kink a potential counts as on it, in units of epsilon.
+pub const KINK: f64 = 1e-9;
+
+/// What solvers know of a penalty by name, where a closed form exists for it.
+#[derive(Copy, Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum PenaltyKind {
+    /// The marginal is prescribed.
+    Balanced,
+    /// Kullback-Leibler divergence times rho.
+    Kl {
+        /// The strength.
+        rho: f64,
+    },
+    /// Any other, known by its formulas alone.
+    Other,
+}
+
+/// The penalty of a marginal, as formulas over [`Real`].
+///
+/// Formulas must give finite numbers for every finite argument (in f32 too): clamp exponents. Where
+/// the mathematics says infinite, say so by the bounds, outside which values do not matter.
+pub trait MarginalPenalty: Clone + Debug + Send + Sync + 'static {
+    /// What is known of the penalty by name.
+    fn kind(&self) -> PenaltyKind {
+        PenaltyKind::Other
+    }
+
+    /// The densities outside which phi is infinite: [1, 1] if balanced, [0, infinity] for a
+    /// finite penalty.
+    fn density_bounds(&self) -> [f64; 2] {
+        [0.0, f64::INFINITY]
+    }
+
+    /// The potentials f outside which phi*(-f) is infinite: [-rho, infinity] for total variation. An
+    /// over-relaxed step is brought back within them, and no dual value is claimed outside.
+    fn potential_bounds(&self) -> [f64; 2] {
+        [f64::NEG_INFINITY, f64::INFINITY]
+    }
+
+    /// argmax over f of -phi*(-f) - epsilon exp((f - s) / epsilon), where s is the softmin, the
+    /// potential that would meet the marginal exactly. Any epsilon > 0 may be asked for: where the regularizer is not
+    /// entropy, it is the rate of a tangent (see [`c_transform_of_row`](crate::regularizer::c_transform_of_row)).
+    fn step<R: Real>(&self, softmin: R, epsilon: R) -> R;
+
+    /// phi*(q) = sup over r of q r - phi(r).
+    fn conjugate<R: Real>(&self, slope: R) -> R;
+
+    /// phi(r) for r within the density bounds.
+    fn value<R: Real>(&self, density: R) -> R;
+
+    /// The subdifferential of phi* at -f, as [low, high]: the densities that are best at potential f.
+    ///
+    /// Where phi* has a kink the interval jumps, and an iterate only comes near it: a potential
+    /// within [`KINK`] epsilon of a kink counts as on it, which the plan cannot tell from it.
+    fn conjugate_subdifferential<R: Real>(&self, potential: R, epsilon: R) -> [R; 2];
+
+    /// The formulas, recorded.
+    ///
+    /// # Errors
+    /// [`Error::Program`] for a formula that cannot be recorded.
+    fn recorded(&self) -> Result<RecordedPenalty, Error> {
+        Ok(RecordedPenalty::record(self)?)
+    }
+}
+
+/// A strength that a penalty accepts.
+pub(crate) fn positive(name: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err(Error::Parameter { name, value, expected: "a finite number > 0" })
+    }
+}
+
+/// A strength that both element types hold, with its reciprocal.
+pub(crate) fn strength(rho: f64) -> Result<f64, Error> {
+    if (1e-30..=1e30).contains(&rho) {
+        Ok(rho)
+    } else {
+        Err(Error::Parameter { name: "rho", value: rho, expected: "a number within [1e-30, 1e30]" })
+    }
+}
+
+/// exp with its argument kept where no element type overflows.
+pub(crate) fn bounded_exp<R: Real>(exponent: R) -> R {
+    exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp()
+}

@@ -1,0 +1,29 @@
+//! KL to the product of the marginals (Cuturi 2013; as a divergence Peyre, Cuturi 2019, section 4).
+
+use super::{Regularizer, RegularizerKind};
+use crate::{penalty::bounded_exp, real::Real};
+
+/// h(p) = p log p - p + 1: the plan is exp((f + g - C) / epsilon) a b^T, and every pair carries mass.
+///
+/// What a [`Problem`](crate::Problem) has unless another is asked for. Kernels of it are Gibbs kernels.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entropy;
+
+impl Regularizer for Entropy {
+    fn kind(&self) -> RegularizerKind {
+        RegularizerKind::Entropy
+    }
+
+    fn value<R: Real>(&self, density: R) -> R {
+        let logarithm = density.max(1e-37).ln();
+        density * logarithm - density + 1.0
+    }
+
+    fn conjugate<R: Real>(&self, exponent: R) -> R {
+        bounded_exp(exponent) - 1.0
+    }
+
+    fn density<R: Real>(&self, exponent: R) -> R {
+        bounded_exp(exponent)
+    }
+}
