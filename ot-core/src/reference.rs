@@ -9,6 +9,7 @@
 mod capability;
 mod general;
 mod gibbs;
+mod operator;
 mod plan;
 mod table;
 

@@ -5,10 +5,7 @@ use crate::{
     backend::Backend,
     error::Error,
     host::{Host, HostReduced, HostVector},
-    kernel::{
-        ActiveColumns, Binding, CTransform, Entering, KernelOp, PlanOperator, PlanRounding, PlanView, RoundedColumn,
-        capability::{CostDerivative, HardTransform, PlanProduct, TransportCost},
-    },
+    kernel::{ActiveColumns, CTransform, Entering, KernelOp, PlanRounding, PlanView, RoundedColumn},
     regularizer::{RecordedRegularizer, RowDensity, c_transform_of_row},
     scalar::Scalar,
     side::Side,
@@ -18,43 +15,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ReferenceKernel<T: Scalar> {
     pub(super) plan: ReferencePlan<T>,
-}
-
-impl<T: Scalar> PlanOperator<Host<T>> for ReferenceKernel<T> {
-    fn binding(&self) -> &Binding {
-        &self.plan.binding
-    }
-
-    fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
-        self.plan.binding.rebind(epsilon)
-    }
-
-    fn apply(
-        &mut self,
-        side: Side,
-        plan: PlanView<'_, Host<T>>,
-        values: &HostVector<T>,
-        out: &mut HostVector<T>,
-    ) -> Result<(), Error> {
-        self.plan.apply(side, plan, values, out);
-        Ok(())
-    }
-
-    fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Host<T>>> {
-        Some(&mut self.plan)
-    }
-
-    fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<Host<T>>> {
-        Some(&mut self.plan)
-    }
-
-    fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Host<T>>> {
-        Some(&mut self.plan)
-    }
-
-    fn plan_product(&mut self) -> Option<&mut dyn PlanProduct<Host<T>>> {
-        Some(&mut self.plan)
-    }
 }
 
 impl<T: Scalar> KernelOp<Host<T>> for ReferenceKernel<T> {

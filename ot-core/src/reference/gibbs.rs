@@ -4,10 +4,7 @@ use super::plan::{ReferencePlan, has_mass};
 use crate::{
     error::Error,
     host::{Host, HostVector},
-    kernel::{
-        Binding, GibbsKernel, PlanOperator, PlanView, SoftMin,
-        capability::{CostDerivative, HardTransform, PlanProduct, TransportCost},
-    },
+    kernel::{GibbsKernel, SoftMin},
     scalar::{Scalar, UNREACHABLE},
     side::Side,
 };
@@ -36,43 +33,6 @@ impl<T: Scalar> ReferenceGibbs<T> {
                 (-epsilon * (largest + sum.ln())).clamp(-T::LARGEST_COST, T::LARGEST_COST)
             }
         }
-    }
-}
-
-impl<T: Scalar> PlanOperator<Host<T>> for ReferenceGibbs<T> {
-    fn binding(&self) -> &Binding {
-        &self.plan.binding
-    }
-
-    fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
-        self.plan.binding.rebind(epsilon)
-    }
-
-    fn apply(
-        &mut self,
-        side: Side,
-        plan: PlanView<'_, Host<T>>,
-        values: &HostVector<T>,
-        out: &mut HostVector<T>,
-    ) -> Result<(), Error> {
-        self.plan.apply(side, plan, values, out);
-        Ok(())
-    }
-
-    fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Host<T>>> {
-        Some(&mut self.plan)
-    }
-
-    fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<Host<T>>> {
-        Some(&mut self.plan)
-    }
-
-    fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Host<T>>> {
-        Some(&mut self.plan)
-    }
-
-    fn plan_product(&mut self) -> Option<&mut dyn PlanProduct<Host<T>>> {
-        Some(&mut self.plan)
     }
 }
 
