@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::{
     shrinking::{Bounded, shrinking_factor},
-    side::{SideValues, side_values},
+    side::{SideValues, side_fenchel_gap, side_values},
 };
 use crate::{
     backend::{Device, Operand},
@@ -282,7 +282,7 @@ fn round_column<D: Device>(
     let mut fenchel_gap = 0.0;
     for side in Side::BOTH {
         let added = column.added_marginal(side);
-        fenchel_gap += values[side.index()].fenchel_gap(penalties[side.index()], column.side(side), &added)?;
+        fenchel_gap += side_fenchel_gap(penalties[side.index()], column.side(side), &added)?;
     }
     Ok((column, ColumnValues { sides: values, fenchel_gap, feasible }))
 }

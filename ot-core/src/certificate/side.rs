@@ -61,29 +61,22 @@ pub(super) fn side_values(
     })
 }
 
-impl SideValues {
-    /// sum_i a_i (phi(r_i) + phi*(-f_i) + f_i r_i) at the densities r of the rounded plan.
-    pub(super) fn fenchel_gap(
-        &self,
-        penalty: &RecordedPenalty,
-        side: &RoundedSide,
-        added: &[f64],
-    ) -> Result<f64, Error> {
-        let [low, high] = penalty.density_bounds();
-        let density = |i: usize| match side.weights[i] {
-            weight if weight > 0.0 => ((side.scaled[i] + added[i]) / weight).clamp(low, high),
-            _ => low.max(0.0),
-        };
-        let densities: Vec<f64> = (0..side.weights.len()).map(density).collect();
-        let slopes: Vec<f64> = side.potential.iter().map(|f| -f).collect();
-        let [value] = run(penalty.value(), [&densities])?;
-        let [conjugate] = run(penalty.conjugate(), [&slopes])?;
-        let term = |i: usize| match side.weights[i] {
-            weight if weight > 0.0 => weight * (value[i] + conjugate[i] + side.potential[i] * densities[i]).max(0.0),
-            _ => 0.0,
-        };
-        Ok((0..side.weights.len()).map(term).sum())
-    }
+/// sum_i a_i (phi(r_i) + phi*(-f_i) + f_i r_i) at the densities r of the rounded plan.
+pub(super) fn side_fenchel_gap(penalty: &RecordedPenalty, side: &RoundedSide, added: &[f64]) -> Result<f64, Error> {
+    let [low, high] = penalty.density_bounds();
+    let density = |i: usize| match side.weights[i] {
+        weight if weight > 0.0 => ((side.scaled[i] + added[i]) / weight).clamp(low, high),
+        _ => low.max(0.0),
+    };
+    let densities: Vec<f64> = (0..side.weights.len()).map(density).collect();
+    let slopes: Vec<f64> = side.potential.iter().map(|f| -f).collect();
+    let [value] = run(penalty.value(), [&densities])?;
+    let [conjugate] = run(penalty.conjugate(), [&slopes])?;
+    let term = |i: usize| match side.weights[i] {
+        weight if weight > 0.0 => weight * (value[i] + conjugate[i] + side.potential[i] * densities[i]).max(0.0),
+        _ => 0.0,
+    };
+    Ok((0..side.weights.len()).map(term).sum())
 }
 
 /// Is phi* infinite at this potential, beyond what rounding of a bound to the element type explains?

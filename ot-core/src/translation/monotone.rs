@@ -49,7 +49,7 @@ const HUGE: f64 = 1e30;
 /// The solve for one problem.
 #[derive(Debug)]
 pub(super) struct MonotoneSolve<D: Device> {
-    sides: [DemandedMass<D>; 2],
+    sides: [SubdifferentialMass<D>; 2],
     no_shift: Program,
     begin: Program,
     advance: Program,
@@ -64,7 +64,7 @@ pub(super) struct MonotoneSolve<D: Device> {
 impl<D: Device> MonotoneSolve<D> {
     pub(super) fn new(problem: &Problem<D>) -> Result<Self, Error> {
         let number = || problem.backend().alloc_reduced(problem.columns());
-        let side = |side, sign| DemandedMass::new(problem, side, sign);
+        let side = |side, sign| SubdifferentialMass::new(problem, side, sign);
         let tolerance = 16.0 * <D::Elem as Scalar>::EPSILON;
         Ok(Self {
             sides: [side(Side::Source, 1.0)?, side(Side::Target, -1.0)?],
@@ -170,7 +170,7 @@ fn advance<R: Real>(inputs: [R; 12], tolerance: f64) -> [R; 4] {
 
 /// The mass of one side in the conjugate subdifferential of its penalty at a shift, with its slope.
 #[derive(Debug)]
-struct DemandedMass<D: Device> {
+struct SubdifferentialMass<D: Device> {
     side: Side,
     program: Program,
     bounds: [Program; 2],
@@ -180,7 +180,7 @@ struct DemandedMass<D: Device> {
     limits: [D::Reduced; 2],
 }
 
-impl<D: Device> DemandedMass<D> {
+impl<D: Device> SubdifferentialMass<D> {
     /// `sign` is that of lambda in the shift of this side's potential.
     fn new(problem: &Problem<D>, side: Side, sign: f64) -> Result<Self, Error> {
         let number = || problem.backend().alloc_reduced(problem.columns());
