@@ -92,7 +92,11 @@ impl<D: Device> Problem<D> {
             return Err(Error::FixedEpsilon { fixed, requested: epsilon });
         }
 
-        check_masses(a, b, columns, &penalties)?;
+        let tolerance = mass_tolerance::<D::Elem>(a.len() + b.len());
+        for column in 0..columns {
+            let masses = [a, b].map(|weights| weights.mass(column.min(weights.columns() - 1)));
+            check_masses(column, masses, penalties.each_ref(), tolerance)?;
+        }
         let rescaled = equal_masses(a, b, &penalties);
         let b = match &rescaled {
             Some(values) => WeightsView::new(values, columns)?,
@@ -123,6 +127,48 @@ impl<D: Device> Problem<D> {
     /// [`Error::Program`] for a regularizer that cannot be recorded.
     pub fn with_regularizer(self, regularizer: &impl Regularizer) -> Result<Self, Error> {
         Ok(Self { regularizer: regularizer.recorded()?, ..self })
+    }
+
+    /// The same problem with other weights on one side, as many as before. Where both marginals are prescribed and the
+    /// masses differ by rounding only, these weights are rescaled.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::BatchMismatch`], [`Error::MassMismatch`], [`Error::OutOfMemory`], a failure of the
+    /// device.
+    pub fn with_weights(&self, side: Side, weights: WeightsView<'_, D::Elem>) -> Result<Self, Error> {
+        let (own, other) = (self.marginal(side), self.marginal(side.opposite()));
+        if weights.len() != own.len() {
+            let what = side.of(["source weights", "target weights"]);
+            return Err(Error::Length { what, expected: own.len(), found: weights.len() });
+        }
+        if ![1, self.columns].contains(&weights.columns()) {
+            let [source_columns, target_columns] =
+                side.of([[weights.columns(), self.columns], [self.columns, weights.columns()]]);
+            return Err(Error::BatchMismatch { source_columns, target_columns });
+        }
+        let tolerance = mass_tolerance::<D::Elem>(own.len() + other.len());
+        let mass = |column: usize| weights.mass(column.min(weights.columns() - 1));
+        let penalties = Side::BOTH.map(|side| self.marginal(side).penalty());
+        for column in 0..self.columns {
+            let [own, other] = [mass(column), other.mass(column)];
+            check_masses(column, side.of([[own, other], [other, own]]), penalties, tolerance)?;
+        }
+        let rescaled = self.is_balanced().then(|| {
+            let scaled = |column: usize| {
+                let ratio = other.mass(column) / mass(column);
+                let own = weights.column(column.min(weights.columns() - 1)).iter();
+                own.map(move |&weight| D::Elem::from_f64(weight.to_f64() * if ratio.is_finite() { ratio } else { 1.0 }))
+            };
+            (0..self.columns).flat_map(scaled).collect::<Vec<_>>()
+        });
+        let weights = match &rescaled {
+            Some(values) => WeightsView::new(values, self.columns)?,
+            None => weights,
+        };
+        let marginal = Arc::new(Marginal::new(self.backend(), weights, own.penalty().clone())?);
+        let mut changed = self.clone();
+        *side.of([&mut changed.source, &mut changed.target]) = marginal;
+        Ok(changed)
     }
 
     /// The same problem, whose operations go through another backend of the same device: one that counts or checks what
@@ -261,32 +307,26 @@ fn common_columns<T: Scalar>(source: WeightsView<'_, T>, target: WeightsView<'_,
     }
 }
 
-/// The relative difference of two masses that rounding of n + m weights may explain.
-fn mass_tolerance<T: Scalar>(source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> f64 {
-    T::EPSILON * (64.0 + 8.0 * ((source.len() + target.len()) as f64).sqrt())
+/// The relative difference of two masses that rounding of this many weights may explain.
+fn mass_tolerance<T: Scalar>(weights: usize) -> f64 {
+    T::EPSILON * (64.0 + 8.0 * (weights as f64).sqrt())
 }
 
-/// Can a plan have marginals that both penalties accept?
-fn check_masses<T: Scalar>(
-    source: WeightsView<'_, T>,
-    target: WeightsView<'_, T>,
-    columns: usize,
-    penalties: &[RecordedPenalty; 2],
+/// Can a plan have marginals that both penalties accept, between these masses?
+fn check_masses(
+    column: usize,
+    [source_mass, target_mass]: [f64; 2],
+    penalties: [&RecordedPenalty; 2],
+    tolerance: f64,
 ) -> Result<(), Error> {
-    let tolerance = mass_tolerance(source, target);
-    let [[source_low, source_high], [target_low, target_high]] =
-        penalties.each_ref().map(RecordedPenalty::density_bounds);
-    for column in 0..columns {
-        let source_mass = source.mass(column.min(source.columns() - 1));
-        let target_mass = target.mass(column.min(target.columns() - 1));
-        let slack = 1.0 + tolerance;
-        // No density makes mass where there is none.
-        let most = |high: f64, mass: f64| if mass > 0.0 { high * mass * slack } else { 0.0 };
-        if source_low * source_mass > most(target_high, target_mass)
-            || target_low * target_mass > most(source_high, source_mass)
-        {
-            return Err(Error::MassMismatch { column, source_mass, target_mass, tolerance });
-        }
+    let [[source_low, source_high], [target_low, target_high]] = penalties.map(RecordedPenalty::density_bounds);
+    let slack = 1.0 + tolerance;
+    // No density makes mass where there is none.
+    let most = |high: f64, mass: f64| if mass > 0.0 { high * mass * slack } else { 0.0 };
+    if source_low * source_mass > most(target_high, target_mass)
+        || target_low * target_mass > most(source_high, source_mass)
+    {
+        return Err(Error::MassMismatch { column, source_mass, target_mass, tolerance });
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What this crate ships, by the conformance kit, and the reference that the kit compares with, by its formulas.
 
+mod joint;
 mod reference;
 
 use ot_conformance::{

@@ -1,0 +1,268 @@
+//! What is proven of several plans that share unknown measures.
+//!
+//! Of each term the reference m at an unknown end is exchanged for the measure p itself: the plan is the same,
+//!
+//! ```text
+//! P_ij = a_i m_j exp((f_i + g_j - C_ij) / epsilon) = a_i p_j exp((f_i + g'_j - C_ij) / epsilon)
+//! g'_j = g_j - epsilon log(p_j / m_j)
+//! ```
+//!
+//! and the term is a problem of two given marginals, with a certificate of its own. Its values differ by what KL(P | a m^T)
+//! and KL(P | a p^T) do for any P of marginal p, and by the mass that P has where p has none. The potentials of an unknown
+//! measure are first moved alike, so that sum_k lambda_k g_k <= 0: then the pairings <p, g_k> add up to nothing that a dual
+//! could claim.
+
+use super::{End, JointProblem, JointTerm};
+use crate::{
+    backend::Device,
+    certificate::{Certificate, certify},
+    error::Error,
+    kernel::{ActiveColumns, Potentials},
+    measure::WeightsView,
+    problem::Problem,
+    scalar::Scalar,
+    side::Side,
+};
+
+/// Recomputes what is proven of the potentials of each term and of the masses of each unknown measure, for each column,
+/// from scratch.
+///
+/// Values, masses and residuals are sums over the terms with their weights; marginal error and rounding are means. The primal
+/// is the objective at the measures given, scaled to the mass of the given ends where one is balanced. Costs a [`certify`] of each term, and two more waits.
+///
+/// # Errors
+/// [`Error::Length`] for numbers or shapes that do not fit; those of [`Problem::new`] for measures that are no weights or have
+/// not the mass of a balanced given end; those of [`certify`].
+pub fn certify_joint<D: Device>(
+    problem: &JointProblem<D>,
+    potentials: &[&Potentials<D>],
+    measures: &[&D::Vector],
+) -> Result<Vec<Certificate>, Error> {
+    fits("potentials of the terms", problem.terms().len(), potentials.len())?;
+    fits("unknown measures", problem.unknown().len(), measures.len())?;
+    let backend = problem.terms()[0].problem.backend();
+    for (measure, &len) in measures.iter().zip(problem.unknown()) {
+        let (rows, columns) = backend.shape(measure);
+        fits("an unknown measure", len * problem.columns(), rows * columns)?;
+    }
+    let mut measures = backend.download(measures)?;
+    if problem.has_balanced_end() {
+        for (index, measure) in measures.iter_mut().enumerate() {
+            scale(problem, index, measure);
+        }
+    }
+    let mut host = Vec::with_capacity(potentials.len());
+    for (term, potentials) in problem.terms().iter().zip(potentials) {
+        for side in Side::BOTH {
+            let (rows, columns) = backend.shape(potentials.side(side));
+            fits("a potential", term.problem.marginal(side).len() * problem.columns(), rows * columns)?;
+        }
+        host.push(backend.download(&[&potentials.source, &potentials.target])?);
+    }
+    for measure in 0..measures.len() {
+        cancel(problem, measure, backend.precision().unit, &mut host);
+    }
+
+    let mut sums = vec![Sums::default(); problem.columns()];
+    for (term, potentials) in problem.terms().iter().zip(&host) {
+        let certificates = certify_term(term, potentials, &measures)?;
+        for (sums, certificate) in sums.iter_mut().zip(certificates) {
+            sums.add(term.weight, &certificate);
+        }
+    }
+    Ok(sums.into_iter().map(|sums| sums.certificate(problem.epsilon())).collect())
+}
+
+/// Scales the columns of an unknown measure to the mass of its reference, which is that of a balanced given end.
+fn scale<D: Device>(problem: &JointProblem<D>, measure: usize, values: &mut [D::Elem]) {
+    let Some((term, side)) = problem.ends_of(measure).next() else { return };
+    let reference = problem.terms()[term].problem.marginal(side);
+    for (column, values) in values.chunks_exact_mut(reference.len()).enumerate() {
+        let ratio = reference.mass(column) / values.iter().map(|value| value.to_f64()).sum::<f64>();
+        if ratio.is_finite() {
+            values.iter_mut().for_each(|value| *value = D::Elem::from_f64(value.to_f64() * ratio));
+        }
+    }
+}
+
+/// Moves the potentials of an unknown measure alike, so that their sum with the weights of the terms is zero, and never
+/// above.
+fn cancel<D: Device>(problem: &JointProblem<D>, measure: usize, unit: f64, potentials: &mut [Vec<Vec<D::Elem>>]) {
+    let ends: Vec<(usize, Side)> = problem.ends_of(measure).collect();
+    let weight = |term: usize| problem.terms()[term].weight;
+    let total: f64 = ends.iter().map(|&(term, _)| weight(term)).sum();
+    for entry in 0..problem.unknown()[measure] * problem.columns() {
+        let at = |potentials: &[Vec<Vec<D::Elem>>], (term, side): (usize, Side)| {
+            weight(term) * potentials[term][side.index()][entry].to_f64()
+        };
+        let mut move_by = |change: f64| {
+            for &(term, side) in &ends {
+                let value = &mut potentials[term][side.index()][entry];
+                *value = D::Elem::from_f64(value.to_f64() - change);
+            }
+            let sum: f64 = ends.iter().map(|&end| at(potentials, end)).sum();
+            let size: f64 = ends.iter().map(|&end| at(potentials, end).abs()).sum();
+            (sum, size)
+        };
+        let (sum, _) = move_by(0.0);
+        let (mut left, mut size) = move_by(sum / total);
+        // Rounding may leave a little: the sum itself is known to some units of its terms.
+        let mut slack = 2.0 * f64::EPSILON * (ends.len() as f64 + 2.0) * size;
+        for _ in 0..8 {
+            if left <= -slack || !left.is_finite() {
+                break;
+            }
+            (left, size) = move_by((left + slack) / total + unit * size / total);
+            slack = 2.0 * f64::EPSILON * (ends.len() as f64 + 2.0) * size;
+        }
+    }
+}
+
+/// The certificates of one term with the unknown measures given, in values of the joint objective.
+fn certify_term<D: Device>(
+    term: &JointTerm<D>,
+    potentials: &[Vec<D::Elem>],
+    measures: &[Vec<D::Elem>],
+) -> Result<Vec<Certificate>, Error> {
+    let (problem, columns) = (&term.problem, term.problem.columns());
+    let (backend, epsilon) = (problem.backend(), problem.epsilon());
+    let upload = |values: &[D::Elem]| backend.upload(values, columns);
+    let plain = Potentials { source: upload(&potentials[0])?, target: upload(&potentials[1])?, epsilon };
+
+    let mut given = problem.clone();
+    let mut moved = potentials.to_vec();
+    // What the joint objective has more than that of the given marginals, and how much of that the dual has not.
+    let (mut offset, mut unclaimed) = (vec![0.0; columns], vec![0.0; columns]);
+    for (side, end) in Side::BOTH.into_iter().zip(term.ends) {
+        let End::Unknown(measure) = end else { continue };
+        let p = &measures[measure];
+        let reference = Reference::of(problem, side)?;
+        given = given.with_weights(side, WeightsView::new(p, columns)?)?;
+        let len = problem.marginal(side).len();
+        let mut outside = false;
+        for column in 0..columns {
+            for atom in 0..len {
+                let (entry, m) = (column * len + atom, reference.weight(column, atom));
+                match p[entry].to_f64() {
+                    0.0 => outside |= m > 0.0,
+                    p if m > 0.0 => {
+                        let logarithm = p.ln() - m.ln();
+                        offset[column] += epsilon * p * logarithm;
+                        moved[side.index()][entry] =
+                            D::Elem::from_f64(moved[side.index()][entry].to_f64() - epsilon * logarithm);
+                    }
+                    // Mass where the reference has none: KL is infinite.
+                    _ => offset[column] = f64::INFINITY,
+                }
+            }
+        }
+        if outside {
+            let left_out = mass_outside(problem, &plain, side, &reference, p)?;
+            unclaimed.iter_mut().zip(left_out).for_each(|(sum, mass)| *sum += epsilon * mass);
+        }
+    }
+    let moved = Potentials { source: upload(&moved[0])?, target: upload(&moved[1])?, epsilon };
+    let mut certificates = certify(&given, &moved)?;
+    for (column, certificate) in certificates.iter_mut().enumerate() {
+        let product = |problem: &Problem<D>| -> f64 {
+            Side::BOTH.into_iter().map(|side| problem.marginal(side).mass(column)).product()
+        };
+        let offset = offset[column] + epsilon * (product(problem) - product(&given));
+        certificate.dual += if offset.is_finite() { offset - unclaimed[column] } else { f64::NEG_INFINITY };
+        certificate.gap += unclaimed[column] + if offset.is_finite() { 0.0 } else { f64::INFINITY };
+        certificate.primal = if certificate.gap.is_finite() { certificate.primal + offset } else { f64::INFINITY };
+    }
+    Ok(certificates)
+}
+
+/// The weights of the reference measure on the host.
+struct Reference<T> {
+    weights: Vec<T>,
+    len: usize,
+}
+
+impl<T: Scalar> Reference<T> {
+    fn of<D: Device<Elem = T>>(problem: &Problem<D>, side: Side) -> Result<Self, Error> {
+        let marginal = problem.marginal(side);
+        let weights = problem.backend().download(&[marginal.weights()])?.swap_remove(0);
+        Ok(Self { weights, len: marginal.len() })
+    }
+
+    /// One histogram may serve all columns.
+    fn weight(&self, column: usize, atom: usize) -> f64 {
+        let column = column.min(self.weights.len() / self.len - 1);
+        self.weights[column * self.len + atom].to_f64()
+    }
+}
+
+/// The mass that the plan has at the atoms of a side without mass of p.
+fn mass_outside<D: Device>(
+    problem: &Problem<D>,
+    potentials: &Potentials<D>,
+    side: Side,
+    reference: &Reference<D::Elem>,
+    p: &[D::Elem],
+) -> Result<Vec<f64>, Error> {
+    let (backend, columns, len) = (problem.backend(), problem.columns(), problem.marginal(side).len());
+    let mut density = backend.alloc(len, columns)?;
+    let (mut kernel, all) = (problem.bind()?, ActiveColumns::all(columns));
+    kernel.density(backend, side, problem.view(potentials), &all, &mut density, None)?;
+    let density = backend.download(&[&density])?.swap_remove(0);
+    let mass = |column: usize| {
+        let atoms = (0..len).filter(|atom| p[column * len + atom].to_f64() == 0.0);
+        let weighted = atoms.map(|atom| (reference.weight(column, atom), density[column * len + atom].to_f64()));
+        weighted.filter(|(weight, _)| *weight > 0.0).map(|(weight, density)| weight * density).sum()
+    };
+    Ok((0..columns).map(mass).collect())
+}
+
+/// Sums over the terms, with their weights.
+#[derive(Clone, Default)]
+struct Sums {
+    weight: f64,
+    marginal_error: f64,
+    residuals: [f64; 2],
+    mass: f64,
+    transport_cost: f64,
+    has_no_cost: bool,
+    primal: f64,
+    dual: f64,
+    gap: f64,
+    rounding: f64,
+}
+
+impl Sums {
+    fn add(&mut self, weight: f64, certificate: &Certificate) {
+        self.weight += weight;
+        self.marginal_error += weight * certificate.marginal_error;
+        self.residuals[0] += weight * certificate.source_residual;
+        self.residuals[1] += weight * certificate.target_residual;
+        self.mass += weight * certificate.mass;
+        self.transport_cost += weight * certificate.transport_cost.unwrap_or(0.0);
+        self.has_no_cost |= certificate.transport_cost.is_none();
+        self.primal += weight * certificate.primal;
+        self.dual += weight * certificate.dual;
+        self.gap += weight * certificate.gap;
+        self.rounding += weight * certificate.rounding;
+    }
+
+    fn certificate(self, epsilon: f64) -> Certificate {
+        let [source_residual, target_residual] = self.residuals;
+        Certificate {
+            epsilon,
+            marginal_error: self.marginal_error / self.weight,
+            source_residual,
+            target_residual,
+            mass: self.mass,
+            transport_cost: (!self.has_no_cost).then_some(self.transport_cost),
+            primal: self.primal,
+            dual: self.dual,
+            gap: self.gap,
+            rounding: self.rounding / self.weight,
+        }
+    }
+}
+
+fn fits(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}

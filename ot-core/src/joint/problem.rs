@@ -1,0 +1,161 @@
+//! What is asked of several plans that share unknown measures.
+
+use crate::{backend::Device, error::Error, penalty::PenaltyKind, problem::Problem, side::Side};
+
+/// What a side of a term is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The measure of the problem, with its penalty.
+    Given,
+    /// An unknown measure, by its index. The weights of the problem are the reference measure m of entropy on its support.
+    Unknown(usize),
+}
+
+/// One transport among several.
+#[derive(Debug)]
+pub struct JointTerm<D: Device> {
+    /// Geometry, measures, epsilon and penalties.
+    pub problem: Problem<D>,
+    /// lambda > 0, the factor of the term in the objective.
+    pub weight: f64,
+    /// What the source and the target are.
+    pub ends: [End; 2],
+}
+
+impl<D: Device> Clone for JointTerm<D> {
+    fn clone(&self) -> Self {
+        Self { problem: self.problem.clone(), ..*self }
+    }
+}
+
+/// Transports that share unknown measures p:
+///
+/// ```text
+/// min over p, P   sum_k lambda_k (<P_k, C_k> + epsilon KL(P_k | a_k b_k^T) + penalties of the given ends)
+/// max over f, g   sum_k lambda_k (duals of the given ends - epsilon (sum_ij (P_k)_ij - mass(a_k) mass(b_k)))
+/// ```
+///
+/// where P_k has the marginal p at an unknown end, and a_k or b_k stands for the reference m there. The dual asks that
+/// the potentials of each unknown measure cancel, sum_k lambda_k g_k <= 0.
+///
+/// A barycenter of inputs a_k with weights lambda_k has a term (a_k, m) for each, with ends
+/// `[End::Given, End::Unknown(0)]` (Agueh, Carlier 2011; Benamou et al. 2015). A given end may have any penalty.
+#[derive(Debug)]
+pub struct JointProblem<D: Device> {
+    terms: Vec<JointTerm<D>>,
+    /// The number of atoms of each unknown measure.
+    unknown: Vec<usize>,
+}
+
+impl<D: Device> JointProblem<D> {
+    /// Checks that the terms fit together.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for no terms, a weight that is not positive and finite, epsilons that differ, an index of an unknown
+    /// measure without a term, or a penalty on one that is not [`Balanced`](crate::Balanced);
+    /// [`Error::Length`] for unknown measures with different numbers of atoms; [`Error::BatchMismatch`];
+    /// [`Error::MissingCapability`] for another regularizer than entropy.
+    pub fn new(terms: Vec<JointTerm<D>>) -> Result<Self, Error> {
+        let first = terms.first().ok_or(parameter("the number of terms", 0.0, "at least one"))?;
+        let (epsilon, columns) = (first.problem.epsilon(), first.problem.columns());
+        let ends = || terms.iter().flat_map(|term| term.ends);
+        let index = |end| match end {
+            End::Unknown(index) => Some(index),
+            End::Given => None,
+        };
+        // A term names at most two, so that a larger index has gaps below it.
+        let count = ends().filter_map(index).max().map_or(0, |largest| largest.saturating_add(1));
+        if count > 2 * terms.len() {
+            return Err(parameter(
+                "the largest index of an unknown measure",
+                count as f64 - 1.0,
+                "one of each index below",
+            ));
+        }
+        let mut unknown = vec![None; count];
+        for JointTerm { problem, weight, ends } in &terms {
+            problem.require_entropy()?;
+            if !(weight.is_finite() && *weight > 0.0) {
+                return Err(parameter("the weight of a term", *weight, "a finite number > 0"));
+            }
+            if problem.epsilon() != epsilon {
+                return Err(parameter("the epsilon of a term", problem.epsilon(), "that of the first term"));
+            }
+            if problem.columns() != columns {
+                return Err(Error::BatchMismatch { source_columns: columns, target_columns: problem.columns() });
+            }
+            for (side, end) in Side::BOTH.into_iter().zip(ends) {
+                let (End::Unknown(measure), marginal) = (*end, problem.marginal(side)) else { continue };
+                if marginal.penalty().kind() != PenaltyKind::Balanced {
+                    return Err(parameter(
+                        "the unknown measure with a penalty",
+                        measure as f64,
+                        "Balanced at its ends",
+                    ));
+                }
+                let expected = *unknown[measure].get_or_insert(marginal.len());
+                if expected != marginal.len() {
+                    return Err(Error::Length { what: "an unknown measure", expected, found: marginal.len() });
+                }
+            }
+        }
+        let known = |(index, len): (usize, Option<usize>)| {
+            len.ok_or(parameter("the index of an unknown measure without a term", index as f64, "a term of it"))
+        };
+        let unknown = unknown.into_iter().enumerate().map(known).collect::<Result<_, _>>()?;
+        Ok(Self { terms, unknown })
+    }
+
+    /// The terms.
+    #[must_use]
+    pub fn terms(&self) -> &[JointTerm<D>] {
+        &self.terms
+    }
+
+    /// The number of atoms of each unknown measure.
+    #[must_use]
+    pub fn unknown(&self) -> &[usize] {
+        &self.unknown
+    }
+
+    /// The sides of terms that an unknown measure stands at, as (term, side).
+    pub fn ends_of(&self, measure: usize) -> impl Iterator<Item = (usize, Side)> + '_ {
+        let of_term = move |(term, ends): (usize, [End; 2])| {
+            let sides = Side::BOTH.into_iter().zip(ends);
+            sides.filter(move |(_, end)| *end == End::Unknown(measure)).map(move |(side, _)| (term, side))
+        };
+        self.terms.iter().map(|term| term.ends).enumerate().flat_map(of_term)
+    }
+
+    /// Is the marginal of a given end prescribed, and thereby the mass of all measures?
+    #[must_use]
+    pub fn has_balanced_end(&self) -> bool {
+        let is_balanced =
+            |problem: &Problem<D>, side: Side| problem.marginal(side).penalty().kind() == PenaltyKind::Balanced;
+        self.terms.iter().any(|JointTerm { problem, ends, .. }| {
+            Side::BOTH.into_iter().zip(ends).any(|(side, end)| *end == End::Given && is_balanced(problem, side))
+        })
+    }
+
+    /// The epsilon of all terms.
+    #[must_use]
+    pub fn epsilon(&self) -> f64 {
+        self.terms[0].problem.epsilon()
+    }
+
+    /// Number of problems in the batch.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.terms[0].problem.columns()
+    }
+}
+
+impl<D: Device> Clone for JointProblem<D> {
+    fn clone(&self) -> Self {
+        Self { terms: self.terms.clone(), unknown: self.unknown.clone() }
+    }
+}
+
+fn parameter(name: &'static str, value: f64, expected: &'static str) -> Error {
+    Error::Parameter { name, value, expected }
+}
