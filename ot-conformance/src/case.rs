@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use ot_core::{
     CostMatrix, Device, Elem, Error, Geometry, GeometryBuilder, GroundCost, PointsView, ReferenceGeometry, Scalar,
-    Side, Support,
+    Side, Support, cost::CostParameters,
 };
 
 use crate::{
@@ -182,6 +182,12 @@ impl<D: Device> GeometryCase<D> {
     /// The points, if there are any.
     pub(crate) fn points(&self) -> Option<&CasePoints> {
         self.points.as_ref()
+    }
+
+    /// How many parameters the formula of the cost names.
+    pub(crate) fn parameters(&self) -> usize {
+        let known = |points: &CasePoints| CostParameters::of(points.cost.as_ref(), points.dimension);
+        self.points.as_ref().and_then(known).map_or(0, |parameters| parameters.values().len())
     }
 
     /// Number of atoms of a side.

@@ -156,6 +156,7 @@ macro_rules! conformance_penalty {
             conjugates_are_legendre_transforms,
             subdifferentials_are_slopes,
             formulas_are_monotone,
+            parameter_derivatives_are_slopes,
         );
     };
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Elem, Error, GeometryBuilder, GroundCost, HalfSqEuclidean, Manhattan, PNorm, PowerOfDistance, SqEuclidean,
+    CostFormula, Elem, Error, GeometryBuilder, GroundCost, HalfSqEuclidean, Manhattan, PNorm, PowerOfDistance, Real,
+    SqEuclidean,
 };
 
 use crate::{
@@ -46,10 +47,35 @@ fn clouds<G: GeometryBuilder + ?Sized>(builder: &G) -> Result<Vec<GeometryCase<G
         ("a cloud and itself, square", [same.clone(), same], 2, square),
         ("40 x 23, distance to the power 3/2", [cloud(40, 2), cloud(23, 2)], 2, Arc::new(PowerOfDistance::new(1.5)?)),
         ("19 x 30, Manhattan", [cloud(19, 4), cloud(30, 4)], 4, Arc::new(Manhattan)),
+        (
+            "14 x 25, a formula with two parameters",
+            [cloud(14, 2), cloud(25, 2)],
+            2,
+            Arc::new(Slope { grade: 0.7, lift: 1.5 }),
+        ),
         ("20 x 18, norm 3", [cloud(20, 5), cloud(18, 5)], 5, Arc::new(PNorm::new(3.0)?)),
     ];
     let case = |(name, points, dimension, cost)| GeometryCase::between_points(builder, name, points, dimension, cost);
     clouds.into_iter().map(case).collect()
+}
+
+/// A cost of the author's own, with parameters: |x - y|^2 and a price on the height gained, exp(grade h) lift.
+#[derive(Clone, Debug)]
+struct Slope {
+    grade: f64,
+    lift: f64,
+}
+
+impl CostFormula for Slope {
+    fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
+        let [square] = R::fold_coordinates(x, y, [-0.0], |[sum], x, y| [sum + (x - y) * (x - y)]);
+        let height = y[1] - x[1];
+        square + (x[1].parameter(0, self.grade) * height).exp() * x[1].parameter(1, self.lift)
+    }
+
+    fn dimension(&self) -> Option<usize> {
+        Some(2)
+    }
 }
 
 /// Cost matrices.

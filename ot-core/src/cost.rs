@@ -34,6 +34,7 @@ mod function;
 mod lanes;
 mod matrix;
 mod norm;
+mod parameters;
 mod summary;
 
 use std::{fmt::Debug, sync::Arc};
@@ -48,6 +49,7 @@ pub use self::{
     function::CostFunction,
     matrix::{CostMatrix, MatrixValues, MatrixView, SharedEntries, SharedMatrix, StridedMatrix},
     norm::{Chebyshev, Manhattan, PNorm},
+    parameters::CostParameters,
     summary::{CostSummary, check_bound, check_row},
 };
 use crate::{

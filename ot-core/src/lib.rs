@@ -43,6 +43,7 @@ pub mod extending {}
 pub mod host;
 #[cfg(any(feature = "nalgebra", feature = "faer"))]
 pub mod interop;
+pub mod joint;
 pub mod kernel;
 pub mod marginal;
 pub mod measure;
@@ -72,6 +73,7 @@ pub use entropy::{CountingEntropy, counting_potential};
 pub use epsilon::Epsilon;
 pub use error::{BackendFailure, Error};
 pub use host::{Host, HostBackend};
+pub use joint::{End, JointProblem, JointSolution, JointTerm, certify_joint};
 pub use kernel::{
     ActiveColumns, Binding, ByProducts, CTransform, CostStatistics, DeviceWeights, Elem, Entering, Geometry,
     GeometryBuilder, GibbsKernel, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView, Potentials, RoundedColumn,
@@ -83,7 +85,9 @@ pub use kernel::{
 };
 pub use marginal::Marginal;
 pub use measure::{BoundingBox, Histogram, Measure, PointCloud, PointsView, Support, WeightsView};
-pub use penalty::{Balanced, Free, Kl, MarginalPenalty, PenaltyKind, Range, RecordedPenalty, TotalVariation};
+pub use penalty::{
+    Balanced, Free, Kl, MarginalPenalty, PenaltyDerivative, PenaltyKind, Range, RecordedPenalty, TotalVariation,
+};
 pub use plan::{Plan, PlanEntry};
 pub use problem::Problem;
 pub use program::{Program, ProgramError, Recorder};

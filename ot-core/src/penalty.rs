@@ -30,7 +30,12 @@ mod total_variation;
 use std::fmt::Debug;
 
 pub use self::{
-    balanced::Balanced, free::Free, kl::Kl, range::Range, recorded::RecordedPenalty, total_variation::TotalVariation,
+    balanced::Balanced,
+    free::Free,
+    kl::Kl,
+    range::Range,
+    recorded::{PenaltyDerivative, RecordedPenalty},
+    total_variation::TotalVariation,
 };
 use crate::{error::Error, real::Real};
 

@@ -1,7 +1,7 @@
 //! Recorded pointwise formulas: what a host interprets in blocks and a device compiles.
 //!
 //! A [`Program`] is a straight line of instructions over a few registers, made by running a formula
-//! once on [`Recorder`]s. Common subexpressions are merged, constant ones folded, dead ones dropped,
+//! once on [`Recorder`]s, after the loops over coordinates that the formula has. Common subexpressions are merged, constant ones folded, dead ones dropped,
 //! and registers are allocated by liveness, so that an interpreter needs a fixed buffer on the stack
 //! and a shader stays small.
 //!
@@ -26,6 +26,7 @@
 //! the formula. Only rewritings that are exact for every argument (infinities and signed zeros
 //! included) are made: `1 x = x`, but not `0 x = 0`.
 
+mod fold;
 mod interpreter;
 mod node;
 #[cfg(test)]
@@ -39,8 +40,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::real::Real;
+use crate::{dual::Dual, real::Real};
 
+pub use fold::{CoordinateFold, MAX_FOLDED, MAX_STATES};
 pub use interpreter::{BLOCK, BlockInput, BlockMath, LibraryMath, Registers};
 pub use recorder::Recorder;
 
@@ -81,9 +83,10 @@ impl Hash for Program {
     }
 }
 
-/// What a program shares between its clones.
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// What a program shares between its clones, and what a step of a loop is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Code {
+    folds: Box<[CoordinateFold]>,
     inputs: usize,
     registers: usize,
     instructions: Box<[Instruction]>,
@@ -116,6 +119,8 @@ pub enum Operand {
     Input(u16),
     /// A parameter of the formula, whose value goes with the program and is not part of its code.
     Parameter(u16),
+    /// A result of a loop over coordinates, counted over all [loops](Program::folds) of the program.
+    Folded(u16),
     /// A number. It may be infinite if the formula's constants are.
     Constant(f64),
     /// The result of the last instruction that wrote this register.
@@ -336,6 +341,11 @@ impl Program {
         self.code.registers
     }
 
+    /// The loops over coordinates that are run before the instructions ([`Real::fold_coordinates`]).
+    pub fn folds(&self) -> &[CoordinateFold] {
+        &self.code.folds
+    }
+
     /// The instructions in order. Every register is written before it is read.
     pub fn instructions(&self) -> &[Instruction] {
         &self.code.instructions
@@ -353,9 +363,8 @@ impl Program {
     ///
     /// [`ProgramError::Arity`] unless there are [`inputs`](Program::inputs) inputs.
     pub fn evaluate<R: Real>(&self, inputs: &[R]) -> Result<Vec<R>, ProgramError> {
-        let registers = self.run(inputs, None)?;
-        let outputs = self.output_operands().iter();
-        Ok(outputs.map(|output| self.read(*output, inputs, None, &registers)).collect())
+        let values = self.run(inputs, None)?;
+        Ok(self.output_operands().iter().map(|output| values.read(*output)).collect())
     }
 
     /// [`evaluate`](Program::evaluate) at other values of the parameters: dual numbers differentiate in them.
@@ -369,9 +378,43 @@ impl Program {
         if expected != found {
             return Err(ProgramError::Arity { expected, found });
         }
-        let registers = self.run(inputs, Some(parameters))?;
-        let outputs = self.output_operands().iter();
-        Ok(outputs.map(|output| self.read(*output, inputs, Some(parameters), &registers)).collect())
+        let values = self.run(inputs, Some(parameters))?;
+        Ok(self.output_operands().iter().map(|output| values.read(*output)).collect())
+    }
+
+    /// The program of the derivatives of all outputs in one parameter; zeros where the program has no such parameter.
+    ///
+    /// ```
+    /// use ot_core::{Program, Real};
+    ///
+    /// let power = Program::record(|[x]| [(x.parameter(0, 3.0) * x.ln()).exp()])?;
+    /// let slope = power.parameter_derivative(0)?;
+    /// assert!((slope.call::<f64, 1, 1>([2.0])?[0] - 8.0 * 2.0_f64.ln()).abs() < 1e-14);
+    /// # Ok::<(), ot_core::ProgramError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`record`](Program::record).
+    pub fn parameter_derivative(&self, parameter: usize) -> Result<Self, ProgramError> {
+        let outputs = self.outputs();
+        let mut fault = None;
+        let derivative = Self::record_dynamic(self.inputs(), |inputs| {
+            let points: Vec<_> = inputs.iter().map(|&input| Dual::constant(input)).collect();
+            let theta: Vec<_> = (0u16..)
+                .zip(&*self.parameters)
+                .map(|(index, &value)| {
+                    let value = inputs.first().map_or(Recorder::constant(value), |x| x.parameter(index, value));
+                    Dual::new(value, Recorder::constant(f64::from(usize::from(index) == parameter)))
+                })
+                .collect();
+            let values = self.evaluate_at(&points, &theta).unwrap_or_else(|error| {
+                fault = Some(error);
+                vec![Dual::constant(Recorder::constant(0.0)); outputs]
+            });
+            values.into_iter().map(|value| value.derivative).collect()
+        });
+        fault.map_or(derivative, Err)
     }
 
     /// [`evaluate`](Program::evaluate) with numbers of inputs and outputs known to the compiler;
@@ -392,41 +435,64 @@ impl Program {
     /// inputs and outputs.
     pub fn call<R: Real, const N: usize, const M: usize>(&self, inputs: [R; N]) -> Result<[R; M], ProgramError> {
         self.check_outputs(M)?;
-        let registers = self.run(&inputs, None)?;
-        Ok(std::array::from_fn(|index| self.read(self.code.outputs[index], &inputs, None, &registers)))
+        let values = self.run(&inputs, None)?;
+        Ok(std::array::from_fn(|index| values.read(self.code.outputs[index])))
     }
 
-    /// The registers after the last instruction.
-    fn run<R: Real>(&self, inputs: &[R], parameters: Option<&[R]>) -> Result<[R; MAX_REGISTERS], ProgramError> {
+    /// All values after the last instruction.
+    fn run<'a, R: Real>(&'a self, inputs: &'a [R], parameters: Option<&'a [R]>) -> Result<Values<'a, R>, ProgramError> {
         self.check_inputs(inputs.len())?;
-        let mut registers = [R::constant(0.0); MAX_REGISTERS];
-        for instruction in self.instructions() {
-            let operands = instruction.operands.map(|operand| self.read(operand, inputs, parameters, &registers));
-            registers[usize::from(instruction.register)] = instruction.operation.apply(operands);
+        let zero = R::constant(0.0);
+        let mut folded = [zero; MAX_FOLDED];
+        let mut first = 0;
+        for fold in self.folds() {
+            let results = &mut folded[first..first + fold.states()];
+            match results.len() {
+                1 => self.fold::<R, 1>(fold, inputs, parameters, results),
+                2 => self.fold::<R, 2>(fold, inputs, parameters, results),
+                3 => self.fold::<R, 3>(fold, inputs, parameters, results),
+                _ => self.fold::<R, MAX_STATES>(fold, inputs, parameters, results),
+            }
+            first += fold.states();
         }
-        Ok(registers)
+        let mut values = Values {
+            inputs,
+            registers: [zero; MAX_REGISTERS],
+            folded,
+            parameters: Parameters { known: &self.parameters, given: parameters },
+        };
+        values.execute(self.instructions());
+        Ok(values)
     }
 
-    /// The value of an operand.
-    #[inline]
-    fn read<R: Real>(
+    /// One loop over coordinates.
+    fn fold<R: Real, const S: usize>(
         &self,
-        operand: Operand,
+        fold: &CoordinateFold,
         inputs: &[R],
         parameters: Option<&[R]>,
-        registers: &[R; MAX_REGISTERS],
-    ) -> R {
-        match operand {
-            Operand::Input(index) => inputs[usize::from(index)],
-            Operand::Constant(value) => R::constant(value),
-            Operand::Register(index) => registers[usize::from(index)],
-            Operand::Parameter(index) => match (parameters, inputs.first()) {
-                (Some(parameters), _) => parameters[usize::from(index)],
-                // A program that is called while another is recorded hands its parameters on.
-                (None, Some(input)) => input.parameter(index, self.parameters[usize::from(index)]),
-                (None, None) => R::constant(self.parameters[usize::from(index)]),
-            },
-        }
+        results: &mut [R],
+    ) {
+        let [x, y] = fold.inputs_at(0).map(|first| &inputs[first..first + fold.count()]);
+        let constant = |slot: usize| match fold.start()[slot] {
+            Operand::Constant(value) => value,
+            _ => f64::NAN,
+        };
+        let zero = R::constant(0.0);
+        let folded = R::fold_coordinates(x, y, std::array::from_fn::<f64, S, _>(constant), |state, x, y| {
+            let mut arguments = [zero; MAX_STATES + 2];
+            arguments[..S].copy_from_slice(&state);
+            arguments[S..S + 2].copy_from_slice(&[x, y]);
+            let mut values = Values {
+                inputs: &arguments,
+                registers: [zero; MAX_REGISTERS],
+                folded: [zero; MAX_FOLDED],
+                parameters: Parameters { known: &self.parameters, given: parameters },
+            };
+            values.execute(fold.instructions());
+            std::array::from_fn(|slot| values.read(fold.next()[slot]))
+        });
+        results.copy_from_slice(&folded);
     }
 
     /// Whether `found` is the number of inputs.
@@ -439,6 +505,48 @@ impl Program {
     fn check_outputs(&self, found: usize) -> Result<(), ProgramError> {
         let expected = self.outputs();
         if found == expected { Ok(()) } else { Err(ProgramError::OutputArity { expected, found }) }
+    }
+}
+
+/// What operands are read from.
+struct Values<'a, R> {
+    inputs: &'a [R],
+    registers: [R; MAX_REGISTERS],
+    folded: [R; MAX_FOLDED],
+    parameters: Parameters<'a, R>,
+}
+
+/// The values of parameters that a program knows, and those given in their place.
+struct Parameters<'a, R> {
+    known: &'a [f64],
+    given: Option<&'a [R]>,
+}
+
+impl<R: Real> Values<'_, R> {
+    fn execute(&mut self, instructions: &[Instruction]) {
+        for instruction in instructions {
+            let operands = instruction.operands.map(|operand| self.read(operand));
+            self.registers[usize::from(instruction.register)] = instruction.operation.apply(operands);
+        }
+    }
+
+    #[inline]
+    fn read(&self, operand: Operand) -> R {
+        match operand {
+            Operand::Input(index) => self.inputs[usize::from(index)],
+            Operand::Constant(value) => R::constant(value),
+            Operand::Register(index) => self.registers[usize::from(index)],
+            Operand::Folded(index) => self.folded[usize::from(index)],
+            Operand::Parameter(index) => {
+                let known = self.parameters.known[usize::from(index)];
+                match (self.parameters.given, self.inputs.first()) {
+                    (Some(given), _) => given[usize::from(index)],
+                    // A program that is called while another is recorded hands its parameters on.
+                    (None, Some(input)) => input.parameter(index, known),
+                    (None, None) => R::constant(known),
+                }
+            }
+        }
     }
 }
 
@@ -457,6 +565,7 @@ impl Operand {
             Self::Constant(value) => (1, value.to_bits()),
             Self::Register(index) => (2, u64::from(index)),
             Self::Parameter(index) => (3, u64::from(index)),
+            Self::Folded(index) => (4, u64::from(index)),
         }
     }
 }
@@ -523,9 +632,12 @@ impl Operation {
     }
 }
 
-/// A listing: one line per instruction, `r1 = mul r0 x2`, and a last one, `return r1`.
+/// A listing: the loops, one line per instruction, `r1 = mul r0 x2`, and a last one, `return r1`.
 impl fmt::Display for Program {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fold in self.folds() {
+            write!(formatter, "{fold}")?;
+        }
         for instruction in self.instructions() {
             writeln!(formatter, "{instruction}")?;
         }
@@ -547,12 +659,13 @@ impl fmt::Display for Instruction {
     }
 }
 
-/// `x0` for an input, `p0` for a parameter, `r0` for a register, the shortest exact decimal for a constant.
+/// `x0` for an input, `p0` for a parameter, `f0` for a result of a loop, `r0` for a register, the shortest exact decimal for a constant.
 impl fmt::Display for Operand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input(index) => write!(formatter, "x{index}"),
             Self::Parameter(index) => write!(formatter, "p{index}"),
+            Self::Folded(index) => write!(formatter, "f{index}"),
             Self::Constant(value) => write!(formatter, "{value:?}"),
             Self::Register(index) => write!(formatter, "r{index}"),
         }
@@ -565,7 +678,6 @@ mod tests {
         random_formula::{Random, RandomFormula},
         *,
     };
-    use crate::dual::Dual;
 
     #[test]
     fn every_operation_computes_what_its_name_says() {
@@ -620,6 +732,7 @@ mod tests {
             Operand::Register(register) => written[usize::from(register)],
             Operand::Input(input) => usize::from(input) < program.inputs(),
             Operand::Parameter(parameter) => usize::from(parameter) < program.parameters().len(),
+            Operand::Folded(index) => usize::from(index) < program.folds().iter().map(CoordinateFold::states).sum(),
             Operand::Constant(_) => true,
         };
         for instruction in program.instructions() {

@@ -168,10 +168,60 @@ pub trait Real:
         }
     }
 
+    /// The loop over the coordinates of two points: `state = step(state, x_k, y_k)` for k in order, from `start`. For as
+    /// many coordinates as both have.
+    ///
+    /// For numbers it is that loop. A recorded [`Program`](crate::Program) keeps it as a loop where x and y are inputs
+    /// in a row (the points of a cost), the step reads nothing else of the formula but constants and parameters, and
+    /// there are at most [`MAX_STATES`](crate::program::MAX_STATES) states: so that a device compiles one step and not
+    /// one for each coordinate. Elsewhere it is unrolled. Start a sum at `-0.0`, which adds nothing to any number.
+    ///
+    /// ```
+    /// use ot_core::{Program, Real};
+    ///
+    /// /// sum_k (x_k - y_k)^4.
+    /// fn cost<R: Real>(x: &[R], y: &[R]) -> R {
+    ///     let [sum] = R::fold_coordinates(x, y, [-0.0], |[sum], x, y| {
+    ///         let square = (x - y) * (x - y);
+    ///         [sum + square * square]
+    ///     });
+    ///     sum
+    /// }
+    ///
+    /// assert_eq!(cost(&[1.0, 3.0], &[0.0, 1.0]), 17.0);
+    /// let program = Program::record_dynamic(256, |inputs| vec![cost(&inputs[..128], &inputs[128..])])?;
+    /// assert_eq!(program.folds()[0].instructions().len(), 4);
+    /// # Ok::<(), ot_core::ProgramError>(())
+    /// ```
+    #[inline(always)]
+    fn fold_coordinates<const S: usize>(
+        x: &[Self],
+        y: &[Self],
+        start: [f64; S],
+        step: impl Fn([Self; S], Self, Self) -> [Self; S],
+    ) -> [Self; S] {
+        unrolled(x, y, start, step)
+    }
+
     /// `self` brought into the interval `[low, high]`, where `low <= high`. A NaN in `self` is kept.
     fn clamp(self, low: impl Into<Self>, high: impl Into<Self>) -> Self {
         self.max(low).min(high)
     }
+}
+
+/// [`Real::fold_coordinates`] as the loop that it is.
+#[inline(always)]
+pub(crate) fn unrolled<R: Real, const S: usize>(
+    x: &[R],
+    y: &[R],
+    start: [f64; S],
+    step: impl Fn([R; S], R, R) -> [R; S],
+) -> [R; S] {
+    let mut state = start.map(R::constant);
+    for (x, y) in x.iter().zip(y) {
+        state = step(state, *x, *y);
+    }
+    state
 }
 
 /// `x^(twice / 2)` by repeated squaring, times a square root if `twice` is odd.

@@ -1,7 +1,10 @@
 //! What every penalty of a marginal must be: a convex function, its conjugate, and the step of both.
 
+mod parameters;
+
 use ot_core::{MarginalPenalty, Number, Program, ProgramError, Real, RecordedPenalty, Scalar};
 
+pub use self::parameters::parameter_derivatives_are_slopes;
 use crate::verdict::{Trial, Verdict};
 
 /// Epsilons that steps are tried at.

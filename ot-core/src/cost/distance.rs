@@ -118,15 +118,6 @@ impl CostFormula for PowerOfDistance {
 /// sum_k (x_k - y_k)^2, from the first coordinate to the last.
 #[inline(always)]
 fn squared_distance<R: Real>(x: &[R], y: &[R]) -> R {
-    let square = |(x, y): (&R, &R)| {
-        let difference = *x - *y;
-        difference * difference
-    };
-    let mut pairs = x.iter().zip(y);
-    // A loop, which unrolls where the dimension is known; a fold is not always inlined.
-    let mut sum = pairs.next().map_or(R::constant(0.0), square);
-    for pair in pairs {
-        sum = sum + square(pair);
-    }
+    let [sum] = R::fold_coordinates(x, y, [-0.0], |[sum], x, y| [sum + (x - y) * (x - y)]);
     sum
 }

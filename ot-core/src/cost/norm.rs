@@ -18,12 +18,7 @@ pub struct Manhattan;
 impl CostFormula for Manhattan {
     #[inline(always)]
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        let mut differences = differences(x, y);
-        // A loop, which unrolls where the dimension is known; a fold is not always inlined.
-        let mut sum = differences.next().unwrap_or(R::constant(0.0));
-        for difference in differences {
-            sum = sum + difference;
-        }
+        let [sum] = R::fold_coordinates(x, y, [-0.0], |[sum], x, y| [sum + (x - y).abs()]);
         sum
     }
 
@@ -38,7 +33,8 @@ pub struct Chebyshev;
 
 impl CostFormula for Chebyshev {
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
-        differences(x, y).reduce(R::max).unwrap_or(R::constant(0.0))
+        let [largest] = R::fold_coordinates(x, y, [0.0], |[largest], x, y| [largest.max((x - y).abs())]);
+        largest
     }
 
     fn form(&self) -> CostForm<'_> {

@@ -86,6 +86,9 @@ pub enum CostParameter {
     Points(Side),
     /// The entries of a cost matrix, as a vector of n x m.
     Matrix,
+    /// The parameters that the formula of the cost names ([`CostParameters`](crate::cost::CostParameters)), as a vector
+    /// of p x 1.
+    Formula,
     /// The factor lambda of the whole cost, as a vector of 1 x 1. dC_ij / dlambda = C_ij is all that a derivative in
     /// epsilon needs: optimal potentials are homogeneous, f(lambda C, lambda epsilon) = lambda f(C, epsilon).
     Scale,

@@ -44,6 +44,20 @@ struct Programs {
     dual: Program,
 }
 
+/// The derivatives of the formulas of a penalty in one of their parameters theta, as programs with the inputs of the
+/// formulas.
+///
+/// By the envelope theorem d phi*(q) / dtheta = -d phi(r) / dtheta at the density r = phi*'(q).
+#[derive(Clone, Debug)]
+pub struct PenaltyDerivative {
+    /// (s, epsilon) to d step(s) / dtheta.
+    pub step: Program,
+    /// q to d phi*(q) / dtheta.
+    pub conjugate: Program,
+    /// r to d phi(r) / dtheta.
+    pub value: Program,
+}
+
 impl RecordedPenalty {
     /// Records the formulas of a penalty.
     ///
@@ -158,6 +172,26 @@ impl RecordedPenalty {
     #[must_use]
     pub fn residual_of_softmin(&self) -> &Program {
         &self.programs.residual_of_softmin
+    }
+
+    /// The values of the parameters that the formulas name ([`Real::parameter`]): the strength rho.
+    #[must_use]
+    pub fn parameters(&self) -> &[f64] {
+        let Programs { step, conjugate, value, .. } = self.programs.as_ref();
+        let all = [step, conjugate, value].map(Program::parameters);
+        all.into_iter().max_by_key(|parameters| parameters.len()).unwrap_or_default()
+    }
+
+    /// The derivatives of step, conjugate and value in one of the [parameters](Self::parameters).
+    ///
+    /// # Errors
+    /// [`Error::Program`] for a derivative that cannot be recorded.
+    pub fn parameter_derivative(&self, parameter: usize) -> Result<PenaltyDerivative, Error> {
+        Ok(PenaltyDerivative {
+            step: self.step().parameter_derivative(parameter)?,
+            conjugate: self.conjugate().parameter_derivative(parameter)?,
+            value: self.value().parameter_derivative(parameter)?,
+        })
     }
 
     /// The same, and a exp((f - s) / epsilon).

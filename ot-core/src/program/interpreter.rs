@@ -5,7 +5,9 @@
 //! buffer that stays in the first-level cache. What is the same for the whole block (inputs given as
 //! [`BlockInput::Uniform`], constants, and whatever is computed from them) is computed once.
 
-use super::{Instruction, MAX_REGISTERS, Operand, Operation, Program, ProgramError};
+use super::{
+    CoordinateFold, Instruction, MAX_FOLDED, MAX_REGISTERS, MAX_STATES, Operand, Operation, Program, ProgramError,
+};
 use crate::scalar::Scalar;
 
 /// The number of lanes that an instruction works on at a time.
@@ -52,21 +54,55 @@ impl<T: Scalar> BlockMath<T> for LibraryMath {
     }
 }
 
-/// The working memory of [`Program::run_block`]: 32 KiB on the stack for `f64`.
+/// The working memory of [`Program::run_block`]: 48 KiB on the stack for `f64`.
 ///
 /// Holds nothing between runs. Made once per task, since clearing it costs as much as running a few blocks.
 #[derive(Clone, Debug)]
 pub struct Registers<T> {
-    /// Results that differ between lanes.
-    lanes: [[T; BLOCK]; MAX_REGISTERS],
-    /// Results that are the same for every lane, which take the place of `lanes`.
-    uniform: [Option<T>; MAX_REGISTERS],
+    /// Results of instructions.
+    bank: Bank<T, MAX_REGISTERS>,
+    /// Results of loops over coordinates.
+    folded: Bank<T, MAX_FOLDED>,
+    /// States of a loop before and after a step.
+    states: [Bank<T, MAX_STATES>; 2],
+}
+
+/// Numbers for each lane of a block, `N` of them.
+#[derive(Clone, Debug)]
+struct Bank<T, const N: usize> {
+    /// Those that differ between lanes.
+    lanes: [[T; BLOCK]; N],
+    /// Those that are the same for every lane, which take the place of `lanes`.
+    uniform: [Option<T>; N],
+}
+
+impl<T: Scalar, const N: usize> Bank<T, N> {
+    fn new() -> Self {
+        Self { lanes: [[T::default(); BLOCK]; N], uniform: [None; N] }
+    }
+
+    /// The lanes at `index`, of which a block has `count`.
+    #[inline(always)]
+    fn get(&self, index: usize, count: usize) -> BlockInput<'_, T> {
+        self.uniform[index].map_or(BlockInput::Lanes(&self.lanes[index][..count]), BlockInput::Uniform)
+    }
+
+    #[inline(always)]
+    fn set(&mut self, index: usize, value: BlockInput<'_, T>) {
+        self.uniform[index] = match value {
+            BlockInput::Uniform(value) => Some(value),
+            BlockInput::Lanes(lanes) => {
+                self.lanes[index][..lanes.len()].copy_from_slice(lanes);
+                None
+            }
+        };
+    }
 }
 
 impl<T: Scalar> Registers<T> {
     /// Cleared registers.
     pub fn new() -> Self {
-        Self { lanes: [[T::default(); BLOCK]; MAX_REGISTERS], uniform: [None; MAX_REGISTERS] }
+        Self { bank: Bank::new(), folded: Bank::new(), states: [Bank::new(), Bank::new()] }
     }
 }
 
@@ -119,15 +155,68 @@ impl Program {
         self.check_outputs(outputs.len())?;
         let length = common_length(inputs, outputs)?;
         for start in (0..length).step_by(BLOCK) {
-            let block = Block { inputs, parameters: &self.parameters, start, count: BLOCK.min(length - start) };
+            let count = BLOCK.min(length - start);
+            let mut first = 0;
+            for fold in self.folds() {
+                self.run_fold::<T, M>(fold, inputs, start..start + count, first, registers);
+                first += fold.states();
+            }
+            let Registers { bank, folded, .. } = registers;
+            let block = Block { inputs, parameters: &self.parameters, folded: Some(folded), start, count };
             for instruction in self.instructions() {
-                block.execute::<M>(instruction, registers);
+                block.execute::<M>(instruction, bank);
             }
             for (output, &operand) in outputs.iter_mut().zip(self.output_operands()) {
-                block.copy(operand, registers, &mut output[start..start + block.count]);
+                let target = &mut output[start..start + count];
+                match block.result(operand, bank) {
+                    BlockInput::Lanes(lanes) => target.copy_from_slice(lanes),
+                    BlockInput::Uniform(value) => target.fill(value),
+                }
             }
         }
         Ok(())
+    }
+
+    /// Runs a loop over coordinates on the lanes of one block. Its results go to `folded`, from `first` on.
+    #[inline(always)]
+    fn run_fold<T: Scalar, M: BlockMath<T>>(
+        &self,
+        fold: &CoordinateFold,
+        inputs: &[BlockInput<'_, T>],
+        lanes: std::ops::Range<usize>,
+        first: usize,
+        registers: &mut Registers<T>,
+    ) {
+        let Registers { bank, folded, states: [states, next] } = registers;
+        let (mut states, mut next, count) = (states, next, lanes.len());
+        for (slot, start) in fold.start().iter().enumerate() {
+            if let Operand::Constant(value) = *start {
+                states.set(slot, BlockInput::Uniform(T::from_f64(value)));
+            }
+        }
+        for k in 0..fold.count() {
+            let coordinate = |index: usize| match inputs[index] {
+                BlockInput::Lanes(values) => BlockInput::Lanes(&values[lanes.clone()]),
+                uniform => uniform,
+            };
+            let [x, y] = fold.inputs_at(k).map(coordinate);
+            let mut arguments = [x; MAX_STATES + 2];
+            for (slot, argument) in arguments[..fold.states()].iter_mut().enumerate() {
+                *argument = states.get(slot, count);
+            }
+            arguments[fold.states() + 1] = y;
+            let block = Block { inputs: &arguments, parameters: &self.parameters, folded: None, start: 0, count };
+            for instruction in fold.instructions() {
+                block.execute::<M>(instruction, bank);
+            }
+            for (slot, &operand) in fold.next().iter().enumerate() {
+                next.set(slot, block.result(operand, bank));
+            }
+            std::mem::swap(&mut states, &mut next);
+        }
+        for slot in 0..fold.states() {
+            folded.set(first + slot, states.get(slot, count));
+        }
     }
 }
 
@@ -149,6 +238,8 @@ fn common_length<T>(inputs: &[BlockInput<'_, T>], outputs: &[&mut [T]]) -> Resul
 struct Block<'a, T> {
     inputs: &'a [BlockInput<'a, T>],
     parameters: &'a [f64],
+    /// None for the step of a loop, which reads no results of loops.
+    folded: Option<&'a Bank<T, MAX_FOLDED>>,
     start: usize,
     count: usize,
 }
@@ -163,7 +254,7 @@ struct Readable<'a, T> {
 impl<T: Scalar> Block<'_, T> {
     /// Runs one instruction.
     #[inline(always)]
-    fn execute<M: BlockMath<T>>(&self, instruction: &Instruction, registers: &mut Registers<T>) {
+    fn execute<M: BlockMath<T>>(&self, instruction: &Instruction, registers: &mut Bank<T, MAX_REGISTERS>) {
         // An instruction reads no register that it writes, so its target can be set apart.
         let register = usize::from(instruction.register);
         let (before, rest) = registers.lanes.split_at_mut(register);
@@ -191,14 +282,10 @@ impl<T: Scalar> Block<'_, T> {
         };
     }
 
-    /// Writes the operand to `target`, which has one place per lane of the block.
+    /// What the operand is after the last instruction.
     #[inline(always)]
-    fn copy(&self, operand: Operand, registers: &Registers<T>, target: &mut [T]) {
-        let readable = Readable { before: &registers.lanes, after: &[], uniform: &registers.uniform };
-        match self.read(operand, &readable) {
-            BlockInput::Lanes(lanes) => target.copy_from_slice(lanes),
-            BlockInput::Uniform(value) => target.fill(value),
-        }
+    fn result<'a>(&'a self, operand: Operand, registers: &'a Bank<T, MAX_REGISTERS>) -> BlockInput<'a, T> {
+        self.read(operand, &Readable { before: &registers.lanes, after: &[], uniform: &registers.uniform })
     }
 
     /// The lanes of the operand.
@@ -214,6 +301,10 @@ impl<T: Scalar> Block<'_, T> {
                     BlockInput::Lanes(lanes) => BlockInput::Lanes(&lanes[self.start..self.start + self.count]),
                     uniform => uniform,
                 };
+            }
+            Operand::Folded(index) => {
+                let none = BlockInput::Uniform(T::default());
+                return self.folded.map_or(none, |folded| folded.get(usize::from(index), self.count));
             }
             Operand::Register(register) => usize::from(register),
         };

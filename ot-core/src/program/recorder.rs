@@ -7,11 +7,12 @@
 use std::{cell::RefCell, collections::HashMap, fmt, ops};
 
 use super::{
-    MAX_INPUTS, MAX_INSTRUCTIONS, Operation, Program, ProgramError,
-    node::{Node, Reference},
+    MAX_FOLDED, MAX_INPUTS, MAX_INSTRUCTIONS, MAX_STATES, Operation, Program, ProgramError,
+    fold::UNROLLED,
+    node::{Node, RecordedFold, Reference, steps_alone},
     schedule,
 };
-use crate::real::{Real, operators_with_plain_numbers};
+use crate::real::{Real, operators_with_plain_numbers, unrolled};
 
 /// Operations written down before the recording is cut short. Generous, because what counts against
 /// [`MAX_INSTRUCTIONS`] is only what the outputs need.
@@ -40,6 +41,8 @@ struct Tape {
     known: HashMap<Node, u32>,
     /// Values of the parameters, by their index.
     parameters: Vec<f64>,
+    /// The loops over coordinates.
+    folds: Vec<RecordedFold>,
     /// The first thing that went wrong.
     fault: Option<ProgramError>,
 }
@@ -66,7 +69,7 @@ impl Arena {
             return Err(fault.clone());
         }
         let outputs: Vec<Reference> = outputs.iter().map(|output| output.reference).collect();
-        schedule::compile(inputs, &tape.parameters, &tape.nodes, &outputs)
+        schedule::compile(inputs, &tape.parameters, &tape.nodes, &tape.folds, &outputs)
     }
 
     fn is(&self, other: &Arena) -> bool {
@@ -160,8 +163,8 @@ impl Tape {
         match reference {
             // A tiny negative constant is rounded to -0 in f32.
             Reference::Constant(bits) => f64::from_bits(bits).is_sign_negative(),
-            Reference::Input(_) | Reference::Parameter(_) => true,
             Reference::Node(position) => self.negative_zero[position as usize],
+            _ => true,
         }
     }
 
@@ -190,6 +193,26 @@ impl Tape {
         if !known.is_nan() && known.to_bits() != value.to_bits() {
             self.fail(ProgramError::Parameter { index, first: known, second: value });
         }
+    }
+
+    /// The first result of a loop that is written down now, or was before. None where its step reads other numbers of
+    /// the formula, or there are too many results.
+    fn fold(&mut self, fold: RecordedFold) -> Option<u16> {
+        if !steps_alone(&self.nodes, &fold.next) {
+            return None;
+        }
+        let mut first = 0;
+        for known in &self.folds {
+            if *known == fold {
+                return u16::try_from(first).ok();
+            }
+            first += known.next.len();
+        }
+        if first + fold.next.len() > MAX_FOLDED {
+            return None;
+        }
+        self.folds.push(fold);
+        u16::try_from(first).ok()
     }
 
     fn fail(&mut self, fault: ProgramError) {
@@ -281,6 +304,49 @@ impl Real for Recorder<'_> {
         arena.tape.borrow_mut().set_parameter(index, value);
         Self { arena: Some(arena), reference: Reference::Parameter(index) }
     }
+
+    /// Written down as a loop where both points are inputs in a row and the step reads nothing but its arguments,
+    /// constants and parameters; unrolled elsewhere, and for a few coordinates.
+    fn fold_coordinates<const S: usize>(
+        x: &[Self],
+        y: &[Self],
+        start: [f64; S],
+        step: impl Fn([Self; S], Self, Self) -> [Self; S],
+    ) -> [Self; S] {
+        let points = [x, y].map(inputs_in_a_row);
+        let arena = x.first().and_then(|first| first.arena);
+        let (Some(arena), [Some(first_x), Some(first_y)], 1..=MAX_STATES) = (arena, points, S) else {
+            return unrolled(x, y, start, step);
+        };
+        if x.len() <= UNROLLED || x.len() != y.len() {
+            return unrolled(x, y, start, step);
+        }
+        let local = |reference| Self { arena: Some(arena), reference };
+        let states = std::array::from_fn(|slot| local(Reference::State(slot as u8)));
+        let next = step(states, local(Reference::Coordinate(0)), local(Reference::Coordinate(1)));
+        let fold = RecordedFold {
+            first: [first_x, first_y],
+            count: x.len(),
+            start: start.map(f64::to_bits).into(),
+            next: next.iter().map(|next| next.reference).collect(),
+        };
+        let foreign = next.iter().any(|next| next.arena.is_some_and(|other| !arena.is(other)));
+        let folded = if foreign { None } else { arena.tape.borrow_mut().fold(fold) };
+        match folded {
+            Some(first) => std::array::from_fn(|slot| local(Reference::Folded(first + slot as u16))),
+            None => unrolled(x, y, start, step),
+        }
+    }
+}
+
+/// The first of some inputs, if they are inputs of one recording in a row.
+fn inputs_in_a_row(point: &[Recorder<'_>]) -> Option<u16> {
+    let (Reference::Input(first), Some(arena)) = (point.first()?.reference, point.first()?.arena) else { return None };
+    let follows = |(offset, number): (usize, &Recorder<'_>)| {
+        let expected = u16::try_from(usize::from(first) + offset).map(Reference::Input);
+        Ok(number.reference) == expected && number.arena.is_some_and(|other| arena.is(other))
+    };
+    point.iter().enumerate().all(follows).then_some(first)
 }
 
 impl fmt::Debug for Recorder<'_> {
@@ -290,6 +356,9 @@ impl fmt::Debug for Recorder<'_> {
             Reference::Input(index) => write!(formatter, "Recorder(input {index})"),
             Reference::Parameter(index) => write!(formatter, "Recorder(parameter {index})"),
             Reference::Node(position) => write!(formatter, "Recorder(operation {position})"),
+            Reference::State(slot) => write!(formatter, "Recorder(state {slot})"),
+            Reference::Coordinate(point) => write!(formatter, "Recorder(coordinate of point {point})"),
+            Reference::Folded(index) => write!(formatter, "Recorder(folded {index})"),
         }
     }
 }

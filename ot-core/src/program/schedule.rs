@@ -9,20 +9,81 @@
 use std::sync::Arc;
 
 use super::{
-    Code, Instruction, MAX_INSTRUCTIONS, MAX_REGISTERS, Operand, Program, ProgramError,
-    node::{Node, Reference},
+    Code, CoordinateFold, Instruction, MAX_INSTRUCTIONS, MAX_REGISTERS, Operand, Program, ProgramError,
+    node::{Node, RecordedFold, Reference},
 };
 
-/// The program that computes `outputs` from the recorded `nodes`.
+/// The program that computes `outputs` from the recorded `nodes` and loops over coordinates.
 pub(super) fn compile(
     inputs: usize,
     parameters: &[f64],
     nodes: &[Node],
+    folds: &[RecordedFold],
     outputs: &[Reference],
 ) -> Result<Program, ProgramError> {
     if outputs.is_empty() {
         return Err(ProgramError::NoOutputs);
     }
+    let (kept, places) = needed_folds(nodes, folds, outputs);
+    let folds = kept.into_iter().map(|fold| compile_fold(nodes, fold)).collect::<Result<_, _>>()?;
+    let operand = |reference| match reference {
+        Reference::Input(index) => Some(Operand::Input(index)),
+        Reference::Folded(index) => places[usize::from(index)].map(Operand::Folded),
+        _ => None,
+    };
+    let code = straight_line(inputs, nodes, outputs, operand)?;
+    Ok(Program { code: Arc::new(Code { folds, ..code }), parameters: parameters.into() })
+}
+
+/// The loops whose results `outputs` need, and the place of each result among theirs.
+fn needed_folds<'a>(
+    nodes: &[Node],
+    folds: &'a [RecordedFold],
+    outputs: &[Reference],
+) -> (Vec<&'a RecordedFold>, Vec<Option<u16>>) {
+    let operands = depth_first(nodes, outputs).into_iter().flat_map(|node| nodes[node].operands);
+    let read: Vec<u16> = operands
+        .chain(outputs.iter().copied())
+        .filter_map(|reference| match reference {
+            Reference::Folded(index) => Some(index),
+            _ => None,
+        })
+        .collect();
+    let (mut kept, mut places, mut place) = (Vec::new(), Vec::new(), 0);
+    for fold in folds {
+        let results = places.len()..places.len() + fold.next.len();
+        let needed = read.iter().any(|&index| results.contains(&usize::from(index)));
+        for _ in results {
+            places.push(needed.then_some(place));
+            place += u16::from(needed);
+        }
+        if needed {
+            kept.push(fold);
+        }
+    }
+    (kept, places)
+}
+
+/// The step of a loop: a straight line whose inputs are the states and two coordinates.
+fn compile_fold(nodes: &[Node], fold: &RecordedFold) -> Result<CoordinateFold, ProgramError> {
+    let states = fold.start.len();
+    let operand = |reference| match reference {
+        Reference::State(slot) => Some(Operand::Input(u16::from(slot))),
+        Reference::Coordinate(point) => Some(Operand::Input(states as u16 + u16::from(point))),
+        _ => None,
+    };
+    let step = straight_line(states + 2, nodes, &fold.next, operand)?;
+    let start = fold.start.iter().map(|&bits| Operand::Constant(f64::from_bits(bits))).collect();
+    Ok(CoordinateFold { first: fold.first, count: fold.count, start, step })
+}
+
+/// The instructions that compute `outputs`. `leaf` says where what is not computed is read from, and what cannot be.
+fn straight_line(
+    inputs: usize,
+    nodes: &[Node],
+    outputs: &[Reference],
+    leaf: impl Fn(Reference) -> Option<Operand>,
+) -> Result<Code, ProgramError> {
     let scheduled = depth_first(nodes, outputs);
     if scheduled.len() > MAX_INSTRUCTIONS {
         return Err(ProgramError::TooLong { limit: MAX_INSTRUCTIONS, found: scheduled.len() });
@@ -40,24 +101,23 @@ pub(super) fn compile(
         return Err(ProgramError::TooManyRegisters { limit: MAX_REGISTERS, found: allocation.count });
     }
     let operand = |reference| match reference {
-        Reference::Constant(bits) => Operand::Constant(f64::from_bits(bits)),
-        Reference::Input(index) => Operand::Input(index),
-        Reference::Parameter(index) => Operand::Parameter(index),
-        Reference::Node(node) => Operand::Register(allocation.register[node as usize] as u8),
+        Reference::Constant(bits) => Ok(Operand::Constant(f64::from_bits(bits))),
+        Reference::Parameter(index) => Ok(Operand::Parameter(index)),
+        Reference::Node(node) => Ok(Operand::Register(allocation.register[node as usize] as u8)),
+        // A coordinate that has left its loop.
+        other => leaf(other).ok_or(ProgramError::ForeignRecorder),
     };
-    let instruction = |&node: &usize| Instruction {
-        operation: nodes[node].operation,
-        operands: nodes[node].operands.map(operand),
-        register: allocation.register[node] as u8,
+    let instruction = |&node: &usize| {
+        let [a, b, c] = nodes[node].operands;
+        let operands = [operand(a)?, operand(b)?, operand(c)?];
+        Ok(Instruction { operation: nodes[node].operation, operands, register: allocation.register[node] as u8 })
     };
-    Ok(Program {
-        code: Arc::new(Code {
-            inputs,
-            registers: allocation.count,
-            instructions: order.iter().map(instruction).collect(),
-            outputs: outputs.iter().copied().map(operand).collect(),
-        }),
-        parameters: parameters.into(),
+    Ok(Code {
+        inputs,
+        registers: allocation.count,
+        instructions: order.iter().map(instruction).collect::<Result<_, _>>()?,
+        outputs: outputs.iter().copied().map(operand).collect::<Result<_, _>>()?,
+        folds: Box::default(),
     })
 }
 

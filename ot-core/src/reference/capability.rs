@@ -5,7 +5,7 @@ use super::{
     table::{Origin, pair},
 };
 use crate::{
-    cost::GroundCost,
+    cost::{CostParameters, GroundCost},
     error::Error,
     host::{Host, HostReduced, HostVector},
     kernel::{
@@ -50,6 +50,7 @@ impl<T: Scalar> CostDerivative<Host<T>> for ReferencePlan<T> {
                 self.differentiable().ok().map(|(origin, _)| (self.table.len(side), origin.dimension))
             }
             CostParameter::Matrix => Some((self.table.len(Side::Source), self.table.len(Side::Target))),
+            CostParameter::Formula => self.formula().ok().map(|(_, formula)| (formula.values().len(), 1)),
             CostParameter::Scale => Some((1, 1)),
         }
     }
@@ -238,6 +239,10 @@ impl<T: Scalar> ReferencePlan<T> {
                 self.fill(out, |entry| weighted(entry % rows, entry / rows));
                 Ok(())
             }
+            CostParameter::Formula => {
+                let (_, formula) = self.formula()?;
+                self.sum_over_formula(weighted, out, |_, x, y, slopes| formula.gradient(x, y, slopes))
+            }
             CostParameter::Scale => {
                 let total = self.sum_over_pairs(|i, j, cost| match weighted(i, j) {
                     0.0 => 0.0,
@@ -272,8 +277,37 @@ impl<T: Scalar> ReferencePlan<T> {
                     cost.second_derivative(x, y, &direction, bent);
                 })
             }
+            (CostParameter::Formula | CostParameter::Points(_), CostParameter::Formula | CostParameter::Points(_)) => {
+                let (origin, formula) = self.formula()?;
+                let values = self.tangent_column(tangent, column);
+                let direction = |i: usize, j: usize| match tangent.parameter {
+                    CostParameter::Points(moving) => {
+                        let point = of_point(values, self.table.len(moving), of_side(moving, i, j));
+                        [direction(moving, &point), vec![0.0; formula.values().len()]].concat()
+                    }
+                    _ => {
+                        let zeros = vec![0.0; 2 * origin.dimension];
+                        zeros.into_iter().chain(values.iter().map(|value| value.to_f64())).collect()
+                    }
+                };
+                let len = 2 * origin.dimension + formula.values().len();
+                let bent = |(i, j), x: &[f64], y: &[f64]| {
+                    let mut bent = vec![0.0; len];
+                    formula.second_derivative(x, y, &direction(i, j), &mut bent);
+                    bent
+                };
+                let weighted = self.pairs(pairs, column);
+                match parameter {
+                    CostParameter::Points(side) => self.sum_over_points(side, weighted, out, |pair, x, y, out| {
+                        out.copy_from_slice(&bent(pair, x, y)[..out.len()]);
+                    }),
+                    _ => self.sum_over_formula(weighted, out, |pair, x, y, out| {
+                        out.copy_from_slice(&bent(pair, x, y)[2 * origin.dimension..]);
+                    }),
+                }
+            }
             // The scale enters linearly: its mixed blocks are first derivatives.
-            (CostParameter::Scale, CostParameter::Points(_) | CostParameter::Matrix) => {
+            (CostParameter::Scale, CostParameter::Points(_) | CostParameter::Matrix | CostParameter::Formula) => {
                 let (weighted, change) = (self.pairs(pairs, column), self.change_of_cost(tangent, column)?);
                 let total = self.sum_over_pairs(|i, j, _| match weighted(i, j) {
                     0.0 => 0.0,
@@ -282,7 +316,7 @@ impl<T: Scalar> ReferencePlan<T> {
                 out[0] = element(total);
                 Ok(())
             }
-            (CostParameter::Points(_) | CostParameter::Matrix, CostParameter::Scale) => {
+            (CostParameter::Points(_) | CostParameter::Matrix | CostParameter::Formula, CostParameter::Scale) => {
                 self.pull_back_column(pairs, parameter, column, out)?;
                 let scale = self.tangent_column(tangent, column)[0].to_f64();
                 for value in out.iter_mut() {
@@ -295,8 +329,7 @@ impl<T: Scalar> ReferencePlan<T> {
                 out[0] = element(0.0);
                 Ok(())
             }
-            (CostParameter::Points(_), CostParameter::Matrix)
-            | (CostParameter::Matrix, CostParameter::Points(_) | CostParameter::Matrix) => {
+            (CostParameter::Matrix, _) | (_, CostParameter::Matrix) => {
                 out.fill(element(0.0));
                 Ok(())
             }
@@ -323,6 +356,39 @@ impl<T: Scalar> ReferencePlan<T> {
             cost.gradient(x, y, &mut vec![0.0; 2 * origin.dimension]).then_some((origin, cost))
         });
         known.ok_or(Error::MissingCapability("derivative of the cost in the points"))
+    }
+
+    /// The points and the parameters of the cost between them.
+    fn formula(&self) -> Result<(&Origin, CostParameters), Error> {
+        let known = self.table.origin().and_then(|origin| {
+            let cost = origin.cost.as_deref()?;
+            Some((origin, CostParameters::of(cost, origin.dimension)?))
+        });
+        known.ok_or(Error::MissingCapability("derivative of the cost in the parameters of its formula"))
+    }
+
+    /// out = sum_ij weighted_ij slopes_ij, where `slopes((i, j), x_i, y_j, out)` writes a number for each parameter of the
+    /// formula.
+    fn sum_over_formula(
+        &self,
+        weighted: impl Fn(usize, usize) -> f64,
+        out: &mut [T],
+        slopes: impl Fn((usize, usize), &[f64], &[f64], &mut [f64]),
+    ) -> Result<(), Error> {
+        let origin = self.origin()?;
+        let (mut sum, mut slope) = (vec![0.0; out.len()], vec![0.0; out.len()]);
+        for i in 0..self.table.len(Side::Source) {
+            for j in 0..self.table.len(Side::Target) {
+                let mass = weighted(i, j);
+                if mass != 0.0 {
+                    let (x, y) = origin.pair(i, j);
+                    slopes((i, j), x, y, &mut slope);
+                    add(&mut sum, mass, &slope);
+                }
+            }
+        }
+        out.iter_mut().zip(sum).for_each(|(out, sum)| *out = element(sum));
+        Ok(())
     }
 
     /// P_ij w_ij of a pair (i, j).
@@ -406,6 +472,15 @@ impl<T: Scalar> ReferencePlan<T> {
             CostParameter::Matrix => {
                 let rows = self.table.len(Side::Source);
                 Ok(Box::new(move |i, j| values[j * rows + i].to_f64()))
+            }
+            CostParameter::Formula => {
+                let (origin, formula) = self.formula()?;
+                Ok(Box::new(move |i, j| {
+                    let (x, y) = origin.pair(i, j);
+                    let mut slopes = vec![0.0; values.len()];
+                    formula.gradient(x, y, &mut slopes);
+                    slopes.iter().zip(values).map(|(slope, change)| slope * change.to_f64()).sum()
+                }))
             }
             CostParameter::Scale => {
                 let scale = values[0].to_f64();

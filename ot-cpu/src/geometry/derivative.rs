@@ -1,4 +1,5 @@
-//! Derivatives of the cost in the points of a side, in its own entries or in its scale, under the plan.
+//! Derivatives of the cost in the points of a side, in its own entries, in the parameters of its formula or in its scale,
+//! under the plan.
 //!
 //! Gradients of the cost are evaluated pair by pair in f64, for the pairs that carry mass.
 
@@ -6,7 +7,7 @@ use std::ops::Range;
 
 use ot_core::{
     CostDerivative, CostParameter, CostTangent, Error, Host, HostBackend, PairWeight, Side, WeightedPlan,
-    cost::GroundCost,
+    cost::{CostParameters, GroundCost},
     host::{HostVector, for_each_chunk},
 };
 
@@ -91,6 +92,30 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         write_coordinates(&sums, dimension, out);
     }
 
+    /// out = sum_ij P_ij w_ij slopes_ij, where `slopes((i, j), pair, out)` writes a number for each parameter of the formula.
+    fn sum_over_formula(
+        &self,
+        pairs: WeightedPlan<'_, Host<T>>,
+        column: usize,
+        clouds: &Clouds<T>,
+        slopes: impl Fn((usize, usize), &Pair, &mut [f64]) + Sync,
+        out: &mut [T],
+    ) {
+        let count = out.len();
+        let sums = self.sum_pairs(Side::Source, pairs, column, count, |i, pairs, out| {
+            let mut pair = Pair::first(clouds);
+            let mut slope = vec![0.0; count];
+            for (j, mass, _) in pairs {
+                pair.set(clouds, i, j);
+                slopes((i, j), &pair, &mut slope);
+                add(out, mass, &slope);
+            }
+        });
+        for (index, out) in out.iter_mut().enumerate() {
+            *out = T::from_f64(sums.iter().skip(index).step_by(count).sum());
+        }
+    }
+
     /// For the atoms i of `side`: sum_j P_ij w_ij dC_ij.
     fn changes(
         &self,
@@ -124,6 +149,20 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                     for (other, mass, _) in pairs {
                         let (i, j) = indices(side, atom, other);
                         out[0] += mass * values[j * rows + i].to_f64();
+                    }
+                }))
+            }
+            CostParameter::Formula => {
+                let (clouds, formula) = self.formula()?;
+                Ok(self.sum_pairs(side, pairs, column, 1, |atom, pairs, out| {
+                    let mut pair = Pair::first(clouds);
+                    let mut slopes = vec![0.0; values.len()];
+                    for (other, mass, _) in pairs {
+                        let (i, j) = indices(side, atom, other);
+                        pair.set(clouds, i, j);
+                        formula.gradient(&pair.x, &pair.y, &mut slopes);
+                        let change = slopes.iter().zip(values).map(|(slope, value)| slope * value.to_f64());
+                        out[0] += mass * change.sum::<f64>();
                     }
                 }))
             }
@@ -163,6 +202,11 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 for (out, sum) in out.iter_mut().zip(sums) {
                     *out = T::from_f64(sum);
                 }
+            }
+            CostParameter::Formula => {
+                let (clouds, formula) = self.formula()?;
+                let slopes = |_, pair: &Pair, out: &mut [f64]| formula.gradient(&pair.x, &pair.y, out);
+                self.sum_over_formula(pairs, column, clouds, slopes, out);
             }
             CostParameter::Scale => {
                 let sums = self.sum_pairs(Side::Source, pairs, column, 1, |_, pairs, out| {
@@ -207,6 +251,35 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 };
                 self.sum_over_points(side, pairs, column, clouds, slopes, out);
             }
+            (CostParameter::Formula | CostParameter::Points(_), CostParameter::Formula | CostParameter::Points(_)) => {
+                let (clouds, formula) = self.formula()?;
+                let (both, count) = (2 * clouds.dimension, formula.values().len());
+                let bent = |(i, j): (usize, usize), pair: &Pair| {
+                    let (mut direction, mut bent) = (vec![0.0; both + count], vec![0.0; both + count]);
+                    let (moved, first, points) = match tangent.parameter {
+                        CostParameter::Points(moving) => {
+                            let moved = if moving == Side::Source { i } else { j };
+                            (moved, half(moving, clouds.dimension), self.cost.len(moving))
+                        }
+                        _ => (0, both..both + count, 1),
+                    };
+                    for (index, slot) in direction[first].iter_mut().enumerate() {
+                        *slot = values[index * points + moved].to_f64();
+                    }
+                    formula.second_derivative(&pair.x, &pair.y, &direction, &mut bent);
+                    bent
+                };
+                match parameter {
+                    CostParameter::Points(side) => {
+                        let slopes = |at, pair: &Pair, out: &mut [f64]| out.copy_from_slice(&bent(at, pair)[..both]);
+                        self.sum_over_points(side, pairs, column, clouds, slopes, out);
+                    }
+                    _ => {
+                        let slopes = |at, pair: &Pair, out: &mut [f64]| out.copy_from_slice(&bent(at, pair)[both..]);
+                        self.sum_over_formula(pairs, column, clouds, slopes, out);
+                    }
+                }
+            }
             // The scale enters linearly, and its mixed blocks are first derivatives.
             (CostParameter::Scale, CostParameter::Scale) => out[0] = T::default(),
             (CostParameter::Scale, _) => {
@@ -250,6 +323,15 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         let clouds = self.cost.clouds().filter(|_| self.shape(parameter).is_some());
         clouds.and_then(|clouds| Some((clouds, clouds.cost.as_deref()?))).ok_or(UNKNOWN)
     }
+
+    /// The clouds and the parameters of the cost between them.
+    fn formula(&self) -> Result<(&Clouds<T>, CostParameters), Error> {
+        let formula = self
+            .cost
+            .clouds()
+            .and_then(|clouds| Some((clouds, CostParameters::of(clouds.cost.as_deref()?, clouds.dimension)?)));
+        formula.ok_or(UNKNOWN)
+    }
 }
 
 /// A parameter that the cost does not depend on, or not in a known way.
@@ -266,6 +348,7 @@ impl<T: CpuScalar, R: CostRows<T>> CostDerivative<Host<T>> for Functionals<T, R>
                 known.then_some((self.cost.len(side), clouds.dimension))
             }
             CostParameter::Matrix => R::STORED.then_some((self.cost.len(Side::Source), self.cost.len(Side::Target))),
+            CostParameter::Formula => self.formula().ok().map(|(_, formula)| (formula.values().len(), 1)),
             CostParameter::Scale => Some((1, 1)),
             _ => None,
         }

@@ -1,7 +1,10 @@
 //! Derivatives of the cost in its parameters, under the plan, of a kernel that knows them: all columns of the batch at
 //! once.
 
-use ot_core::{CostDerivative, CostParameter, CostTangent, Device, Error, PairWeight, PlanView, Side, WeightedPlan};
+use ot_core::{
+    CostDerivative, CostParameter, CostTangent, Device, Error, PairWeight, PlanView, Side, WeightedPlan,
+    cost::CostParameters,
+};
 
 use crate::{
     case::GeometryCase,
@@ -12,10 +15,11 @@ use crate::{
 };
 
 /// The parameters that a cost may have.
-pub(crate) const PARAMETERS: [CostParameter; 4] = [
+pub(crate) const PARAMETERS: [CostParameter; 5] = [
     CostParameter::Points(Side::Source),
     CostParameter::Points(Side::Target),
     CostParameter::Matrix,
+    CostParameter::Formula,
     CostParameter::Scale,
 ];
 
@@ -102,6 +106,10 @@ fn entries_slack<D: Device>(
             slack.chunks_exact(rows).flat_map(|column| column.repeat(dimension)).collect()
         }
         CostParameter::Matrix => scene.slack(|iterate| iterate.pull_back(&Weight::one(), parameter))?,
+        CostParameter::Formula => {
+            let (rows, _) = scene.reference.shape(parameter).unwrap_or_default();
+            scene.slack(|iterate| iterate.mass())?.into_iter().flat_map(|slack| vec![slack; rows]).collect()
+        }
         _ => scene.slack(|iterate| iterate.mass())?,
     };
     Ok(slack.into_iter().map(|slack| factor * slack).collect())
@@ -116,6 +124,17 @@ fn slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter) -> Box<dy
             points.cost.gradient(x, y, &mut gradient);
             gradient.into_iter().skip(side.index() * points.dimension).take(points.dimension).map(f64::abs)
         })),
+        (CostParameter::Formula, Some(points)) => {
+            let formula = CostParameters::of(points.cost.as_ref(), points.dimension);
+            Box::new(formula.into_iter().flat_map(move |formula| {
+                case.allowed().flat_map(move |(i, j, _)| {
+                    let (x, y) = (points.point(Side::Source, i), points.point(Side::Target, j));
+                    let mut slopes = vec![0.0; formula.values().len()];
+                    formula.gradient(x, y, &mut slopes);
+                    slopes.into_iter().map(f64::abs)
+                })
+            }))
+        }
         (CostParameter::Scale, _) => Box::new(std::iter::once(case.largest())),
         _ => Box::new(std::iter::once(1.0)),
     }
@@ -125,17 +144,26 @@ fn slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter) -> Box<dy
 fn second_slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter, moving: CostParameter) -> f64 {
     let largest = |parameter| slopes(case, parameter).fold(0.0, f64::max);
     match (parameter, moving, case.points()) {
-        (CostParameter::Points(_), CostParameter::Points(_), Some(points)) => {
-            let directions = (0..2 * points.dimension).map(|axis| {
-                let mut direction = vec![0.0; 2 * points.dimension];
+        (
+            CostParameter::Points(_) | CostParameter::Formula,
+            CostParameter::Points(_) | CostParameter::Formula,
+            Some(points),
+        ) => {
+            let formula = CostParameters::of(points.cost.as_ref(), points.dimension);
+            let len = 2 * points.dimension + formula.as_ref().map_or(0, |formula| formula.values().len());
+            let directions = (0..len).map(|axis| {
+                let mut direction = vec![0.0; len];
                 direction[axis] = 1.0;
                 direction
             });
             let bound = |direction: Vec<f64>| {
                 let of_pair = |(i, j, _)| {
                     let (x, y) = (points.point(Side::Source, i), points.point(Side::Target, j));
-                    let mut bent = vec![0.0; 2 * points.dimension];
-                    points.cost.second_derivative(x, y, &direction, &mut bent);
+                    let mut bent = vec![0.0; len];
+                    match &formula {
+                        Some(formula) => formula.second_derivative(x, y, &direction, &mut bent),
+                        None => _ = points.cost.second_derivative(x, y, &direction, &mut bent),
+                    }
                     bent.into_iter().map(f64::abs).fold(0.0, f64::max)
                 };
                 case.allowed().map(of_pair).fold(0.0, f64::max)
@@ -146,6 +174,7 @@ fn second_slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter, mo
         (CostParameter::Scale, CostParameter::Points(_), Some(points)) => {
             2.0 * points.dimension as f64 * largest(moving)
         }
+        (CostParameter::Scale, CostParameter::Formula, _) => case.parameters() as f64 * largest(moving),
         (CostParameter::Scale, moving, _) => largest(moving),
         (parameter, _, _) => largest(parameter),
     }
@@ -169,6 +198,7 @@ impl Tangent {
     fn bound<D: Device>(&self, case: &GeometryCase<D>) -> f64 {
         let axes = match self.parameter {
             CostParameter::Points(_) => case.points().map_or(1, |points| points.dimension),
+            CostParameter::Formula => case.parameters(),
             _ => 1,
         };
         axes as f64 * slopes(case, self.parameter).fold(0.0, f64::max)
