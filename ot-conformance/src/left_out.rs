@@ -94,7 +94,11 @@ fn left_out_of<D: Device>(case: &GeometryCase<D>) -> Result<Vec<String>, Error> 
         miss(kernel.hard_transform().is_none(), format!("hard c-transforms under {kind:?}"));
         for parameter in PARAMETERS {
             let is_known = kernel.cost_derivative().is_some_and(|known| known.shape(parameter).is_some());
-            let is_possible = !matches!(parameter, CostParameter::Points(_)) || case.kind() != SupportKind::Indices;
+            let is_possible = match parameter {
+                CostParameter::Points(_) => case.kind() != SupportKind::Indices,
+                CostParameter::Formula => case.parameters() > 0,
+                _ => true,
+            };
             miss(is_possible && !is_known, format!("derivatives in {parameter:?} under {kind:?}"));
         }
     }
