@@ -140,19 +140,19 @@ fn certify_term<D: Device>(
         given = given.with_weights(side, WeightsView::new(p, columns)?)?;
         let len = problem.marginal(side).len();
         let mut outside = false;
-        for column in 0..columns {
+        for (column, offset) in offset.iter_mut().enumerate() {
             for atom in 0..len {
                 let (entry, m) = (column * len + atom, reference.weight(column, atom));
                 match p[entry].to_f64() {
                     0.0 => outside |= m > 0.0,
                     p if m > 0.0 => {
                         let logarithm = p.ln() - m.ln();
-                        offset[column] += epsilon * p * logarithm;
-                        moved[side.index()][entry] =
-                            D::Elem::from_f64(moved[side.index()][entry].to_f64() - epsilon * logarithm);
+                        *offset += epsilon * p * logarithm;
+                        let g = &mut moved[side.index()][entry];
+                        *g = D::Elem::from_f64(g.to_f64() - epsilon * logarithm);
                     }
                     // Mass where the reference has none: KL is infinite.
-                    _ => offset[column] = f64::INFINITY,
+                    _ => *offset = f64::INFINITY,
                 }
             }
         }

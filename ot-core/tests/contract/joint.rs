@@ -44,11 +44,11 @@ fn problem(
     JointProblem::new(deviations.into_iter().zip(weights).map(term).collect::<Result<_, _>>()?)
 }
 
+/// Potentials of each term, and the masses of the unknown measure.
+type Iterate = (Vec<Potentials<Host<f64>>>, HostVector<f64>);
+
 /// Iterative Bregman projections (Benamou et al. 2015): potentials of each term, and the barycenter.
-fn project(
-    joint: &JointProblem<Host<f64>>,
-    iterations: usize,
-) -> Result<(Vec<Potentials<Host<f64>>>, HostVector<f64>), Error> {
+fn project(joint: &JointProblem<Host<f64>>, iterations: usize) -> Result<Iterate, Error> {
     let backend = Reference::default();
     let (len, all) = (joint.unknown()[0], ActiveColumns::all(1));
     let total: f64 = joint.terms().iter().map(|term| term.weight).sum();
@@ -86,8 +86,12 @@ fn project(
     Ok((potentials, barycenter))
 }
 
-fn certify(joint: &JointProblem<Host<f64>>, potentials: &[Potentials<Host<f64>>], p: &HostVector<f64>) -> Certificate {
-    certify_joint(joint, &potentials.iter().collect::<Vec<_>>(), &[p]).unwrap().swap_remove(0)
+fn certify(
+    joint: &JointProblem<Host<f64>>,
+    potentials: &[Potentials<Host<f64>>],
+    p: &HostVector<f64>,
+) -> Result<Certificate, Error> {
+    Ok(certify_joint(joint, &potentials.iter().collect::<Vec<_>>(), &[p])?.swap_remove(0))
 }
 
 fn variance(p: &[f64]) -> f64 {
@@ -109,7 +113,7 @@ fn a_barycenter_of_normal_laws_is_the_one_of_the_closed_form() {
     assert!((condition - 1.0).abs() < 1e-4);
     assert!((variance(p.values()) - expected).abs() < 1e-4, "{}", variance(p.values()));
 
-    let certificate = certify(&joint, &potentials, &p);
+    let certificate = certify(&joint, &potentials, &p).unwrap();
     assert!(certificate.meets(1e-9), "{certificate:?}");
     assert!(certificate.gap >= 0.0 && certificate.gap < 1e-9, "{certificate:?}");
     assert!((certificate.primal - certificate.dual - certificate.gap).abs() < 1e-12);
@@ -123,7 +127,7 @@ fn bounds_of_any_iterate_hold() {
     for penalty in [balanced, RecordedPenalty::new(&Kl::new(2.0).unwrap()).unwrap()] {
         let joint = problem([0.7, 1.5], [2.0, 1.0], &penalty).unwrap();
         let (potentials, p) = project(&joint, 80).unwrap();
-        let best = certify(&joint, &potentials, &p);
+        let best = certify(&joint, &potentials, &p).unwrap();
         assert!(best.gap < 1e-8 && best.meets(1e-8), "{best:?}");
         for iterations in 1..4 {
             let (mut potentials, p) = project(&joint, iterations).unwrap();
@@ -137,7 +141,7 @@ fn bounds_of_any_iterate_hold() {
                     .collect();
                 own.target = Reference::default().upload(&shifted, 1).unwrap();
             }
-            let found = certify(&joint, &potentials, &p);
+            let found = certify(&joint, &potentials, &p).unwrap();
             assert!(found.dual <= best.primal && best.dual <= found.primal, "{found:?} {best:?}");
             assert!(found.gap > 1e-5 && found.primal - found.dual <= found.gap * (1.0 + 1e-9), "{found:?}");
         }
@@ -150,10 +154,10 @@ fn a_measure_with_zeros_is_certified() {
     let balanced = RecordedPenalty::new(&Balanced).unwrap();
     let joint = problem([0.7, 1.5], [0.5, 0.5], &balanced).unwrap();
     let (potentials, p) = project(&joint, 60).unwrap();
-    let best = certify(&joint, &potentials, &p);
+    let best = certify(&joint, &potentials, &p).unwrap();
     let cut: Vec<f64> = line().iter().zip(p.values()).map(|(x, p)| if x.abs() < 2.0 { *p } else { 0.0 }).collect();
     let cut = Reference::default().upload(&cut, 1).unwrap();
-    let found = certify(&joint, &potentials, &cut);
+    let found = certify(&joint, &potentials, &cut).unwrap();
     assert!(found.primal > best.primal + 1e-3 && found.primal.is_finite());
     assert!((found.dual - best.dual).abs() < 1e-6 && found.dual <= best.primal, "{found:?} {best:?}");
     assert!(found.primal - found.dual <= found.gap * (1.0 + 1e-9) && found.marginal_error > 1e-2);
@@ -164,7 +168,7 @@ fn a_solution_reads_like_one_of_two_marginals() {
     let balanced = RecordedPenalty::new(&Balanced).unwrap();
     let joint = problem([0.7, 1.5], [0.5, 0.5], &balanced).unwrap();
     let (potentials, p) = project(&joint, 60).unwrap();
-    let certificates = vec![certify(&joint, &potentials, &p)];
+    let certificates = vec![certify(&joint, &potentials, &p).unwrap()];
     let potentials = potentials.into_iter().map(Arc::new).collect();
     let solution =
         JointSolution::new(joint, vec![Arc::new(p)], potentials, vec![Status::Converged], certificates, 60, Vec::new());
