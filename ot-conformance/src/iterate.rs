@@ -81,16 +81,10 @@ impl<D: Device> Iterate<D> {
     /// Binds a kernel and uploads a setting.
     pub(crate) fn new(geometry: &dyn Geometry<D>, setting: &Setting) -> Result<Self, Error> {
         let (backend, columns) = (geometry.backend(), setting.columns);
-        let marginal = |side: Side| {
-            let weights = elements::<D::Elem>(&setting.weights[side.index()]);
-            let histograms = weights.len() / geometry.len(side);
-            let penalty = setting.penalties[side.index()].clone();
-            Marginal::new(backend.as_ref(), WeightsView::new(&weights, histograms)?, penalty)
-        };
         let potential = |side: Side| backend.upload(&elements(&setting.potentials[side.index()]), columns);
         Ok(Self {
             kernel: geometry.bind(&setting.regularizer, setting.epsilon, columns)?,
-            marginals: [marginal(Side::Source)?, marginal(Side::Target)?],
+            marginals: marginals(backend.as_ref(), setting)?,
             potentials: [potential(Side::Source)?, potential(Side::Target)?],
             backend,
         })
@@ -132,6 +126,12 @@ impl<D: Device> Iterate<D> {
     /// Puts another potential in the place of one.
     pub(crate) fn set_potential(&mut self, side: Side, values: &[f64]) -> Result<(), Error> {
         self.potentials[side.index()] = self.upload(values, self.kernel.columns())?;
+        Ok(())
+    }
+
+    /// Puts the weights and penalties of a setting in the place of those that the kernel has met.
+    pub(crate) fn set_weights(&mut self, setting: &Setting) -> Result<(), Error> {
+        self.marginals = marginals(self.backend.as_ref(), setting)?;
         Ok(())
     }
 
@@ -265,6 +265,16 @@ impl<D: Device> Iterate<D> {
         };
         Ok(Swept { potentials: [self.download(&potentials.source)?, self.download(&potentials.target)?], by_products })
     }
+}
+
+/// The marginals of a setting, uploaded.
+fn marginals<D: Device>(backend: &dyn Backend<D>, setting: &Setting) -> Result<[Marginal<D>; 2], Error> {
+    let marginal = |side: Side| {
+        let weights = elements::<D::Elem>(&setting.weights[side.index()]);
+        let histograms = weights.len() / setting.len(side);
+        Marginal::new(backend, WeightsView::new(&weights, histograms)?, setting.penalties[side.index()].clone())
+    };
+    Ok([marginal(Side::Source)?, marginal(Side::Target)?])
 }
 
 /// The plan of potentials.

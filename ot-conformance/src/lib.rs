@@ -35,6 +35,7 @@
 //! [`Scene`]: crate::properties#how-geometries-are-compared
 
 mod case;
+mod cost_case;
 mod counting;
 mod deferred;
 mod iterate;
@@ -50,6 +51,7 @@ mod verdict;
 
 pub use self::{
     case::{GeometryCase, SupportKind},
+    cost_case::CostCase,
     counting::{Counting, Counts},
     deferred::{Deferred, DeferredBuilder, DeferredDevice, DeferredVector},
     left_out::{LeftOut, left_out, print_left_out},

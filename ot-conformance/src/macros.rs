@@ -117,6 +117,7 @@ macro_rules! conformance_geometry {
             simultaneous_sweeps_agree_with_the_reference,
             by_products_are_those_of_the_entering_iterate,
             products_agree_with_the_reference,
+            weights_are_those_of_the_view,
             products_are_adjoint,
             normal_products_agree_with_the_reference,
             curvature_products_agree_with_the_reference,
@@ -178,21 +179,24 @@ macro_rules! conformance_regularizer {
     };
 }
 
-/// A module of tests: all properties of a [`GroundCost`](ot_core::GroundCost) between points.
+/// A module of tests: all properties of a [`GroundCost`](ot_core::GroundCost) between points, with coordinates of the
+/// size of one, or [within](crate::CostCase::within) the numbers given: those that reach all branches of the cost.
 ///
 /// ```
 /// ot_conformance::conformance_cost!(square, ot_core::SqEuclidean);
+/// ot_conformance::conformance_cost!(far_square, ot_core::SqEuclidean, within -50.0, 50.0);
 /// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! conformance_cost {
-    ($name:ident, $cost:expr $(,)?) => {
-        $crate::conformance_module!($name, cost, $cost;
+    ($name:ident, $cost:expr $(, within $low:expr, $high:expr)? $(,)?) => {
+        $crate::conformance_module!($name, cost, $crate::CostCase::new($cost)$(.within($low, $high))?;
             rows_are_values,
             programs_are_the_cost,
             gradients_are_differences,
             second_derivatives_are_differences,
             claims_are_true,
+            bounds_are_bounds,
             shared_costs_are_the_cost,
         );
     };

@@ -48,6 +48,16 @@ impl<'a, D: Device> Scene<'a, D> {
         scene.ok_or(Error::MissingCapability("kernel of entropy"))
     }
 
+    /// Puts other weights in the place of those that the kernels have met.
+    pub(crate) fn set_weights(&mut self, weights: [Vec<f64>; 2]) -> Result<(), Error> {
+        self.setting.weights = weights;
+        self.tested.set_weights(&self.setting)?;
+        for iterate in std::iter::once(&mut self.reference).chain(&mut self.shifted) {
+            iterate.set_weights(&self.setting)?;
+        }
+        Ok(())
+    }
+
     /// How far a potential may be off.
     pub(crate) fn tolerance(&self) -> f64 {
         self.tolerance

@@ -69,6 +69,10 @@ impl Trial {
             return Ok(());
         }
         let case = format!("{}, {what}", self.case);
+        if expected.is_nan() {
+            let what = format!("what is expected is no number, found {found:e}");
+            return Err(PropertyFailure::Violated { property: self.property, case, what });
+        }
         Err(PropertyFailure::Broken { property: self.property, case, expected, found, tolerance })
     }
 

@@ -31,7 +31,7 @@ pub use self::{
     hard::{arcs_are_complete, hard_c_transforms_are_minima},
     product::{
         curvature_products_agree_with_the_reference, normal_products_agree_with_the_reference,
-        products_agree_with_the_reference, products_are_adjoint,
+        products_agree_with_the_reference, products_are_adjoint, weights_are_those_of_the_view,
     },
     statistics::statistics_agree_with_the_reference,
     sweep::{

@@ -1,6 +1,6 @@
 //! C-transforms: exact whatever the regularizer, the penalty, the epsilon, the guess, the batch and the centre.
 
-use ot_core::{ActiveColumns, Device, Side, UNREACHABLE};
+use ot_core::{ActiveColumns, Device, Error, Side, UNREACHABLE};
 
 use crate::{
     case::GeometryCase,
@@ -117,7 +117,8 @@ pub fn atoms_without_partners_are_unreachable<D: Device>(case: &GeometryCase<D>)
     Ok(())
 }
 
-/// A kernel bound to another epsilon is the kernel of that epsilon; an epsilon or a batch that is none is refused.
+/// A kernel bound to another epsilon is the kernel of that epsilon; an epsilon or a batch that is none is refused, and so
+/// is any other epsilon than the one of a geometry that has only one.
 pub fn rebinding_changes_epsilon<D: Device>(case: &GeometryCase<D>) -> Verdict {
     let trial = Trial::new("rebinding changes epsilon", case.name());
     let (active, epsilons) = (ActiveColumns::all(1), case.epsilons(&[1e-4, 1e-2, 0.1, 1.0, 1e2]));
@@ -150,7 +151,34 @@ pub fn rebinding_changes_epsilon<D: Device>(case: &GeometryCase<D>) -> Verdict {
         trial.holds(case.geometry().bind(&entropy, bad, 1).is_err(), || format!("epsilon {bad} was bound"))?;
     }
     let empty = case.geometry().bind(&entropy, epsilons[0], 0);
-    trial.holds(empty.is_err(), || "a batch without columns was bound".into())
+    trial.holds(empty.is_err(), || "a batch without columns was bound".into())?;
+    match case.geometry().fixed_epsilon() {
+        Some(fixed) => refuses_other_epsilons(case, &trial, fixed),
+        None => Ok(()),
+    }
+}
+
+/// A geometry of one epsilon refuses all others, and its kernels keep the one.
+fn refuses_other_epsilons<D: Device>(case: &GeometryCase<D>, trial: &Trial, fixed: f64) -> Verdict {
+    for regularizer in regularizers()? {
+        let mut kernel = match case.geometry().bind(&regularizer, fixed, 1) {
+            Err(Error::MissingCapability(_)) => continue,
+            kernel => kernel?,
+        };
+        for requested in [0.5 * fixed, 2.0 * fixed, fixed * (1.0 + f64::EPSILON)] {
+            let refusal = Some(Error::FixedEpsilon { fixed, requested });
+            for (what, found) in [
+                ("rebinding", kernel.rebind(requested).err()),
+                ("binding", case.geometry().bind(&regularizer, requested, 1).err()),
+            ] {
+                trial.holds(found == refusal, || {
+                    format!("{what} to epsilon {requested:e}, where the geometry has {fixed:e} alone, gave {found:?}")
+                })?;
+            }
+            trial.close("epsilon after a refusal", kernel.epsilon(), fixed, 0.0)?;
+        }
+    }
+    Ok(())
 }
 
 /// A centre to absorb, good or hopeless, changes c-transforms by rounding only.

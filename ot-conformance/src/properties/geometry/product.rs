@@ -4,7 +4,7 @@ use ot_core::{Device, Error, Side};
 
 use crate::{
     case::GeometryCase,
-    iterate::Iterate,
+    iterate::{Iterate, Iteration},
     scene::{Scene, Scenes},
     seeded::Seeded,
     verdict::{Trial, Verdict},
@@ -23,6 +23,33 @@ pub fn products_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> V
             let (found, expected) = (scene.tested.apply(side, &values)?, scene.reference.apply(side, &values)?);
             let slack = scene.slack(|iterate| iterate.apply(side, &sizes))?;
             trial.at(side).all_close("row", &found, &expected, |row| slack[row])?;
+        }
+        Ok(())
+    })
+}
+
+/// A plan under other weights than a sweep, a c-transform and a centre have met is the plan under these: weights are
+/// those of the view, in products, densities and c-transforms.
+pub fn weights_are_those_of_the_view<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    Scenes::PLANS.for_each("weights are those of the view", case, |trial, scene| {
+        let (active, columns) = (scene.all(), scene.setting.columns);
+        scene.tested.iterate(Iteration::Sweep, &vec![1.0; columns], &active, true)?;
+        scene.tested.c_transforms(&active, false)?;
+        scene.tested.ask(|kernel, plan| kernel.recenter(plan))?;
+
+        // Weights of one, as for densities. Atoms without mass stay so: between two of them an entry has no bound.
+        let ones = |weights: &Vec<f64>| weights.iter().map(|&weight| f64::from(weight > 0.0)).collect();
+        scene.set_weights(scene.setting.weights.each_ref().map(ones))?;
+        for side in Side::BOTH {
+            let trial = trial.at(side);
+            let values = Seeded::new(19).vector::<D::Elem>(case.len(side.opposite()) * columns, 0.5, 2.0);
+            let found = scene.tested.apply(side, &values)?;
+            scene.compare(&trial, "row of the product", &found, |iterate| iterate.apply(side, &values))?;
+            let density = scene.tested.density(side, &active)?.0;
+            scene.compare(&trial, "density", &density, |iterate| Ok(iterate.density(side, &active)?.0))?;
+            let expected = scene.reference.c_transform(side, &active, false)?.potential;
+            let found = scene.tested.c_transform(side, &active, false)?.potential;
+            scene.compare_potential(&trial, &found, &expected, &active)?;
         }
         Ok(())
     })

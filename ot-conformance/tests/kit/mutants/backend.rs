@@ -22,7 +22,10 @@ enum Fault {
     SumsAreNarrow,
     MaximumIsMinimum,
     MaximumOfZeroToo,
+    MinimumOfOneToo,
     ReducedOperandsForgotten,
+    ReducedOperandsOfTheFirstColumn,
+    ReducedOperandsOfTheNextColumn,
     ReducedNumbersAreNarrow,
     MixtureTransposed,
     SquaresExpanded,
@@ -45,6 +48,21 @@ impl Faulty {
 
     fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
+    }
+
+    /// What is read of a reduced operand; nothing of another.
+    fn misread(&self, operand: &Operand<'_, Host<f32>>) -> HostReduced {
+        let Operand::Reduced(reduced) = operand else { return HostReduced::alloc(0) };
+        let (values, mut misread) = (reduced.values(), HostReduced::alloc(reduced.values().len()));
+        for (column, read) in misread.values_mut().iter_mut().enumerate() {
+            *read = match self.fault {
+                Some(Fault::ReducedOperandsForgotten) => 0.0,
+                Some(Fault::ReducedOperandsOfTheFirstColumn) => values[0],
+                Some(Fault::ReducedOperandsOfTheNextColumn) => values[(column + 1) % values.len()],
+                _ => values[column],
+            };
+        }
+        misread
     }
 
     fn narrow(&self, numbers: &mut [&mut HostReduced], fault: Fault) {
@@ -123,14 +141,19 @@ impl Backend<Host<f32>> for Faulty {
             Fold::Max if self.has(Fault::MaximumIsMinimum) => Fold::Min,
             fold => fold,
         };
-        let zero = HostReduced::alloc(1);
-        let forgotten = operands.iter().map(|operand| match operand {
-            Operand::Reduced(_) if self.has(Fault::ReducedOperandsForgotten) => Operand::Reduced(&zero),
+        let misread: Vec<HostReduced> = operands.iter().map(|operand| self.misread(operand)).collect();
+        let operands = operands.iter().zip(&misread).map(|(operand, misread)| match operand {
+            Operand::Reduced(_) => Operand::Reduced(misread),
             operand => *operand,
         });
-        self.inner.reduce(program, fold, rows, &forgotten.collect::<Vec<_>>(), outputs)?;
-        if self.has(Fault::MaximumOfZeroToo) && fold == Fold::Max {
-            outputs.iter_mut().flat_map(|output| output.values_mut()).for_each(|value| *value = value.max(0.0));
+        self.inner.reduce(program, fold, rows, &operands.collect::<Vec<_>>(), outputs)?;
+        let start: Option<fn(f64) -> f64> = match fold {
+            Fold::Max if self.has(Fault::MaximumOfZeroToo) => Some(|value| value.max(0.0)),
+            Fold::Min if self.has(Fault::MinimumOfOneToo) => Some(|value| value.min(1.0)),
+            _ => None,
+        };
+        if let Some(start) = start {
+            outputs.iter_mut().flat_map(|output| output.values_mut()).for_each(|value| *value = start(*value));
         }
         self.narrow(outputs, Fault::SumsAreNarrow);
         if self.has(Fault::ThreadsChangeTheOrder) && self.threads > 1 {
@@ -215,7 +238,7 @@ impl GroundCost for Expanded {
 fn properties_of_backends_can_fail() {
     use properties::backend::*;
     type Property = fn(&dyn Backend<Host<f32>>) -> Verdict;
-    let table: [(Fault, Property); 11] = [
+    let table: [(Fault, Property); 14] = [
         (Fault::ShortWritesAreTaken, what_is_written_is_read),
         (Fault::FillsWithZero, what_is_written_is_read),
         (Fault::FirstColumnForAll, maps_are_the_formula),
@@ -224,7 +247,10 @@ fn properties_of_backends_can_fail() {
         (Fault::SumsAreNarrow, reductions_fold_columns),
         (Fault::MaximumIsMinimum, reductions_fold_columns),
         (Fault::MaximumOfZeroToo, reductions_fold_columns),
+        (Fault::MinimumOfOneToo, reductions_fold_columns),
         (Fault::ReducedOperandsForgotten, reductions_fold_columns),
+        (Fault::ReducedOperandsOfTheFirstColumn, reductions_fold_columns),
+        (Fault::ReducedOperandsOfTheNextColumn, reductions_fold_columns),
         (Fault::ReducedNumbersAreNarrow, maps_of_reduced_vectors_are_the_formula),
         (Fault::MixtureTransposed, mixtures_are_products),
     ];

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ot_conformance::{Verdict, properties};
+use ot_conformance::{CostCase, Verdict, properties};
 use ot_core::{
     Balanced, BoundingBox, CostForm, Euclidean, GroundCost, Kl, MarginalPenalty, Program, ProgramError, Real,
     Regularizer, SqEuclidean, SquaredL2,
@@ -124,7 +124,11 @@ enum WrongCost {
     ProgramOff,
     GradientHalved,
     SecondDerivativeOff,
-    BoundTooSmall,
+    NoCurvatureAtCoincidence,
+    NoSlopeAtCoincidence,
+    NotANumberFarOff,
+    BoundHalved,
+    BoundOfTheNearBranch,
     FormOfAnother,
     SharesAnother,
     Forbids,
@@ -145,6 +149,14 @@ impl GroundCost for WrongCost {
             (Self::Forbids, Some(last)) if *last > 0.5 => *last = f64::INFINITY,
             _ => {}
         }
+        for cost in out {
+            match self {
+                // Steeper from the distance 4 on.
+                Self::BoundOfTheNearBranch if *cost > 16.0 => *cost = 2.0 * *cost - 16.0,
+                Self::NotANumberFarOff if *cost > 0.8 => *cost = f64::NAN,
+                _ => {}
+            }
+        }
     }
 
     fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
@@ -156,16 +168,20 @@ impl GroundCost for WrongCost {
 
     fn gradient(&self, x: &[f64], y: &[f64], out: &mut [f64]) -> bool {
         let known = SqEuclidean.gradient(x, y, out);
-        if *self == Self::GradientHalved {
-            out.iter_mut().for_each(|slope| *slope *= 0.5);
+        match self {
+            Self::GradientHalved => out.iter_mut().for_each(|slope| *slope *= 0.5),
+            Self::NoSlopeAtCoincidence if x[0] == y[0] => out.fill(0.0),
+            _ => {}
         }
         known
     }
 
     fn second_derivative(&self, x: &[f64], y: &[f64], direction: &[f64], out: &mut [f64]) -> bool {
         let known = SqEuclidean.second_derivative(x, y, direction, out);
-        if *self == Self::SecondDerivativeOff {
-            out[0] += 0.1;
+        match self {
+            Self::SecondDerivativeOff => out[0] += 0.1,
+            Self::NoCurvatureAtCoincidence if x == y => out.fill(0.0),
+            _ => {}
         }
         known
     }
@@ -181,7 +197,7 @@ impl GroundCost for WrongCost {
 
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         let bound = SqEuclidean.bound(source, target)?;
-        Some(if *self == Self::BoundTooSmall { 0.3 * bound } else { bound })
+        Some(if *self == Self::BoundHalved { 0.5 * bound } else { bound })
     }
 
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
@@ -195,22 +211,33 @@ impl GroundCost for WrongCost {
 #[test]
 fn properties_of_costs_can_fail() {
     use properties::cost::*;
-    type Property = fn(&dyn GroundCost) -> Verdict;
-    let table: [(WrongCost, Property); 9] = [
+    type Property = fn(&CostCase) -> Verdict;
+    let table: [(WrongCost, Property); 12] = [
         (WrongCost::RowsShifted, rows_are_values),
         (WrongCost::SinglePrecisionOff, rows_are_values),
         (WrongCost::Forbids, rows_are_values),
         (WrongCost::ProgramOff, programs_are_the_cost),
         (WrongCost::GradientHalved, gradients_are_differences),
         (WrongCost::SecondDerivativeOff, second_derivatives_are_differences),
-        (WrongCost::BoundTooSmall, claims_are_true),
+        (WrongCost::NoCurvatureAtCoincidence, second_derivatives_are_differences),
+        (WrongCost::NoSlopeAtCoincidence, gradients_are_differences),
+        (WrongCost::NotANumberFarOff, rows_are_values),
+        (WrongCost::BoundHalved, bounds_are_bounds),
         (WrongCost::FormOfAnother, claims_are_true),
         (WrongCost::SharesAnother, shared_costs_are_the_cost),
     ];
     for (wrong, property) in table {
-        breaks(&wrong, property(&wrong));
-        assert_eq!(property(&SqEuclidean), Ok(()));
+        breaks(&wrong, property(&CostCase::new(wrong)));
+        assert_eq!(property(&CostCase::new(SqEuclidean)), Ok(()));
     }
+}
+
+#[test]
+fn branches_are_tried_where_the_author_says_that_they_are() {
+    let wrong = CostCase::new(WrongCost::BoundOfTheNearBranch);
+    assert_eq!(properties::cost::bounds_are_bounds(&wrong), Ok(()));
+    breaks(&wrong, properties::cost::bounds_are_bounds(&wrong.clone().within(-3.0, 3.0)));
+    assert_eq!(properties::cost::bounds_are_bounds(&CostCase::new(SqEuclidean).within(-3.0, 3.0)), Ok(()));
 }
 
 #[test]
@@ -220,4 +247,8 @@ fn failures_say_what_broke() {
     assert!(message.starts_with("formulas are finite, StepOverflows, f64: the step from"), "{message}");
     let failure = properties::penalty::conjugates_are_legendre_transforms(&WrongPenalty::ValueHalved).unwrap_err();
     assert!(failure.to_string().contains("expected"), "{failure}");
+    // Where a cost is no number, not that NaN is no NaN.
+    let failure = properties::cost::rows_are_values(&CostCase::new(WrongCost::NotANumberFarOff)).unwrap_err();
+    let message = failure.to_string();
+    assert!(message.contains("the cost between [") && message.ends_with("is NaN"), "{message}");
 }

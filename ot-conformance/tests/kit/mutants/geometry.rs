@@ -67,6 +67,11 @@ enum Fault {
     LimitIgnored,
     MeanOff,
     StrandedAccepted,
+    BoundHalvedWithoutStatistics,
+    OtherEpsilonsAreBound,
+    OtherEpsilonsAreRebound,
+    ProductOfRememberedWeights,
+    DensityOfRememberedWeights,
 }
 
 /// A geometry with a fault.
@@ -78,7 +83,7 @@ struct Faulty {
 
 impl Faulty {
     fn wrap(&self, inner: Box<dyn KernelOp<Device>>) -> Box<dyn KernelOp<Device>> {
-        Box::new(FaultyKernel { inner, fault: self.fault, centred: 0.0 })
+        Box::new(FaultyKernel { inner, fault: self.fault, fixed: self.fixed_epsilon(), centred: 0.0, met: None })
     }
 }
 
@@ -91,6 +96,10 @@ impl Geometry<Device> for Faulty {
         self.inner.len(side)
     }
 
+    fn fixed_epsilon(&self) -> Option<f64> {
+        matches!(self.fault, Fault::OtherEpsilonsAreBound | Fault::OtherEpsilonsAreRebound).then_some(FIXED)
+    }
+
     fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Device>>, Error> {
         Ok(self.wrap(self.inner.bind_entropic(epsilon, columns)?))
     }
@@ -101,6 +110,9 @@ impl Geometry<Device> for Faulty {
         epsilon: f64,
         columns: usize,
     ) -> Result<Box<dyn KernelOp<Device>>, Error> {
+        if self.fault == Fault::OtherEpsilonsAreRebound {
+            refuse_other(self.fixed_epsilon(), epsilon)?;
+        }
         Ok(self.wrap(self.inner.bind(regularizer, epsilon, columns)?))
     }
 
@@ -109,7 +121,8 @@ impl Geometry<Device> for Faulty {
     }
 
     fn cost_bound(&self) -> Option<f64> {
-        self.inner.cost_bound()
+        let factor = if self.fault == Fault::BoundHalvedWithoutStatistics { 0.5 } else { 1.0 };
+        self.inner.cost_bound().map(|bound| factor * bound)
     }
 
     fn cost_statistics(
@@ -121,6 +134,7 @@ impl Geometry<Device> for Faulty {
             (Fault::StrandedAccepted, Err(Error::Stranded { .. })) => {
                 CostStatistics { mean: 0.0, deviation: 0.0, minimum: 0.0, maximum: 0.0, forbidden: true }
             }
+            (Fault::BoundHalvedWithoutStatistics, _) => return Err(Error::MissingCapability("statistics of the cost")),
             (_, statistics) => statistics?,
         };
         let factor = if self.fault == Fault::MeanOff { 1.0 + 1e-9 } else { 1.0 };
@@ -133,12 +147,32 @@ impl Geometry<Device> for Faulty {
 struct FaultyKernel {
     inner: Box<dyn KernelOp<Device>>,
     fault: Fault,
+    fixed: Option<f64>,
     centred: f64,
+    /// Weights and log-weights of the first plan that was met, of the source and of the target.
+    met: Option<[[Vector; 2]; 2]>,
+}
+
+/// The one epsilon of a geometry that has only one.
+const FIXED: f64 = 0.3;
+
+/// What a geometry of one epsilon should answer to another.
+fn refuse_other(fixed: Option<f64>, requested: f64) -> Result<(), Error> {
+    match fixed {
+        Some(fixed) if fixed != requested => Err(Error::FixedEpsilon { fixed, requested }),
+        _ => Ok(()),
+    }
 }
 
 impl FaultyKernel {
     fn has(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    /// Remembers the weights of the first plan.
+    fn meet(&mut self, plan: PlanView<'_, Device>) {
+        let weights = |side: PlanSide<'_, Device>| [side.weights.clone(), side.log_weights.clone()];
+        self.met.get_or_insert_with(|| [weights(plan.source), weights(plan.target)]);
     }
 
     /// Spoils the numbers of a vector or a reduced vector, if the fault is this one.
@@ -147,6 +181,13 @@ impl FaultyKernel {
             spoil(numbers);
         }
     }
+}
+
+/// A plan under other weights.
+fn with_weights<'a>(plan: PlanView<'a, Device>, [source, target]: &'a [[Vector; 2]; 2]) -> PlanView<'a, Device> {
+    let with =
+        |side: PlanSide<'a, Device>, [weights, log_weights]: &'a [Vector; 2]| PlanSide { weights, log_weights, ..side };
+    PlanView { source: with(plan.source, source), target: with(plan.target, target) }
 }
 
 /// The first number is off.
@@ -165,6 +206,9 @@ impl PlanOperator<Device> for FaultyKernel {
     }
 
     fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
+        if self.has(Fault::OtherEpsilonsAreBound) && epsilon.is_finite() && epsilon > 0.0 {
+            refuse_other(self.fixed, epsilon)?;
+        }
         if self.has(Fault::EpsilonStays) { Ok(()) } else { self.inner.rebind(epsilon) }
     }
 
@@ -175,6 +219,12 @@ impl PlanOperator<Device> for FaultyKernel {
         values: &Vector,
         out: &mut Vector,
     ) -> Result<(), Error> {
+        self.meet(plan);
+        let met = self.met.clone();
+        let plan = match &met {
+            Some(met) if self.has(Fault::ProductOfRememberedWeights) => with_weights(plan, met),
+            _ => plan,
+        };
         if self.has(Fault::ProductTransposed) && self.len(side) == self.len(side.opposite()) {
             return self.inner.apply(side.opposite(), plan, values, out);
         }
@@ -184,6 +234,7 @@ impl PlanOperator<Device> for FaultyKernel {
     }
 
     fn recenter(&mut self, plan: PlanView<'_, Device>) -> Result<(), Error> {
+        self.meet(plan);
         self.centred = 1e-9 * plan.source.potential.values()[0].abs();
         self.inner.recenter(plan)
     }
@@ -279,6 +330,12 @@ impl KernelOp<Device> for FaultyKernel {
         out: &mut Vector,
         mut conjugate: Option<&mut HostReduced>,
     ) -> Result<(), Error> {
+        self.meet(plan);
+        let met = self.met.clone();
+        let plan = match &met {
+            Some(met) if self.has(Fault::DensityOfRememberedWeights) => with_weights(plan, met),
+            _ => plan,
+        };
         self.inner.density(backend, side, plan, active, out, conjugate.as_deref_mut())?;
         self.spoil(Fault::DensityOff, out.values_mut(), off);
         if let Some(conjugate) = conjugate {
@@ -520,7 +577,7 @@ impl HardTransform<Device> for FaultyKernel {
 type Property = fn(&GeometryCase<Device>) -> Verdict;
 
 /// Each fault, and the property that is there to find it.
-const TABLE: [(Fault, Property); 58] = [
+const TABLE: [(Fault, Property); 63] = [
     (Fault::OneEntryOff, properties::c_transforms_agree_with_the_reference),
     (Fault::OnlyOneSideIsRight, properties::c_transforms_agree_with_the_reference),
     (Fault::ZeroWeightsCount, properties::c_transforms_agree_with_the_reference),
@@ -577,6 +634,11 @@ const TABLE: [(Fault, Property); 58] = [
     (Fault::LimitIgnored, properties::arcs_are_complete),
     (Fault::MeanOff, properties::statistics_agree_with_the_reference),
     (Fault::StrandedAccepted, properties::statistics_agree_with_the_reference),
+    (Fault::BoundHalvedWithoutStatistics, properties::statistics_agree_with_the_reference),
+    (Fault::OtherEpsilonsAreBound, properties::rebinding_changes_epsilon),
+    (Fault::OtherEpsilonsAreRebound, properties::rebinding_changes_epsilon),
+    (Fault::ProductOfRememberedWeights, properties::weights_are_those_of_the_view),
+    (Fault::DensityOfRememberedWeights, properties::weights_are_those_of_the_view),
     (Fault::PenaltyIgnored, properties::guesses_change_no_c_transform),
     (Fault::ColumnsMixedUp, properties::the_entering_plan_is_that_of_the_guess),
 ];
