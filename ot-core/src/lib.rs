@@ -14,7 +14,7 @@
 //! |---|---|---|
 //! | a, b | [`Measure`] | weights over a [`Support`]: a [`PointCloud`], a [`Histogram`], the grid or mesh of another crate |
 //! | C | [`GroundCost`] | a formula ([`CostFormula`]), a matrix ([`CostMatrix`]) or a closure ([`CostFunction`]) |
-//! | phi, psi | [`MarginalPenalty`] | [`Balanced`], [`Kl`], [`TotalVariation`], [`Range`], [`Free`], or one of yours |
+//! | phi, psi | [`MarginalPenalty`] | [`Balanced`], [`Kl`], [`TotalVariation`], [`Range`], [`Free`], any [`Capped`], or one of yours |
 //! | h | [`Regularizer`] | [`Entropy`], [`SquaredL2`], or one of yours |
 //! | epsilon | [`Epsilon`] | a value, or a rule that gives one |
 //! | vectors | [`Backend`] | operations on the vectors of a [`Device`]: threads of the host, a GPU |
@@ -86,7 +86,7 @@ pub use kernel::{
 pub use marginal::Marginal;
 pub use measure::{BoundingBox, Histogram, Measure, PointCloud, PointsView, Support, WeightsView};
 pub use penalty::{
-    Balanced, Free, Kl, MarginalPenalty, PenaltyDerivative, PenaltyKind, Range, RecordedPenalty, TotalVariation,
+    Balanced, Capped, Free, Kl, MarginalPenalty, PenaltyDerivative, PenaltyKind, Range, RecordedPenalty, TotalVariation,
 };
 pub use plan::{Plan, PlanEntry};
 pub use problem::Problem;

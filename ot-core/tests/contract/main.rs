@@ -1,6 +1,7 @@
 //! What this crate ships, by the conformance kit, and the reference that the kit compares with, by its formulas.
 
 mod joint;
+mod penalty;
 mod reference;
 
 use ot_conformance::{
@@ -8,8 +9,8 @@ use ot_conformance::{
     conformance_threads,
 };
 use ot_core::{
-    Balanced, Chebyshev, Cosine, CostFunction, Entropy, Euclidean, Free, HalfSqEuclidean, Kl, Manhattan, PNorm,
-    PowerOfDistance, Range, SqEuclidean, SquaredL2, TotalVariation,
+    Balanced, Capped, Chebyshev, Cosine, CostFunction, Entropy, Euclidean, Free, HalfSqEuclidean, Kl, Manhattan,
+    MarginalPenalty, PNorm, PowerOfDistance, Range, SqEuclidean, SquaredL2, TotalVariation,
 };
 
 conformance_backend!(reference_f64, ReferenceBackend::<f64>::default(), [Points, Indices]);
@@ -27,6 +28,13 @@ conformance_penalty!(total_variation, TotalVariation::new(0.8).unwrap());
 conformance_penalty!(range, Range::new(0.6, 1.5).unwrap());
 conformance_penalty!(free, Free);
 conformance_penalty!(range_to_zero, Range::new(0.0, 1.0).unwrap());
+conformance_penalty!(capped_kl, Capped::new(Kl::new(0.7).unwrap(), 2.0).unwrap());
+conformance_penalty!(capped_kl_at_one, Capped::new(Kl::new(0.7).unwrap(), 1.0).unwrap());
+conformance_penalty!(capped_total_variation, Capped::new(TotalVariation::new(0.8).unwrap(), 1.5).unwrap());
+conformance_penalty!(capped_range, Capped::new(Range::new(0.6, 1.5).unwrap(), 1.2).unwrap());
+conformance_penalty!(capped_free, Capped::new(Free, 3.0).unwrap());
+conformance_penalty!(capped_balanced, Capped::new(Balanced, 1.0).unwrap());
+conformance_penalty!(capped_recorded, Capped::new(Kl::new(0.7).unwrap().recorded().unwrap(), 4.0).unwrap());
 
 conformance_cost!(square, SqEuclidean);
 conformance_cost!(half_square, HalfSqEuclidean);
