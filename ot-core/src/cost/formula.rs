@@ -5,6 +5,7 @@ use std::{array, fmt::Debug, sync::Arc};
 use super::{CostForm, GroundCost, lanes::Lanes};
 use crate::{
     dual::Dual,
+    instructions::{Loops, run_widest},
     measure::BoundingBox,
     program::{Program, ProgramError},
     real::{Number, Real},
@@ -13,7 +14,7 @@ use crate::{
 
 /// A cost written once over a generic scalar; a blanket implementation makes it a [`GroundCost`].
 ///
-/// * Rows are evaluated several points at a time, bit for bit as point by point.
+/// * Rows are evaluated several points at a time, by the widest vectors of the machine, bit for bit as point by point.
 /// * The gradient reads the formula with dual numbers, four coordinates at a time, the second
 ///   derivative with nested ones. Both cost about d / 2 evaluations.
 /// * Up to 16 coordinates per point nothing is allocated; beyond, each call allocates a buffer or two.
@@ -81,13 +82,13 @@ impl<F: CostFormula> GroundCost for F {
 
     fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
         if fits(self, x.len()) {
-            row::<_, _, 8>(self, x, points, out);
+            run_widest(Row::<_, _, 8> { formula: self, x, points, out });
         }
     }
 
     fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
         if fits(self, x.len()) {
-            row::<_, _, 16>(self, x, points, out);
+            run_widest(Row::<_, _, 16> { formula: self, x, points, out });
         }
     }
 
@@ -139,18 +140,32 @@ fn fits<F: CostFormula>(formula: &F, dimension: usize) -> bool {
 }
 
 /// out_j = c(x, y_j) for as many points as both sides hold, `N` at a time; what remains, one at a time.
-fn row<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], points: &[T], out: &mut [T]) {
-    let len = out.len().min(points.len() / x.len());
-    let (points, out) = (&points[..len * x.len()], &mut out[..len]);
-    match x.len() {
-        1 => row_of_fixed::<_, _, N, 1>(formula, x, points, out),
-        2 => row_of_fixed::<_, _, N, 2>(formula, x, points, out),
-        3 => row_of_fixed::<_, _, N, 3>(formula, x, points, out),
-        _ => row_of_any::<_, _, N>(formula, x, points, out),
+struct Row<'a, F, T, const N: usize> {
+    formula: &'a F,
+    x: &'a [T],
+    points: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<F: CostFormula, T: Scalar, const N: usize> Loops for Row<'_, F, T, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { formula, x, points, out } = self;
+        let len = out.len().min(points.len() / x.len());
+        let (points, out) = (&points[..len * x.len()], &mut out[..len]);
+        match x.len() {
+            1 => row_of_fixed::<_, _, N, 1>(formula, x, points, out),
+            2 => row_of_fixed::<_, _, N, 2>(formula, x, points, out),
+            3 => row_of_fixed::<_, _, N, 3>(formula, x, points, out),
+            _ => row_of_any::<_, _, N>(formula, x, points, out),
+        }
     }
 }
 
-/// [`row`] for points of `D` coordinates, so that the loops over coordinates unroll.
+/// [`Row`] for points of `D` coordinates, so that the loops over coordinates unroll.
+#[inline(always)]
 fn row_of_fixed<F: CostFormula, T: Scalar, const N: usize, const D: usize>(
     formula: &F,
     x: &[T],
@@ -172,7 +187,8 @@ fn row_of_fixed<F: CostFormula, T: Scalar, const N: usize, const D: usize>(
     }
 }
 
-/// [`row`] for points of any dimension.
+/// [`Row`] for points of any dimension.
+#[inline(always)]
 fn row_of_any<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], points: &[T], out: &mut [T]) {
     let dimension = x.len();
     let (outs, out_rest) = out.as_chunks_mut::<N>();
@@ -281,6 +297,7 @@ fn read<F: CostFormula, R: Real>(formula: &F, x: &[f64], y: &[f64], lift: impl F
 }
 
 /// Runs `job` with `len` numbers of scratch: on the stack up to two points of 16 coordinates.
+#[inline(always)]
 fn with_buffer<R: Real, O>(len: usize, job: impl FnOnce(&mut [R]) -> O) -> O {
     const SMALL: usize = 8;
     const LARGE: usize = 32;

@@ -5,10 +5,15 @@
 //! buffer that stays in the first-level cache. What is the same for the whole block (inputs given as
 //! [`BlockInput::Uniform`], constants, and whatever is computed from them) is computed once.
 
+use std::marker::PhantomData;
+
 use super::{
     CoordinateFold, Instruction, MAX_FOLDED, MAX_REGISTERS, MAX_STATES, Operand, Operation, Program, ProgramError,
 };
-use crate::scalar::Scalar;
+use crate::{
+    instructions::{Loops, run_widest},
+    scalar::Scalar,
+};
 
 /// The number of lanes that an instruction works on at a time.
 ///
@@ -119,8 +124,8 @@ impl Program {
     /// a time. Nothing is allocated. With [`LibraryMath`] every lane has the bits of
     /// [`evaluate`](Program::evaluate), whatever the length and wherever it stands.
     ///
-    /// The interpreter is inlined into its caller: called from a function with `#[target_feature]`,
-    /// its loops are compiled for these features. No operations are contracted, so the bits stay.
+    /// The loops run by the widest vectors of the machine, found out at run time. No operations are contracted, so the
+    /// bits are those of any other.
     ///
     /// ```
     /// use ot_core::{
@@ -144,7 +149,6 @@ impl Program {
     ///
     /// [`ProgramError::Arity`], [`ProgramError::OutputArity`] or [`ProgramError::Lanes`] if the
     /// inputs and outputs do not fit the program or each other; nothing is written then.
-    #[inline(always)]
     pub fn run_block<T: Scalar, M: BlockMath<T>>(
         &self,
         inputs: &[BlockInput<'_, T>],
@@ -154,26 +158,7 @@ impl Program {
         self.check_inputs(inputs.len())?;
         self.check_outputs(outputs.len())?;
         let length = common_length(inputs, outputs)?;
-        for start in (0..length).step_by(BLOCK) {
-            let count = BLOCK.min(length - start);
-            let mut first = 0;
-            for fold in self.folds() {
-                self.run_fold::<T, M>(fold, inputs, start..start + count, first, registers);
-                first += fold.states();
-            }
-            let Registers { bank, folded, .. } = registers;
-            let block = Block { inputs, parameters: &self.parameters, folded: Some(folded), start, count };
-            for instruction in self.instructions() {
-                block.execute::<M>(instruction, bank);
-            }
-            for (output, &operand) in outputs.iter_mut().zip(self.output_operands()) {
-                let target = &mut output[start..start + count];
-                match block.result(operand, bank) {
-                    BlockInput::Lanes(lanes) => target.copy_from_slice(lanes),
-                    BlockInput::Uniform(value) => target.fill(value),
-                }
-            }
-        }
+        run_widest(Blocks { program: self, inputs, registers, outputs, length, math: PhantomData::<M> });
         Ok(())
     }
 
@@ -216,6 +201,45 @@ impl Program {
         }
         for slot in 0..fold.states() {
             folded.set(first + slot, states.get(slot, count));
+        }
+    }
+}
+
+/// A program on lanes that fit it, block by block.
+struct Blocks<'a, 'o, T, M> {
+    program: &'a Program,
+    inputs: &'a [BlockInput<'a, T>],
+    registers: &'a mut Registers<T>,
+    outputs: &'a mut [&'o mut [T]],
+    length: usize,
+    math: PhantomData<M>,
+}
+
+impl<T: Scalar, M: BlockMath<T>> Loops for Blocks<'_, '_, T, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { program, inputs, registers, outputs, length, .. } = self;
+        for start in (0..length).step_by(BLOCK) {
+            let count = BLOCK.min(length - start);
+            let mut first = 0;
+            for fold in program.folds() {
+                program.run_fold::<T, M>(fold, inputs, start..start + count, first, registers);
+                first += fold.states();
+            }
+            let Registers { bank, folded, .. } = &mut *registers;
+            let block = Block { inputs, parameters: &program.parameters, folded: Some(folded), start, count };
+            for instruction in program.instructions() {
+                block.execute::<M>(instruction, bank);
+            }
+            for (output, &operand) in outputs.iter_mut().zip(program.output_operands()) {
+                let target = &mut output[start..start + count];
+                match block.result(operand, bank) {
+                    BlockInput::Lanes(lanes) => target.copy_from_slice(lanes),
+                    BlockInput::Uniform(value) => target.fill(value),
+                }
+            }
         }
     }
 }

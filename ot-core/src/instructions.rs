@@ -1,0 +1,89 @@
+//! Loops at the instruction set of the machine that runs them, whatever the target of the compiler guarantees.
+
+#![allow(unsafe_code, reason = "functions with target features are called after their detection")]
+
+/// Loops over lanes. [`run`](Self::run), and what it calls, is inlined: it is compiled once for each instruction set.
+pub(crate) trait Loops {
+    /// What the loops give.
+    type Output;
+
+    /// Runs them. To be marked `#[inline(always)]`.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs loops by the widest vectors of this machine: AVX-512 or AVX2 where it has them, else those of the target.
+///
+/// Operations are the same and none is contracted, so the bits are those of the target's own instructions.
+#[inline]
+pub(crate) fn run_widest<L: Loops>(loops: L) -> L::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+        {
+            // SAFETY: AVX-512 F, DQ and VL were detected; AVX2 is part of F.
+            return unsafe { run_avx512(loops) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: AVX2 was detected.
+            return unsafe { run_avx2(loops) };
+        }
+    }
+    loops.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn run_avx2<L: Loops>(loops: L) -> L::Output {
+    loops.run()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx2")]
+fn run_avx512<L: Loops>(loops: L) -> L::Output {
+    loops.run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sums<'a>(&'a [f64], &'a mut [f64]);
+
+    impl Loops for Sums<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run(self) {
+            for (x, out) in self.0.iter().zip(self.1) {
+                *out = x * x + 1.0 / 3.0;
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_has_the_bits_of_the_target() {
+        let x: Vec<f64> = (0..1001).map(|i| f64::from(i).sqrt() - 7.1).collect();
+        let mut expected = vec![0.0; x.len()];
+        Sums(&x, &mut expected).run();
+        let check = |run: &dyn Fn(Sums<'_>)| {
+            let mut found = vec![0.0; x.len()];
+            run(Sums(&x, &mut found));
+            assert_eq!(found, expected);
+        };
+        check(&|sums| run_widest(sums));
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") {
+                // SAFETY: AVX2 was detected.
+                check(&|sums| unsafe { run_avx2(sums) });
+            }
+            let names = [is_x86_feature_detected!("avx512f"), is_x86_feature_detected!("avx512dq")];
+            if names == [true; 2] && is_x86_feature_detected!("avx512vl") {
+                // SAFETY: AVX-512 F, DQ and VL were detected.
+                check(&|sums| unsafe { run_avx512(sums) });
+            }
+        }
+    }
+}
