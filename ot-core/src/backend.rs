@@ -129,18 +129,18 @@ pub trait Backend<D: Device>: Debug + Send + Sync {
     /// Whatever went wrong since the last read.
     fn download(&self, vectors: &[&D::Vector]) -> Result<Vec<Vec<D::Elem>>, Error>;
 
-    /// The accuracy of the arithmetic: that of the element type, unless the device does better or worse.
+    /// The accuracy of the arithmetic. The default is that of the element type; a device may do better or worse.
     fn precision(&self) -> Precision {
         Precision::of::<D::Elem>()
     }
 
     /// Runs work where this backend's workers are at hand: a thread pool is entered once, not once for each operation.
-    /// `scope` is the form of it that returns a result.
+    /// `scope` is the form of it that returns a result. The default just runs it.
     fn enter(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }
 
-    /// Allocates and writes in one call.
+    /// Allocates and writes in one call; by default in two.
     ///
     /// # Errors
     /// [`Error::Length`], [`Error::OutOfMemory`], or a failure of the device.
@@ -151,7 +151,7 @@ pub trait Backend<D: Device>: Debug + Send + Sync {
         Ok(vector)
     }
 
-    /// Allocates and writes one number for each column.
+    /// Allocates and writes one number for each column; by default in two calls.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], or a failure of the device.

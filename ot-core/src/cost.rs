@@ -85,7 +85,7 @@ pub trait GroundCost: Debug + Send + Sync {
     /// that this cost is that one.
     fn form(&self) -> CostForm<'_>;
 
-    /// The number of coordinates that a point must have, if the cost fixes it.
+    /// The number of coordinates that a point must have, if the cost fixes it. The default does not.
     fn dimension(&self) -> Option<usize> {
         None
     }
@@ -99,7 +99,7 @@ pub trait GroundCost: Debug + Send + Sync {
     /// The gradient of c at (x, y): `out` = (dc/dx, dc/dy), 2d numbers. Returns false, leaving `out`
     /// as it is, if the cost does not know it or the shapes do not fit.
     ///
-    /// At a kink it is an element of the generalised gradient; at coincident points of a distance, 0.
+    /// At a kink it is an element of the generalised gradient; at coincident points of a distance, 0. The default knows none.
     fn gradient(&self, x: &[f64], y: &[f64], out: &mut [f64]) -> bool {
         let _ = (x, y, out);
         false
@@ -107,14 +107,14 @@ pub trait GroundCost: Debug + Send + Sync {
 
     /// The second derivative of c at (x, y) along `direction` (2d numbers, for x then y): `out` =
     /// Hessian times direction, 2d numbers. Returns false, leaving `out` as it is, if the cost does not
-    /// know it or the shapes do not fit.
+    /// know it or the shapes do not fit. The default knows none.
     fn second_derivative(&self, x: &[f64], y: &[f64], direction: &[f64], out: &mut [f64]) -> bool {
         let _ = (x, y, direction, out);
         false
     }
 
     /// The formula recorded for points of `dimension` coordinates: 2d inputs, x then y, one output.
-    /// `None` if the cost is no formula.
+    /// `None`, the default, if the cost is no formula.
     ///
     /// # Errors
     ///
@@ -124,25 +124,26 @@ pub trait GroundCost: Debug + Send + Sync {
         None
     }
 
-    /// May the cost be infinite (a forbidden pair) at finite points? `true` is always safe to say.
+    /// May the cost be infinite (a forbidden pair) at finite points? `true` is always safe to say; the default is no.
     fn may_forbid(&self) -> bool {
         false
     }
 
     /// An upper bound of |c| over pairs of points in two boxes, forbidden pairs left out; `None` if the
-    /// cost knows none cheaply. Meant for scales, overflow checks and certificates.
+    /// cost knows none cheaply. Meant for scales, overflow checks and certificates. The default is what the
+    /// [form](Self::form) knows.
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         self.form().bound(source, target)
     }
 
-    /// This cost, to be kept by a geometry that evaluates it again and again; `None` from a cost that
+    /// This cost, to be kept by a geometry that evaluates it again and again; `None`, the default, from a cost that
     /// is better stored as a matrix.
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
         None
     }
 
     /// The matrix that this cost is, if its entries are kept and lie row after row: a geometry that stores costs takes
-    /// it over without a copy.
+    /// it over without a copy. The default is none.
     fn shared_matrix(&self) -> Option<SharedMatrix> {
         None
     }

@@ -161,6 +161,18 @@ impl<R: Real> Real for Dual<R> {
         self.chain(self.value.abs(), sign)
     }
 
+    fn sin(self) -> Self {
+        self.chain(self.value.sin(), self.value.cos())
+    }
+
+    fn cos(self) -> Self {
+        self.chain(self.value.cos(), -self.value.sin())
+    }
+
+    fn atan(self) -> Self {
+        self.chain(self.value.atan(), 1.0 / (1.0 + self.value * self.value))
+    }
+
     #[inline]
     fn min(self, other: impl Into<Self>) -> Self {
         let other = other.into();
@@ -283,6 +295,18 @@ mod tests {
             if self.0.re < 0.0 { -self } else { self }
         }
 
+        fn sin(self) -> Self {
+            Self(DualNum::sin(&self.0))
+        }
+
+        fn cos(self) -> Self {
+            Self(DualNum::cos(&self.0))
+        }
+
+        fn atan(self) -> Self {
+            Self(DualNum::atan(&self.0))
+        }
+
         fn min(self, other: impl Into<Self>) -> Self {
             let other = other.into();
             if other.0.re < self.0.re { other } else { self }
@@ -334,7 +358,7 @@ mod tests {
     }
 
     /// Every operation, each with both operands moving.
-    fn operations<R: Real>(x: R, y: R) -> [R; 14] {
+    fn operations<R: Real>(x: R, y: R) -> [R; 18] {
         [
             x + y,
             x - y,
@@ -348,6 +372,10 @@ mod tests {
             x.min(y),
             x.max(y),
             (x - y).select(x * y, y),
+            x.sin(),
+            x.cos(),
+            x.atan(),
+            x.atan2(y),
             x.power(1.7),
             y.power(-2.5),
         ]

@@ -175,7 +175,7 @@ pub trait KernelOp<D: Device>: PlanOperator<D> {
         half_step(self, backend, side, sweep)
     }
 
-    /// One full iteration: both half-steps, the source first; see [`Sweep`].
+    /// One full iteration; see [`Sweep`]. The default is both half-steps, the source first.
     ///
     /// # Errors
     /// A failure of the device.

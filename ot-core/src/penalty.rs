@@ -112,7 +112,7 @@ pub trait MarginalPenalty: Clone + Debug + Send + Sync + 'static {
     /// within [`KINK`] epsilon of a kink counts as on it, which the plan cannot tell from it.
     fn conjugate_subdifferential<R: Real>(&self, potential: R, epsilon: R) -> [R; 2];
 
-    /// The formulas, recorded; written by penalties that are recorded already.
+    /// The formulas, recorded. The default records them; a recorded penalty gives itself.
     ///
     /// # Errors
     /// [`Error::Program`] for a formula that cannot be recorded.

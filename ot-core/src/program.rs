@@ -148,6 +148,12 @@ pub enum Operation {
     Sqrt,
     /// `|a|`.
     Abs,
+    /// The sine of `a`.
+    Sin,
+    /// The cosine of `a`.
+    Cos,
+    /// The arc tangent of `a`.
+    Atan,
     /// `b` where `b < a`, else `a`.
     Min,
     /// `b` where `b > a`, else `a`.
@@ -588,7 +594,7 @@ impl Operation {
     /// The number of operands: 1, 2, or 3 for [`Select`](Operation::Select).
     pub fn arity(self) -> usize {
         match self {
-            Self::Neg | Self::Exp | Self::Ln | Self::Sqrt | Self::Abs => 1,
+            Self::Neg | Self::Exp | Self::Ln | Self::Sqrt | Self::Abs | Self::Sin | Self::Cos | Self::Atan => 1,
             Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Min | Self::Max => 2,
             Self::Select => 3,
         }
@@ -607,6 +613,9 @@ impl Operation {
             Self::Ln => a.ln(),
             Self::Sqrt => a.sqrt(),
             Self::Abs => a.abs(),
+            Self::Sin => a.sin(),
+            Self::Cos => a.cos(),
+            Self::Atan => a.atan(),
             Self::Min => a.min(b),
             Self::Max => a.max(b),
             Self::Select => a.select(b, c),
@@ -625,6 +634,9 @@ impl Operation {
             Self::Ln => "ln",
             Self::Sqrt => "sqrt",
             Self::Abs => "abs",
+            Self::Sin => "sin",
+            Self::Cos => "cos",
+            Self::Atan => "atan",
             Self::Min => "min",
             Self::Max => "max",
             Self::Select => "select",

@@ -77,7 +77,7 @@ pub trait Real:
         Float: Add<f64, Output = f64> + Sub<f64, Output = f64> + Mul<f64, Output = f64> + Div<f64, Output = f64>,
     >
 {
-    /// The number `value`, rounded to what `Self` can hold.
+    /// The number `value`, rounded to what `Self` can hold. The default is the conversion.
     #[inline]
     fn constant(value: f64) -> Self {
         value.into()
@@ -86,7 +86,7 @@ pub trait Real:
     /// Parameter `index` of the formula, of this value. A number like any other, with one difference: in a recorded
     /// [`Program`](crate::Program) it is not part of the code, so that programs that differ in it share what a device
     /// compiles, and it can be [differentiated in](crate::Program::evaluate_at). `self` is any number of the formula
-    /// that is no constant.
+    /// that is no constant. The default is the constant.
     ///
     /// ```
     /// use ot_core::{Program, Real};
@@ -117,6 +117,40 @@ pub trait Real:
     /// The absolute value.
     fn abs(self) -> Self;
 
+    /// The sine of an angle in radians; of a finite one.
+    ///
+    /// Hosts are accurate everywhere, devices near zero: bring angles that may be large into one period first.
+    fn sin(self) -> Self;
+
+    /// The cosine, as [`sin`](Real::sin).
+    fn cos(self) -> Self;
+
+    /// The arc tangent, within [-pi/2, pi/2].
+    fn atan(self) -> Self;
+
+    /// The angle of the point (other, self), within [-pi, pi]: the arc tangent of self / other on the right half-plane.
+    /// 0 at the origin. Zeros have no sign: the angle of (-1, -0) is pi.
+    ///
+    /// Every reading uses the same expression of [`atan`](Real::atan), within two roundings of the angle, and its derivative
+    /// is that of the angle everywhere but at the origin and where the angle jumps.
+    ///
+    /// ```
+    /// use ot_core::{Dual, Real};
+    ///
+    /// assert_eq!(Real::atan2(1.0, -1.0), 0.75 * std::f64::consts::PI);
+    /// // At (2, 0) upwards.
+    /// assert_eq!(Dual::variable(0.0).atan2(2.0).derivative, 0.5);
+    /// ```
+    fn atan2(self, other: impl Into<Self>) -> Self {
+        use std::f64::consts::{FRAC_PI_2, PI};
+
+        let (y, x) = (self, other.into());
+        let turn = (-x).select((-y).select(-PI, PI), 0.0);
+        let flat = (y / x.abs().select(x, 1.0)).atan() + turn;
+        let steep = y.select(FRAC_PI_2, -FRAC_PI_2) - (x / y).atan();
+        (y.abs() - x.abs()).select(steep, flat)
+    }
+
     /// `other` where `other < self`, else `self`.
     ///
     /// So ties (`0` and `-0` among them) give `self`, a NaN in `self` is kept and a NaN in `other`
@@ -133,7 +167,7 @@ pub trait Real:
 
     /// Whether this is known to be zero when the formula is read. Never a formula's business: it
     /// lets [`Dual`](crate::Dual) drop the terms of constants, so that `0 * inf` makes no NaN and a
-    /// recorded derivative has no dead terms. A number answers by value, a recorder for constants.
+    /// recorded derivative has no dead terms. A number answers by value, a recorder for constants; the default is no.
     fn is_zero(self) -> bool {
         false
     }
@@ -353,6 +387,21 @@ impl Real for f64 {
     }
 
     #[inline]
+    fn sin(self) -> Self {
+        f64::sin(self)
+    }
+
+    #[inline]
+    fn cos(self) -> Self {
+        f64::cos(self)
+    }
+
+    #[inline]
+    fn atan(self) -> Self {
+        f64::atan(self)
+    }
+
+    #[inline]
     fn min(self, other: impl Into<Self>) -> Self {
         let other = other.into();
         if other < self { other } else { self }
@@ -394,6 +443,21 @@ impl<T: Scalar> Real for Number<T> {
     #[inline(always)]
     fn abs(self) -> Self {
         Self(self.0.abs())
+    }
+
+    #[inline(always)]
+    fn sin(self) -> Self {
+        Self(self.0.sin())
+    }
+
+    #[inline(always)]
+    fn cos(self) -> Self {
+        Self(self.0.cos())
+    }
+
+    #[inline(always)]
+    fn atan(self) -> Self {
+        Self(self.0.atan())
     }
 
     #[inline(always)]
@@ -461,6 +525,32 @@ mod tests {
         assert_eq!(Real::power(x, 0.5), x.sqrt());
         assert_eq!(Real::power(x, 1.5), x.sqrt() * x);
         assert_eq!(Number(-3.0_f32).power(3.0), Number(-27.0));
+    }
+
+    #[test]
+    fn angles_are_those_of_the_library() {
+        use std::f64::consts::{FRAC_PI_2, PI};
+        let sizes = [0.0, 1e-300, 1e-8, 0.3, 1.0, 1.7, 1e9, 1e300];
+        let numbers: Vec<f64> = sizes.iter().flat_map(|&size| [size, -size]).collect();
+        for (y, x) in numbers.iter().flat_map(|&y| numbers.iter().map(move |&x| (y, x))) {
+            // Zeros have no sign.
+            let expected = (y + 0.0).atan2(x + 0.0);
+            let found = Real::atan2(y, x);
+            assert!((found - expected).abs() <= 4e-16 * expected.abs(), "{y}, {x}: {found} and {expected}");
+            if y.abs().max(x.abs()) > 1e30 {
+                continue;
+            }
+            let single = Real::atan2(Number(y as f32), Number(x as f32)).0;
+            let expected = (y as f32 + 0.0).atan2(x as f32 + 0.0);
+            assert!((single - expected).abs() <= 2.5e-7 * expected.abs(), "{y}, {x}: {single} and {expected}");
+        }
+        assert_eq!((Real::atan2(0.0, 0.0), Real::atan2(-0.0, -1.0), Real::atan2(-2.0, 0.0)), (0.0, PI, -FRAC_PI_2));
+        // The angle of (cos t, sin t) is t, and so is its derivative: 1.
+        for step in -30..=30 {
+            let t = Dual::variable(0.1 * f64::from(step));
+            let angle = t.sin().atan2(t.cos());
+            assert!((angle.value - t.value).abs() < 1e-15 && (angle.derivative - 1.0).abs() < 1e-14, "{angle:?}");
+        }
     }
 
     #[test]

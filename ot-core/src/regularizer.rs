@@ -76,7 +76,7 @@ pub enum RegularizerKind {
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 pub trait Regularizer: Clone + Debug + Send + Sync + 'static {
-    /// What is known of the regularizer by name.
+    /// What is known of the regularizer by name. The default is [`RegularizerKind::Other`]: its formulas.
     fn kind(&self) -> RegularizerKind {
         RegularizerKind::Other
     }
@@ -96,7 +96,7 @@ pub trait Regularizer: Clone + Debug + Send + Sync + 'static {
         (self.value(density) + self.conjugate(exponent) - density * exponent).max(0.0)
     }
 
-    /// The formulas, recorded.
+    /// The formulas, recorded. The default records them; a recorded regularizer gives itself.
     ///
     /// # Errors
     /// [`Error::Program`] for a formula that cannot be recorded.

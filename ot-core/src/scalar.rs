@@ -86,7 +86,17 @@ pub trait Scalar:
     /// The absolute value.
     fn abs(self) -> Self;
 
-    /// `other` where `other < self`, else `self`; the bits of [`Real::min`](crate::Real::min).
+    /// The sine of an angle in radians.
+    fn sin(self) -> Self;
+
+    /// The cosine of an angle in radians.
+    fn cos(self) -> Self;
+
+    /// The arc tangent, within [-pi/2, pi/2].
+    fn atan(self) -> Self;
+
+    /// `other` where `other < self`, else `self`; the bits of [`Real::min`](crate::Real::min). The default is all there is,
+    /// as for the two below.
     #[inline]
     fn min(self, other: Self) -> Self {
         if other < self { other } else { self }
@@ -175,6 +185,21 @@ macro_rules! scalar_for_float {
             #[inline]
             fn abs(self) -> Self {
                 $float::abs(self)
+            }
+
+            #[inline]
+            fn sin(self) -> Self {
+                $float::sin(self)
+            }
+
+            #[inline]
+            fn cos(self) -> Self {
+                $float::cos(self)
+            }
+
+            #[inline]
+            fn atan(self) -> Self {
+                $float::atan(self)
             }
 
             #[inline]

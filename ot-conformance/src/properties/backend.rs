@@ -45,9 +45,10 @@ pub fn what_is_written_is_read<D: Device>(backend: &dyn Backend<D>) -> Verdict {
 
 /// One of each operation, for arguments where none is ill-conditioned.
 fn formula<R: Real>([x, y, z, c]: [R; 4]) -> [R; 2] {
+    let angle = x.sin() - (c - y).cos() * z.atan();
     let (root, size) = ((x * x + c).sqrt(), (y - x).abs());
     let first = (y - c).select(root / (c + size), (-size).exp() + root.ln());
-    [first.max(z), (x.min(y) - z) * c + first.clamp(-c, c)]
+    [first.max(z) + angle, (x.min(y) - z) * c + first.clamp(-c, c)]
 }
 
 /// map evaluates the formula at every entry, for vectors of their own columns or one column shared by

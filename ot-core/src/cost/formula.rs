@@ -50,17 +50,17 @@ pub trait CostFormula: Clone + Debug + Send + Sync + 'static {
     /// [`dimension`](Self::dimension) where that is fixed.
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R;
 
-    /// See [`GroundCost::form`].
+    /// See [`GroundCost::form`]; by default a generic one.
     fn form(&self) -> CostForm<'_> {
         CostForm::Generic
     }
 
-    /// See [`GroundCost::dimension`].
+    /// See [`GroundCost::dimension`]; by default any.
     fn dimension(&self) -> Option<usize> {
         None
     }
 
-    /// See [`GroundCost::may_forbid`].
+    /// See [`GroundCost::may_forbid`]; by default no.
     fn may_forbid(&self) -> bool {
         false
     }

@@ -82,6 +82,21 @@ impl<R: Real, const N: usize> Real for Lanes<R, N> {
     }
 
     #[inline(always)]
+    fn sin(self) -> Self {
+        self.map(R::sin)
+    }
+
+    #[inline(always)]
+    fn cos(self) -> Self {
+        self.map(R::cos)
+    }
+
+    #[inline(always)]
+    fn atan(self) -> Self {
+        self.map(R::atan)
+    }
+
+    #[inline(always)]
     fn min(self, other: impl Into<Self>) -> Self {
         self.zip(other.into(), R::min)
     }
@@ -105,7 +120,8 @@ mod tests {
     /// Every operation of a formula.
     fn everything<R: Real>(x: R, y: R) -> R {
         let ratio = (x - y) / (y.abs() + 0.5);
-        let bumps = (-(x * y)).exp().min(x.abs().sqrt()).max(y);
+        let angle = x.atan2(y).sin() * (x - y).cos();
+        let bumps = angle + (-(x * y)).exp().min(x.abs().sqrt()).max(y);
         (x + y).select(bumps, ratio.abs().ln()) + x.abs().power(1.3)
     }
 

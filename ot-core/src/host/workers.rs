@@ -51,7 +51,7 @@ pub trait HostWorkers: Debug + Send + Sync {
     /// See [`HostBackend::parallel`].
     fn run_tasks(&self, tasks: usize, job: &(dyn Fn(usize) + Sync));
 
-    /// See [`Backend::enter`].
+    /// See [`Backend::enter`]. The default runs the work where it is.
     fn enter_workers(&self, work: &mut (dyn FnMut() + Send)) {
         work();
     }

@@ -77,7 +77,7 @@ pub trait GibbsKernel<D: Device>: PlanOperator<D> {
         Ok(())
     }
 
-    /// [`KernelOp::half_step`], for a kernel that has a faster one than by softmins.
+    /// [`KernelOp::half_step`], for a kernel that has a faster one than the default, by softmins.
     ///
     /// # Errors
     /// A failure of the device.
@@ -85,7 +85,7 @@ pub trait GibbsKernel<D: Device>: PlanOperator<D> {
         half_step(self, backend, side, sweep)
     }
 
-    /// [`KernelOp::sweep`], for a kernel that fuses both half-steps.
+    /// [`KernelOp::sweep`], for a kernel that fuses both half-steps, which are the default.
     ///
     /// # Errors
     /// A failure of the device.

@@ -48,7 +48,7 @@ pub trait PlanOperator<D: Device>: Debug + Send {
         Ok(())
     }
 
-    /// Number of atoms of a side.
+    /// Number of atoms of a side. The default is that of the [binding](Self::binding), as for the two below.
     fn len(&self, side: Side) -> usize {
         self.binding().len(side)
     }
@@ -63,22 +63,22 @@ pub trait PlanOperator<D: Device>: Debug + Send {
         self.binding().epsilon()
     }
 
-    /// <P, C> and other sums of the cost itself. A low-rank or heat kernel has none.
+    /// <P, C> and other sums of the cost itself. A low-rank or heat kernel has none, and that is the default.
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<D>> {
         None
     }
 
-    /// Derivatives of the cost in its own parameters, under the plan.
+    /// Derivatives of the cost in its own parameters, under the plan. The default has none.
     fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<D>> {
         None
     }
 
-    /// The hard c-transform and the arcs of small reduced cost.
+    /// The hard c-transform and the arcs of small reduced cost. The default has none.
     fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<D>> {
         None
     }
 
-    /// Products with the plan and its transpose in one pass.
+    /// Products with the plan and its transpose in one pass. The default has none.
     fn plan_product(&mut self) -> Option<&mut dyn PlanProduct<D>> {
         None
     }

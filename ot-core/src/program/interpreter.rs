@@ -33,12 +33,28 @@ pub enum BlockInput<'a, T> {
 /// The transcendental functions of a host, on lanes in place.
 ///
 /// A lane's result must not depend on where in the slice it stands, or on how many there are: the
-/// interpreter calls with up to [`BLOCK`] lanes, and with one for what is uniform.
-pub trait BlockMath<T> {
+/// interpreter calls with up to [`BLOCK`] lanes, and with one for what is uniform. The defaults are the standard library's,
+/// lane by lane.
+pub trait BlockMath<T: Scalar> {
     /// Replaces every lane by its exponential.
     fn exp(lanes: &mut [T]);
     /// Replaces every lane by its natural logarithm.
     fn ln(lanes: &mut [T]);
+
+    /// Replaces every lane by its sine. By default the standard library's.
+    fn sin(lanes: &mut [T]) {
+        lanes.iter_mut().for_each(|lane| *lane = lane.sin());
+    }
+
+    /// Replaces every lane by its cosine. By default the standard library's.
+    fn cos(lanes: &mut [T]) {
+        lanes.iter_mut().for_each(|lane| *lane = lane.cos());
+    }
+
+    /// Replaces every lane by its arc tangent. By default the standard library's.
+    fn atan(lanes: &mut [T]) {
+        lanes.iter_mut().for_each(|lane| *lane = lane.atan());
+    }
 }
 
 /// [`BlockMath`] by the standard library, lane by lane: the bits of the formula.
@@ -300,6 +316,9 @@ impl<T: Scalar> Block<'_, T> {
             Operation::Abs => unary(target, read(0), T::abs),
             Operation::Exp => in_place(target, read(0), M::exp),
             Operation::Ln => in_place(target, read(0), M::ln),
+            Operation::Sin => in_place(target, read(0), M::sin),
+            Operation::Cos => in_place(target, read(0), M::cos),
+            Operation::Atan => in_place(target, read(0), M::atan),
             Operation::Select => {
                 ternary(target, read(0), read(1), read(2), |a, b, c| if a > T::default() { b } else { c })
             }

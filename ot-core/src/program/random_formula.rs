@@ -42,7 +42,7 @@ pub(crate) struct RandomFormula {
 const CONSTANTS: [f64; 8] = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 0.1, -3.7];
 
 /// All of them.
-pub(crate) const OPERATIONS: [Operation; 12] = [
+pub(crate) const OPERATIONS: [Operation; 15] = [
     Operation::Add,
     Operation::Sub,
     Operation::Mul,
@@ -52,6 +52,9 @@ pub(crate) const OPERATIONS: [Operation; 12] = [
     Operation::Ln,
     Operation::Sqrt,
     Operation::Abs,
+    Operation::Sin,
+    Operation::Cos,
+    Operation::Atan,
     Operation::Min,
     Operation::Max,
     Operation::Select,

@@ -173,13 +173,13 @@ impl Tape {
         let [a, b, c] = node.operands;
         let may_be = |reference| self.may_be_negative_zero(reference);
         match node.operation {
-            Operation::Exp | Operation::Abs => false,
+            Operation::Exp | Operation::Abs | Operation::Cos => false,
             Operation::Add => may_be(a) && may_be(b),
-            Operation::Sub | Operation::Sqrt => may_be(a),
+            Operation::Sub | Operation::Sqrt | Operation::Atan => may_be(a),
             Operation::Mul => a != b,
             Operation::Min | Operation::Max => may_be(a) || may_be(b),
             Operation::Select => may_be(b) || may_be(c),
-            Operation::Div | Operation::Neg | Operation::Ln => true,
+            Operation::Div | Operation::Neg | Operation::Ln | Operation::Sin => true,
         }
     }
 
@@ -281,6 +281,18 @@ impl Real for Recorder<'_> {
 
     fn abs(self) -> Self {
         Self::operate(Operation::Abs, [self])
+    }
+
+    fn sin(self) -> Self {
+        Self::operate(Operation::Sin, [self])
+    }
+
+    fn cos(self) -> Self {
+        Self::operate(Operation::Cos, [self])
+    }
+
+    fn atan(self) -> Self {
+        Self::operate(Operation::Atan, [self])
     }
 
     fn min(self, other: impl Into<Self>) -> Self {
