@@ -68,6 +68,7 @@ impl Level {
             && std::is_x86_feature_detected!("avx512dq")
             && std::is_x86_feature_detected!("avx512bw")
             && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("avx2")
             && std::is_x86_feature_detected!("fma");
         present.then_some(Level(Isa::Avx512))
     }
@@ -144,7 +145,7 @@ macro_rules! dispatch {
             $crate::simd::level::Isa::Avx2 => unsafe { avx2($($name),*) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: a level of this kind exists only where detection found AVX-512 F, DQ, BW and
-            // VL with FMA; AVX2 is part of AVX-512 F.
+            // VL with AVX2 and FMA.
             $crate::simd::level::Isa::Avx512 => unsafe { avx512($($name),*) },
         }
     }};
