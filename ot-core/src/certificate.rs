@@ -9,7 +9,14 @@
 //!
 //! where r' are the densities of the marginals of P', the gap is a sum of terms that cannot be negative. The last is the
 //! [Fenchel gap](crate::KernelOp::fenchel_gap) of the rounded plan, epsilon KL(P' | P) for entropy, of which a Gibbs kernel
-//! knows a bound without a pass over the entries.
+//! knows a bound without a pass over the entries. The primal is summed at the rounded plan by itself,
+//!
+//! ```text
+//! primal(P') = sum_i a_i (phi(r'_i) + f_i r'_i)  +  the same for b, psi, g  +  epsilon sum_ij a_i b_j (h(p'_ij) - z_ij p'_ij)
+//! ```
+//!
+//! so that a P of great mass, whose dual is a large number, takes no digits from it. Both bounds carry the rounding of their
+//! terms, and the gap is the sum of the terms or the difference of the bounds, whichever is larger.
 
 mod rounding;
 mod shrinking;
@@ -20,7 +27,7 @@ pub use self::rounding::RoundedPlan;
 use crate::{
     backend::Device,
     error::Error,
-    kernel::{KernelOp, Potentials},
+    kernel::{KernelOp, Potentials, RoundedValue},
     problem::Problem,
     side::Side,
 };
@@ -47,15 +54,16 @@ pub struct Certificate {
     pub mass: f64,
     /// <P, C>, if the kernel has a cost.
     pub transport_cost: Option<f64>,
-    /// The objective at the rounded plan: an upper bound of the optimum.
+    /// The objective at the rounded plan, rounding included: an upper bound of the optimum.
     pub primal: f64,
-    /// The dual objective at (f, g): a lower bound of the optimum; minus infinity at potentials that a
+    /// The dual objective at (f, g), less its rounding: a lower bound of the optimum; minus infinity at potentials that a
     /// penalty's conjugate does not allow.
     pub dual: f64,
     /// An upper bound of primal - dual, never negative; infinite where no rounding is known (a
     /// kernel without a cost, or a missing mass that would have to cross forbidden pairs).
     pub gap: f64,
-    /// The marginal error that rounding to the element type may cause or hide at this epsilon.
+    /// The marginal error that rounding to the element type may cause or hide at this epsilon: of the plan, whose entries
+    /// move by the unit times (|f| + |g|) / epsilon, and of what the penalties accept at potentials known to a unit.
     pub rounding: f64,
 }
 
@@ -106,9 +114,9 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
     let (backend, columns) = (problem.backend(), problem.columns());
     let rounded = RoundedPlan::round(kernel, problem, potentials)?;
     let plan = problem.view(potentials);
-    let mut gaps = backend.alloc_reduced(columns)?;
-    kernel.fenchel_gap(backend, plan, rounded.rounding(), &mut gaps)?;
-    let mut numbers = vec![rounded.conjugate(), &gaps];
+    let (mut gaps, mut values) = (backend.alloc_reduced(columns)?, backend.alloc_reduced(columns)?);
+    kernel.fenchel_gap(backend, plan, rounded.rounding(), RoundedValue { gap: &mut gaps, value: &mut values })?;
+    let mut numbers = vec![rounded.conjugate(), &gaps, &values];
     let mut costs = backend.alloc_reduced(columns)?;
     if let Some(cost) = kernel.transport_cost() {
         cost.plan_cost(plan, &mut costs)?;
@@ -119,28 +127,41 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
     let (epsilon, precision, value_at_zero) =
         (potentials.epsilon, backend.precision(), problem.regularizer().value_at_zero());
     let certificate = |(column, values): (usize, &ColumnValues)| {
-        let ColumnValues { sides: [source, target], fenchel_gap, feasible } = values;
-        let (conjugate, gap_of_plan) = (read[0][column], read[1][column]);
-        // Of potentials that are no numbers no dual is claimed.
-        let dual = source.dual + target.dual - epsilon * (conjugate - value_at_zero * source.weight * target.weight);
+        let ColumnValues { sides: [source, target], rounded: [of_source, of_target], feasible } = values;
+        let [conjugate, gap_of_plan, value_of_plan] = [0, 1, 2].map(|number| read[number][column]);
+        let largest_potentials = source.largest_potential + target.largest_potential;
+        let mean_mass = (source.weight / 2.0 + target.weight / 2.0).max(f64::MIN_POSITIVE);
+        let rounding = precision.marginal_rounding(largest_potentials, epsilon);
+
+        // Of potentials that are no numbers no dual is claimed. An entry of the plan is known to its rounding.
+        let at_zero = epsilon * value_at_zero * source.weight * target.weight;
+        let dual = source.dual + target.dual - epsilon * conjugate + at_zero
+            - precision.unit * (source.size + target.size + at_zero.abs())
+            - rounding * epsilon * conjugate.abs();
         let dual = if dual.is_nan() { f64::NEG_INFINITY } else { dual };
-        let gap = match fenchel_gap + epsilon * gap_of_plan {
-            gap if gap.is_finite() && *feasible && dual.is_finite() => gap,
+        let primal = of_source.primal
+            + of_target.primal
+            + epsilon * value_of_plan
+            + at_zero
+            + precision.unit * (of_source.size + of_target.size + (epsilon * value_of_plan).abs() + at_zero.abs());
+        let primal = if *feasible && primal.is_finite() { primal } else { f64::INFINITY };
+        let terms = of_source.fenchel_gap + of_target.fenchel_gap + epsilon * gap_of_plan;
+        let gap = match terms.max(primal - dual) {
+            gap if gap.is_finite() && terms.is_finite() && *feasible && dual.is_finite() => gap,
             _ => f64::INFINITY,
         };
-        let largest_potentials = source.largest_potential + target.largest_potential;
         Certificate {
             epsilon,
-            marginal_error: (source.residual + target.residual)
-                / ((source.weight + target.weight) / 2.0).max(f64::MIN_POSITIVE),
+            marginal_error: (source.residual + target.residual) / mean_mass,
             source_residual: source.residual,
             target_residual: target.residual,
             mass: source.mass,
-            transport_cost: read.get(2).map(|costs| costs[column]).filter(|cost| !cost.is_nan()),
-            primal: if gap.is_finite() { dual + gap } else { f64::INFINITY },
+            transport_cost: read.get(3).map(|costs| costs[column]).filter(|cost| !cost.is_nan()),
+            primal,
             dual,
             gap,
-            rounding: precision.marginal_rounding(largest_potentials, epsilon),
+            rounding: rounding * (source.mass / mean_mass).max(1.0)
+                + (source.accepted_rounding + target.accepted_rounding) / mean_mass,
         }
     };
     Ok(rounded.values().iter().enumerate().map(certificate).collect())

@@ -46,7 +46,7 @@ pub use self::{
     geometry::{CostStatistics, Elem, Geometry, GeometryBuilder},
     gibbs::{GibbsKernel, SoftMin},
     operator::PlanOperator,
-    rounding::{PlanRounding, RoundedColumn, RoundedFactors, RoundedSide},
+    rounding::{PlanRounding, RoundedColumn, RoundedFactors, RoundedSide, RoundedValue},
     sweep::{ByProducts, Sweep, half_step, simultaneous_sweep},
     view::{ActiveColumns, DeviceWeights, PlanSide, PlanView, Potentials},
 };
@@ -132,13 +132,16 @@ pub trait KernelOp<D: Device>: PlanOperator<D> {
         self.density(backend, Side::Target, plan, active, target, None)
     }
 
-    /// An upper bound of the Fenchel gap of a rounded plan P' = a_i b_j p'_ij, for each column:
+    /// Upper bounds of the Fenchel gap of a rounded plan P' = a_i b_j p'_ij, and of what of it does not depend on the plan's
+    /// mass, for each column:
     ///
     /// ```text
-    /// sum_ij a_i b_j (h(p'_ij) + h*(z_ij) - z_ij p'_ij)  <=  out        KL(P' | P) for entropy
+    /// sum_ij a_i b_j (h(p'_ij) + h*(z_ij) - z_ij p'_ij)    <=  gap      KL(P' | P) for entropy
+    /// sum_ij a_i b_j (h(p'_ij) - h(0)     - z_ij p'_ij)    <=  value    KL(P' | P) - mass(P) for entropy
     /// ```
     ///
-    /// Infinite for mass on forbidden pairs, and where no bound is known.
+    /// Both are told because they cancel: the gap is small where P' is near P, and the value of P' does not lose its
+    /// digits to a P of great mass. Infinite for mass on forbidden pairs, and where no bound is known.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], a failure of the device.
@@ -147,7 +150,7 @@ pub trait KernelOp<D: Device>: PlanOperator<D> {
         backend: &dyn Backend<D>,
         plan: PlanView<'_, D>,
         rounding: PlanRounding<'_, D>,
-        out: &mut D::Reduced,
+        out: RoundedValue<'_, D>,
     ) -> Result<(), Error>;
 
     /// A potential of `side` at which its rows of the plan are those of the plan up to a factor for each row, chosen so

@@ -78,7 +78,7 @@ pub use joint::{End, JointProblem, JointSolution, JointTerm, certify_joint};
 pub use kernel::{
     ActiveColumns, Binding, ByProducts, CTransform, CostStatistics, DeviceWeights, Elem, Entering, Geometry,
     GeometryBuilder, GibbsKernel, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView, Potentials, RoundedColumn,
-    RoundedFactors, RoundedSide, SoftMin, Sweep,
+    RoundedFactors, RoundedSide, RoundedValue, SoftMin, Sweep,
     capability::{
         ArcThreshold, CostDerivative, CostParameter, CostTangent, HardTransform, PairWeight, PlanProduct, PricedArc,
         TransportCost, WeightedPlan,

@@ -47,6 +47,9 @@ use crate::{error::Error, real::Real};
 /// purpose, and f32 would overflow.
 pub(crate) const LARGEST_EXPONENT: f64 = 80.0;
 
+/// A density above those that plans have: what a penalty says for an unbounded subdifferential.
+pub const UNBOUNDED: f64 = 1e300;
+
 /// How near to a kink a potential counts as on it, in units of epsilon.
 pub const KINK: f64 = 1e-9;
 

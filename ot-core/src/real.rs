@@ -77,7 +77,7 @@ pub trait Real:
         Float: Add<f64, Output = f64> + Sub<f64, Output = f64> + Mul<f64, Output = f64> + Div<f64, Output = f64>,
     >
 {
-    /// The number `value`, rounded to what `Self` can hold. The default is the conversion.
+    /// The number `value`, rounded to what `Self` can hold; a finite one to a finite one. The default is the conversion.
     #[inline]
     fn constant(value: f64) -> Self {
         value.into()
@@ -301,11 +301,18 @@ impl<T: ?Sized> Plain for T {
 #[repr(transparent)]
 pub struct Number<T>(pub T);
 
+/// A finite number beyond the range of `T` becomes its largest one.
 impl<T: Scalar> From<f64> for Number<T> {
     #[inline(always)]
     fn from(value: f64) -> Self {
-        Self(T::from_f64(value))
+        Self(constant(value))
     }
+}
+
+/// A constant of a formula as an element: finite if it is.
+#[inline(always)]
+pub(crate) fn constant<T: Scalar>(value: f64) -> T {
+    T::from_f64(if value.is_finite() { value.clamp(-T::MAX, T::MAX) } else { value })
 }
 
 macro_rules! operators_of_elements {

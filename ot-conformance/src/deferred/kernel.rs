@@ -8,7 +8,8 @@ use std::{
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Binding, CTransform, CostDerivative, CostParameter, CostStatistics,
     CostTangent, Device, Entering, Error, Geometry, HardTransform, KernelOp, PairWeight, PlanOperator, PlanProduct,
-    PlanRounding, PlanSide, PlanView, PricedArc, RecordedRegularizer, Side, TransportCost, WeightedPlan, WeightsView,
+    PlanRounding, PlanSide, PlanView, PricedArc, RecordedRegularizer, RoundedValue, Side, TransportCost, WeightedPlan,
+    WeightsView,
 };
 
 use super::{
@@ -223,15 +224,19 @@ impl<D: Device> KernelOp<DeferredDevice<D>> for DeferredKernel<D> {
         _: &dyn Backend<DeferredDevice<D>>,
         plan: PlanView<'_, DeferredDevice<D>>,
         rounding: PlanRounding<'_, DeferredDevice<D>>,
-        out: &mut Reduced<D>,
+        out: RoundedValue<'_, DeferredDevice<D>>,
     ) -> Result<(), Error> {
-        let (plan, out) = (RecordedPlan::of(plan), out.share());
+        let (plan, gap, value) = (RecordedPlan::of(plan), out.gap.share(), out.value.share());
         match rounding {
             PlanRounding::Scaled { columns, cost_bound } => {
                 let columns = columns.to_vec();
                 self.enqueue(move |kernel, backend| {
                     let (plan, rounding) = (plan.read()?, PlanRounding::Scaled { columns: &columns, cost_bound });
-                    out.write(|out| kernel.fenchel_gap(backend, plan.view(), rounding, out))
+                    gap.write(|gap| {
+                        value.write(|value| {
+                            kernel.fenchel_gap(backend, plan.view(), rounding, RoundedValue { gap, value })
+                        })
+                    })
                 })
             }
             PlanRounding::Relative { source, target } => {
@@ -239,7 +244,11 @@ impl<D: Device> KernelOp<DeferredDevice<D>> for DeferredKernel<D> {
                 self.enqueue(move |kernel, backend| {
                     let (plan, source, target) = (plan.read()?, source.read()?, target.read()?);
                     let rounding = PlanRounding::Relative { source: &*source, target: &*target };
-                    out.write(|out| kernel.fenchel_gap(backend, plan.view(), rounding, out))
+                    gap.write(|gap| {
+                        value.write(|value| {
+                            kernel.fenchel_gap(backend, plan.view(), rounding, RoundedValue { gap, value })
+                        })
+                    })
                 })
             }
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::{
     shrinking::{Bounded, shrinking_factor},
-    side::{SideValues, side_fenchel_gap, side_values},
+    side::{RoundedSideValues, SideValues, rounded_side_values, side_values},
 };
 use crate::{
     backend::{Device, Operand},
@@ -44,8 +44,8 @@ pub struct RoundedPlan<'a, D: Device> {
 #[derive(Debug)]
 pub(super) struct ColumnValues {
     pub(super) sides: [SideValues; 2],
-    /// The Fenchel gaps of both penalties at the rounded plan.
-    pub(super) fenchel_gap: f64,
+    /// The values of both sides at the rounded plan.
+    pub(super) rounded: [RoundedSideValues; 2],
     /// Could the missing mass be placed within the bounds?
     pub(super) feasible: bool,
 }
@@ -279,12 +279,9 @@ fn round_column<D: Device>(
     let feasible = place_missing_mass(&mut sides, bounds, rounding);
     let [source, target] = sides;
     let column = RoundedColumn { source, target };
-    let mut fenchel_gap = 0.0;
-    for side in Side::BOTH {
-        let added = column.added_marginal(side);
-        fenchel_gap += side_fenchel_gap(penalties[side.index()], column.side(side), &added)?;
-    }
-    Ok((column, ColumnValues { sides: values, fenchel_gap, feasible }))
+    let [source, target] = Side::BOTH
+        .map(|side| rounded_side_values(penalties[side.index()], column.side(side), &column.added_marginal(side)));
+    Ok((column, ColumnValues { sides: values, rounded: [source?, target?], feasible }))
 }
 
 /// Adds what the scaled plan lacks to the lower bounds: what both sides lack is shared out between them, and what one

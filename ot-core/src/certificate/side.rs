@@ -2,9 +2,10 @@
 
 use crate::{
     backend::Precision,
+    dual::Dual,
     error::Error,
     kernel::RoundedSide,
-    penalty::RecordedPenalty,
+    penalty::{PenaltyKind, RecordedPenalty},
     program::{BlockInput, LibraryMath, Program, Registers},
 };
 
@@ -19,6 +20,10 @@ pub(super) struct SideValues {
     pub(super) weight: f64,
     /// -sum_i a_i phi*(-f_i).
     pub(super) dual: f64,
+    /// sum_i a_i |phi*(-f_i)|.
+    pub(super) size: f64,
+    /// By how much the masses that the penalty accepts move with a unit of the potential, where they move smoothly.
+    pub(super) accepted_rounding: f64,
     /// The largest |f_i| of an atom to which the plan gives mass.
     pub(super) largest_potential: f64,
 }
@@ -47,7 +52,16 @@ pub(super) fn side_values(
     let atoms = || (0..len).filter(|&i| weights[i] > 0.0);
     // Of potentials that are no numbers nothing is claimed: no dual, and an infinite error.
     let broken = atoms().any(|i| !potential[i].is_finite());
-    let outside = atoms().any(|i| is_outside(potential[i], penalty.potential_bounds()));
+    let outside = atoms().any(|i| is_outside(potential[i], penalty.potential_bounds(), precision));
+    // What a unit of the potential makes of the mass that is accepted. At a kink it jumps, and is accepted on both sides.
+    let accepted_rounding = |i: usize| {
+        let duals = [Dual::variable(potential[i]), Dual::constant(epsilon)];
+        let slope = penalty
+            .conjugate_subdifferential()
+            .call::<_, 2, 2>(duals)
+            .map_or(f64::NAN, |[low, high]| low.derivative.abs().max(high.derivative.abs()));
+        weights[i] * slope * precision.unit * potential[i].abs()
+    };
     let residual = |i: usize| (weights[i] * low[i] - marginal[i]).max(marginal[i] - weights[i] * high[i]).max(0.0);
     Ok(SideValues {
         residual: if broken { f64::INFINITY } else { (0..len).map(residual).sum() },
@@ -57,12 +71,32 @@ pub(super) fn side_values(
             true => f64::NEG_INFINITY,
             false => atoms().map(|i| -weights[i] * conjugate[i]).sum(),
         },
+        size: atoms().map(|i| weights[i] * conjugate[i].abs()).sum(),
+        accepted_rounding: match penalty.kind() {
+            PenaltyKind::Balanced => 0.0,
+            _ => atoms().map(accepted_rounding).sum(),
+        },
         largest_potential: atoms().filter(|&i| marginal[i] > 0.0).map(|i| potential[i].abs()).fold(0.0, f64::max),
     })
 }
 
-/// sum_i a_i (phi(r_i) + phi*(-f_i) + f_i r_i) at the densities r of the rounded plan.
-pub(super) fn side_fenchel_gap(penalty: &RecordedPenalty, side: &RoundedSide, added: &[f64]) -> Result<f64, Error> {
+/// The values of a side at the densities r of the rounded plan.
+#[derive(Debug)]
+pub(super) struct RoundedSideValues {
+    /// sum_i a_i (phi(r_i) + phi*(-f_i) + f_i r_i), no term of which is negative.
+    pub(super) fenchel_gap: f64,
+    /// sum_i a_i (phi(r_i) + f_i r_i).
+    pub(super) primal: f64,
+    /// The same, of absolute values.
+    pub(super) size: f64,
+}
+
+/// The values of a side at its potential and the rounded plan.
+pub(super) fn rounded_side_values(
+    penalty: &RecordedPenalty,
+    side: &RoundedSide,
+    added: &[f64],
+) -> Result<RoundedSideValues, Error> {
     let [low, high] = penalty.density_bounds();
     let density = |i: usize| match side.weights[i] {
         weight if weight > 0.0 => ((side.scaled[i] + added[i]) / weight).clamp(low, high),
@@ -72,16 +106,19 @@ pub(super) fn side_fenchel_gap(penalty: &RecordedPenalty, side: &RoundedSide, ad
     let slopes: Vec<f64> = side.potential.iter().map(|f| -f).collect();
     let [value] = run(penalty.value(), [&densities])?;
     let [conjugate] = run(penalty.conjugate(), [&slopes])?;
-    let term = |i: usize| match side.weights[i] {
-        weight if weight > 0.0 => weight * (value[i] + conjugate[i] + side.potential[i] * densities[i]).max(0.0),
-        _ => 0.0,
-    };
-    Ok((0..side.weights.len()).map(term).sum())
+    let mut sums = RoundedSideValues { fenchel_gap: 0.0, primal: 0.0, size: 0.0 };
+    for i in (0..side.weights.len()).filter(|&i| side.weights[i] > 0.0) {
+        let (weight, pairing) = (side.weights[i], side.potential[i] * densities[i]);
+        sums.fenchel_gap += weight * (value[i] + conjugate[i] + pairing).max(0.0);
+        sums.primal += weight * (value[i] + pairing);
+        sums.size += weight * (value[i].abs() + pairing.abs());
+    }
+    Ok(sums)
 }
 
 /// Is phi* infinite at this potential, beyond what rounding of a bound to the element type explains?
-fn is_outside(potential: f64, [low, high]: [f64; 2]) -> bool {
-    let slack = |bound: f64| 4.0 * f64::from(f32::EPSILON) * bound.abs();
+fn is_outside(potential: f64, [low, high]: [f64; 2], precision: Precision) -> bool {
+    let slack = |bound: f64| precision.unit * bound.abs();
     (low.is_finite() && potential < low - slack(low)) || (high.is_finite() && potential > high + slack(high))
 }
 

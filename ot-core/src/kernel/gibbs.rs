@@ -7,8 +7,8 @@
 use std::sync::LazyLock;
 
 use super::{
-    ActiveColumns, CTransform, Entering, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView, Sweep, half_step,
-    rounding::entropic_gap,
+    ActiveColumns, CTransform, Entering, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView, RoundedValue, Sweep,
+    half_step, rounding::entropic_gap,
 };
 use crate::{
     backend::{Backend, Device, Fold, Operand},
@@ -169,7 +169,7 @@ impl<D: Device, K: GibbsKernel<D> + ?Sized> KernelOp<D> for K {
         backend: &dyn Backend<D>,
         plan: PlanView<'_, D>,
         rounding: PlanRounding<'_, D>,
-        out: &mut D::Reduced,
+        out: RoundedValue<'_, D>,
     ) -> Result<(), Error> {
         entropic_gap(self, backend, plan, rounding, out)
     }

@@ -30,6 +30,22 @@ pub enum PlanRounding<'a, D: Device> {
     },
 }
 
+/// What a kernel tells of a rounded plan; see [`KernelOp::fenchel_gap`].
+#[derive(Debug)]
+pub struct RoundedValue<'a, D: Device> {
+    /// The Fenchel gap.
+    pub gap: &'a mut D::Reduced,
+    /// The gap less the conjugate of the plan.
+    pub value: &'a mut D::Reduced,
+}
+
+impl<D: Device> RoundedValue<'_, D> {
+    /// The same places, for a call.
+    pub fn reborrow(&mut self) -> RoundedValue<'_, D> {
+        RoundedValue { gap: &mut *self.gap, value: &mut *self.value }
+    }
+}
+
 impl<D: Device> Copy for PlanRounding<'_, D> {}
 impl<D: Device> Clone for PlanRounding<'_, D> {
     fn clone(&self) -> Self {
@@ -84,15 +100,16 @@ impl RoundedColumn {
         own.added[0].iter().zip(&own.added[1]).map(|(u, s)| u * totals[0] + s * totals[1]).collect()
     }
 
-    /// A bound of KL(P' | P) less <Q, C> / epsilon, for the mass Q that is added to the scaled plan P_1. By convexity,
+    /// A bound of KL(P' | P) - mass(P) less <Q, C> / epsilon, for the mass Q that is added to the scaled plan P_1. By
+    /// convexity,
     ///
     /// ```text
-    /// KL(P' | P) <= mass(P) - mass(P_1) + <P_1, log(P_1 / P)> + <Q, log(P' / P)>
+    /// KL(P' | P) - mass(P) <= <P_1, log(P_1 / P)> + <Q, log(P' / P)> - mass(P_1)
     /// log(P'_ij / P_ij) <= log(max_j r'_j / a_i) + (C_ij - f_i - g_j) / epsilon
     /// ```
     ///
     /// with the densities r' of the marginals of P'.
-    fn divergence_without_cost(&self, epsilon: f64) -> f64 {
+    fn value_without_cost(&self, epsilon: f64) -> f64 {
         let scaled_logarithm = |side: &RoundedSide| -> f64 {
             let terms = side.scaled.iter().zip(&side.log_scaling);
             terms.map(|(mass, log)| if *mass > 0.0 { mass * log } else { 0.0 }).sum()
@@ -108,10 +125,9 @@ impl RoundedColumn {
             let terms = added.iter().zip(&self.side(side).potential);
             terms.map(|(mass, potential)| if *mass > 0.0 { mass * potential } else { 0.0 }).sum()
         };
-        let mass_taken = total(&self.source.marginal) - total(&self.source.scaled);
         let scaled = scaled_logarithm(&self.source) + scaled_logarithm(&self.target);
         let added = log_bound(Side::Source).min(log_bound(Side::Target));
-        mass_taken + scaled + added - (pairing(Side::Source) + pairing(Side::Target)) / epsilon
+        scaled + added - total(&self.source.scaled) - (pairing(Side::Source) + pairing(Side::Target)) / epsilon
     }
 
     /// The largest density of a marginal of the rounded plan.
@@ -172,7 +188,7 @@ pub(super) fn entropic_gap<D: Device, K: KernelOp<D> + ?Sized>(
     backend: &dyn Backend<D>,
     plan: PlanView<'_, D>,
     rounding: PlanRounding<'_, D>,
-    out: &mut D::Reduced,
+    out: RoundedValue<'_, D>,
 ) -> Result<(), Error> {
     match rounding {
         PlanRounding::Scaled { columns, cost_bound } => scaled_gap(kernel, backend, columns, cost_bound, out),
@@ -180,47 +196,54 @@ pub(super) fn entropic_gap<D: Device, K: KernelOp<D> + ?Sized>(
     }
 }
 
-/// The divergences without cost, and <Q, C> / epsilon as the kernel prices it, or the bound does.
+/// The values without cost, <Q, C> / epsilon as the kernel prices it, or the bound does, and the mass of the plan.
 fn scaled_gap<D: Device, K: KernelOp<D> + ?Sized>(
     kernel: &mut K,
     backend: &dyn Backend<D>,
     columns: &[RoundedColumn],
     cost_bound: Option<f64>,
-    out: &mut D::Reduced,
+    out: RoundedValue<'_, D>,
 ) -> Result<(), Error> {
     let epsilon = kernel.epsilon();
-    let divergences: Vec<f64> = columns.iter().map(|column| column.divergence_without_cost(epsilon)).collect();
+    let values: Vec<f64> = columns.iter().map(|column| column.value_without_cost(epsilon)).collect();
     let masses = |part: usize| columns.iter().map(move |column| column.added_masses()[part]);
-    let Some(cost) = kernel.transport_cost() else {
-        let price = |mass: f64| if mass > 0.0 { mass * cost_bound.unwrap_or(f64::INFINITY) / epsilon } else { 0.0 };
-        let gaps = divergences
-            .iter()
-            .zip(columns)
-            .map(|(gap, column)| (gap + column.added_masses().map(price).iter().sum::<f64>()).max(0.0));
-        return backend.write_reduced(&gaps.collect::<Vec<_>>(), out);
-    };
-
-    // Factors of unit mass: products of tiny weights would vanish in the element type.
-    backend.write_reduced(&divergences, out)?;
-    let add = Program::record(|[gap, cost, mass]| [gap + mass.select(mass * cost, 0.0)])?;
+    let RoundedValue { gap, value } = out;
+    backend.write_reduced(&values, value)?;
+    let add = Program::record(|[value, cost, mass]| [value + mass.select(mass * cost, 0.0)])?;
     for part in (0..2).filter(|&part| masses(part).any(|mass| mass > 0.0)) {
-        let unit = |side: Side| {
-            let values = columns.iter().flat_map(|column| {
-                let added = &column.side(side).added[part];
-                let mass = total(added);
-                added.iter().map(move |value| D::Elem::from_f64(if mass > 0.0 { value / mass } else { 0.0 }))
-            });
-            backend.upload(&values.collect::<Vec<_>>(), columns.len())
-        };
         let mut costs = backend.alloc_reduced(columns.len())?;
-        cost.rank_one_cost(&unit(Side::Source)?, &unit(Side::Target)?, &mut costs)?;
-        let shares: Vec<f64> = masses(part).map(|mass| mass / epsilon).collect();
-        let operands =
-            [Operand::Output(0), Operand::Reduced(&costs), Operand::Reduced(&backend.upload_reduced(&shares)?)];
-        backend.map_reduced(&add, &operands, &mut [&mut *out])?;
+        match kernel.transport_cost() {
+            Some(cost) => {
+                let [u, w] = unit_factors(backend, columns, part)?;
+                cost.rank_one_cost(&u, &w, &mut costs)?;
+            }
+            None => backend.write_reduced(&vec![cost_bound.unwrap_or(f64::INFINITY); columns.len()], &mut costs)?,
+        }
+        let shares = backend.upload_reduced(&masses(part).map(|mass| mass / epsilon).collect::<Vec<_>>())?;
+        let operands = [Operand::Output(0), Operand::Reduced(&costs), Operand::Reduced(&shares)];
+        backend.map_reduced(&add, &operands, &mut [&mut *value])?;
     }
-    let positive = Program::record(|[gap]| [gap.max(0.0)])?;
-    backend.map_reduced(&positive, &[Operand::Output(0)], &mut [out])
+    let plan_masses: Vec<f64> = columns.iter().map(|column| total(&column.source.marginal)).collect();
+    let plan_masses = backend.upload_reduced(&plan_masses)?;
+    let positive = Program::record(|[value, mass]| [(value + mass).max(0.0)])?;
+    backend.map_reduced(&positive, &[Operand::Reduced(value), Operand::Reduced(&plan_masses)], &mut [gap])
+}
+
+/// The factors of a part, each of mass one: products of tiny weights would vanish in the element type.
+fn unit_factors<D: Device>(
+    backend: &dyn Backend<D>,
+    columns: &[RoundedColumn],
+    part: usize,
+) -> Result<[D::Vector; 2], Error> {
+    let unit = |side: Side| {
+        let values = columns.iter().flat_map(|column| {
+            let added = &column.side(side).added[part];
+            let mass = total(added);
+            added.iter().map(move |value| D::Elem::from_f64(if mass > 0.0 { value / mass } else { 0.0 }))
+        });
+        backend.upload(&values.collect::<Vec<_>>(), columns.len())
+    };
+    Ok([unit(Side::Source)?, unit(Side::Target)?])
 }
 
 /// sum_ij P_ij (x_j - y_i)^2 >= KL(P' | P), by one product with the values 1, x and x^2.
@@ -229,7 +252,7 @@ fn relative_gap<D: Device, K: KernelOp<D> + ?Sized>(
     backend: &dyn Backend<D>,
     plan: PlanView<'_, D>,
     [y, x]: [&D::Vector; 2],
-    out: &mut D::Reduced,
+    out: RoundedValue<'_, D>,
 ) -> Result<(), Error> {
     let (rows, columns) = (kernel.len(Side::Source), kernel.columns());
     let values = backend.alloc(kernel.len(Side::Target), columns)?;
@@ -244,7 +267,11 @@ fn relative_gap<D: Device, K: KernelOp<D> + ?Sized>(
     }
     let term = Program::record(|[squares, mass, first, y]| [(squares - 2.0 * y * first + y * y * mass).max(0.0)])?;
     let [squares, mass, first] = [0, 1, 2].map(|index| Operand::Vector(&sums[index]));
-    backend.reduce(&term, Fold::Sum, rows, &[squares, mass, first, Operand::Vector(y)], &mut [out])
+    let RoundedValue { gap, value } = out;
+    backend.reduce(&term, Fold::Sum, rows, &[squares, mass, first, Operand::Vector(y)], &mut [gap])?;
+    backend.reduce(&Program::record(|[mass]| [mass])?, Fold::Sum, rows, &[mass], &mut [&mut *value])?;
+    let difference = Program::record(|[mass, gap]| [gap - mass])?;
+    backend.map_reduced(&difference, &[Operand::Output(0), Operand::Reduced(gap)], &mut [value])
 }
 
 /// The sum of some masses.

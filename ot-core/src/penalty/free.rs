@@ -1,6 +1,6 @@
 //! No penalty at all: the limit of every penalty as its strength falls to zero.
 
-use super::{KINK, MarginalPenalty};
+use super::{KINK, MarginalPenalty, UNBOUNDED};
 use crate::real::Real;
 
 /// The marginal is free: phi is 0 at every density, and the potential 0.
@@ -38,6 +38,6 @@ impl MarginalPenalty for Free {
 
     /// Any density at 0, none above.
     fn conjugate_subdifferential<R: Real>(&self, potential: R, epsilon: R) -> [R; 2] {
-        [R::constant(0.0), (potential - KINK * epsilon).select(0.0, 1e30)]
+        [R::constant(0.0), (potential - KINK * epsilon).select(0.0, UNBOUNDED)]
     }
 }

@@ -1,6 +1,6 @@
 //! Total variation: mass is created and destroyed at a fixed price (partial transport).
 
-use super::{KINK, MarginalPenalty, strength};
+use super::{KINK, MarginalPenalty, UNBOUNDED, strength};
 use crate::{error::Error, real::Real};
 
 /// phi(r) = rho |r - 1|: moving mass at a cost above 2 rho is never worth it.
@@ -48,7 +48,7 @@ impl MarginalPenalty for TotalVariation {
         let (rho, near) = (potential.parameter(0, self.rho), KINK * epsilon);
         // Each says where a potential is away from its kink: rho itself counts as on it however it is rounded.
         let low = (rho - near - potential).select(1.0, 0.0);
-        let high = (potential - rho - near).select(0.0, (potential + rho - near).select(1.0, 1e30));
+        let high = (potential - rho - near).select(0.0, (potential + rho - near).select(1.0, UNBOUNDED));
         [low, high]
     }
 }

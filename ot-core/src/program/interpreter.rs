@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     instructions::{Loops, run_widest},
+    real::constant,
     scalar::Scalar,
 };
 
@@ -192,7 +193,7 @@ impl Program {
         let (mut states, mut next, count) = (states, next, lanes.len());
         for (slot, start) in fold.start().iter().enumerate() {
             if let Operand::Constant(value) = *start {
-                states.set(slot, BlockInput::Uniform(T::from_f64(value)));
+                states.set(slot, BlockInput::Uniform(constant(value)));
             }
         }
         for k in 0..fold.count() {
@@ -335,9 +336,9 @@ impl<T: Scalar> Block<'_, T> {
     #[inline(always)]
     fn read<'a>(&'a self, operand: Operand, readable: &Readable<'a, T>) -> BlockInput<'a, T> {
         let register = match operand {
-            Operand::Constant(value) => return BlockInput::Uniform(T::from_f64(value)),
+            Operand::Constant(value) => return BlockInput::Uniform(constant(value)),
             Operand::Parameter(index) => {
-                return BlockInput::Uniform(T::from_f64(self.parameters[usize::from(index)]));
+                return BlockInput::Uniform(constant(self.parameters[usize::from(index)]));
             }
             Operand::Input(index) => {
                 return match self.inputs[usize::from(index)] {

@@ -5,7 +5,7 @@ use crate::{
     backend::Backend,
     error::Error,
     host::{Host, HostReduced, HostVector},
-    kernel::{ActiveColumns, CTransform, Entering, KernelOp, PlanRounding, PlanView, RoundedColumn},
+    kernel::{ActiveColumns, CTransform, Entering, KernelOp, PlanRounding, PlanView, RoundedColumn, RoundedValue},
     regularizer::{RecordedRegularizer, RowDensity, c_transform_of_row},
     scalar::Scalar,
     side::Side,
@@ -84,10 +84,10 @@ impl<T: Scalar> KernelOp<Host<T>> for ReferenceKernel<T> {
         _: &dyn Backend<Host<T>>,
         plan: PlanView<'_, Host<T>>,
         rounding: PlanRounding<'_, Host<T>>,
-        out: &mut HostReduced,
+        out: RoundedValue<'_, Host<T>>,
     ) -> Result<(), Error> {
         let [rows, others] = Side::BOTH.map(|side| self.plan.table.len(side));
-        for (column, out) in out.values_mut().iter_mut().enumerate() {
+        for column in 0..self.plan.binding.columns() {
             let entries = self.plan.column(plan, column);
             let changed = |i: usize, j: usize| match rounding {
                 PlanRounding::Scaled { columns, .. } => {
@@ -101,11 +101,15 @@ impl<T: Scalar> KernelOp<Host<T>> for ReferenceKernel<T> {
                     }
                 }
             };
-            let term = |i: usize, j: usize| match entries.weight(i, j) {
-                0.0 => 0.0,
-                weight => weight * self.plan.regularizer.fenchel_gap_at(changed(i, j), entries.exponent(i, j)),
-            };
-            *out = (0..rows).map(|i| (0..others).map(|j| term(i, j)).sum::<f64>()).sum();
+            let (mut gap, mut value) = (0.0, 0.0);
+            for (i, j) in (0..rows).flat_map(|i| (0..others).map(move |j| (i, j))) {
+                let (weight, exponent) = (entries.weight(i, j), entries.exponent(i, j));
+                if weight > 0.0 {
+                    gap += weight * self.plan.regularizer.fenchel_gap_at(changed(i, j), exponent);
+                    value += weight * self.plan.regularizer.rounded_value_at(changed(i, j), exponent);
+                }
+            }
+            (out.gap.values_mut()[column], out.value.values_mut()[column]) = (gap, value);
         }
         Ok(())
     }

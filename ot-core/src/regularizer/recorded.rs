@@ -155,6 +155,17 @@ impl RecordedRegularizer {
         }
     }
 
+    /// h(p) - h(0) - z p; infinite for mass on a forbidden pair, where z is minus infinity.
+    #[must_use]
+    pub fn rounded_value_at(&self, density: f64, exponent: f64) -> f64 {
+        match (self.programs.kind, exponent) {
+            (_, f64::NEG_INFINITY) => self.fenchel_gap_at(density, exponent),
+            (RegularizerKind::Entropy, _) if density > 0.0 => density * (density.ln() - 1.0 - exponent),
+            (RegularizerKind::Entropy, _) => 0.0,
+            _ => number(self.programs.value.call([density])) - self.programs.value_at_zero - exponent * density,
+        }
+    }
+
     /// h'(p).
     #[must_use]
     pub fn slope_at(&self, density: f64) -> f64 {

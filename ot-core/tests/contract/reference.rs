@@ -6,8 +6,8 @@ use ot_conformance::{ReferenceBackend, Seeded};
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Balanced, ByProducts, CTransform, CostMatrix, CostParameter, CostTangent,
     Device, Entering, Entropy, Error, Free, Geometry, Host, KernelOp, Kl, Marginal, PairWeight, PlanRounding, PlanSide,
-    PlanView, Potentials, Range, RecordedPenalty, RecordedRegularizer, ReferenceGeometry, RegularizerKind, Side,
-    SqEuclidean, SquaredL2, Support, Sweep, TotalVariation, UNREACHABLE, WeightedPlan, WeightsView,
+    PlanView, Potentials, Range, RecordedPenalty, RecordedRegularizer, ReferenceGeometry, RegularizerKind,
+    RoundedValue, Side, SqEuclidean, SquaredL2, Support, Sweep, TotalVariation, UNREACHABLE, WeightedPlan, WeightsView,
 };
 
 type Vector = <Host<f64> as Device>::Vector;
@@ -351,9 +351,10 @@ fn gaps_of_small_changes_are_quadratic() -> Result<(), Error> {
     Plan::each(|plan| {
         let (source, target) = (upload(&plan.values[0])?, upload(&plan.values[1])?);
         let (mut out, backend) = (plan.backend.alloc_reduced(COLUMNS)?, plan.backend);
+        let mut value = plan.backend.alloc_reduced(COLUMNS)?;
         plan.ask(|kernel, view| {
             let rounding = PlanRounding::Relative { source: &source, target: &target };
-            kernel.fenchel_gap(&backend, view, rounding, &mut out)
+            kernel.fenchel_gap(&backend, view, rounding, RoundedValue { gap: &mut out, value: &mut value })
         })?;
         let change = |k, i, j| Plan::at(&plan.values, Side::Target, k, j) - Plan::at(&plan.values, Side::Source, k, i);
         let expected = Plan::totals(|k, i, j| match plan.kind {

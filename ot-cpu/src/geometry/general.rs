@@ -18,7 +18,7 @@ use std::{
 use ot_core::{
     ActiveColumns, Backend, Binding, CTransform, CostDerivative, Entering, Error, HardTransform, Host, HostBackend,
     KernelOp, PlanOperator, PlanRounding, PlanView, RecordedPenalty, RecordedRegularizer, RegularizerKind,
-    RoundedFactors, Side, TransportCost,
+    RoundedFactors, RoundedValue, Side, TransportCost,
     host::{HostReduced, HostVector, for_each_chunk},
     program::{BlockInput, Registers},
     regularizer::{RowDensity, c_transform_of_row},
@@ -300,7 +300,7 @@ impl<T: CpuScalar, R: CostRows<T>> KernelOp<Host<T>> for GeneralKernel<T, R> {
         backend: &dyn Backend<Host<T>>,
         plan: PlanView<'_, Host<T>>,
         rounding: PlanRounding<'_, Host<T>>,
-        out: &mut HostReduced,
+        out: RoundedValue<'_, Host<T>>,
     ) -> Result<(), Error> {
         let rounded = match rounding {
             PlanRounding::Scaled { columns, .. } => RoundedFactors::upload(backend, columns)?,
@@ -309,31 +309,32 @@ impl<T: CpuScalar, R: CostRows<T>> KernelOp<Host<T>> for GeneralKernel<T, R> {
                 return Ok(());
             }
         };
-        let mut totals = std::mem::replace(&mut self.totals, [0.0; TASKS]);
-        for (column, out) in out.values_mut().iter_mut().enumerate() {
-            totals.fill(0.0);
+        for column in 0..self.functionals.binding.columns() {
             let [f, a] = [plan.source.potential, plan.source.weights].map(|vector| vector.column(column));
             let [g, b] = [plan.target.potential, plan.target.weights].map(|vector| vector.column(column));
             let parts = [&rounded.scaling, &rounded.added[0], &rounded.added[1]];
             let [own, other] = [0, 1].map(|side| parts.map(|pair| pair[side].column(column)));
             let task = task_atoms(f.len(), g.len());
+            let mut totals = [[0.0; 2]; TASKS];
             for_each_chunk(
                 |tasks, job| self.functionals.backend.parallel(tasks, job),
                 f.len().div_ceil(task),
                 totals.iter_mut(),
-                |index, total| {
+                |index, [gap, value]| {
                     let start = index * task;
                     let atoms = start..f.len().min(start + task);
                     let sum = |atom: usize, row: &mut Row<'_, T>| {
                         let factors: [f64; 3] = own.map(|vector| vector[atom].to_f64());
-                        *total += weighted(a[atom], row.fenchel_gap(f[atom], b, factors, other));
+                        let of_row = row.fenchel_gap(f[atom], b, factors, other);
+                        *gap += weighted(a[atom], of_row);
+                        *value += weighted(a[atom], of_row - row.densities(f[atom], b)[1]);
                     };
                     self.visit_rows(Side::Source, atoms, g, sum, |_, _| ());
                 },
             );
-            *out = totals.iter().sum();
+            out.gap.values_mut()[column] = totals.iter().map(|[gap, _]| gap).sum();
+            out.value.values_mut()[column] = totals.iter().map(|[_, value]| value).sum();
         }
-        self.totals = totals;
         Ok(())
     }
 }
@@ -400,17 +401,19 @@ impl<T: CpuScalar, R: CostRows<T>> GeneralKernel<T, R> {
     }
 
     /// The Fenchel gap of P_ij (1 + x_j - y_i), for each column.
-    fn relative_gap(&self, plan: PlanView<'_, Host<T>>, [y, x]: [&HostVector<T>; 2], out: &mut HostReduced) {
-        for (column, out) in out.values_mut().iter_mut().enumerate() {
+    fn relative_gap(&self, plan: PlanView<'_, Host<T>>, [y, x]: [&HostVector<T>; 2], out: RoundedValue<'_, Host<T>>) {
+        for column in 0..self.functionals.binding.columns() {
             let [f, a] = [plan.source.potential, plan.source.weights].map(|vector| vector.column(column));
             let [g, b] = [plan.target.potential, plan.target.weights].map(|vector| vector.column(column));
             let (x, y) = (x.column(column), y.column(column));
-            let mut total = 0.0;
+            let [mut gap, mut value] = [0.0; 2];
             let sum = |atom: usize, row: &mut Row<'_, T>| {
-                total += weighted(a[atom], row.relative_gap(f[atom], b, y[atom].to_f64(), x));
+                let of_row = row.relative_gap(f[atom], b, y[atom].to_f64(), x);
+                gap += weighted(a[atom], of_row);
+                value += weighted(a[atom], of_row - row.densities(f[atom], b)[1]);
             };
             self.visit_rows(Side::Source, 0..f.len(), g, sum, |_, _| ());
-            *out = total;
+            (out.gap.values_mut()[column], out.value.values_mut()[column]) = (gap, value);
         }
     }
 

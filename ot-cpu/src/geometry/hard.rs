@@ -53,7 +53,7 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                                 }
                                 for (j, cost) in run.zip(costs) {
                                     let reduced = cost.to_f64() - potential[j].to_f64();
-                                    if reduced < best[r].0 && potential[j] > T::from_f64(LEFT_OUT) {
+                                    if reduced < best[r].0 {
                                         best[r] = (reduced, j as u32);
                                     }
                                 }
@@ -139,15 +139,13 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
 /// Costs that are looked at together before one by one.
 const RUN: usize = 128;
 
-/// What stands for the potential of an atom that is left out: below all potentials, above minus infinity in either type.
-const LEFT_OUT: f64 = -1e37;
-
-/// The potential, with atoms of no weight far below the others.
+/// The potential, minus infinity for atoms of no weight: no minimum meets them.
 fn without_left_out<'a, T: CpuScalar>(potential: &'a [T], log_weights: &[T]) -> Cow<'a, [T]> {
     if !log_weights.iter().any(|&log_weight| is_left_out(log_weight)) {
         return Cow::Borrowed(potential);
     }
-    let of_atom = |(&p, &log_weight): (&T, &T)| if is_left_out(log_weight) { T::from_f64(LEFT_OUT) } else { p };
+    let of_atom =
+        |(&p, &log_weight): (&T, &T)| if is_left_out(log_weight) { T::from_f64(f64::NEG_INFINITY) } else { p };
     Cow::Owned(potential.iter().zip(log_weights).map(of_atom).collect())
 }
 

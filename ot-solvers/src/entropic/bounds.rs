@@ -12,9 +12,9 @@ use ot_core::{Device, Error, Fold, Operand, Program, RoundedPlan, Side, Solution
 /// Bounds of the optimal transport cost without regularisation, for one column.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct UnregularizedBounds {
-    /// The dual value of feasible potentials.
+    /// The dual value of feasible potentials, less its rounding.
     pub lower: f64,
-    /// The cost of a feasible plan.
+    /// The cost of a feasible plan, and its rounding.
     pub upper: f64,
 }
 
@@ -25,6 +25,9 @@ impl UnregularizedBounds {
         self.upper - self.lower
     }
 }
+
+/// Roundings of a term of a bound.
+const UNITS: f64 = 4.0;
 
 /// Bounds of min <P, C> over the plans with marginals a and b, for each column of a balanced
 /// problem. They close as epsilon falls, at the rate of the entropic bias.
@@ -52,15 +55,26 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
         transform.hard_c_transform(Side::Target, &solution.potentials().source, a.log_weights(), &mut g, None)?;
         transform.hard_c_transform(Side::Source, &g, b.log_weights(), &mut f, None)?;
 
-        let pairing = Program::record(|[weight, potential]| [weight * potential])?;
-        let mut pairings = [backend.alloc_reduced(problem.columns())?, backend.alloc_reduced(problem.columns())?];
-        for ((marginal, potential), out) in [(a, &f), (b, &g)].into_iter().zip(&mut pairings) {
+        // <a, f> and <a, |f|>; the potential of an atom without weight means nothing.
+        let pairing = Program::record(|[weight, potential]| {
+            let pairing = weight.select(weight * potential, 0.0);
+            [pairing, pairing.abs()]
+        })?;
+        let mut sums = Vec::with_capacity(4);
+        for (marginal, potential) in [(a, &f), (b, &g)] {
+            let [mut sum, mut size] =
+                [backend.alloc_reduced(problem.columns())?, backend.alloc_reduced(problem.columns())?];
             let operands = [Operand::Vector(marginal.weights()), Operand::Vector(potential)];
-            backend.reduce(&pairing, Fold::Sum, marginal.len(), &operands, &mut [out])?;
+            backend.reduce(&pairing, Fold::Sum, marginal.len(), &operands, &mut [&mut sum, &mut size])?;
+            sums.extend([sum, size]);
         }
-        let [source, target] = &pairings;
-        let read = backend.read(&[source, target])?;
-        let lower = read[0].iter().zip(&read[1]).map(|(source, target)| source + target);
-        Ok(lower.zip(upper).map(|(lower, upper)| UnregularizedBounds { lower, upper }).collect())
+        let read = backend.read(&sums.iter().collect::<Vec<_>>())?;
+        let bounds = |(column, upper): (usize, f64)| {
+            let [source, source_size, target, target_size] = [0, 1, 2, 3].map(|number: usize| read[number][column]);
+            // Masses, potentials and costs are known to some units.
+            let rounding = UNITS * backend.precision().unit * (source_size + target_size + upper.abs());
+            UnregularizedBounds { lower: source + target - rounding, upper: upper + rounding }
+        };
+        Ok(upper.into_iter().enumerate().map(bounds).collect())
     })
 }

@@ -4,16 +4,18 @@
 //! residuals, conjugate and dual of each column. They decide relaxation, rest and cancellation, and
 //! they are hints; what is returned as converged has been certified by densities of its own.
 
+use std::sync::Arc;
+
 use ot_core::{
     ActiveColumns, Backend, ByProducts, Certificate, Device, Error, KernelOp, Observer, Operand, Phase, Potentials,
-    Problem, Program, Progress, Real, Scalar, Side, Status, Sweep, Translation, certificate::certify_with,
+    Problem, Program, Progress, Real, Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with,
     kernel::simultaneous_sweep,
 };
 
 use super::{
     Sinkhorn, Start, Update,
     gauge::fix_gauge,
-    relaxation::{Controller, Observed},
+    relaxation::{Controller, Observed, Relaxation},
 };
 use crate::history::History;
 
@@ -39,7 +41,7 @@ pub(super) struct Iteration<'a, D: Device> {
     potentials: Potentials<D>,
     /// The iterate that the sweep of a check entered with: what its by-products speak of.
     entering: Potentials<D>,
-    /// The iterate of the smallest error, column by column.
+    /// The iterate of the largest dual at this epsilon, column by column; the start before there was a check.
     best: Potentials<D>,
     scratch: Potentials<D>,
     by_products: ByProducts<D>,
@@ -63,9 +65,12 @@ pub(super) struct Iteration<'a, D: Device> {
 #[derive(Copy, Clone, Debug)]
 struct Column {
     controller: Controller,
-    smallest_error: f64,
-    last_error: f64,
-    largest_dual: f64,
+    /// What was seen of the best iterate at this epsilon.
+    best: Option<Observed>,
+    /// What was seen at the last check.
+    last: Option<Observed>,
+    /// The smallest error and the largest dual since the column last woke.
+    reached: [f64; 2],
     /// Checks without a smaller error or a larger dual.
     checks_since: usize,
     /// Why the column rests; `Converged` until certified is a guess.
@@ -118,6 +123,52 @@ impl<'a, D: Device> Iteration<'a, D> {
         })
     }
 
+    /// Two plain iterations at the epsilon of the problem, the second of which tells the residuals of the first. Their
+    /// certificates if all columns meet the tolerance; else the start stands again, for an annealing to go through.
+    pub(super) fn try_start<K: KernelOp<D> + ?Sized>(
+        &mut self,
+        kernel: &mut K,
+    ) -> Result<Option<Vec<Certificate>>, Error> {
+        let (problem, tolerance) = (self.problem, self.settings.tolerance_on(self.problem));
+        kernel.recenter(problem.view(&self.potentials))?;
+        problem.backend().write_reduced(&vec![1.0; self.columns.len()], &mut self.relaxation)?;
+        for at_check in [false, true] {
+            self.iterations += 1;
+            self.step(kernel, at_check)?;
+        }
+        let read = problem.backend().read(&[&self.by_products.source_residual, &self.by_products.target_residual])?;
+        let error = |column: usize| read[0][column].max(read[1][column]) / self.mean_mass(column);
+        // The larger of two, and a number that is none if there is one.
+        let largest = (0..self.columns.len()).map(error).fold(
+            0.0,
+            |largest: f64, error| {
+                if error <= largest { largest } else { error }
+            },
+        );
+        let progress = Progress {
+            of: Some(self.settings.limits.most),
+            epsilon: Some(kernel.epsilon()),
+            marginal_error: Some(largest).filter(|error| error.is_finite()),
+            active_columns: self.columns.len(),
+            ..Progress::new(Phase::Iterations, self.iterations)
+        };
+        if self.history.tell(progress).is_break() {
+            self.ended = Some(Status::Cancelled);
+        }
+        if largest <= tolerance {
+            fix_gauge(problem, &mut self.potentials)?;
+            let certificates = certify_with(kernel, problem, &self.potentials)?;
+            if certificates.iter().all(|certificate| certificate.meets(tolerance)) {
+                self.columns.iter_mut().for_each(|column| column.rest = Some(Status::Converged));
+                return Ok(Some(certificates));
+            }
+        }
+        self.checked = self.iterations;
+        problem.backend().copy(&self.best.source, &mut self.potentials.source)?;
+        problem.backend().copy(&self.best.target, &mut self.potentials.target)?;
+        Ok(None)
+    }
+
     /// A stage of the annealing: near enough to its solution, and no more, in at most so many iterations.
     pub(super) fn approach<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, share: usize) -> Result<(), Error> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
@@ -125,6 +176,7 @@ impl<'a, D: Device> Iteration<'a, D> {
         self.descend(kernel, Goal { tolerance, last_iteration, patience: PATIENCE })?;
         self.choose_best(|column| column.rest == Some(Status::NotFinite))?;
         self.wake(|_| true);
+        self.columns.iter_mut().for_each(|column| (column.best, column.last) = (None, None));
         Ok(())
     }
 
@@ -151,10 +203,11 @@ impl<'a, D: Device> Iteration<'a, D> {
         Ok(Vec::new())
     }
 
-    /// Potentials, statuses, iterations and history.
-    pub(super) fn finish(self) -> (Potentials<D>, Vec<Status>, usize, Vec<Progress>) {
+    /// What the run found.
+    pub(super) fn solution(self, certificates: Vec<Certificate>) -> Solution<D> {
         let statuses = self.columns.iter().map(|column| column.rest.unwrap_or(Status::IterationLimit)).collect();
-        (self.potentials, statuses, self.iterations, self.history.into_told())
+        let (potentials, history) = (Arc::new(self.potentials), self.history.into_told());
+        Solution::new(self.problem.clone(), potentials, statuses, certificates, self.iterations, history)
     }
 
     /// Sweeps until every column rests, or the run must end.
@@ -168,6 +221,9 @@ impl<'a, D: Device> Iteration<'a, D> {
             let at_check = done.is_multiple_of(self.settings.limits.check_interval)
                 || self.iterations == goal.last_iteration
                 || self.iterations <= self.watched;
+            if self.iterations == self.settings.limits.most {
+                self.end_plainly()?;
+            }
             self.step(kernel, at_check)?;
             if at_check {
                 self.check(kernel.epsilon(), goal)?;
@@ -211,7 +267,7 @@ impl<'a, D: Device> Iteration<'a, D> {
         let numbers = [source_residual, target_residual, conjugate, source_dual, target_dual];
         let read = self.problem.backend().read(&numbers)?;
         let value_at_zero = self.problem.regularizer().value_at_zero();
-        let mut improved = vec![false; self.columns.len()];
+        let (mut improved, mut fell) = (vec![false; self.columns.len()], vec![false; self.columns.len()]);
         let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
         let mut seen = Progress {
             of: Some(self.settings.limits.most),
@@ -224,13 +280,18 @@ impl<'a, D: Device> Iteration<'a, D> {
             let at = |number: usize| read[number][index];
             let masses = Side::BOTH.map(|side| self.problem.marginal(side).mass(index));
             let magnitude = at(3).abs() + at(4).abs() + epsilon * masses[0] * masses[1];
+            // Of a plain iterate one side is met; the second residual is what the first becomes.
+            let residual = match self.settings.update {
+                Update::Alternating if self.columns[index].controller.omega() == 1.0 => at(0).max(at(1)),
+                _ => at(0) + at(1),
+            };
             let observed = Observed {
-                error: (at(0) + at(1)) / ((masses[0] + masses[1]) / 2.0).max(f64::MIN_POSITIVE),
+                error: residual / self.mean_mass(index),
                 dual: at(3) + at(4) - epsilon * (at(2) - value_at_zero * masses[0] * masses[1]),
                 dual_rounding: 8.0 * <D::Elem as Scalar>::EPSILON * magnitude,
             };
             let column = &mut self.columns[index];
-            improved[index] = column.observe(observed, since, goal);
+            improved[index] = column.observe(observed, since, goal, &mut fell[index]);
             if observed.error.is_finite() && observed.dual.is_finite() {
                 seen.marginal_error =
                     Some(seen.marginal_error.map_or(observed.error, |error| error.max(observed.error)));
@@ -243,9 +304,27 @@ impl<'a, D: Device> Iteration<'a, D> {
             }
         }
         self.keep_best(&improved)?;
+        // What made the dual fall is undone.
+        let Self { problem, potentials, best, choose, chosen, .. } = self;
+        choose_columns(problem.backend(), choose, potentials, best, &fell, chosen)?;
         self.write_relaxation()?;
         if self.history.tell(seen).is_break() {
             self.ended = Some(Status::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// The mean of the masses of both sides, which errors are relative to.
+    fn mean_mass(&self, column: usize) -> f64 {
+        let [a, b] = Side::BOTH.map(|side| self.problem.marginal(side).mass(column));
+        (a / 2.0 + b / 2.0).max(f64::MIN_POSITIVE)
+    }
+
+    /// Makes the last iteration of all a plain one, after which the dual is no lower than before.
+    fn end_plainly(&mut self) -> Result<(), Error> {
+        if self.settings.relaxation == Relaxation::Adaptive {
+            self.columns.iter_mut().for_each(|column| column.controller.restart());
+            self.write_relaxation()?;
         }
         Ok(())
     }
@@ -281,8 +360,7 @@ impl<'a, D: Device> Iteration<'a, D> {
 
     /// Goes back to the best iterate of some columns.
     fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
-        let worse =
-            |column: &Column| column.rest == Some(Status::NotFinite) || column.smallest_error < column.last_error;
+        let worse = |column: &Column| column.rest == Some(Status::NotFinite) || column.last != column.best;
         let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && worse(column)).collect();
         let Self { problem, potentials, best, choose, chosen, .. } = self;
         choose_columns(problem.backend(), choose, potentials, best, &wanted, chosen)
@@ -314,38 +392,38 @@ impl Column {
     fn new(settings: &Sinkhorn) -> Self {
         Self {
             controller: settings.relaxation.controller(),
-            smallest_error: f64::INFINITY,
-            last_error: f64::INFINITY,
-            largest_dual: f64::NEG_INFINITY,
+            best: None,
+            last: None,
+            reached: [f64::INFINITY, f64::NEG_INFINITY],
             checks_since: 0,
             rest: None,
         }
     }
 
     fn wake(&mut self, settings: &Sinkhorn) {
-        self.controller = settings.relaxation.controller();
-        self.smallest_error = f64::INFINITY;
-        self.last_error = f64::INFINITY;
-        self.largest_dual = f64::NEG_INFINITY;
-        self.checks_since = 0;
-        self.rest = None;
+        let Self { best, last, .. } = *self;
+        *self = Self { best, last, ..Self::new(settings) };
     }
 
-    /// Takes in a check, and comes to rest if there is a reason. Says whether this is the best so far.
-    fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal) -> bool {
+    /// Takes in a check, and comes to rest if there is a reason. Says whether this is the best iterate so far, and
+    /// whether the dual `fell`, so that the best one should be gone back to.
+    fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal, fell: &mut bool) -> bool {
         if !(observed.error.is_finite() && observed.dual.is_finite()) {
-            self.last_error = f64::INFINITY;
+            self.last = None;
             self.rest = Some(Status::NotFinite);
             return false;
         }
-        self.controller.observe(observed, iterations);
-        let best = observed.error < self.smallest_error;
-        let nearer = observed.error < self.smallest_error * (1.0 - 1e-4);
-        let higher = observed.dual > self.largest_dual + observed.dual_rounding;
+        *fell = self.controller.observe(observed, iterations);
+        let [smallest_error, largest_dual] = self.reached;
+        let nearer = observed.error < smallest_error * (1.0 - 1e-4);
+        let higher = observed.dual > largest_dual + observed.dual_rounding;
         self.checks_since = if nearer || higher { 0 } else { self.checks_since + 1 };
-        self.last_error = observed.error;
-        self.smallest_error = self.smallest_error.min(observed.error);
-        self.largest_dual = self.largest_dual.max(observed.dual);
+        self.reached = [smallest_error.min(observed.error), largest_dual.max(observed.dual)];
+        let improves = self.best.is_none_or(|best| observed.is_better_than(&best));
+        if improves {
+            self.best = Some(observed);
+        }
+        self.last = Some(if *fell { self.best.unwrap_or(observed) } else { observed });
         if observed.error <= goal.tolerance {
             self.rest = Some(Status::Converged);
         } else if self.checks_since >= goal.patience {
@@ -356,7 +434,7 @@ impl Column {
                 self.rest = Some(Status::Stalled);
             }
         }
-        best
+        improves
     }
 }
 

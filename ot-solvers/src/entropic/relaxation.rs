@@ -12,7 +12,8 @@
 //! where theta is the rate at omega; beyond the best omega the rate is omega - 1. So an observed theta
 //! tells eta, and eta tells omega. The rate is read off the dual, whose distance to the optimum falls
 //! with the square of the error: unlike a residual, it rises steadily even where errors swing. Where it
-//! falls, omega returns to 1 and is trusted less from then on.
+//! falls, omega returns to 1 and may not come as far again, until the dual has risen for a while at the highest omega
+//! that is allowed: longer after each fall.
 
 use ot_core::Error;
 
@@ -58,13 +59,15 @@ pub(crate) struct Controller {
     adaptive: bool,
     /// Checks since omega last changed.
     checks: usize,
+    /// How often the dual has fallen.
+    falls: u32,
     last: Option<Observed>,
     /// Rise of the dual up to the last check.
     last_gain: f64,
 }
 
 /// What one check tells of one column.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, PartialEq)]
 pub(crate) struct Observed {
     /// Marginal error.
     pub error: f64,
@@ -74,16 +77,26 @@ pub(crate) struct Observed {
     pub dual_rounding: f64,
 }
 
+impl Observed {
+    /// A larger dual is nearer to the optimum; of duals that rounding cannot tell apart, the smaller error counts.
+    pub(crate) fn is_better_than(&self, other: &Self) -> bool {
+        let rounding = self.dual_rounding.max(other.dual_rounding);
+        self.dual > other.dual + rounding || (self.dual >= other.dual - rounding && self.error < other.error)
+    }
+}
+
 impl Controller {
     /// No omega above this: the linear theory fails first.
     const CEILING: f64 = 1.98;
     /// Checks at one omega before the rate is believed.
     const SETTLED: usize = 3;
+    /// Falls of the dual after which the ceiling takes no longer to rise than before.
+    const MOST_FALLS: u32 = 5;
     /// A gain of the dual this many times its rounding tells a rate.
     const TELLING: f64 = 1e3;
 
     fn fixed(omega: f64) -> Self {
-        Self { omega, ceiling: omega, adaptive: false, checks: 0, last: None, last_gain: f64::NAN }
+        Self { omega, ceiling: omega, adaptive: false, checks: 0, falls: 0, last: None, last_gain: f64::NAN }
     }
 
     fn adaptive() -> Self {
@@ -95,6 +108,11 @@ impl Controller {
         self.omega
     }
 
+    /// Returns to the plain iteration for now.
+    pub(crate) fn restart(&mut self) {
+        self.set(1.0);
+    }
+
     /// Returns to the plain iteration for good. Says whether that changes anything.
     pub(crate) fn calm(&mut self) -> bool {
         let changes = self.adaptive && self.ceiling > 1.0;
@@ -104,16 +122,21 @@ impl Controller {
         changes
     }
 
-    /// Takes in a check that comes `iterations` after the last.
-    pub(crate) fn observe(&mut self, now: Observed, iterations: usize) {
-        let Some(last) = self.last.replace(now).filter(|_| self.adaptive) else { return };
+    /// Takes in a check that comes `iterations` after the last. Says whether the dual fell, so that what led there is
+    /// better undone; the next check is then compared with nothing.
+    pub(crate) fn observe(&mut self, now: Observed, iterations: usize) -> bool {
+        let Some(last) = self.last.replace(now).filter(|_| self.adaptive) else { return false };
         let gain = now.dual - last.dual;
         let last_gain = std::mem::replace(&mut self.last_gain, gain);
         self.checks += 1;
         if gain < -now.dual_rounding {
             self.ceiling = 1.0 + 0.7 * (self.omega.min(self.ceiling) - 1.0);
+            self.falls = (self.falls + 1).min(Self::MOST_FALLS);
             self.set(1.0);
-        } else if self.checks >= Self::SETTLED {
+            (self.last, self.last_gain) = (None, f64::NAN);
+            return true;
+        }
+        if self.checks >= Self::SETTLED {
             // The distance of the dual to its optimum falls with the square of the error.
             let telling = Self::TELLING * now.dual_rounding;
             let theta = if gain > telling && last_gain > telling {
@@ -122,9 +145,17 @@ impl Controller {
                 (now.error / last.error).powf(1.0 / iterations as f64)
             };
             if theta < 1.0 && theta > 0.0 {
-                self.set(self.towards_best(theta));
+                let wanted = self.towards_best(theta);
+                let held = wanted > self.ceiling && self.omega >= self.ceiling;
+                if !held {
+                    self.set(wanted);
+                } else if self.checks >= Self::SETTLED << self.falls {
+                    self.ceiling = (2.0 - 0.8 * (2.0 - self.ceiling)).min(Self::CEILING);
+                    self.set(wanted);
+                }
             }
         }
+        false
     }
 
     /// The next relaxation, from the rate observed at this one. Never more than a step: rates of the
@@ -194,6 +225,25 @@ mod tests {
         }
         assert!(omega > 1.2, "{omega}");
         assert_eq!(observe(1e-2, -1.0), 1.0);
+    }
+
+    /// A fall lowers the ceiling, and a dual that rises brings it back.
+    #[test]
+    fn the_ceiling_recovers() {
+        let mut controller = Relaxation::Adaptive.controller();
+        let mut largest = 0.0_f64;
+        for check in 0..60 {
+            let error = 0.999_f64.powi(check);
+            let falls = check == 20 && controller.observe(Observed { error, dual: -9.0, dual_rounding: 1e-12 }, 5);
+            assert_eq!(falls, check == 20);
+            controller.observe(Observed { error, dual: -error * error, dual_rounding: 1e-12 }, 5);
+            largest = largest.max(controller.omega());
+            if check == 20 {
+                assert!(controller.omega() == 1.0 && largest > 1.9);
+                largest = 0.0;
+            }
+        }
+        assert!(largest > 1.75, "{largest}");
     }
 
     #[test]

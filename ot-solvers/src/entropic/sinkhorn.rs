@@ -9,8 +9,6 @@
 //! [c-transform](KernelOp::c_transform). What speeds it up and guards it are values of their own: [`Annealing`],
 //! [`Relaxation`], [`Update`], the [translation](ot_core::Translation) of unbalanced potentials. A solve returns the best iterate, why it stopped, and a certificate recomputed from scratch.
 
-use std::sync::Arc;
-
 use ot_core::{Device, Error, KernelOp, Observer, Problem, Solution};
 
 use super::{Annealing, Relaxation, Start, Update, iteration::Iteration};
@@ -119,6 +117,9 @@ impl Sinkhorn {
     }
 }
 
+/// Fewer iterations than this are not shared out between stages.
+const LEAST_TO_ANNEAL: usize = 8;
+
 /// One run of [`Sinkhorn`] on one problem.
 pub struct Run<'a, D: Device> {
     settings: &'a Sinkhorn,
@@ -162,7 +163,9 @@ impl<'a, D: Device> Run<'a, D> {
         settings.relaxation.check()?;
         problem.backend().scope(|| {
             let mut iteration = Iteration::new(settings, problem, &start, observer)?;
-            let bound = problem.geometry().cost_bound();
+            // Of costs beyond epsilon / unit no potential tells an epsilon: a plan that uses them has no digits left.
+            let told = problem.epsilon() / problem.backend().precision().unit;
+            let bound = problem.geometry().cost_bound().map(|bound| bound.min(told));
             let mut stages = match problem.geometry().fixed_epsilon() {
                 Some(_) => vec![problem.epsilon()],
                 None if settings.annealing == Annealing::Automatic && !matches!(start, Start::Zero) => {
@@ -171,6 +174,15 @@ impl<'a, D: Device> Run<'a, D> {
                 None => settings.annealing.stages(problem.epsilon(), bound)?,
             };
             let last = stages.pop().unwrap_or(problem.epsilon());
+            if settings.limits.most < LEAST_TO_ANNEAL {
+                stages.clear();
+            }
+            if !stages.is_empty() {
+                kernel.rebind(last)?;
+                if let Some(certificates) = iteration.try_start(kernel)? {
+                    return Ok(iteration.solution(certificates));
+                }
+            }
             // At least half of the iterations are left to the epsilon that was asked for.
             let budget = settings.limits.most / 2;
             let stride = stages.len().div_ceil(budget.max(1)).max(1);
@@ -182,8 +194,7 @@ impl<'a, D: Device> Run<'a, D> {
             }
             kernel.rebind(last)?;
             let certificates = iteration.converge(kernel)?;
-            let (potentials, statuses, iterations, history) = iteration.finish();
-            Ok(Solution::new(problem.clone(), Arc::new(potentials), statuses, certificates, iterations, history))
+            Ok(iteration.solution(certificates))
         })
     }
 }

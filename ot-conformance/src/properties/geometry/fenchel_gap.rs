@@ -1,6 +1,6 @@
 //! Fenchel gaps of rounded plans, which a kernel bounds from above.
 
-use ot_core::{Device, PlanRounding, RoundedColumn, RoundedSide, Scalar, Side};
+use ot_core::{Device, PlanRounding, RoundedColumn, RoundedSide, RoundedValue, Scalar, Side};
 
 use crate::{
     case::GeometryCase,
@@ -15,11 +15,12 @@ pub fn gaps_of_scaled_roundings_are_bounded<D: Device>(case: &GeometryCase<D>) -
     Scenes::PLANS.for_each("gaps of scaled roundings are bounded", case, |trial, scene| {
         let plans = (0..scene.setting.columns).map(|column| Entries::of(scene, column)).collect::<Vec<_>>();
         let columns: Vec<_> = plans.iter().enumerate().map(|(column, plan)| scaled(scene, column, plan)).collect();
-        let mut out = scene.tested.alloc_reduced()?;
+        let (mut gap, mut value) = (scene.tested.alloc_reduced()?, scene.tested.alloc_reduced()?);
         let backend = std::sync::Arc::clone(&scene.tested.backend);
         let rounding = PlanRounding::Scaled { columns: &columns, cost_bound: case.geometry().cost_bound() };
-        scene.tested.ask(|kernel, plan| kernel.fenchel_gap(backend.as_ref(), plan, rounding, &mut out))?;
-        let found = scene.tested.read(&out)?;
+        let out = RoundedValue { gap: &mut gap, value: &mut value };
+        scene.tested.ask(|kernel, plan| kernel.fenchel_gap(backend.as_ref(), plan, rounding, out))?;
+        let found = [scene.tested.read(&gap)?, scene.tested.read(&value)?];
         for (column, (plan, RoundedColumn { source, target })) in plans.iter().zip(&columns).enumerate() {
             let changed = |i: usize, j: usize| {
                 let kept = plan.at(i, j) * (source.log_scaling[i] + target.log_scaling[j]).exp();
@@ -27,7 +28,7 @@ pub fn gaps_of_scaled_roundings_are_bounded<D: Device>(case: &GeometryCase<D>) -
             };
             let is_bounded = scene.tested.kernel.transport_cost().is_some() || case.geometry().cost_bound().is_some();
             let trial = trial.at(format_args!("column {column}"));
-            check(&trial, scene, plan, column, found[column], is_bounded, changed)?;
+            check(&trial, scene, plan, column, found.each_ref().map(|found| found[column]), is_bounded, changed)?;
         }
         Ok(())
     })
@@ -41,13 +42,14 @@ pub fn gaps_of_relative_roundings_are_bounded<D: Device>(case: &GeometryCase<D>)
             Side::BOTH.map(|side| seeded.vector::<D::Elem>(case.len(side) * scene.setting.columns, -0.3, 0.3));
         let upload = |values: &[f64]| scene.tested.upload(values, scene.setting.columns);
         let (source, target) = (upload(&changes[0])?, upload(&changes[1])?);
-        let mut out = scene.tested.alloc_reduced()?;
+        let (mut gap, mut value) = (scene.tested.alloc_reduced()?, scene.tested.alloc_reduced()?);
         let backend = std::sync::Arc::clone(&scene.tested.backend);
         let rounding = PlanRounding::Relative { source: &source, target: &target };
-        scene.tested.ask(|kernel, plan| kernel.fenchel_gap(backend.as_ref(), plan, rounding, &mut out))?;
-        let found = scene.tested.read(&out)?;
-        for (column, found) in found.into_iter().enumerate() {
-            let plan = Entries::of(scene, column);
+        let out = RoundedValue { gap: &mut gap, value: &mut value };
+        scene.tested.ask(|kernel, plan| kernel.fenchel_gap(backend.as_ref(), plan, rounding, out))?;
+        let found = [scene.tested.read(&gap)?, scene.tested.read(&value)?];
+        for column in 0..scene.setting.columns {
+            let (plan, found) = (Entries::of(scene, column), found.each_ref().map(|found| found[column]));
             let [y, x] = Side::BOTH.map(|side| &changes[side.index()][column * case.len(side)..]);
             let changed = |i: usize, j: usize| plan.at(i, j) * (1.0 + x[j] - y[i]);
             check(&trial.at(format_args!("column {column}")), scene, &plan, column, found, true, changed)?;
@@ -119,23 +121,26 @@ fn scaled<D: Device>(scene: &Scene<'_, D>, column: usize, plan: &Entries) -> Rou
     RoundedColumn { source, target }
 }
 
-/// Is a number found no smaller than sum_ij a_i b_j (h(p'_ij) + h*(z_ij) - z_ij p'_ij), for the masses p' of a changed
-/// plan?
+/// Are the numbers found no smaller than sum_ij a_i b_j (h(p'_ij) + h*(z_ij) - z_ij p'_ij) and
+/// sum_ij a_i b_j (h(p'_ij) - h(0) - z_ij p'_ij), for the masses p' of a changed plan? The second bound is as good as the
+/// first.
 fn check<D: Device>(
     trial: &Trial,
     scene: &Scene<'_, D>,
     plan: &Entries,
     column: usize,
-    found: f64,
+    [found, found_value]: [f64; 2],
     is_bounded: bool,
     changed: impl Fn(usize, usize) -> f64,
 ) -> Verdict {
     let [a, b] = Side::BOTH.map(|side| scene.setting.weights(side, column));
-    let (mut gap, mut size, epsilon) = (0.0, 1.0, scene.setting.epsilon);
+    let (mut gap, mut value, mut size, epsilon) = (0.0, 0.0, 1.0, scene.setting.epsilon);
     for (i, a) in a.iter().enumerate() {
         for (j, b) in b.iter().enumerate().filter(|(_, b)| *a * **b > 0.0) {
             let (weight, exponent) = (a * b, exponent(scene, column, i, j));
-            gap += weight * scene.setting.regularizer.fenchel_gap_at(changed(i, j) / weight, exponent);
+            let (regularizer, density) = (&scene.setting.regularizer, changed(i, j) / weight);
+            gap += weight * regularizer.fenchel_gap_at(density, exponent);
+            value += weight * regularizer.rounded_value_at(density, exponent);
             if exponent > f64::NEG_INFINITY {
                 size += (plan.at(i, j) + changed(i, j)) * (1.0 + exponent.abs());
             }
@@ -144,6 +149,11 @@ fn check<D: Device>(
     // What a rounding of the exponents makes of the terms.
     let rounding = (scene.tolerance() / epsilon).exp_m1() + scene.case.unit();
     trial.holds(found >= gap - rounding * size, || format!("a bound of {found:e}, below the gap {gap:e}"))?;
+    trial.holds(found_value >= value - rounding * size, || format!("a bound of {found_value:e}, below {value:e}"))?;
+    if gap.is_finite() && found.is_finite() {
+        let excess = (found - gap) + 2.0 * rounding * size;
+        trial.holds(found_value <= value + excess, || format!("a bound of {found_value:e} for {value:e}"))?;
+    }
     let is_finite = !is_bounded || gap.is_infinite() || found <= <D::Elem as Scalar>::MAX;
     trial.holds(is_finite, || format!("a bound of {found:e} for the gap {gap:e}"))
 }

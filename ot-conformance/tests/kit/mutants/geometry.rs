@@ -8,8 +8,8 @@ use ot_conformance::{
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Balanced, Binding, CTransform, CostDerivative, CostParameter, CostStatistics,
     CostTangent, Entering, Error, Geometry, HardTransform, Host, KernelOp, LOG_ZERO, PlanOperator, PlanProduct,
-    PlanRounding, PlanSide, PlanView, PricedArc, RecordedPenalty, RecordedRegularizer, Side, Sweep, TransportCost,
-    WeightedPlan, WeightsView,
+    PlanRounding, PlanSide, PlanView, PricedArc, RecordedPenalty, RecordedRegularizer, RoundedValue, Side, Sweep,
+    TransportCost, WeightedPlan, WeightsView,
     host::{HostReduced, HostVector},
     kernel::half_step,
 };
@@ -39,6 +39,7 @@ enum Fault {
     ConjugateHalved,
     ConditionalOff,
     GapHalved,
+    RoundedValueOff,
     GapInfinite,
     ForbiddenMassIsFree,
     NoRelaxation,
@@ -362,9 +363,13 @@ impl KernelOp<Device> for FaultyKernel {
         backend: &dyn Backend<Device>,
         plan: PlanView<'_, Device>,
         rounding: PlanRounding<'_, Device>,
-        out: &mut HostReduced,
+        mut out: RoundedValue<'_, Device>,
     ) -> Result<(), Error> {
-        self.inner.fenchel_gap(backend, plan, rounding, out)?;
+        self.inner.fenchel_gap(backend, plan, rounding, out.reborrow())?;
+        self.spoil(Fault::RoundedValueOff, out.value.values_mut(), |values| {
+            values.iter_mut().for_each(|value| *value -= 0.01 * value.abs());
+        });
+        let RoundedValue { gap: out, .. } = out;
         self.spoil(Fault::GapHalved, out.values_mut(), halve);
         self.spoil(Fault::GapInfinite, out.values_mut(), |gaps| gaps.fill(f64::INFINITY));
         self.spoil(Fault::ForbiddenMassIsFree, out.values_mut(), |gaps| {
@@ -577,7 +582,7 @@ impl HardTransform<Device> for FaultyKernel {
 type Property = fn(&GeometryCase<Device>) -> Verdict;
 
 /// Each fault, and the property that is there to find it.
-const TABLE: [(Fault, Property); 63] = [
+const TABLE: [(Fault, Property); 65] = [
     (Fault::OneEntryOff, properties::c_transforms_agree_with_the_reference),
     (Fault::OnlyOneSideIsRight, properties::c_transforms_agree_with_the_reference),
     (Fault::ZeroWeightsCount, properties::c_transforms_agree_with_the_reference),
@@ -600,9 +605,11 @@ const TABLE: [(Fault, Property); 63] = [
     (Fault::ProductOff, properties::densities_are_those_of_the_plan),
     (Fault::ConditionalOff, properties::conditional_potentials_keep_conditional_means),
     (Fault::GapHalved, properties::gaps_of_scaled_roundings_are_bounded),
+    (Fault::RoundedValueOff, properties::gaps_of_scaled_roundings_are_bounded),
     (Fault::GapInfinite, properties::gaps_of_scaled_roundings_are_bounded),
     (Fault::ForbiddenMassIsFree, properties::gaps_of_scaled_roundings_are_bounded),
     (Fault::GapHalved, properties::gaps_of_relative_roundings_are_bounded),
+    (Fault::RoundedValueOff, properties::gaps_of_relative_roundings_are_bounded),
     (Fault::GapInfinite, properties::gaps_of_relative_roundings_are_bounded),
     (Fault::NoRelaxation, properties::sweeps_agree_with_the_reference),
     (Fault::SourceOnly, properties::sweeps_agree_with_the_reference),

@@ -1,0 +1,278 @@
+//! Finite input at the ends of what is legal: no bound may claim more than holds, and no error may be hidden.
+
+use ot_core::{
+    Certificate, CostMatrix, Epsilon, Free, GeometryBuilder, Histogram, Host, Kl, Measure, Potentials, Problem, Scalar,
+    Solution, Status, TotalVariation, certify,
+};
+use ot_cpu::{CpuBackend, CpuScalar};
+use ot_solvers::{Relaxation, Sinkhorn, unregularized_bounds};
+
+use crate::support::{Penalty, assert_close, penalty};
+
+/// A problem between histograms, costs row by row.
+fn problem<T: CpuScalar>(
+    costs: &[f64],
+    a: &[f64],
+    b: &[f64],
+    epsilon: f64,
+    [of_source, of_target]: [Penalty; 2],
+) -> Problem<Host<T>> {
+    let numbers = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
+    let matrix = CostMatrix::new(numbers(costs), a.len(), b.len()).unwrap();
+    let (a, b) = (Histogram::new(numbers(a)).unwrap(), Histogram::new(numbers(b)).unwrap());
+    let geometry = CpuBackend::<T>::new(1).unwrap().geometry(a.support(), b.support(), &matrix).unwrap();
+    Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(epsilon), &of_source, &of_target).unwrap()
+}
+
+fn balanced() -> [Penalty; 2] {
+    [penalty(ot_core::Balanced), penalty(ot_core::Balanced)]
+}
+
+fn certificate_at<T: CpuScalar>(problem: &Problem<Host<T>>, f: &[f64], g: &[f64]) -> Certificate {
+    let upload = |values: &[f64]| {
+        let values: Vec<T> = values.iter().map(|&value| T::from_f64(value)).collect();
+        problem.backend().upload(&values, 1).unwrap()
+    };
+    let potentials = Potentials { source: upload(f), target: upload(g), epsilon: problem.epsilon() };
+    certify(problem, &potentials).unwrap().swap_remove(0)
+}
+
+/// The bounds of a certificate hold about a value.
+#[track_caller]
+fn assert_bounds(certificate: &Certificate, optimum: f64) {
+    let Certificate { primal, dual, gap, .. } = *certificate;
+    assert!(dual <= optimum && optimum <= primal, "{optimum} is not within {certificate:?}");
+    assert!(primal - dual <= gap, "{certificate:?}");
+}
+
+#[test]
+fn a_plan_of_great_mass_takes_no_digits_from_the_primal() {
+    let problem = problem::<f64>(&[0.8, 0.3, 0.5, 0.9], &[0.5, 0.5], &[0.25, 0.75], 0.01, balanced());
+    let optimum = Sinkhorn::new().tolerance(1e-12).solve(&problem).unwrap().certificate().dual;
+    assert_close(optimum, 0.50216, 1e-5);
+    let found = certificate_at(&problem, &[2.0, -2.0], &[2.0, 1.0]);
+    assert_bounds(&found, optimum);
+    assert!(found.primal < 1.0, "{found:?}");
+    assert!(
+        (found.dual / -1.178_00e136 - 1.0).abs() < 1e-4 && (found.mass / 1.178_00e138 - 1.0).abs() < 1e-4,
+        "{found:?}"
+    );
+}
+
+/// Costs that no optimal plan uses change nothing, however large.
+#[test]
+fn sentinel_costs_are_left_alone() {
+    let costs = |s: f64| vec![3.0, s, 9.0, 2.0, 4.0, 7.0, s, 6.0, s, 3.5, 2.5, 5.5, s, 7.5, 4.5, s];
+    let quarter = [0.25; 4];
+    let forbidden = problem::<f64>(&costs(f64::INFINITY), &quarter, &quarter, 0.5, balanced());
+    let optimum = Sinkhorn::new().tolerance(1e-11).solve(&forbidden).unwrap();
+    assert_close(optimum.certificate().dual, 4.1468, 1e-4);
+    for s in [1e12, 1e15, 1e20, 1e25, 1e28, 1e30, 1e40, 1e100, 1e300] {
+        let solution = Sinkhorn::new()
+            .tolerance(1e-9)
+            .solve(&problem::<f64>(&costs(s), &quarter, &quarter, 0.5, balanced()))
+            .unwrap();
+        assert_eq!(solution.status(), Status::Converged, "{s:e}: {:?}", solution.certificate());
+        assert_close(solution.certificate().dual, optimum.certificate().dual, 1e-8);
+        assert!(solution.iterations() <= 1000, "{s:e}: {} iterations", solution.iterations());
+    }
+}
+
+/// The rounding told bounds what f32 makes of the marginals, as the same problem in f64 shows.
+#[test]
+fn rounding_of_masses_is_counted() {
+    let costs: Vec<f64> = [0.8, 0.3, 0.5, 0.9].iter().map(|cost| 40.0 * cost).collect();
+    let kl = |rho: f64| penalty(Kl::new(rho).unwrap());
+    let cases = [
+        (100.0, [penalty(Free), kl(1.0)]),
+        (1452.0, [kl(9.35), kl(9.35)]),
+        (100.0, [kl(1.0), kl(1.0)]),
+        (30.0, [penalty(Free), kl(0.5)]),
+    ];
+    for (epsilon, penalties) in cases {
+        let single = problem::<f32>(&costs, &[250.0, 250.0], &[125.0, 375.0], epsilon, penalties.clone());
+        let solution = Sinkhorn::new().solve(&single).unwrap();
+        let double = problem::<f64>(&costs, &[250.0, 250.0], &[125.0, 375.0], epsilon, penalties);
+        let wide = |side| solution.potential(side).unwrap().iter().map(|value| value.to_f64()).collect::<Vec<f64>>();
+        let truth = certificate_at(&double, &wide(ot_core::Side::Source), &wide(ot_core::Side::Target));
+        let told = solution.certificate();
+        assert!(
+            truth.marginal_error <= told.marginal_error + told.rounding,
+            "epsilon {epsilon}: {told:?}, in truth {truth:?}"
+        );
+    }
+}
+
+/// Costs that f64 cannot tell apart to an epsilon: no convergence is claimed, and no infinite number is.
+#[test]
+fn costs_near_the_end_of_the_range_are_costs() {
+    let costs: Vec<f64> = [1.0, 1.7, 1.4, 1.1, 2.0, 1.3].iter().map(|cost| cost * 1e31).collect();
+    let (a, b) = ([0.2, 0.3, 0.5], [0.6, 0.4]);
+    let solution = Sinkhorn::new().solve(&problem::<f64>(&costs, &a, &b, 1.0, balanced())).unwrap();
+    let certificate = solution.certificate();
+    assert_ne!(solution.status(), Status::Converged, "{certificate:?}");
+    assert!(certificate.rounding > 1.0, "{certificate:?}");
+    // Epsilon in their unit: as with costs near one, exactly.
+    for unit in [1.0, 2_f64.powi(100), 2_f64.powi(900)] {
+        let scaled: Vec<f64> = costs.iter().map(|cost| cost / 1e31 * unit).collect();
+        let solution =
+            Sinkhorn::new().tolerance(1e-9).solve(&problem::<f64>(&scaled, &a, &b, 0.1 * unit, balanced())).unwrap();
+        assert_eq!(solution.status(), Status::Converged);
+        let plain: Vec<f64> = costs.iter().map(|cost| cost / 1e31).collect();
+        let expected = Sinkhorn::new().tolerance(1e-9).solve(&problem::<f64>(&plain, &a, &b, 0.1, balanced())).unwrap();
+        assert_eq!(solution.certificate().dual, expected.certificate().dual * unit, "{unit:e}");
+    }
+}
+
+/// Bounds without the regularizer, of potentials beyond any sentinel.
+#[test]
+fn bounds_of_great_potentials_hold() {
+    let costs = [0.0, 2e64, 2e64, 0.0];
+    let problem = problem::<f64>(&costs, &[0.65, 0.35], &[0.3, 0.7], 1e62, balanced());
+    let solution = Sinkhorn::new().tolerance(1e-9).solve(&problem).unwrap();
+    let bounds = unregularized_bounds(&solution).unwrap().swap_remove(0);
+    let optimum = 0.7e64;
+    assert!(bounds.lower <= optimum * (1.0 + 1e-12) && optimum <= bounds.upper * (1.0 + 1e-12), "{bounds:?}");
+    assert!(bounds.lower > 0.0);
+
+    // Potentials below any sentinel, beside an atom without weight.
+    let costs = [0.0, 1e64, 3.0, -2e64, 1e64, 0.0, 1.0, -1e64, 0.0];
+    let problem = self::problem::<f64>(&costs, &[0.5, 0.25, 0.25], &[0.5, 0.0, 0.5], 1e61, balanced());
+    let bounds = unregularized_bounds(&Sinkhorn::new().tolerance(1e-9).solve(&problem).unwrap()).unwrap()[0];
+    // Sources 1 and 2 go to targets 0 (-2e64) and 2 or 0: the best is 1 to 0, 0 to 0 and 2, 2 to 2.
+    let optimum = 0.25 * -2e64 + 0.25 * 0.0 + 0.25 * 3.0 + 0.25 * 0.0;
+    assert!(bounds.lower <= optimum && optimum <= bounds.upper && bounds.gap() < 2e62, "{bounds:?}");
+}
+
+#[test]
+fn a_tiny_weight_under_a_free_marginal_carries_its_mass() {
+    for weight in [1e-143, 1e-100, 1e-300] {
+        let penalties = [penalty(Free), penalty(ot_core::Balanced)];
+        let problem = problem::<f64>(&[0.0, 1.0, 1.0, 0.0], &[1.0, weight], &[0.5, 0.5], 1e-3, penalties);
+        let solution = Sinkhorn::new().tolerance(1e-9).solve(&problem).unwrap();
+        let certificate = solution.certificate();
+        // With a free source each target takes a softmin over both atoms.
+        let optimum: f64 = [[0.0, 1.0], [1.0, 0.0]]
+            .map(|costs: [f64; 2]| {
+                let exponents = [-costs[0] / 1e-3, weight.ln() - costs[1] / 1e-3];
+                let largest = exponents[0].max(exponents[1]);
+                let sum: f64 = exponents.iter().map(|exponent| (exponent - largest).exp()).sum();
+                -0.5e-3 * (largest + sum.ln())
+            })
+            .iter()
+            .sum::<f64>()
+            + 1e-3 * (1.0 + weight)
+            - 1e-3;
+        assert_eq!(solution.status(), Status::Converged, "{weight:e}: {certificate:?}");
+        assert_bounds(certificate, optimum);
+        assert!(
+            (certificate.mass - 1.0).abs() < 1e-9 && certificate.gap < 1e-6,
+            "{weight:e}: {certificate:?}, {optimum}"
+        );
+    }
+}
+
+#[test]
+fn weights_near_the_subnormal_numbers_have_a_gap() {
+    let exponents = [0.0_f64, -10.0, -300.0, -720.0, -735.0, -744.0];
+    let total: f64 = exponents.iter().map(|exponent| exponent.exp()).sum();
+    let weights: Vec<f64> = exponents.iter().map(|exponent| exponent.exp() / total).collect();
+    let costs: Vec<f64> = (0..36).map(|index| f64::from((index / 6 - index % 6) * (index / 6 - index % 6))).collect();
+    let problem = problem::<f64>(&costs, &weights, &weights, 0.05, balanced());
+    let solution = Sinkhorn::new().solve(&problem).unwrap();
+    assert_eq!(solution.status(), Status::Converged);
+    assert!(solution.certificate().gap < 1e-5, "{:?}", solution.certificate());
+}
+
+#[test]
+fn potentials_outside_the_domain_prove_nothing() {
+    let variation = penalty(TotalVariation::new(1.0).unwrap());
+    let problem = problem::<f64>(&[0.0], &[1.0], &[2.0], 1.0, [variation, penalty(ot_core::Balanced)]);
+    for off in [4e-7, 1e-12] {
+        let found = certificate_at(&problem, &[-(1.0 + off)], &[1.0 + off]);
+        // The plan is [2]: KL(2 | 2) = 0 and the variation is 1.
+        assert!(found.dual <= 1.0 && found.primal >= 1.0, "{off}: {found:?}");
+    }
+}
+
+/// The gap of a strong penalty is no smaller than its rounding, and not much more.
+#[test]
+fn a_strong_penalty_is_nearly_balanced() {
+    let kl = penalty(Kl::new(1e20).unwrap());
+    let problem = problem::<f64>(&[0.8, 0.3, 0.5, 0.9], &[0.5, 0.5], &[0.25, 0.75], 0.1, [kl.clone(), kl]);
+    let solution = Sinkhorn::new().tolerance(1e-9).solve(&problem).unwrap();
+    let certificate = solution.certificate();
+    assert_bounds(certificate, {
+        let balanced = self::problem::<f64>(&[0.8, 0.3, 0.5, 0.9], &[0.5, 0.5], &[0.25, 0.75], 0.1, balanced());
+        Sinkhorn::new().tolerance(1e-12).solve(&balanced).unwrap().certificate().dual
+    });
+    assert!(solution.status() != Status::Converged || certificate.gap < 1.0, "{certificate:?}");
+}
+
+/// Two bumps on a line of 100 bins, squared distances.
+fn bumps(epsilon: f64) -> Problem<Host<f64>> {
+    let bump = |centre: f64| {
+        let values: Vec<f64> = (0..100).map(|i| (-(f64::from(i) - centre).powi(2) / 200.0).exp()).collect();
+        crate::support::normalized(values)
+    };
+    let costs: Vec<f64> = (0..10_000).map(|index| f64::from(index / 100 - index % 100).powi(2)).collect();
+    problem::<f64>(&costs, &bump(30.0), &bump(40.0), epsilon, balanced())
+}
+
+/// The dual, to rounding.
+fn dual(solution: &Solution<Host<f64>>) -> f64 {
+    solution.certificate().dual
+}
+
+#[test]
+fn more_iterations_are_never_worse() {
+    for epsilon in [0.1, 0.03] {
+        let problem = bumps(epsilon);
+        let mut last = f64::NEG_INFINITY;
+        for iterations in [30, 100, 300, 1000, 3000] {
+            let solution = Sinkhorn::new().tolerance(1e-9).max_iterations(iterations).solve(&problem).unwrap();
+            let found = dual(&solution);
+            assert!(
+                found >= last - 1e-9 * (1.0 + last.abs()),
+                "{epsilon}, {iterations} iterations: {found} after {last}"
+            );
+            last = found;
+        }
+        // The best iterate, and not that which the annealing left: 1000 plain iterations from there come as near.
+        let plain =
+            Sinkhorn::new().tolerance(1e-9).max_iterations(1000).relaxation(Relaxation::Off).solve(&problem).unwrap();
+        assert!(last >= dual(&plain) - 1e-9);
+    }
+}
+
+#[test]
+fn a_blow_up_is_undone() {
+    let mean = bumps(1.0).geometry().cost_bound().unwrap() / 6.0;
+    let mut worst = 0.0_f64;
+    let problem = bumps(3e-5 * mean);
+    let mut lowest = f64::INFINITY;
+    let mut observer = |progress: &ot_core::Progress| {
+        if progress.phase == ot_core::Phase::Iterations {
+            worst = worst.max(progress.marginal_error.unwrap_or(0.0));
+            lowest = lowest.min(progress.relaxation.unwrap_or(2.0));
+        }
+        std::ops::ControlFlow::Continue(())
+    };
+    let solver = Sinkhorn::new().tolerance(1e-6).max_iterations(20_000);
+    let solution = solver.run(&problem).observer(&mut observer).solve().unwrap();
+    assert!(worst < 1e6, "an error of {worst:e}");
+    let first = dual(&Sinkhorn::new().tolerance(1e-6).max_iterations(2000).solve(&problem).unwrap());
+    assert!(dual(&solution) >= first - 1e-9);
+}
+
+#[test]
+fn a_start_that_meets_the_tolerance_is_kept() {
+    let costs: Vec<f64> = (0..100).map(|index| f64::from(index / 10 - index % 10).powi(2)).collect();
+    let tenth = [0.1; 10];
+    let problem = problem::<f64>(&costs, &tenth, &tenth, 0.1, balanced());
+    for iterations in [1, 2, 5, 10, 100, 1000, 10_000] {
+        let solution = Sinkhorn::new().tolerance(1e-9).max_iterations(iterations).solve(&problem).unwrap();
+        assert_eq!(solution.status(), Status::Converged, "{iterations} iterations: {:?}", solution.certificate());
+        assert!(solution.iterations() <= 5, "{}", solution.iterations());
+    }
+}
