@@ -30,6 +30,7 @@ pub mod map;
 pub mod partial;
 mod point_gradients;
 pub mod stochastic;
+mod unit;
 pub mod unregularized;
 
 /// The code of the README, compiled and run.

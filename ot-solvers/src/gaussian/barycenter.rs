@@ -6,6 +6,7 @@ use super::{
     Gaussian, Matrix, Vector,
     roots::{aligned, root},
 };
+use crate::unit::power_of_two;
 
 /// The barycenter min_N sum_k w_k W_2^2(N, N_k) of Gaussians (Agueh, Carlier 2011), by the fixed-point iteration of
 /// Alvarez-Esteban, del Barrio, Cuesta-Albertos, Matran (2016). With S_k = R_k R_k^T and the current S = Y Y^T it is
@@ -86,6 +87,8 @@ impl BuresBarycenter {
         let total: f64 = weights.iter().sum();
         let parts: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
         let roots: Vec<Matrix> = gaussians.iter().map(|gaussian| root(&gaussian.covariance)).collect();
+        let unit = power_of_two(roots.iter().map(Matrix::amax).fold(0.0, f64::max));
+        let roots: Vec<Matrix> = roots.into_iter().map(|root| root / unit).collect();
         let mix = |terms: &mut dyn Iterator<Item = Matrix>| {
             let zero = Matrix::zeros(first.dimension(), first.dimension());
             parts.iter().zip(terms).fold(zero, |sum, (&part, term)| sum + part * term)
@@ -104,7 +107,8 @@ impl BuresBarycenter {
         let zero = Vector::zeros(first.dimension());
         let mean = parts.iter().zip(gaussians).fold(zero, |sum, (&part, gaussian)| sum + part * &gaussian.mean);
         let status = if residual <= self.tolerance { Status::Converged } else { Status::IterationLimit };
-        let barycenter = Gaussian { mean, covariance: &current * current.transpose() };
+        let root = unit * current;
+        let barycenter = Gaussian { mean, covariance: &root * root.transpose() };
         Ok(BuresBarycenterSolution { barycenter, status, residual, iterations })
     }
 }

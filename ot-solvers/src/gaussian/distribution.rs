@@ -1,11 +1,12 @@
 //! A Gaussian distribution.
 
-use ot_core::{Error, Measure, Scalar, Support};
+use ot_core::{Error, Measure, Scalar, Support, cost::check_bound};
 
 use super::{
     AffineMap, Matrix, Vector,
     roots::{aligned, optimal_map, root},
 };
+use crate::unit::norm;
 
 /// Asymmetry and negative eigenvalues up to this, relative to the largest entry or eigenvalue, are rounding.
 const ROUNDING: f64 = 1e-10;
@@ -66,7 +67,7 @@ impl Gaussian {
         if asymmetry > ROUNDING * largest {
             return refused("the largest difference of a covariance and its transpose", asymmetry, "zero");
         }
-        let covariance = 0.5 * &covariance + 0.5 * covariance.transpose();
+        let covariance = 0.5 * (&covariance + covariance.transpose());
         if largest > 0.0 {
             let lowest = (&covariance / largest).symmetric_eigenvalues().min();
             if lowest < -ROUNDING {
@@ -76,7 +77,8 @@ impl Gaussian {
         Ok(Self { mean: Vector::from_vec(mean), covariance })
     }
 
-    /// The Gaussian with the mean and the covariance of one column of a cloud: weighted, divided by the mass. O(n d^2).
+    /// The Gaussian with the mean and the covariance of one column of a cloud: weighted, divided by the mass. O(n d^2). A
+    /// spread of less than 1e-162 counts none: no number of f64 is its square.
     ///
     /// # Errors
     /// [`Error::UnsupportedSupport`] for a measure without points, [`Error::Length`] for a column that is not there;
@@ -89,7 +91,7 @@ impl Gaussian {
         points.validate()?;
         weights.validate()?;
         if weights.columns() <= column {
-            return Err(Error::Length { what: "columns of the batch", expected: weights.columns(), found: column });
+            return Err(Error::Length { what: "columns of the batch", expected: column + 1, found: weights.columns() });
         }
         if weights.len() != points.len() {
             return Err(Error::Length { what: "weights", expected: points.len(), found: weights.len() });
@@ -138,10 +140,12 @@ impl Gaussian {
     /// W_2, accurate for close Gaussians too. O(d^3), as everything here.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`].
+    /// [`Error::DimensionMismatch`], [`Error::CostOverflow`] for a distance beyond the range.
     pub fn wasserstein(&self, other: &Self) -> Result<f64, Error> {
         let bures = self.bures(other)?;
-        Ok((&self.mean - &other.mean).norm().hypot(bures))
+        let distance = norm(&(&self.mean - &other.mean)).hypot(bures);
+        check_bound::<f64>(distance)?;
+        Ok(distance)
     }
 
     /// The distance of Bures (1969) between the covariances: W_2 without the means.
@@ -151,20 +155,23 @@ impl Gaussian {
     pub fn bures(&self, other: &Self) -> Result<f64, Error> {
         self.check_dimension(other)?;
         let (r, s) = (root(&self.covariance), root(&other.covariance));
-        Ok((&r - aligned(&s, &r)).norm())
+        Ok(norm(&(&r - aligned(&s, &r))))
     }
 
     /// The optimal map to another Gaussian, affine; the covariance may be singular where the target asks for nothing beyond it.
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`]; [`Error::Parameter`] if the target spreads where this Gaussian has no mass to spread, so that
-    /// only a plan, and no map, leads there.
+    /// only a plan, and no map, leads there, or if the map leaves the range of f64.
     pub fn map_to(&self, other: &Self) -> Result<AffineMap, Error> {
         self.check_dimension(other)?;
         let (linear, unreached) = optimal_map(&self.covariance, &other.covariance);
         if unreached > UNREACHED {
             let name = "the part of the target's spread in directions that the source is flat in";
             return Err(Error::Parameter { name, value: unreached, expected: "zero, for a map to exist" });
+        }
+        if let Some(&value) = linear.iter().find(|entry| !entry.is_finite()) {
+            return Err(Error::Parameter { name: "an entry of the map", value, expected: "a finite number" });
         }
         Ok(AffineMap { linear, source_mean: self.mean.clone(), target_mean: other.mean.clone() })
     }

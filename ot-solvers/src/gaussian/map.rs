@@ -1,6 +1,6 @@
 //! The optimal map between Gaussians.
 
-use ot_core::Error;
+use ot_core::{Error, PointsView};
 
 use super::{Matrix, Vector};
 
@@ -16,15 +16,16 @@ impl AffineMap {
     /// The images of points, point by point.
     ///
     /// # Errors
-    /// [`Error::Length`] if the last point is incomplete.
+    /// [`Error::Length`] if the last point is incomplete, [`Error::Coordinate`] for an image beyond the range of f64.
     pub fn images(&self, points: &[f64]) -> Result<Vec<f64>, Error> {
         let dimension = self.source_mean.len();
-        let view = ot_core::PointsView::new(points, dimension)?;
+        let view = PointsView::new(points, dimension)?;
         let mut images = Vec::with_capacity(points.len());
         for point in view.iter() {
             let centred = Vector::from_column_slice(point) - &self.source_mean;
             images.extend((&self.linear * centred + &self.target_mean).iter());
         }
+        PointsView::new(&images, dimension)?.validate()?;
         Ok(images)
     }
 

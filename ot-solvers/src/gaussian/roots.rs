@@ -1,6 +1,7 @@
 //! Roots of covariances, turned towards each other.
 
 use super::{Matrix, Vector, polar::orthogonal_part};
+use crate::unit::{norm, power_of_two};
 
 /// Eigenvalues below this, relative to the largest, have no inverse.
 const NEGLIGIBLE: f64 = 1e-12;
@@ -14,7 +15,9 @@ pub(super) fn root(matrix: &Matrix) -> Matrix {
 
 /// S U, with U the orthogonal matrix that brings S U closest to R (Schoenemann 1966): that of the polar form of S^T R.
 pub(super) fn aligned(s: &Matrix, r: &Matrix) -> Matrix {
-    s * orthogonal_part(&s.tr_mul(r))
+    // Each in a unit of its own, which the orthogonal part does not see.
+    let in_unit = |matrix: &Matrix| matrix / power_of_two(matrix.amax());
+    s * orthogonal_part(&in_unit(s).tr_mul(&in_unit(r)))
 }
 
 /// The linear part of an optimal map from N(., A) to N(., B) with directions that A does not have left out, and how much of
@@ -27,7 +30,7 @@ pub(crate) fn optimal_map(a: &Matrix, b: &Matrix) -> (Matrix, f64) {
     let turned = aligned(&s, &r);
     let inverse = spectral(a, |value, largest| if value > NEGLIGIBLE * largest { value.sqrt().recip() } else { 0.0 });
     let seen = spectral(a, |value, largest| if value > NEGLIGIBLE * largest { 1.0 } else { 0.0 });
-    let (spread, lost) = (turned.norm(), (&turned - &turned * seen).norm());
+    let (spread, lost) = (norm(&turned), norm(&(&turned - &turned * seen)));
     (turned * inverse, if lost > 0.0 { lost / spread } else { 0.0 })
 }
 

@@ -210,3 +210,30 @@ fn scales_at_both_ends_of_the_range() {
         assert!((a.wasserstein(&b).unwrap() / scale - 1.0).abs() < 1e-12);
     }
 }
+
+#[test]
+fn means_at_both_ends_of_the_range() {
+    let dirac = |mean: [f64; 2]| Gaussian::new(mean.to_vec(), vec![0.0; 4]).unwrap();
+    for scale in [5e-324, 1e-200, 1.0, 1e200, 1e306] {
+        let distance = dirac([0.0, scale]).wasserstein(&dirac([3.0 * scale, 5.0 * scale])).unwrap();
+        assert!((distance / (5.0 * scale) - 1.0).abs() < 1e-15, "{scale}: {distance}");
+    }
+    let refused = dirac([1e308, 0.0]).wasserstein(&dirac([-1e308, 0.0]));
+    assert!(matches!(refused, Err(Error::CostOverflow { .. })), "{refused:?}");
+    // Covariances near the end of the range: roots of 1 and 2 of a unit, and a barycenter of 1.5.
+    let unit = 2_f64.powi(-1020);
+    let [a, b] = [1.0, 4.0]
+        .map(|variance| Gaussian::new(vec![0.0, 0.0], vec![variance * unit, 0.0, 0.0, variance * unit]).unwrap());
+    assert!((a.bures(&b).unwrap() / (2.0 * unit).sqrt() - 1.0).abs() < 1e-14);
+    let solution = BuresBarycenter::new().solve(&[a, b], &[1.0, 1.0]).unwrap();
+    assert!((solution.barycenter().covariance()[0] / (2.25 * unit) - 1.0).abs() < 1e-14);
+}
+
+#[test]
+fn images_beyond_the_range_are_refused() {
+    let (narrow, wide) = (Gaussian::new(vec![0.0], vec![1e-4]).unwrap(), Gaussian::new(vec![0.0], vec![1e4]).unwrap());
+    let map = narrow.map_to(&wide).unwrap();
+    assert!(matches!(map.images(&[0.0, 1e306]), Err(Error::Coordinate { point: 1, axis: 0, .. })));
+    let missing = Gaussian::of(&PointCloud::uniform(vec![0.0, 1.0], 1).unwrap(), 5).err();
+    assert_eq!(missing, Some(Error::Length { what: "columns of the batch", expected: 6, found: 1 }));
+}
