@@ -306,11 +306,11 @@ fn assignment(arrays: &Arrays) -> Result<Ours, Failure> {
 /// What a certificate proves, in a few words.
 fn proof(certificate: &OptimalityCertificate) -> String {
     format!(
-        "gap {:.0e}, smallest reduced cost {:.0e}, slackness {:.0e} of costs up to {:.1e}",
+        "gap {:.0e}, smallest reduced cost {:.0e}, slackness {:.0e} of a cost of {:.1e}",
         certificate.gap,
         certificate.smallest_reduced_cost,
         certificate.largest_complementarity_violation,
-        certificate.cost_scale
+        certificate.absolute_cost
     )
 }
 

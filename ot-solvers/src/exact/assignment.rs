@@ -50,7 +50,7 @@ pub struct Assignment {
 /// # Errors
 /// [`Error::Infeasible`] if forbidden pairs leave someone of the smaller side without a partner, naming atoms that have too few
 /// (of the targets, where these are fewer); [`Error::Cost`] for a cost that is NaN or minus infinity;
-/// [`Error::UnsupportedSupport`], [`Error::DimensionMismatch`], [`Error::Length`], [`Error::Coordinate`],
+/// [`Error::CostOverflow`] for costs of which a sum of n + m may be beyond the range; [`Error::UnsupportedSupport`], [`Error::DimensionMismatch`], [`Error::Length`], [`Error::Coordinate`],
 /// [`Error::EmptyMeasure`] for supports that the cost has no entries of; [`Error::OutOfMemory`].
 pub fn assign<T: Scalar>(
     source: Support<'_, T>,
@@ -62,17 +62,12 @@ pub fn assign<T: Scalar>(
     let stored = |transposed| StoredRows::new(&costs, transposed);
     if n > m {
         let rows = stored(true)?;
-        let matching = solve(&rows).map_err(|error| match error {
-            Error::Cost { source_index, target_index, value } => {
-                Error::Cost { source_index: target_index, target_index: source_index, value }
-            }
-            error => error,
-        })?;
+        let matching = solve(&rows)?;
         let mut targets = vec![None; n];
         for (j, i) in matching.columns.into_iter().enumerate() {
             targets[i as usize] = Some(j as u32);
         }
-        return Ok(Assignment::new(&costs, targets, [matching.v, matching.u]));
+        return Assignment::new(&costs, targets, [matching.v, matching.u]);
     }
     let lies_in_rows = match cost.form() {
         CostForm::Matrix(MatrixView::F64(matrix)) => matrix.row(0).is_some(),
@@ -80,11 +75,11 @@ pub fn assign<T: Scalar>(
     };
     let in_place = lies_in_rows || n.saturating_mul(m) > STORED_ENTRIES;
     let matching = if in_place { solve(&costs)? } else { solve(&stored(false)?)? };
-    Ok(Assignment::new(&costs, matching.columns.into_iter().map(Some).collect(), [matching.u, matching.v]))
+    Assignment::new(&costs, matching.columns.into_iter().map(Some).collect(), [matching.u, matching.v])
 }
 
 impl Assignment {
-    fn new(costs: &PairCosts<'_>, targets: Vec<Option<u32>>, [mut f, mut g]: [Vec<f64>; 2]) -> Self {
+    fn new(costs: &PairCosts<'_>, targets: Vec<Option<u32>>, [mut f, mut g]: [Vec<f64>; 2]) -> Result<Self, Error> {
         let pairs = targets.iter().enumerate().filter_map(|(i, j)| j.map(|j| costs.pair(i, j as usize)));
         let total_cost = sum_of(pairs);
         if f.len() == g.len() {
@@ -93,7 +88,7 @@ impl Assignment {
             f.iter_mut().for_each(|f| *f -= shift);
             g.iter_mut().for_each(|g| *g += shift);
         }
-        Self { targets, shape: costs.shape(), potentials: [f, g], total_cost }
+        Ok(Self { targets, shape: costs.shape(), potentials: [f, g], total_cost })
     }
 
     /// The target of each source; `None` for sources left over where they are more.
@@ -142,6 +137,10 @@ impl Rows for PairCosts<'_> {
     fn row<'b>(&'b self, i: usize, buffer: &'b mut [f64]) -> &'b [f64] {
         PairCosts::row(self, i, buffer)
     }
+
+    fn check_row(&self, i: usize, row: &[f64]) -> Result<(), Error> {
+        PairCosts::check_row(self, i, row)
+    }
 }
 
 /// A copy of all costs, row after row.
@@ -157,12 +156,16 @@ impl StoredRows {
         let mut buffer = vec![0.0; m];
         if !transposed {
             for (i, out) in entries.chunks_exact_mut(m).enumerate() {
-                out.copy_from_slice(costs.row(i, &mut buffer));
+                let row = costs.row(i, &mut buffer);
+                costs.check_row(i, row)?;
+                out.copy_from_slice(row);
             }
             return Ok(Self { entries, columns: m });
         }
         for i in 0..n {
-            for (out, cost) in entries.iter_mut().skip(i).step_by(n).zip(costs.row(i, &mut buffer)) {
+            let row = costs.row(i, &mut buffer);
+            costs.check_row(i, row)?;
+            for (out, cost) in entries.iter_mut().skip(i).step_by(n).zip(row) {
                 *out = *cost;
             }
         }
@@ -177,5 +180,10 @@ impl Rows for StoredRows {
 
     fn row<'b>(&'b self, i: usize, _: &'b mut [f64]) -> &'b [f64] {
         &self.entries[i * self.columns..][..self.columns]
+    }
+
+    /// All have been checked.
+    fn check_row(&self, _: usize, _: &[f64]) -> Result<(), Error> {
+        Ok(())
     }
 }

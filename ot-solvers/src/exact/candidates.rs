@@ -1,6 +1,6 @@
 //! The arcs worth a try: those of least reduced cost at each source and at each target.
 
-use ot_core::{Error, cost::check_row, host::for_each_chunk};
+use ot_core::{Error, host::for_each_chunk};
 
 use super::costs::PairCosts;
 
@@ -33,7 +33,7 @@ pub(super) struct Candidate {
 /// above those of the sources, which saves much of the pass.
 ///
 /// # Errors
-/// [`Error::Cost`] for a cost that is NaN or minus infinity.
+/// Those of [`PairCosts::check_row`].
 pub(super) fn candidates(
     costs: &PairCosts<'_>,
     [f, g]: [&[f64]; 2],
@@ -98,7 +98,7 @@ fn of_rows(
     let mut guess = f64::INFINITY;
     for i in scattered(rows) {
         let row = costs.row(i, &mut buffer);
-        check_row(i, row)?;
+        costs.check_row(i, row)?;
         let f = f[i];
         let offer_to_target = |j: usize, reduced_cost: f64, bound: &mut f64| {
             of_targets[j].offer(reduced_cost, i as u32);

@@ -7,9 +7,10 @@
 //!
 //! The two values bracket the least cost, and are equal where no mass lies on a pair of positive reduced cost
 //! C_ij - f_i - g_j (complementary slackness; Kantorovich 1942). [`certify`] takes what was asked, a plan and two
-//! potentials, and computes all of it anew in f64, with compensated sums: nothing that a solver believes enters.
+//! potentials, and computes all of it anew in f64, with compensated sums: nothing that a solver believes enters. What rounding
+//! may have done to the numbers summed is told apart.
 
-use ot_core::{Error, GroundCost, Measure, PlanEntry, Scalar, Side, cost::check_row};
+use ot_core::{Error, GroundCost, Measure, PlanEntry, Scalar, Side, cost::check_bound};
 
 use super::{
     SparsePlan,
@@ -17,9 +18,14 @@ use super::{
     masses::{balanced_weights, single_weights},
     sum::{CompensatedSum, sum_of},
 };
+use crate::unit::{power_of_two, product};
 
 /// Rows of one task are a fixed share of all, whatever the threads.
 const TASKS: usize = 32;
+
+/// Units of rounding within which a proof takes numbers for equal. The search takes reduced costs above -64 units for none,
+/// and the gauge of its potentials adds some.
+const ROUNDINGS: f64 = 128.0;
 
 /// The optimality of a plan and of potentials, measured.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -30,39 +36,58 @@ pub struct OptimalityCertificate {
     pub dual: f64,
     /// primal - dual.
     pub gap: f64,
+    /// <P, |C|>, the unit of the tolerances: costs that the plan does not pay are no part of it.
+    pub absolute_cost: f64,
+    /// What a unit of rounding of all numbers that were summed comes to: 2^-52 times |C_ij| of the pairs with mass, |f_i| and
+    /// |g_j|, by their masses, and, where a source has its smallest reduced cost below zero or within rounding of it, times
+    /// |C_ij| + |f_i| + |g_j| of that pair.
+    pub rounding: f64,
+    /// sum_i a_i max_j (f_i + g_j - C_ij)^+: what the dual loses when potentials of sources are lowered until no reduced cost
+    /// is negative.
+    pub infeasibility: f64,
     /// The smallest C_ij - f_i - g_j over all pairs that are not forbidden, those of atoms without weight included.
     /// Infinite if all are forbidden.
     pub smallest_reduced_cost: f64,
+    /// The largest f_i + g_j - C_ij over the same pairs, less 128 units of rounding of |C_ij| + |f_i| + |g_j|; zero if none is
+    /// left.
+    pub largest_violation: f64,
     /// The largest |C_ij - f_i - g_j| over the pairs with mass.
     pub largest_complementarity_violation: f64,
     /// sum_i |(P 1)_i - a_i|.
     pub source_residual: f64,
     /// sum_j |(P^T 1)_j - b_j|, where b has been rescaled to the mass of a.
     pub target_residual: f64,
-    /// The largest |C_ij| over the pairs that are not forbidden: the unit of the tolerances.
-    pub cost_scale: f64,
     /// The mass of a.
     pub mass: f64,
 }
 
 impl OptimalityCertificate {
-    /// An upper bound of <P, C> minus the least cost: the gap after potentials have been lowered until no reduced
-    /// cost is negative.
+    /// An upper bound of <P, C> minus the least cost, rounding included: the gap after potentials have been lowered until no
+    /// reduced cost is negative.
     #[must_use]
     pub fn suboptimality(&self) -> f64 {
-        self.gap + self.mass * (-self.smallest_reduced_cost).max(0.0)
+        self.gap + self.infeasibility + self.rounding
     }
 
-    /// Is the plan feasible and optimal up to `tolerance`? Residuals are relative to the mass, reduced costs to the
-    /// largest cost, the gap to the product of both.
+    /// A lower bound of the least cost, rounding included.
+    #[must_use]
+    pub fn lower_bound(&self) -> f64 {
+        self.dual - self.infeasibility - self.rounding
+    }
+
+    /// Is the plan feasible and optimal up to `tolerance`, and up to rounding?
+    ///
+    /// Residuals are relative to the mass. The gap is relative to <P, |C|>, and reduced costs to its mean over the mass,
+    /// beyond 128 units of [`rounding`](Self::rounding): so that identical measures, whose cost is zero, are proven, and no
+    /// cost that is not paid makes up for a gap.
     #[must_use]
     pub fn proves(&self, tolerance: f64) -> bool {
-        let (of_mass, of_cost) = (tolerance * self.mass, tolerance * self.cost_scale);
-        self.source_residual <= of_mass
+        let (of_mass, of_cost) = (tolerance * self.mass, tolerance * self.absolute_cost);
+        self.primal.is_finite()
+            && self.source_residual <= of_mass
             && self.target_residual <= of_mass
-            && self.smallest_reduced_cost >= -of_cost
-            && self.largest_complementarity_violation <= of_cost
-            && self.gap.abs() <= of_cost * self.mass
+            && self.mass * self.largest_violation <= of_cost
+            && self.gap.abs() <= of_cost + ROUNDINGS * self.rounding
     }
 }
 
@@ -91,8 +116,9 @@ impl OptimalityCertificate {
 ///
 /// # Errors
 /// [`Error::Length`] for a plan or potentials of another shape, [`Error::Parameter`] for a potential that is not
-/// finite, [`Error::MassMismatch`], [`Error::BatchMismatch`] for more than one histogram, [`Error::UnsupportedSupport`]
-/// for supports that the cost has no entries of, [`Error::Cost`] for a cost that is NaN or minus infinity.
+/// finite, [`Error::MassMismatch`], [`Error::BatchMismatch`] or [`Error::Length`] for more than one histogram,
+/// [`Error::UnsupportedSupport`] for supports that the cost has no entries of, [`Error::Cost`] for a cost that is NaN or
+/// minus infinity, [`Error::CostOverflow`] for potentials, or costs times masses, beyond the range.
 pub fn certify<T: Scalar>(
     source: &dyn Measure<T>,
     target: &dyn Measure<T>,
@@ -102,7 +128,7 @@ pub fn certify<T: Scalar>(
     target_potential: &[f64],
 ) -> Result<OptimalityCertificate, Error> {
     let costs = PairCosts::new(source.support(), target.support(), cost)?;
-    let (a, b) = balanced_weights::<T>(single_weights(source)?, single_weights(target)?)?;
+    let (a, b) = balanced_weights::<T>(single_weights(source, target)?)?;
     let serial = |tasks: usize, job: &(dyn Fn(usize) + Sync)| (0..tasks).for_each(job);
     certify_costs(&costs, [&a, &b], plan, [source_potential, target_potential], serial)
 }
@@ -132,99 +158,158 @@ pub(super) fn certify_costs(
         return Err(Error::Parameter { name: "potential", value, expected: "a finite number" });
     }
 
-    let pairs = statistics(costs, f, g, parallel)?;
-    let mut primal = CompensatedSum::default();
+    let rows = row_minima(costs, [f, g], parallel)?;
+    let paid: Vec<f64> =
+        plan.entries().iter().map(|entry| costs.pair(entry.source as usize, entry.target as usize)).collect();
+    let sizes = paid.iter().chain(f).chain(g).map(|value| value.abs()).filter(|size| *size < f64::INFINITY);
+    let largest = sizes.fold(0.0, f64::max);
+    check_bound::<f64>(largest)?;
+    let smallest_reduced_cost = rows.iter().fold(f64::INFINITY, |least, row| least.min(row.least));
+    check_bound::<f64>(smallest_reduced_cost.min(0.0))?;
+    let mass = sum_of(a.iter().copied());
+    let heaviest = plan.entries().iter().fold(mass, |heaviest, entry| heaviest.max(entry.mass));
+    let units = Units { mass: power_of_two(heaviest), cost: power_of_two(largest) };
+
     let mut violation = 0.0_f64;
-    for &PlanEntry { source, target, mass } in plan.entries() {
-        let (i, j) = (source as usize, target as usize);
-        let cost = costs.pair(i, j);
-        primal.add(cost * mass);
-        violation = violation.max((cost - f[i] - g[j]).abs());
+    let mut sums = [CompensatedSum::default(); 2];
+    for (&PlanEntry { source, target, mass }, &cost) in plan.entries().iter().zip(&paid) {
+        violation = violation.max((cost - f[source as usize] - g[target as usize]).abs());
+        let part = units.product(mass, cost);
+        sums[0].add(part);
+        sums[1].add(part.abs());
     }
     // An infinite cost leaves no number behind in a compensated sum.
-    let primal = if violation < f64::INFINITY { primal.value() } else { f64::INFINITY };
-    let dual = sum_of(a.iter().zip(f).chain(b.iter().zip(g)).map(|(weight, potential)| weight * potential));
+    let sums = sums.map(|sum| if violation < f64::INFINITY { sum.value() } else { f64::INFINITY });
+    let [primal, absolute_cost] = sums;
+    let parts = || a.iter().zip(f).chain(b.iter().zip(g)).map(|(weight, potential)| units.product(*weight, *potential));
+    let dual = sum_of(parts());
+    let infeasibility = sum_of(a.iter().zip(&rows).map(|(a, row)| units.product(*a, row.violation())));
+    let of_rows = sum_of(a.iter().zip(&rows).map(|(a, row)| units.product(*a, row.rounding())));
+    let of_sums = f64::EPSILON * (absolute_cost + sum_of(parts().map(f64::abs)));
+
     Ok(OptimalityCertificate {
-        primal,
-        dual,
-        gap: primal - dual,
-        smallest_reduced_cost: pairs.smallest_reduced_cost,
+        primal: units.value(primal)?,
+        dual: units.value(dual)?,
+        gap: units.value(primal - dual)?,
+        absolute_cost: units.value(absolute_cost)?,
+        rounding: units.value(of_sums + of_rows)?,
+        infeasibility: units.value(infeasibility)?,
+        smallest_reduced_cost,
+        largest_violation: rows.iter().map(|row| row.violation() - ROUNDINGS * row.rounding()).fold(0.0, f64::max),
         largest_complementarity_violation: violation,
-        source_residual: residual(plan, Side::Source, a),
-        target_residual: residual(plan, Side::Target, b),
-        cost_scale: pairs.cost_scale,
-        mass: sum_of(a.iter().copied()),
+        source_residual: units.mass * residual(plan, Side::Source, a, units.mass),
+        target_residual: units.mass * residual(plan, Side::Target, b, units.mass),
+        mass,
     })
 }
 
-/// sum_i |(P 1)_i - a_i|, or the same of the columns.
-fn residual(plan: &SparsePlan, side: Side, weights: &[f64]) -> f64 {
-    let mut differences: Vec<CompensatedSum> = weights.iter().map(|weight| [-weight].into_iter().collect()).collect();
+/// Units in which masses times costs are summed: powers of two, so that nothing is rounded and nothing leaves the range.
+#[derive(Clone, Copy)]
+struct Units {
+    mass: f64,
+    cost: f64,
+}
+
+impl Units {
+    /// A mass times a cost, in units.
+    fn product(self, mass: f64, cost: f64) -> f64 {
+        (mass / self.mass) * (cost / self.cost)
+    }
+
+    /// So many units, which may be infinite.
+    ///
+    /// # Errors
+    /// [`Error::CostOverflow`].
+    fn value(self, units: f64) -> Result<f64, Error> {
+        if units.is_infinite() {
+            return Ok(units);
+        }
+        let value = product([units.abs(), self.mass, self.cost]).copysign(units);
+        check_bound::<f64>(value)?;
+        Ok(value)
+    }
+}
+
+/// sum_i |(P 1)_i - a_i|, or the same of the columns, in units of mass.
+fn residual(plan: &SparsePlan, side: Side, weights: &[f64], unit: f64) -> f64 {
+    let mut differences: Vec<CompensatedSum> =
+        weights.iter().map(|weight| [-weight / unit].into_iter().collect()).collect();
     for entry in plan.entries() {
         let atom = side.of([entry.source, entry.target]);
-        differences[atom as usize].add(entry.mass);
+        differences[atom as usize].add(entry.mass / unit);
     }
     sum_of(differences.into_iter().map(|difference| difference.value().abs()))
 }
 
-/// What all pairs tell.
+/// The smallest reduced costs of a source; infinite if all its pairs are forbidden.
 #[derive(Clone, Copy)]
-struct Statistics {
-    smallest_reduced_cost: f64,
-    cost_scale: f64,
+struct RowMinima {
+    /// min_j C_ij - f_i - g_j.
+    least: f64,
+    /// The same, less a unit of rounding of the terms.
+    least_rounded: f64,
+}
+
+impl RowMinima {
+    /// max_j (f_i + g_j - C_ij)^+.
+    fn violation(self) -> f64 {
+        (-self.least).max(0.0)
+    }
+
+    /// How much larger rounding may make the violation.
+    fn rounding(self) -> f64 {
+        (-self.least_rounded).max(0.0) - self.violation()
+    }
 }
 
 /// One pass over all costs.
-fn statistics(
+fn row_minima(
     costs: &PairCosts<'_>,
-    f: &[f64],
-    g: &[f64],
+    [f, g]: [&[f64]; 2],
     parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
-) -> Result<Statistics, Error> {
+) -> Result<Vec<RowMinima>, Error> {
     let (n, m) = costs.shape();
     let rows = n.div_ceil(TASKS).max(1);
-    let nothing = Statistics { smallest_reduced_cost: f64::INFINITY, cost_scale: 0.0 };
-    let mut found = vec![Ok(nothing); n.div_ceil(rows)];
+    let sizes: Vec<f64> = g.iter().map(|g| g.abs()).collect();
+    let mut found: Vec<Result<Vec<RowMinima>, Error>> = (0..n.div_ceil(rows)).map(|_| Ok(Vec::new())).collect();
     ot_core::host::for_each_chunk(parallel, n.div_ceil(rows), found.iter_mut(), |task, found| {
         let mut buffer = vec![0.0; m];
-        let mut statistics = nothing;
-        for (i, f) in f.iter().enumerate().skip(task * rows).take(rows) {
+        let minima = (task * rows..n.min((task + 1) * rows)).map(|i| {
             let row = costs.row(i, &mut buffer);
-            if let Err(error) = check_row(i, row) {
-                *found = Err(error);
-                return;
-            }
-            let (least, largest) = row_extremes(row, *f, g);
-            statistics.smallest_reduced_cost = statistics.smallest_reduced_cost.min(least);
-            statistics.cost_scale = statistics.cost_scale.max(largest);
-        }
-        *found = Ok(statistics);
+            costs.check_row(i, row)?;
+            Ok(minima_of(row, f[i], g, &sizes))
+        });
+        *found = minima.collect();
     });
-    found.into_iter().try_fold(nothing, |all, of_task| {
-        let of_task = of_task?;
-        Ok(Statistics {
-            smallest_reduced_cost: all.smallest_reduced_cost.min(of_task.smallest_reduced_cost),
-            cost_scale: all.cost_scale.max(of_task.cost_scale),
-        })
-    })
+    let mut all = Vec::with_capacity(n);
+    for of_task in found {
+        all.extend(of_task?);
+    }
+    Ok(all)
 }
 
-/// The smallest C_ij - f_i - g_j and the largest finite |C_ij| of a row, without a branch.
-fn row_extremes(row: &[f64], f: f64, g: &[f64]) -> (f64, f64) {
+/// The minima of a row, without a branch. `sizes` are those of g.
+fn minima_of(row: &[f64], f: f64, g: &[f64], sizes: &[f64]) -> RowMinima {
     const LANES: usize = 8;
-    let and = |(least, largest): (f64, f64), (cost, g): (f64, f64)| {
-        let (reduced, size) = (cost - f - g, if cost < f64::INFINITY { cost.abs() } else { 0.0 });
-        (if reduced < least { reduced } else { least }, if size > largest { size } else { largest })
+    // A forbidden pair compares as not less: its rounding makes it a NaN.
+    let and = |(least, rounded): (f64, f64), cost: f64, g: f64, size: f64| {
+        let reduced = cost - f - g;
+        let below = reduced - f64::EPSILON * (cost.abs() + size);
+        (if reduced < least { reduced } else { least }, if below < rounded { below } else { rounded })
     };
-    let mut lanes = [(f64::INFINITY, 0.0); LANES];
+    let mut lanes = [(f64::INFINITY, f64::INFINITY); LANES];
     let ((costs, other_costs), (potentials, other_potentials)) = (row.as_chunks::<LANES>(), g.as_chunks::<LANES>());
-    for (costs, potentials) in costs.iter().zip(potentials) {
-        for (lane, pair) in lanes.iter_mut().zip(costs.iter().copied().zip(potentials.iter().copied())) {
-            *lane = and(*lane, pair);
+    let (wide_sizes, other_sizes) = sizes.as_chunks::<LANES>();
+    for ((costs, potentials), sizes) in costs.iter().zip(potentials).zip(wide_sizes) {
+        for (lane, minima) in lanes.iter_mut().enumerate() {
+            *minima = and(*minima, costs[lane], potentials[lane], sizes[lane]);
         }
     }
-    for pair in other_costs.iter().copied().zip(other_potentials.iter().copied()) {
-        lanes[0] = and(lanes[0], pair);
+    for ((cost, potential), size) in other_costs.iter().zip(other_potentials).zip(other_sizes) {
+        lanes[0] = and(lanes[0], *cost, *potential, *size);
     }
-    lanes.into_iter().fold((f64::INFINITY, 0.0), |all, lane| (all.0.min(lane.0), f64::max(all.1, lane.1)))
+    let (least, rounded) = lanes
+        .into_iter()
+        .fold((f64::INFINITY, f64::INFINITY), |all, lane| (all.0.min(lane.0), f64::min(all.1, lane.1)));
+    RowMinima { least, least_rounded: rounded - f64::EPSILON * f.abs() }
 }

@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use ot_core::{Error, PricedArc, host::for_each_chunk};
+use ot_core::{Error, PricedArc, cost::check_bound, host::for_each_chunk};
 
 use super::{
     candidates::{Candidate, Least, Parallel, candidates},
@@ -68,8 +68,8 @@ impl Search<'_> {
     /// Searches from first potentials. `watch` is told the pivots now and then.
     ///
     /// # Errors
-    /// [`Error::Cost`] for a cost that is none, [`Error::Infeasible`] where forbidden pairs leave mass without a way, a
-    /// failure of the device that prices.
+    /// [`Error::Cost`] for a cost that is none, [`Error::CostOverflow`] for one of which sums may be beyond the range,
+    /// [`Error::Infeasible`] where forbidden pairs leave mass without a way, a failure of the device that prices.
     pub(super) fn run(
         &self,
         potentials: [&[f64]; 2],
@@ -80,8 +80,11 @@ impl Search<'_> {
         let pairs = n as u64 * m as u64;
         let first = candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?;
         let mut arcs_priced = pairs;
-        let mut simplex = NetworkSimplex::new(self.allocate(&first, potentials));
+        let allocation = self.allocate(&first, potentials);
+        check_sums(allocation.costs(), n + m)?;
+        let mut simplex = NetworkSimplex::new(allocation);
         let mut arcs = Arcs::new(n, first.iter().map(|arc| (arc.source, arc.target, arc.cost)).collect());
+        check_sums(arcs.iter().map(|(_, _, cost)| cost), n + m)?;
         drop(first);
         let (mut rounds, mut pivots) = (0, 0);
         let ending = loop {
@@ -102,6 +105,7 @@ impl Search<'_> {
             if joining.is_empty() {
                 break ending;
             }
+            check_sums(joining.iter().map(|&(_, _, cost)| cost), n + m)?;
             let known = (arcs.len(), pivots);
             pivots = simplex.pivots();
             arcs = self.joined(&simplex, &arcs, joining);
@@ -118,6 +122,7 @@ impl Search<'_> {
                 return Err(self.cut(of_source, of_target));
             }
             let price = self.price_of_level(&simplex, of_source, of_target);
+            check_sums([price].into_iter(), n + m)?;
             let [f, g] = &mut potentials;
             f.iter_mut().zip(of_source).for_each(|(f, level)| *f += price * f64::from(*level));
             g.iter_mut().zip(of_target).for_each(|(g, level)| *g -= price * f64::from(*level));
@@ -168,8 +173,8 @@ impl Search<'_> {
         price
     }
 
-    /// Masses allocated along the forest of the cheapest candidates, then along the others, the cheapest first, and what is left along the cheapest pairs of those
-    /// that have some left.
+    /// Masses allocated along the forest of the cheapest candidates, then along the others, the cheapest first, and what is
+    /// left along the cheapest pairs of those that have some left.
     fn allocate(&self, first: &[Candidate], [f, g]: [&[f64]; 2]) -> Allocation {
         let (n, m) = self.costs.shape();
         let mut allocation = Allocation::new([&self.masses.units[0], &self.masses.units[1]]);
@@ -278,6 +283,12 @@ impl Search<'_> {
         joining.extend(kept);
         Arcs::new(n, joining)
     }
+}
+
+/// Potentials are sums of costs along the paths of a tree of so many atoms: are they within the range?
+fn check_sums(costs: impl Iterator<Item = f64>, atoms: usize) -> Result<(), Error> {
+    let largest = costs.fold(0.0_f64, |largest, cost| largest.max(cost.abs()));
+    check_bound::<f64>(largest * atoms as f64)
 }
 
 /// Offers the pairs of a row whose reduced cost is negative beyond rounding.

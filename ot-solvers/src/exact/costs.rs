@@ -1,6 +1,9 @@
 //! Costs of pairs in f64, row by row, made as they are asked for.
 
-use ot_core::{CostBetween, Error, GroundCost, MatrixView, PointsView, Scalar, Support};
+use ot_core::{
+    BoundingBox, CostBetween, Error, GroundCost, MatrixView, PointsView, Scalar, Support,
+    cost::{check_bound, check_row},
+};
 
 /// The costs C_ij between some atoms of a source and some of a target. Infinite costs forbid pairs.
 ///
@@ -12,6 +15,8 @@ pub(super) struct PairCosts<'a> {
     columns: usize,
     /// Is the last atom of a side one where mass rests?
     rests: [bool; 2],
+    /// Is an infinite cost an overflow that no bound has ruled out, since the cost forbids no pair?
+    may_overflow: bool,
 }
 
 #[derive(Debug)]
@@ -26,21 +31,26 @@ impl<'a> PairCosts<'a> {
     /// The costs between all atoms.
     ///
     /// # Errors
-    /// Those of [`CostBetween::new`]; [`Error::OutOfMemory`].
+    /// Those of [`CostBetween::new`]; [`Error::Length`] for more atoms than indices; [`Error::OutOfMemory`].
     pub(super) fn new<T: Scalar>(
         source: Support<'a, T>,
         target: Support<'a, T>,
         cost: &'a dyn GroundCost,
     ) -> Result<Self, Error> {
-        let all = |support: &Support<'_, T>| (0..support.len().unwrap_or(0) as u32).collect::<Vec<_>>();
-        let atoms = [all(&source), all(&target)];
+        let all = |support: &Support<'_, T>| {
+            let (expected, found) = (u32::MAX as usize, support.len().unwrap_or(0));
+            let len = u32::try_from(found);
+            let len = len.map_err(|_| Error::Length { what: "atoms of a measure, at most", expected, found })?;
+            Ok::<_, Error>((0..len).collect::<Vec<_>>())
+        };
+        let atoms = [all(&source)?, all(&target)?];
         Self::between(source, target, cost, [&atoms[0], &atoms[1]])
     }
 
     /// The costs between the atoms named, in the order named.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new).
+    /// Those of [`new`](Self::new), [`Error::CostOverflow`] for points so far apart that their costs may be beyond the range.
     pub(super) fn between<T: Scalar>(
         source: Support<'a, T>,
         target: Support<'a, T>,
@@ -49,6 +59,10 @@ impl<'a> PairCosts<'a> {
     ) -> Result<Self, Error> {
         let [rows, columns] = atoms.map(<[u32]>::len);
         let costs = CostBetween::new(source, target, cost)?;
+        // In f64, whatever the element type.
+        let bound = costs.points().and_then(|[x, y]| cost.bound(&BoundingBox::of(x), &BoundingBox::of(y)));
+        bound.map_or(Ok(()), check_bound::<f64>)?;
+        let may_overflow = costs.points().is_some() && bound.is_none() && !cost.may_forbid();
         let kind = match (costs.points(), costs.matrix()) {
             (Some([x, y]), _) => {
                 let (source, target) = (gathered(x, atoms[0])?, gathered(y, atoms[1])?);
@@ -65,7 +79,7 @@ impl<'a> PairCosts<'a> {
                 Kind::Points { cost, dimension: 1, source, target }
             }
         };
-        Ok(Self { kind, rows, columns, rests: [false; 2] })
+        Ok(Self { kind, rows, columns, rests: [false; 2], may_overflow })
     }
 
     /// The costs with one more atom on a side, the last: what it sends or receives costs nothing and stays where it is.
@@ -83,6 +97,19 @@ impl<'a> PairCosts<'a> {
     /// Is this the atom where mass rests?
     fn is_rest(&self, side: usize, atom: usize) -> bool {
         self.rests[side] && atom + 1 == [self.rows, self.columns][side]
+    }
+
+    /// Refuses a row with entries that are no costs.
+    ///
+    /// # Errors
+    /// [`Error::Cost`] for NaN and minus infinity, [`Error::CostOverflow`] for an infinite cost that forbids no pair.
+    pub(super) fn check_row(&self, i: usize, row: &[f64]) -> Result<(), Error> {
+        check_row(i, row)?;
+        let moving = self.columns - usize::from(self.rests[1]);
+        if self.may_overflow && !self.is_rest(0, i) && row[..moving].contains(&f64::INFINITY) {
+            return check_bound::<f64>(f64::INFINITY);
+        }
+        Ok(())
     }
 
     /// Row i: in the matrix itself if it lies there, else written to the buffer, which has m places.

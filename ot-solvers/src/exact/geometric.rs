@@ -9,8 +9,11 @@ use ot_core::{
     PointCloud, PointsView, Potentials, PricedArc, Problem, Scalar, Side, Support, Sweep, UNREACHABLE,
 };
 
-use super::{column_generation::Pricing, network_simplex::ROUNDING};
-use crate::clusters::{Hierarchy, Scale};
+use super::{column_generation::Pricing, network_simplex::ROUNDING, sum::sum_of};
+use crate::{
+    clusters::{Hierarchy, Scale},
+    unit::power_of_two,
+};
 
 /// Halvings from one scale to the next.
 const HALVINGS: u32 = 2;
@@ -104,7 +107,9 @@ fn coarse_to_fine<D: Device>(
     let [Support::Points(x), Support::Points(y)] = measures.map(Measure::support) else {
         return Ok(None);
     };
-    let clouds = [cloud(x, atoms[0], &weights[0])?, cloud(y, atoms[1], &weights[1])?];
+    // Another unit of mass guides no other way.
+    let unit = power_of_two(sum_of(weights[0].iter().copied()));
+    let clouds = [cloud(x, atoms[0], &weights[0], unit)?, cloud(y, atoms[1], &weights[1], unit)?];
     let [source, target] =
         clouds.each_ref().map(|cloud| Hierarchy::new(cloud.points(), cloud.weights_view(), HALVINGS, FEWEST));
     let (source, target) = (source?, target?);
@@ -149,14 +154,15 @@ impl<D: Device> Solved<'_, D> {
     }
 }
 
-/// The atoms named, with their weights.
+/// The atoms named, with their weights in a unit.
 fn cloud<T: Scalar>(
     points: PointsView<'_, T>,
     atoms: &[u32],
     weights: &[f64],
+    unit: f64,
 ) -> Result<PointCloud<'static, T>, Error> {
     let coordinates: Vec<T> = atoms.iter().flat_map(|&atom| points.point(atom as usize)).copied().collect();
-    let weights: Vec<T> = weights.iter().map(|&weight| T::from_f64(weight)).collect();
+    let weights: Vec<T> = weights.iter().map(|&weight| T::from_f64(weight / unit)).collect();
     PointCloud::new(coordinates, points.dimension(), weights)
 }
 

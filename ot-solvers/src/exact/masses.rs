@@ -3,18 +3,43 @@
 use ot_core::{Error, Measure, Scalar, WeightsView};
 
 use super::sum::sum_of;
+use crate::unit::power_of_two;
 
-/// The one histogram of a measure, checked.
-pub(super) fn single_weights<T: Scalar>(measure: &dyn Measure<T>) -> Result<WeightsView<'_, T>, Error> {
+/// Refuses batches.
+///
+/// # Errors
+/// [`Error::BatchMismatch`], or [`Error::Length`] for two batches of one size.
+pub(super) fn check_single<T: Scalar>(source: &dyn Measure<T>, target: &dyn Measure<T>) -> Result<(), Error> {
+    let [source_columns, target_columns] =
+        [source, target].map(|measure| measure.weights().map_or(1, |weights| weights.columns()));
+    match (source_columns, target_columns) {
+        (1, 1) => Ok(()),
+        (found, other) if found == other => {
+            Err(Error::Length { what: "columns of either measure", expected: 1, found })
+        }
+        _ => Err(Error::BatchMismatch { source_columns, target_columns }),
+    }
+}
+
+/// The one histogram of each of two measures, checked.
+pub(super) fn single_weights<'a, T: Scalar>(
+    source: &'a dyn Measure<T>,
+    target: &'a dyn Measure<T>,
+) -> Result<[WeightsView<'a, T>; 2], Error> {
+    check_single(source, target)?;
+    Ok([checked_weights(source)?, checked_weights(target)?])
+}
+
+/// The histogram of a measure that is no batch.
+fn checked_weights<T: Scalar>(measure: &dyn Measure<T>) -> Result<WeightsView<'_, T>, Error> {
     let unsupported = || Error::UnsupportedSupport { what: "a discrete problem", found: measure.support().kind() };
     let weights = measure.weights().ok_or_else(unsupported)?;
     weights.validate()?;
-    match (weights.columns(), measure.support().len()) {
-        (1, Some(expected)) if expected != weights.len() => {
+    match measure.support().len() {
+        Some(expected) if expected != weights.len() => {
             Err(Error::Length { what: "weights", expected, found: weights.len() })
         }
-        (1, _) => Ok(weights),
-        (columns, _) => Err(Error::BatchMismatch { source_columns: columns, target_columns: 1 }),
+        _ => Ok(weights),
     }
 }
 
@@ -28,8 +53,7 @@ pub(super) fn wide<T: Scalar>(weights: WeightsView<'_, T>) -> Vec<f64> {
 /// # Errors
 /// [`Error::MassMismatch`] for masses that differ by more than the rounding of n + m weights explains.
 pub(super) fn balanced_weights<T: Scalar>(
-    source: WeightsView<'_, T>,
-    target: WeightsView<'_, T>,
+    [source, target]: [WeightsView<'_, T>; 2],
 ) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let (a, mut b) = (wide(source), wide(target));
     let [source_mass, target_mass] = [&a, &b].map(|weights| sum_of(weights.iter().copied()));
@@ -53,13 +77,15 @@ pub(super) fn balanced_weights<T: Scalar>(
 pub(super) struct WholeMasses {
     /// Numbers of units, source and target.
     pub(super) units: [Vec<i128>; 2],
-    /// The mass of 2^-`exponent` units is `unit`.
-    unit: f64,
-    exponent: i32,
+    /// The mass of `1 / per_mass` units.
+    mass: f64,
+    /// A power of two.
+    per_mass: f64,
 }
 
-/// The total is below 2^100 units, which leaves digits for sums, and for as many digits of a weight of 2^-48 as an f64 has.
-const TOTAL_BITS: i32 = 100;
+/// Units in the largest power of two below the total: it leaves digits for sums, and for as many digits of a weight of 2^-48
+/// as an f64 has.
+const UNITS: f64 = (1_u128 << 99) as f64;
 
 impl WholeMasses {
     /// The masses of weights that are all positive and of one sum up to rounding, which the target makes up for.
@@ -71,20 +97,51 @@ impl WholeMasses {
             let divisor = greatest_common_divisor(a.len(), b.len());
             let (of_source, of_target) = (b.len() / divisor, a.len() / divisor);
             let units = [vec![of_source as i128; a.len()], vec![of_target as i128; b.len()]];
-            return Self { units, unit: a[0] / of_source as f64, exponent: 0 };
+            return Self { units, mass: a[0] / of_source as f64, per_mass: 1.0 };
         }
-        let total = sum_of(a.iter().copied());
-        let exponent = TOTAL_BITS - 1 - total.log2().floor() as i32;
-        let whole = |weight: &f64| (scaled(*weight, exponent).round() as i128).max(1);
-        let units = [a, b].map(|weights| weights.iter().map(whole).collect::<Vec<i128>>());
-        let mut masses = Self { units, unit: 1.0, exponent };
+        let mut masses = Self::rounded(a, b);
         masses.balance();
         masses
     }
 
+    /// The masses where `moved` of them moves, and the last atoms of the sides named are those where the rest stays: it is
+    /// the difference of whole numbers, for that of weights has lost the digits of a small mass.
+    pub(super) fn partial(a: &[f64], b: &[f64], moved: f64, rests: [bool; 2]) -> Self {
+        if rests == [false; 2] {
+            return Self::new(a, b);
+        }
+        let mut masses = Self::rounded(a, b);
+        let moves = |side: usize| masses.units[side].len() - usize::from(rests[side]);
+        let [supply, demand] = [0, 1].map(|side| masses.units[side][..moves(side)].iter().sum::<i128>());
+        let moved = match rests {
+            [false, _] => demand,
+            [_, false] => supply,
+            _ => masses.whole(moved),
+        };
+        for (side, rest) in [demand - moved, supply - moved].into_iter().enumerate().filter(|&(side, _)| rests[side]) {
+            if let Some(last) = masses.units[side].last_mut() {
+                *last = rest;
+            }
+        }
+        masses
+    }
+
+    /// The weights of both sides, each rounded.
+    fn rounded(a: &[f64], b: &[f64]) -> Self {
+        let mass = power_of_two(sum_of(a.iter().copied()));
+        let mut masses = Self { units: [Vec::new(), Vec::new()], mass, per_mass: UNITS.recip() };
+        masses.units = [a, b].map(|weights| weights.iter().map(|&weight| masses.whole(weight)).collect());
+        masses
+    }
+
+    /// The number of units of a mass, at least one.
+    fn whole(&self, mass: f64) -> i128 {
+        ((mass / self.mass / self.per_mass).round() as i128).max(1)
+    }
+
     /// The mass of so many units.
     pub(super) fn mass(&self, units: i128) -> f64 {
-        scaled(units as f64 * self.unit, -self.exponent)
+        units as f64 * self.per_mass * self.mass
     }
 
     /// Spreads the difference of the sums over the target, in proportion to its masses.
@@ -100,12 +157,6 @@ impl WholeMasses {
             }
         }
     }
-}
-
-/// value 2^exponent, in two steps that neither overflow nor vanish.
-fn scaled(value: f64, exponent: i32) -> f64 {
-    let half = exponent / 2;
-    value * 2_f64.powi(half) * 2_f64.powi(exponent - half)
 }
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
@@ -135,6 +186,17 @@ mod tests {
         let masses = WholeMasses::new(&[1.0 / 9.0; 9], &[1.0 / 3.0; 3]);
         assert_eq!(masses.units, [vec![1; 9], vec![3; 3]]);
         assert_eq!(masses.mass(1), 1.0 / 9.0);
+    }
+
+    #[test]
+    fn a_small_mass_that_moves_keeps_its_digits() {
+        let (a, b) = ([0.25, 0.75, 2.0 - 1e-12], [0.5, 0.5, 1.0, 1.0 - 1e-12]);
+        let masses = WholeMasses::partial(&a, &b, 1e-12, [true, true]);
+        let [source, target] = &masses.units;
+        assert_eq!(source.iter().sum::<i128>(), target.iter().sum::<i128>());
+        let moved = source[..2].iter().sum::<i128>() - target[3];
+        assert!((masses.mass(moved) / 1e-12 - 1.0).abs() < 1e-15);
+        assert!((masses.mass(source[2]) - a[2]).abs() < 1e-15 && (masses.mass(target[3]) - b[3]).abs() < 1e-15);
     }
 
     #[test]

@@ -16,8 +16,15 @@ impl SparsePlan {
     /// The plan of these entries: those of one pair add up, and those without mass are left out.
     ///
     /// # Errors
-    /// [`Error::Length`] for an index outside the shape, [`Error::Weight`] for a mass that is negative or not finite.
+    /// [`Error::Length`] for an index outside the shape and for a shape beyond all indices, [`Error::Weight`] for a mass
+    /// that is negative or not finite, that of a pair included.
     pub fn new(rows: usize, columns: usize, mut entries: Vec<PlanEntry>) -> Result<Self, Error> {
+        for (what, found) in [("rows of a plan, at most", rows), ("columns of a plan, at most", columns)] {
+            let expected = u32::MAX as usize;
+            if found > expected {
+                return Err(Error::Length { what, expected, found });
+            }
+        }
         for (index, entry) in entries.iter().enumerate() {
             for (what, at, len) in
                 [("source of an entry", entry.source, rows), ("target of an entry", entry.target, columns)]
@@ -38,6 +45,9 @@ impl SparsePlan {
             }
             same
         });
+        if let Some(index) = entries.iter().position(|entry| !entry.mass.is_finite()) {
+            return Err(Error::Weight { index, column: 0, value: entries[index].mass });
+        }
         entries.retain(|entry| entry.mass > 0.0);
         Ok(Self { rows, columns, entries })
     }
@@ -95,5 +105,11 @@ mod tests {
     fn foreign_entries_are_refused() {
         assert!(matches!(SparsePlan::new(1, 1, vec![entry(0, 1, 1.0)]), Err(Error::Length { .. })));
         assert!(matches!(SparsePlan::new(1, 1, vec![entry(0, 0, f64::NAN)]), Err(Error::Weight { .. })));
+        let heavy = SparsePlan::new(1, 1, vec![entry(0, 0, f64::MAX), entry(0, 0, f64::MAX)]);
+        assert!(matches!(heavy, Err(Error::Weight { value: f64::INFINITY, .. })), "{heavy:?}");
+        for (rows, columns) in [(1, usize::MAX), (usize::MAX, 1)] {
+            let refused = SparsePlan::new(rows, columns, Vec::new());
+            assert!(matches!(refused, Err(Error::Length { found: usize::MAX, .. })), "{refused:?}");
+        }
     }
 }

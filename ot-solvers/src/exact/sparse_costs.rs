@@ -20,7 +20,9 @@ use ot_core::{CostForm, Error, GroundCost};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SparseCosts {
-    /// Where the pairs of each source begin, and where the last ones end.
+    /// The sources that have pairs, increasing.
+    sources: Vec<f64>,
+    /// Where the pairs of each of them begin, and where the last ones end.
     starts: Vec<usize>,
     targets: Vec<f64>,
     costs: Vec<f64>,
@@ -45,20 +47,24 @@ impl SparseCosts {
         }
         pairs.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)).then(one.2.total_cmp(&other.2)));
         pairs.dedup_by_key(|pair| (pair.0, pair.1));
-        let mut starts = vec![0; sources + 1];
-        pairs.iter().for_each(|pair| starts[pair.0 as usize + 1] += 1);
-        (0..sources).for_each(|source| starts[source + 1] += starts[source]);
+        let (mut sources, mut starts) = (Vec::new(), Vec::new());
+        for (place, &(source, ..)) in pairs.iter().enumerate() {
+            let source = f64::from(source);
+            if sources.last() != Some(&source) {
+                sources.push(source);
+                starts.push(place);
+            }
+        }
+        starts.push(pairs.len());
         let (targets, costs) = pairs.into_iter().map(|(_, target, cost)| (f64::from(target), cost)).unzip();
-        Ok(Self { starts, targets, costs })
+        Ok(Self { sources, starts, targets, costs })
     }
 
     /// The pairs of the source that a coordinate names.
     fn pairs(&self, source: f64) -> (&[f64], &[f64]) {
-        let is_index = source >= 0.0 && source.fract() == 0.0;
-        let range = match self.starts.get(source as usize..) {
-            Some(&[start, end, ..]) if is_index => start..end,
-            _ => 0..0,
-        };
+        let place = self.sources.partition_point(|known| *known < source);
+        let is_known = self.sources.get(place) == Some(&source);
+        let range = if is_known { self.starts[place]..self.starts[place + 1] } else { 0..0 };
         (&self.targets[range.clone()], &self.costs[range])
     }
 }

@@ -174,8 +174,9 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
     /// Solves.
     ///
     /// # Errors
-    /// [`Error::MassMismatch`], [`Error::BatchMismatch`], [`Error::UnsupportedSupport`] for supports that the cost has no
-    /// entries of, [`Error::Cost`], [`Error::Infeasible`] where forbidden pairs leave mass without a way,
+    /// [`Error::MassMismatch`], [`Error::BatchMismatch`] and [`Error::Length`] for batches, [`Error::UnsupportedSupport`]
+    /// for supports that the cost has no entries of, [`Error::Cost`], [`Error::Infeasible`] where forbidden pairs leave
+    /// mass without a way, [`Error::CostOverflow`] where the costs along a tree or costs times masses are beyond the range,
     /// [`Error::Length`] and [`Error::Parameter`] for first potentials that do not fit or are not finite.
     pub fn solve(self) -> Result<ExactSolution, Error> {
         let backend: &dyn Backend<Host<T>> = self.backend;
@@ -186,10 +187,10 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
     fn solve_inside(self) -> Result<ExactSolution, Error> {
         let Self { settings, builder, backend, source, target, cost, start, mut observer } = self;
         let parallel: Parallel<'_> = &|tasks, job| backend.parallel(tasks, job);
-        let (a, b) = (single_weights(source)?, single_weights(target)?);
+        let weights = single_weights(source, target)?;
         let (a, b) = match settings.mass {
-            None => balanced_weights::<T>(a, b)?,
-            Some(mass) => weights_with_rests(wide(a), wide(b), mass)?,
+            None => balanced_weights::<T>(weights)?,
+            Some(mass) => weights_with_rests(weights.map(wide), mass)?,
         };
         let rests = [settings.mass.is_some(); 2];
         let moving = [a.len() - usize::from(rests[0]), b.len() - usize::from(rests[1])];
@@ -206,15 +207,14 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
             }
             atoms
         });
-        let costs = {
-            let of_side = |side: usize| {
-                let moves = atoms[side].partition_point(|&atom| is_guided || (atom as usize) < moving[side]);
-                (&atoms[side][..moves], moves < atoms[side].len())
-            };
-            let [(rows, source_rests), (columns, target_rests)] = [0, 1].map(of_side);
-            let costs = PairCosts::between(source.support(), target.support(), cost, [rows, columns])?;
-            costs.with_rests([source_rests, target_rests])
+        let of_side = |side: usize| {
+            let moves = atoms[side].partition_point(|&atom| is_guided || (atom as usize) < moving[side]);
+            (&atoms[side][..moves], moves < atoms[side].len())
         };
+        let [(rows, source_rests), (columns, target_rests)] = [0, 1].map(of_side);
+        let own_rests = [source_rests, target_rests];
+        let costs = PairCosts::between(source.support(), target.support(), cost, [rows, columns])?;
+        let costs = costs.with_rests(own_rests);
         let of_atoms = |side: usize, values: &[f64]| -> Vec<f64> {
             atoms[side].iter().map(|&atom| values[atom as usize]).collect()
         };
@@ -236,7 +236,10 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
             (None, None) => minima(&costs),
         };
 
-        let masses = WholeMasses::new(&own_weights[0], &own_weights[1]);
+        let masses = match settings.mass {
+            None => WholeMasses::new(&own_weights[0], &own_weights[1]),
+            Some(mass) => WholeMasses::partial(&own_weights[0], &own_weights[1], mass, own_rests),
+        };
         let search = Search { costs: &costs, masses: &masses, parallel, max_pivots: settings.max_pivots };
         let mut watch = |pivots: usize| match observer.as_deref_mut() {
             None => ControlFlow::Continue(()),
@@ -260,7 +263,7 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
         let plan = SparsePlan::new(a.len(), b.len(), entries.collect())?;
         let is_optimal = found.ending == Ending::Optimal;
         let potentials = completed(&all, &found.potentials, &atoms, is_optimal, parallel);
-        let potentials = gauged(potentials, [&a, &b], settings.mass.is_some());
+        let potentials = gauged(potentials, [&a, &b], settings.mass.is_some())?;
         let certificate = certify_costs(&all, [&a, &b], &plan, [&potentials[0], &potentials[1]], parallel)?;
         let (plan, potentials, rest_potentials) = match settings.mass {
             None => (plan, potentials, None),
@@ -308,7 +311,7 @@ fn in_input_order(error: Error, atoms: &[Vec<u32>; 2]) -> Error {
 }
 
 /// Weights with those of the atoms that take what stays when `mass` moves.
-fn weights_with_rests(mut a: Vec<f64>, mut b: Vec<f64>, mass: f64) -> Result<(Vec<f64>, Vec<f64>), Error> {
+fn weights_with_rests([mut a, mut b]: [Vec<f64>; 2], mass: f64) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let [source_mass, target_mass] = [&a, &b].map(|weights| sum_of(weights.iter().copied()));
     let most = source_mass.min(target_mass);
     if !(mass > 0.0 && mass <= most * (1.0 + 64.0 * f64::EPSILON)) {

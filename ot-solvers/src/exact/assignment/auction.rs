@@ -25,8 +25,12 @@ impl Matching {
         let range = range(costs, buffer);
         let before = (self.columns.clone(), self.rows.clone(), self.v.clone());
         let (mut epsilon, last) = (range / FACTOR, range / (256.0 * n as f64));
+        if !last.is_normal() {
+            // All costs are one, or differ by no more than rounding at the end of the range, or none is finite.
+            return;
+        }
         let mut bids = MOST_BIDS * n;
-        while epsilon > 0.0 && epsilon.is_finite() {
+        loop {
             if !self.phase(costs, epsilon, range, &mut bids, buffer) {
                 (self.columns, self.rows, self.v) = before;
                 return;

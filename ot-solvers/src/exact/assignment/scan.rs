@@ -60,6 +60,25 @@ fn lower_minima_body(row: &[f64], i: u32, minima: &mut [f64], rows: &mut [u32]) 
     }
 }
 
+vectorised! {
+    /// The largest size of a finite cost of a row.
+    largest_size = largest_size_body(row: &[f64]) -> f64
+}
+
+#[inline(always)]
+fn largest_size_body(row: &[f64]) -> f64 {
+    let mut largest = [0.0; LANES];
+    let (rows, rest) = row.as_chunks::<LANES>();
+    let larger =
+        |largest: f64, cost: f64| if cost.abs() > largest && cost < f64::INFINITY { cost.abs() } else { largest };
+    for row in rows {
+        for lane in 0..LANES {
+            largest[lane] = larger(largest[lane], row[lane]);
+        }
+    }
+    rest.iter().copied().chain(largest).fold(0.0, larger)
+}
+
 /// The two smallest reduced costs of a row, and a column of the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct TwoSmallest {
@@ -176,6 +195,7 @@ mod tests {
     fn every_pass_is_its_formula() {
         for len in (1..40).chain([63, 64, 65, 127, 128, 200]) {
             let [costs, mut v, distances] = row(len);
+            assert_eq!(largest_size(&costs), costs.iter().copied().filter(|cost| cost.is_finite()).fold(0.0, f64::max));
             let mut reduced: Vec<f64> = costs.iter().zip(&v).map(|(cost, v)| cost - v).collect();
             let found = two_smallest(&costs, &v);
             assert_eq!(found, two_smallest_body(&costs, &v));

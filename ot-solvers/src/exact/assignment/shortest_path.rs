@@ -11,9 +11,9 @@
 //! Where row reduction leaves many rows free, as it does between points of a plane, an auction finds better potentials first.
 //! Then, for each free row left, Dijkstra's algorithm on reduced costs finds the shortest alternating path to a free column.
 
-use ot_core::{Error, cost::check_row};
+use ot_core::{Error, cost::check_bound};
 
-use super::scan::{BLOCK, TwoSmallest, lower_minima, relax, two_smallest};
+use super::scan::{BLOCK, TwoSmallest, largest_size, lower_minima, relax, two_smallest};
 
 /// No row, or no column.
 pub(super) const FREE: u32 = u32::MAX;
@@ -28,6 +28,8 @@ pub(super) trait Rows {
     fn shape(&self) -> (usize, usize);
     /// Row i.
     fn row<'b>(&'b self, i: usize, buffer: &'b mut [f64]) -> &'b [f64];
+    /// Refuses a row with entries that are no costs.
+    fn check_row(&self, i: usize, row: &[f64]) -> Result<(), Error>;
 }
 
 /// An assignment of all rows while it grows, n <= m.
@@ -46,7 +48,8 @@ pub(super) struct Matching {
 /// Assigns all rows at least cost.
 ///
 /// # Errors
-/// [`Error::Cost`] for an entry that is NaN or minus infinity, [`Error::Infeasible`].
+/// [`Error::Cost`] for an entry that is NaN or minus infinity, [`Error::CostOverflow`] for a finite one that n + m times
+/// leaves the range, [`Error::Infeasible`].
 pub(super) fn solve(costs: &impl Rows) -> Result<Matching, Error> {
     let (n, m) = costs.shape();
     let mut matching = Matching { columns: vec![FREE; n], rows: vec![FREE; m], u: Vec::new(), v: vec![0.0; m] };
@@ -74,11 +77,15 @@ impl Matching {
     fn reduce_columns(&mut self, costs: &impl Rows, buffer: &mut [f64]) -> Result<(), Error> {
         let (n, m) = costs.shape();
         let (mut minima, mut lowest) = (vec![f64::INFINITY; m], vec![FREE; m]);
+        let mut largest = 0.0_f64;
         for i in 0..n {
             let row = costs.row(i, buffer);
-            check_row(i, row)?;
+            costs.check_row(i, row)?;
+            largest = largest.max(largest_size(row));
             lower_minima(row, i as u32, &mut minima, &mut lowest);
         }
+        // Potentials are sums of the costs along a path.
+        check_bound::<f64>(largest * (n + m) as f64)?;
         if n < m {
             // Free columns must keep potential 0.
             return Ok(());

@@ -58,6 +58,11 @@ impl Allocation {
         self.branches[exhausted] = Branch { parent: parent as u32, cost, flow };
     }
 
+    /// The costs of the arcs used.
+    pub(in super::super) fn costs(&self) -> impl Iterator<Item = f64> {
+        self.branches.iter().map(|branch| branch.cost)
+    }
+
     /// The tree of the allocation; what is left goes to the hub and comes from it.
     pub(super) fn finish(mut self) -> Tree {
         let hub = self.branches.len() as u32;

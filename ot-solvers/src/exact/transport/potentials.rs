@@ -1,8 +1,9 @@
 //! Potentials before and after a search.
 
-use ot_core::Error;
+use ot_core::{Error, cost::check_bound};
 
 use super::super::{candidates::Parallel, costs::PairCosts, sum::sum_of};
+use crate::unit::power_of_two;
 
 /// Do first potentials fit?
 pub(super) fn check_start(start: [&[f64]; 2], lens: [usize; 2]) -> Result<(), Error> {
@@ -39,15 +40,21 @@ pub(super) fn minima(costs: &PairCosts<'_>) -> [Vec<f64>; 2] {
 }
 
 /// Potentials with <a, f> = <b, g>, or, if a part of the mass rests, with no potential where the target rests.
-pub(super) fn gauged([mut f, mut g]: [Vec<f64>; 2], [a, b]: [&[f64]; 2], rests: bool) -> [Vec<f64>; 2] {
-    let dual = |weights: &[f64], potential: &[f64]| sum_of(weights.iter().zip(potential).map(|(a, f)| a * f));
+///
+/// # Errors
+/// [`Error::CostOverflow`] for potentials beyond the range.
+pub(super) fn gauged([mut f, mut g]: [Vec<f64>; 2], [a, b]: [&[f64]; 2], rests: bool) -> Result<[Vec<f64>; 2], Error> {
+    check_bound::<f64>(f.iter().chain(&g).fold(0.0, |largest, potential| potential.abs().max(largest)))?;
+    let mass = sum_of(a.iter().copied());
+    let unit = power_of_two(mass);
+    let dual = |weights: &[f64], potential: &[f64]| sum_of(weights.iter().zip(potential).map(|(a, f)| a / unit * f));
     let shift = match g.last() {
         Some(&of_rest) if rests => of_rest,
-        _ => (dual(b, &g) - dual(a, &f)) / (2.0 * sum_of(a.iter().copied())),
+        _ => 0.5 * (dual(b, &g) - dual(a, &f)) / (mass / unit),
     };
     f.iter_mut().for_each(|f| *f += shift);
     g.iter_mut().for_each(|g| *g -= shift);
-    [f, g]
+    Ok([f, g])
 }
 
 /// The potentials of all atoms from those of the atoms with weight: the others get c-transforms. Where the search was

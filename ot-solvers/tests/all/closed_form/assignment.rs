@@ -1,7 +1,9 @@
 //! Assignment.
 
 use ot_conformance::Seeded;
-use ot_core::{CostMatrix, Error, Euclidean, GroundCost, Manhattan, PointCloud, Side, SqEuclidean, Support};
+use ot_core::{
+    CostFormula, CostMatrix, Error, Euclidean, GroundCost, Manhattan, PointCloud, Real, Side, SqEuclidean, Support,
+};
 use ot_solvers::{
     certify,
     exact::{Assignment, assign},
@@ -230,5 +232,51 @@ fn what_is_no_cost_is_refused() {
             panic!("not a number");
         };
         assert_eq!((source_index, target_index), indices);
+    }
+}
+
+#[test]
+fn denormal_costs_are_assigned_as_whole_numbers_are() {
+    let mut random = Seeded::new(55);
+    let tiny = f64::from_bits(1);
+    for n in [2, 40, 260] {
+        // Squared distances, crowded enough for an auction; and numbers that differ by a few units.
+        let (x, y) = (normals(&mut random, 2 * n), normals(&mut random, 2 * n));
+        let square =
+            |k: usize| (x[2 * (k / n)] - y[2 * (k % n)]).powi(2) + (x[2 * (k / n) + 1] - y[2 * (k % n) + 1]).powi(2);
+        for steps in [3.0, 1e5] {
+            let whole: Vec<f64> = (0..n * n).map(|k| (steps * square(k)).round()).collect();
+            let denormal: Vec<f64> = whole.iter().map(|cost| cost * tiny).collect();
+            let (whole, denormal) = (between(&whole, n, n).unwrap(), between(&denormal, n, n).unwrap());
+            assert_eq!(denormal.total_cost(), whole.total_cost() * tiny, "{n} {steps}");
+            let mut targets = denormal.targets().to_vec();
+            targets.sort_unstable();
+            assert_eq!(targets, (0..n as u32).map(Some).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn sums_beyond_the_range_are_refused() {
+    for (n, m) in [(4, 4), (3, 4), (4, 3)] {
+        let refused = between(&vec![1e307; n * m], n, m);
+        assert!(matches!(refused, Err(Error::CostOverflow { .. })), "{refused:?}");
+    }
+    assert_eq!(between(&[1e306; 16], 4, 4).unwrap().total_cost(), 4e306);
+    // Squares that overflow forbid no pair.
+    let far = PointCloud::uniform(vec![-1e160, 0.0, 1e160], 1).unwrap();
+    for cost in [&SqEuclidean as &dyn GroundCost, &Square] {
+        let refused = assign(Support::Points(far.points()), Support::Points(far.points()), cost);
+        assert!(matches!(refused, Err(Error::CostOverflow { .. })), "{refused:?}");
+    }
+}
+
+/// A formula that tells no bound.
+#[derive(Clone, Debug)]
+struct Square;
+
+impl CostFormula for Square {
+    fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R {
+        (x[0] - y[0]) * (x[0] - y[0])
     }
 }

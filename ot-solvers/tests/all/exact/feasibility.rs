@@ -1,8 +1,8 @@
 //! Forbidden pairs: cuts, parts that nothing joins, zero weights.
 
 use ot_conformance::Seeded;
-use ot_core::{Error, GroundCost, Histogram, Side};
-use ot_solvers::{ExactTransport, SparseCosts};
+use ot_core::{Error, GroundCost, Histogram, Side, Support};
+use ot_solvers::{ExactTransport, SparseCosts, assign};
 
 use super::support::{assert_proven, below, solve, solve_matrix};
 
@@ -98,6 +98,14 @@ fn a_list_of_pairs_is_a_matrix_of_few_entries() -> Result<(), Error> {
     sparse.costs_f64(&[3.0], &[5.0, 2.0, 3.0, 700.0], &mut row);
     assert_eq!(row, [costs[3 * m + 5], costs[3 * m + 2], costs[3 * m + 3], NO]);
     assert!(matches!(SparseCosts::new(2, 2, vec![(0, 2, 1.0)]), Err(Error::Length { .. })));
+    // Memory is that of the pairs, whatever the number of atoms.
+    let wide = SparseCosts::new(usize::MAX, usize::MAX, vec![(u32::MAX, 7, 2.0), (3, 7, 1.0)])?;
+    for (source, expected) in [(f64::from(u32::MAX), 2.0), (3.0, 1.0), (4.0, NO), (3.5, NO), (-1.0, NO)] {
+        wide.costs_f64(&[source], &[7.0, 8.0], &mut row[..2]);
+        assert_eq!(row[..2], [expected, NO]);
+    }
+    let refused = assign::<f64>(Support::Indices(usize::MAX), Support::Indices(2), &wide);
+    assert!(matches!(refused, Err(Error::Length { found: usize::MAX, .. })), "{refused:?}");
     assert!(matches!(SparseCosts::new(2, 2, vec![(0, 1, f64::NAN)]), Err(Error::Cost { .. })));
     Ok(())
 }

@@ -15,7 +15,7 @@ fn assert_guided(source: &dyn Measure<f64>, target: &dyn Measure<f64>, cost: &dy
     assert_proven(&plain);
     assert_proven(&guided);
     let (plain, report, guided) = (plain.certificate(), *guided.report(), guided.certificate());
-    assert!((plain.primal - guided.primal).abs() <= 1e-13 * plain.primal.abs().max(plain.cost_scale * 1e-3));
+    assert!((plain.primal - guided.primal).abs() <= 1e-13 * plain.absolute_cost);
     assert!(report.guided, "a fallback: {report:?}");
     let atoms = source.support().len().unwrap() + target.support().len().unwrap();
     assert!(report.rounds >= 1 && report.candidate_arcs < 40 * atoms, "{report:?}");
