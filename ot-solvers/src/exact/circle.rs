@@ -9,18 +9,38 @@
 //! (Delon, Salomon, Sobolevskii 2010). C is convex and, for atoms, piecewise affine: its one-sided derivatives are sums over
 //! the atoms of one side, and the minimum is where they change sign. For p = 1 it is the median of the difference of the
 //! distribution functions (Werman, Peleg, Melter, Kong 1986; Cabrelli, Molter 1995).
+//!
+//! Cumulative masses that agree within the rounding of their sums are one level, as on the [line](super::line): at a kink of
+//! C, where atoms end together, none of them leaves a rest to be sent around the circle.
 
-use ot_core::{Error, Measure, PlanEntry, Scalar, cost::check_bound};
+mod levels;
+mod power;
 
-use super::{SparsePlan, line::QuantileFunction};
+use ot_core::{Error, Measure, PlanEntry, Scalar, Support, cost::check_bound};
 
-/// Steps of the search; a bracket of the shift is at least halved by every second.
+use self::{
+    levels::{Lap, Levels, centred},
+    power::Power,
+};
+use super::{
+    SparsePlan,
+    line::{PowerSum, QuantileFunction},
+    masses::check_single,
+};
+use crate::unit::invertible_power_of_two;
+
+/// Steps of a search; a bracket of the shift is at least halved by every second.
 const STEPS: usize = 160;
+/// Searches, each in a unit of its own.
+const SEARCHES: usize = 64;
+/// Below this part of the mass, powers of the distances that matter may have vanished in the unit of a search.
+const VANISHING: f64 = 1e-150;
 
 /// Optimal transport between two distributions on a circle for the cost d(x, y)^p, d the length of the shorter arc, p >= 1.
 ///
-/// Found in O((n + m) log n) by bisection on the derivative of C. Masses of plan entries are differences of cumulated
-/// weights, exact to the rounding of the whole mass.
+/// Found in O((n + m) log n) by bisection on the derivative of C. Masses of plan entries are differences of cumulative
+/// weights, exact to the rounding of the whole mass. Powers are taken in a unit of the distances that matter, so that those
+/// of no p leave the range.
 ///
 /// ```
 /// use ot_core::PointCloud;
@@ -30,8 +50,8 @@ const STEPS: usize = 160;
 /// let a = PointCloud::uniform(vec![11.0, 5.0], 1)?;
 /// let b = PointCloud::uniform(vec![6.0, 1.0], 1)?;
 /// let transport = CircleTransport::new(&a, &b, 12.0, 1.0)?;
-/// assert_eq!(transport.transport_cost(), 1.5);
-/// assert_eq!(CircleTransport::new(&a, &b, 12.0, 2.0)?.transport_cost(), 2.5);
+/// assert_eq!(transport.transport_cost()?, 1.5);
+/// assert_eq!(CircleTransport::new(&a, &b, 12.0, 2.0)?.transport_cost()?, 2.5);
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -40,9 +60,20 @@ pub struct CircleTransport {
     target: Levels,
     shape: (usize, usize),
     circumference: f64,
-    exponent: f64,
+    /// The mass that the levels are in units of, a power of two.
+    mass_unit: f64,
+    /// Levels that differ by no more are one.
+    rounding: f64,
     shift: f64,
-    transport_cost: f64,
+    cost: PowerSum,
+}
+
+/// A shift that was tried: C, and its derivatives from the left and from the right.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    theta: f64,
+    cost: f64,
+    slopes: [f64; 2],
 }
 
 impl CircleTransport {
@@ -50,8 +81,9 @@ impl CircleTransport {
     /// circumference of two pi). Weights that differ in total by rounding are scaled to the mass of the source.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a circumference that is not positive and finite or p that is below 1 or infinite; those of
-    /// [`QuantileFunction::of`]; [`Error::MassMismatch`], [`Error::BatchMismatch`] for batches, [`Error::CostOverflow`].
+    /// [`Error::Parameter`] for a circumference that is not positive and finite or p that is below 1 or infinite,
+    /// [`Error::CostOverflow`] for a circumference beyond the range; [`Error::DimensionMismatch`], those of
+    /// [`QuantileFunction::of`]; [`Error::MassMismatch`]; [`Error::BatchMismatch`] and [`Error::Length`] for batches.
     pub fn new<T: Scalar>(
         source: &dyn Measure<T>,
         target: &dyn Measure<T>,
@@ -66,48 +98,51 @@ impl CircleTransport {
             let expected = "a finite number >= 1";
             return Err(Error::Parameter { name: "the order of a distance on the circle", value: p, expected });
         }
-        check_bound::<f64>(circumference.powf(p))?;
-        let [source_columns, target_columns] =
-            [source, target].map(|measure| measure.weights().map_or(1, |weights| weights.columns()));
-        if (source_columns, target_columns) != (1, 1) {
-            return Err(Error::BatchMismatch { source_columns, target_columns });
+        check_bound::<f64>(circumference)?;
+        if let (Support::Points(x), Support::Points(y)) = (source.support(), target.support())
+            && x.dimension() != y.dimension()
+        {
+            let (source_dimension, target_dimension) = (x.dimension(), y.dimension());
+            return Err(Error::DimensionMismatch { source_dimension, target_dimension });
         }
+        check_single(source, target)?;
         let (a, b) = (QuantileFunction::of(source, 0)?, QuantileFunction::of(target, 0)?);
-        let scale = a.scale_to(&b)?;
+        let (scale, mass_unit) = (a.scale_to(&b)?, invertible_power_of_two(a.mass()));
+        let source = Levels::new(&a, circumference, mass_unit.recip());
+        let target = Levels::new(&b, circumference, scale / mass_unit).with_mass(source.mass());
         let mut transport = Self {
             shape: (a.positions().len(), b.positions().len()),
-            source: Levels::new(&a, circumference, 1.0),
-            target: Levels::new(&b, circumference, scale),
+            source,
+            target,
             circumference,
-            exponent: p,
+            mass_unit,
+            rounding: a.level_rounding(&b) / mass_unit,
             shift: 0.0,
-            transport_cost: 0.0,
+            cost: PowerSum { sum: 0.0, mass_unit, distance_unit: 1.0, exponent: p },
         };
-        // One mass, to the last bit.
-        let mass = transport.source.mass();
-        if let Some(last) = transport.target.cumulative.last_mut() {
-            *last = mass;
-        }
-        transport.search();
+        transport.solve();
+        check_bound::<f64>(transport.distance())?;
         Ok(transport)
     }
 
     /// <P, d^p>, the optimum.
-    #[must_use]
-    pub fn transport_cost(&self) -> f64 {
-        self.transport_cost
+    ///
+    /// # Errors
+    /// [`Error::CostOverflow`]: where the power is beyond the range, its root may still be known.
+    pub fn transport_cost(&self) -> Result<f64, Error> {
+        self.cost.value()
     }
 
     /// W_p, the p-th root of the [`transport_cost`](Self::transport_cost).
     #[must_use]
     pub fn distance(&self) -> f64 {
-        self.transport_cost.powf(1.0 / self.exponent)
+        self.cost.root()
     }
 
     /// The best theta, in [-M, M]: how much mass crosses the origin.
     #[must_use]
     pub fn shift(&self) -> f64 {
-        self.shift
+        self.shift * self.mass_unit
     }
 
     /// The optimal plan, by the indices of the measures: at most n + m entries.
@@ -117,76 +152,94 @@ impl CircleTransport {
     pub fn plan(&self) -> Result<SparsePlan, Error> {
         let mut entries = Vec::with_capacity(self.shape.0 + self.shape.1);
         self.coupling(self.shift, |i, j, _, mass| {
-            entries.push(PlanEntry { source: self.source.atoms[i], target: self.target.atoms[j], mass });
+            let (source, target) = (self.source.atom(i), self.target.atom(j));
+            entries.push(PlanEntry { source, target, mass: mass * self.mass_unit });
         });
         SparsePlan::new(self.shape.0, self.shape.1, entries)
     }
 
-    /// Finds the shift: the tangents at both ends of a bracket meet below the minimum, at the minimum itself once only one
+    /// Finds the shift. The unit of the first search bounds all distances; where powers of those that matter vanish in it, the
+    /// largest distance of the best coupling so far, which bounds those of the optimum but for light atoms, is the next.
+    ///
+    /// The optimum moves along shorter arcs; what rounding has left on a longer one pays the shorter.
+    fn solve(&mut self) {
+        let mut unit = 4.0 * invertible_power_of_two(self.circumference);
+        for _ in 0..SEARCHES {
+            let power = Power::new(unit, self.cost.exponent);
+            self.shift = self.search(power).theta;
+            let (mut sum, mut largest) = (0.0, 0.0_f64);
+            self.coupling(self.shift, |_, _, displacement, mass| {
+                let arc = centred(displacement, self.circumference).abs();
+                sum += mass * power.of(arc);
+                largest = largest.max(arc);
+            });
+            (self.cost.sum, self.cost.distance_unit) = (sum, unit);
+            if sum >= VANISHING || largest == 0.0 || largest == unit {
+                return;
+            }
+            unit = largest;
+        }
+    }
+
+    /// The minimum of C: the tangents at both ends of a bracket meet below the minimum, at the minimum itself once only one
     /// kink is left between them; halving keeps the bracket falling.
-    fn search(&mut self) {
+    fn search(&self, power: Power) -> Tried {
         let mass = self.source.mass();
-        let evaluate = |theta: f64| (theta, self.cost(theta), self.slopes(theta));
+        let evaluate = |theta: f64| Tried { theta, cost: self.cost(theta, power), slopes: self.slopes(theta, power) };
         let (mut low, mut high) = (evaluate(-mass), evaluate(mass));
-        let mut best = if low.1 <= high.1 { low } else { high };
+        let mut best = if low.cost <= high.cost { low } else { high };
         for step in 0..STEPS {
-            let middle = 0.5 * low.0 + 0.5 * high.0;
-            let (rise, fall) = (low.2[1], high.2[0]);
-            let meeting = low.0 + (high.1 - low.1 - fall * (high.0 - low.0)) / (rise - fall);
-            let inside = |theta: f64| theta > low.0 && theta < high.0;
+            let middle = 0.5 * low.theta + 0.5 * high.theta;
+            let (rise, fall) = (low.slopes[1], high.slopes[0]);
+            let meeting = low.theta + (high.cost - low.cost - fall * (high.theta - low.theta)) / (rise - fall);
+            let inside = |theta: f64| theta > low.theta && theta < high.theta;
             // The first step tries no shift at all, which is exact for equal distributions.
             let theta = if step % 2 == 1 && inside(meeting) { meeting } else { middle };
             if !inside(theta) {
                 break;
             }
             let tried = evaluate(theta);
-            if tried.1 <= best.1 {
+            if tried.cost <= best.cost {
                 best = tried;
             }
-            match tried.2 {
+            match tried.slopes {
                 [_, right] if right < 0.0 => low = tried,
                 [left, _] if left > 0.0 => high = tried,
-                _ => {
-                    best = tried;
-                    break;
-                }
+                _ => return tried,
             }
         }
-        (self.shift, self.transport_cost) = (best.0, best.1);
+        best
     }
 
     /// C(theta).
-    fn cost(&self, theta: f64) -> f64 {
+    fn cost(&self, theta: f64, power: Power) -> f64 {
         let mut sum = 0.0;
-        self.coupling(theta, |_, _, distance, mass| sum += mass * self.power(distance));
+        self.coupling(theta, |_, _, distance, mass| sum += mass * power.of(distance));
         sum
     }
 
     /// The derivatives of C from the left and from the right: as theta grows, every atom of the target takes over from the
     /// next one at its upper level.
-    fn slopes(&self, theta: f64) -> [f64; 2] {
+    fn slopes(&self, theta: f64, power: Power) -> [f64; 2] {
         let (x, y) = (&self.source, &self.target);
         // The sources that hold a level just below and just above it.
         let start = (theta / x.mass()).floor() - 1.0;
         let mut below = Lap { atom: 0, turn: start };
         let mut above = below;
         let mut slopes = [0.0; 2];
-        for (j, &upper) in y.cumulative.iter().enumerate() {
+        for (j, &upper) in y.cumulative().iter().enumerate() {
             let level = upper + theta;
-            while below.end(x) < level {
+            while below.end(x) < level - self.rounding {
                 below.step(x);
             }
-            while above.end(x) <= level {
+            while above.end(x) <= level + self.rounding {
                 above.step(x);
             }
-            let (here, next) = if j + 1 < y.len() {
-                (y.positions[j], y.positions[j + 1])
-            } else {
-                (y.positions[j], y.positions[0] + self.circumference)
-            };
+            let here = Lap { atom: j, turn: 0.0 };
+            let mut next = here;
+            next.step(y);
             for (slope, source) in slopes.iter_mut().zip([below, above]) {
-                let at = x.positions[source.atom] + source.turn * self.circumference;
-                *slope += self.power(at - here) - self.power(at - next);
+                *slope += power.of(self.displacement(source, here)) - power.of(self.displacement(source, next));
             }
         }
         slopes
@@ -198,99 +251,30 @@ impl CircleTransport {
         let mass = x.mass();
         // The first atom of the target that reaches above level 0.
         let mut target = Lap { atom: 0, turn: (-theta / mass).floor() - 1.0 };
-        while target.end(y) + theta <= 0.0 {
+        while target.end(y) + theta <= self.rounding {
             target.step(y);
         }
         let (mut i, mut level) = (0, 0.0);
-        while i < x.len() {
-            let (source_end, target_end) = (x.cumulative[i], target.end(y) + theta);
-            let end = source_end.min(target_end);
+        while i < x.cumulative().len() {
+            let (source_end, target_end) = (x.cumulative()[i], target.end(y) + theta);
+            let are_one = (source_end - target_end).abs() <= self.rounding;
+            let end = if are_one { source_end } else { source_end.min(target_end) };
             if end > level {
-                let displacement = x.positions[i] - y.positions[target.atom] - target.turn * self.circumference;
-                visit(i, target.atom, displacement, end - level);
+                visit(i, target.atom, self.displacement(Lap { atom: i, turn: 0.0 }, target), end - level);
                 level = end;
             }
-            if source_end <= target_end {
-                i += 1;
-            } else {
+            if are_one || source_end > target_end {
                 target.step(y);
+            }
+            if are_one || source_end <= target_end {
+                i += 1;
             }
         }
     }
 
-    /// |displacement|^p.
-    fn power(&self, displacement: f64) -> f64 {
-        match self.exponent {
-            1.0 => displacement.abs(),
-            2.0 => displacement * displacement,
-            p => displacement.abs().powf(p),
-        }
-    }
-}
-
-/// An atom, so many turns of the circle on.
-#[derive(Clone, Copy, Debug)]
-struct Lap {
-    atom: usize,
-    turn: f64,
-}
-
-impl Lap {
-    /// The level up to which the atom reaches.
-    fn end(self, levels: &Levels) -> f64 {
-        levels.cumulative[self.atom] + self.turn * levels.mass()
-    }
-
-    /// On to the next atom.
-    fn step(&mut self, levels: &Levels) {
-        self.atom += 1;
-        if self.atom == levels.len() {
-            *self = Self { atom: 0, turn: self.turn + 1.0 };
-        }
-    }
-}
-
-/// Atoms of mass around the circle and the levels that they fill.
-#[derive(Clone, Debug)]
-struct Levels {
-    /// In [0, L), increasing.
-    positions: Vec<f64>,
-    /// Indices of the measure.
-    atoms: Vec<u32>,
-    /// Mass up to and with each atom.
-    cumulative: Vec<f64>,
-}
-
-impl Levels {
-    fn new(function: &QuantileFunction, circumference: f64, scale: f64) -> Self {
-        let around = |position: f64| {
-            let rest = position.rem_euclid(circumference);
-            // A tiny negative number is rounded to the circumference itself.
-            if rest < circumference { rest } else { 0.0 }
-        };
-        let parts = function.positions().iter().zip(function.order()).zip(function.weights());
-        let mut atoms: Vec<(f64, u32, f64)> = parts
-            .filter(|(_, weight)| **weight > 0.0)
-            .map(|((&position, &index), &weight)| (around(position), index, scale * weight))
-            .collect();
-        atoms.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut mass = 0.0;
-        let cumulative = atoms.iter().map(|&(_, _, weight)| {
-            mass += weight;
-            mass
-        });
-        Self {
-            cumulative: cumulative.collect(),
-            positions: atoms.iter().map(|&(position, _, _)| position).collect(),
-            atoms: atoms.iter().map(|&(_, index, _)| index).collect(),
-        }
-    }
-
-    fn len(&self) -> usize {
-        self.positions.len()
-    }
-
-    fn mass(&self) -> f64 {
-        self.cumulative.last().copied().unwrap_or(0.0)
+    /// x - y.
+    fn displacement(&self, source: Lap, target: Lap) -> f64 {
+        let ((x, x_turns), (y, y_turns)) = (source.position(&self.source), target.position(&self.target));
+        (x + (x_turns - y_turns) * self.circumference) - y
     }
 }

@@ -12,7 +12,11 @@ mod directions;
 use ot_core::{Error, HostBackend, Measure, PointsView, Scalar, Support, cost::check_bound};
 
 use self::directions::{GROUPS, draw};
-use super::line::{Atoms, ColumnWeights, LineWeights, parallel_results, sort, sort_with_order, total};
+use super::{
+    line::{Atoms, ColumnWeights, Coupled, LineWeights, PowerSum, parallel_results, sort, sort_with_order},
+    masses::check_single,
+};
+use crate::unit::{norm, power_of_two};
 
 /// Directions projected on at a time.
 const BLOCK: usize = 4;
@@ -35,8 +39,8 @@ const ROWS: usize = 1024;
 /// let b = PointCloud::uniform(vec![3.0, 4.0, 4.0, 4.0, 3.0, 5.0], 2)?;
 /// // A translation by (3, 4): W_2 = 5, of which projections see |<u, (3, 4)>|, in the mean of squares 25 / 2.
 /// let sliced = SlicedWasserstein::new(2.0).directions(64).between(&backend, &a, &b)?;
-/// assert!((sliced.power() - 12.5).abs() < 1e-12);
-/// assert!(sliced.standard_error().is_some_and(|error| error < 1e-12));
+/// assert!((sliced.power()? - 12.5).abs() < 1e-12);
+/// assert!(sliced.standard_error()?.is_some_and(|error| error < 1e-12));
 /// assert!(sliced.largest().0 <= 5.0);
 /// # Ok::<(), ot_core::Error>(())
 /// ```
@@ -82,12 +86,13 @@ impl SlicedWasserstein {
 
     /// Projects and sorts, in parallel over directions, in f64. The same bits for any number of threads.
     /// O(k (n d + n log n)) for k directions; memory for a copy of the clouds, and for the projections on four directions for
-    /// each thread.
+    /// each thread. Coordinates and powers are taken in units of their own, so that no p and no scale leaves the range.
     ///
     /// # Errors
     /// [`Error::Parameter`] for p that is below 1 or infinite, or without directions; [`Error::Length`] and
     /// [`Error::Coordinate`] for given directions that are none; [`Error::UnsupportedSupport`],
-    /// [`Error::DimensionMismatch`], [`Error::BatchMismatch`] for batches, [`Error::MassMismatch`], [`Error::CostOverflow`].
+    /// [`Error::DimensionMismatch`], [`Error::BatchMismatch`] and [`Error::Length`] for batches, [`Error::MassMismatch`],
+    /// [`Error::CostOverflow`] for a distance beyond the range, [`Error::OutOfMemory`].
     pub fn between<T: Scalar>(
         &self,
         backend: &dyn HostBackend<T>,
@@ -99,25 +104,23 @@ impl SlicedWasserstein {
             let expected = "a finite number >= 1";
             return Err(Error::Parameter { name: "the order of a sliced distance", value: p, expected });
         }
-        let (a, b) = (Cloud::of(source)?, Cloud::of(target)?);
+        check_single(source, target)?;
+        let (mut a, mut b) = (Cloud::of(source)?, Cloud::of(target)?);
         if a.dimension != b.dimension {
             return Err(Error::DimensionMismatch { source_dimension: a.dimension, target_dimension: b.dimension });
         }
+        let unit = power_of_two(a.largest().max(b.largest()));
+        [&mut a, &mut b].into_iter().for_each(|cloud| cloud.axes.iter_mut().for_each(|axis| *axis /= unit));
         let scale = a.weights.scale_to(&b.weights)?;
         let (directions, groups) = self.unit_vectors(a.dimension)?;
         let blocks: Vec<&[f64]> = directions.chunks(BLOCK * a.dimension).collect();
-        let powers = parallel_results(backend, blocks.len(), |task| {
+        let sums = parallel_results(backend, blocks.len(), |task| {
             let (xs, ys) = (a.project(blocks[task]), b.project(blocks[task]));
-            let pairs = xs.into_iter().zip(ys);
-            pairs.map(|(x, y)| power(&a, &b, x, y, scale, p)).collect::<Result<Vec<f64>, Error>>()
+            xs.into_iter().zip(ys).map(|(x, y)| power(&a, &b, x, y, scale, p)).collect::<Result<Vec<_>, Error>>()
         })?;
-        Ok(SlicedDistance {
-            powers: powers.into_iter().flatten().collect(),
-            exponent: p,
-            dimension: a.dimension,
-            directions,
-            groups,
-        })
+        let found = SlicedDistance::new(sums.into_iter().flatten().collect(), unit, directions, groups);
+        check_bound::<f64>(found.largest().0)?;
+        Ok(found)
     }
 
     /// Unit vectors, and the number of equal groups of which each is a sample of its own.
@@ -126,7 +129,7 @@ impl SlicedWasserstein {
             Directions::Drawn { count: 0, .. } => {
                 Err(Error::Parameter { name: "the number of directions", value: 0.0, expected: "at least one" })
             }
-            &Directions::Drawn { count, seed } => Ok((draw(dimension, count, seed), count.min(GROUPS))),
+            &Directions::Drawn { count, seed } => Ok((draw(dimension, count, seed)?, count.min(GROUPS))),
             Directions::Given(given) => {
                 let view = PointsView::new(given, dimension)?;
                 view.validate()?;
@@ -149,45 +152,64 @@ impl SlicedWasserstein {
 /// What slices came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SlicedDistance {
-    powers: Vec<f64>,
-    exponent: f64,
+    /// The sum of each direction, in the units of `mean`.
+    sums: Vec<f64>,
+    /// The mean of the sums.
+    mean: PowerSum,
+    /// What distances are in units of, but for the unit of the sums.
+    unit: f64,
     dimension: usize,
     directions: Vec<f64>,
     groups: usize,
 }
 
 impl SlicedDistance {
+    /// The sums of all directions, in one unit: the largest of theirs, of those that are not zero.
+    fn new(sums: Vec<PowerSum>, unit: f64, directions: Vec<f64>, groups: usize) -> Self {
+        let largest = sums.iter().filter(|of| of.sum > 0.0).max_by(|a, b| a.distance_unit.total_cmp(&b.distance_unit));
+        let common = *largest.unwrap_or(&sums[0]);
+        let converted = |of: &PowerSum| of.sum * (of.distance_unit / common.distance_unit).powf(of.exponent);
+        let dimension = directions.len() / sums.len();
+        let sums: Vec<f64> = sums.iter().map(converted).collect();
+        Self { mean: PowerSum { sum: mean(&sums), ..common }, sums, unit, dimension, directions, groups }
+    }
+
     /// The mean of W_p^p over directions.
-    #[must_use]
-    pub fn power(&self) -> f64 {
-        mean(&self.powers)
+    ///
+    /// # Errors
+    /// [`Error::CostOverflow`]: where powers are beyond the range, the [distance](Self::distance) is known all the same.
+    pub fn power(&self) -> Result<f64, Error> {
+        self.power_of(self.mean.sum)
     }
 
     /// SW_p, the p-th root of the mean.
     #[must_use]
     pub fn distance(&self) -> f64 {
-        self.power().powf(1.0 / self.exponent)
+        self.root_of(self.mean.sum)
     }
 
     /// The standard error of [`power`](Self::power) over the draw of directions: the deviation between the means of
     /// independently drawn sets, over the root of their number. (Given directions count as independent, each a set.) `None`
     /// for a single set. That of the [`distance`](Self::distance) is, to first order, this times distance / (p power).
-    #[must_use]
-    pub fn standard_error(&self) -> Option<f64> {
+    ///
+    /// # Errors
+    /// [`Error::CostOverflow`].
+    pub fn standard_error(&self) -> Result<Option<f64>, Error> {
         if self.groups < 2 {
-            return None;
+            return Ok(None);
         }
-        let means: Vec<f64> = self.powers.chunks(self.powers.len() / self.groups).map(mean).collect();
-        let centre = mean(&means);
-        let squares: f64 = means.iter().map(|mean| (mean - centre) * (mean - centre)).sum();
-        let groups = self.groups as f64;
-        Some((squares / (groups * (groups - 1.0))).sqrt())
+        let means: Vec<f64> = self.sums.chunks(self.sums.len() / self.groups).map(mean).collect();
+        let (centre, groups) = (mean(&means), self.groups as f64);
+        let deviations: Vec<f64> = means.iter().map(|mean| mean - centre).collect();
+        self.power_of(norm(&deviations) / (groups * (groups - 1.0)).sqrt()).map(Some)
     }
 
     /// W_p^p of each direction.
-    #[must_use]
-    pub fn powers(&self) -> &[f64] {
-        &self.powers
+    ///
+    /// # Errors
+    /// [`Error::CostOverflow`].
+    pub fn powers(&self) -> Result<Vec<f64>, Error> {
+        self.sums.iter().map(|&sum| self.power_of(sum)).collect()
     }
 
     /// The unit vectors, one after the other.
@@ -200,8 +222,18 @@ impl SlicedDistance {
     /// and of W_p itself.
     #[must_use]
     pub fn largest(&self) -> (f64, &[f64]) {
-        let best = (1..self.powers.len()).fold(0, |best, k| if self.powers[k] > self.powers[best] { k } else { best });
-        (self.powers[best].powf(1.0 / self.exponent), &self.directions[best * self.dimension..][..self.dimension])
+        let best = (1..self.sums.len()).fold(0, |best, k| if self.sums[k] > self.sums[best] { k } else { best });
+        (self.root_of(self.sums[best]), &self.directions[best * self.dimension..][..self.dimension])
+    }
+
+    /// A sum as a distance.
+    fn root_of(&self, sum: f64) -> f64 {
+        PowerSum { sum, ..self.mean }.root_in(self.unit)
+    }
+
+    /// A sum as a power of a distance.
+    fn power_of(&self, sum: f64) -> Result<f64, Error> {
+        PowerSum { sum, ..self.mean }.value_in(self.unit)
     }
 }
 
@@ -224,11 +256,6 @@ impl Cloud {
             return Err(Error::UnsupportedSupport { what: "a projection", found: measure.support().kind() });
         };
         points.validate()?;
-        if let Some(weights) = measure.weights()
-            && weights.columns() != 1
-        {
-            return Err(Error::BatchMismatch { source_columns: weights.columns(), target_columns: 1 });
-        }
         let (dimension, len) = (points.dimension(), points.len());
         let mut axes = vec![0.0; dimension * len];
         for (i, point) in points.iter().enumerate() {
@@ -237,6 +264,11 @@ impl Cloud {
             }
         }
         Ok(Self { axes, dimension, len, weights: ColumnWeights::of(measure, 0)? })
+    }
+
+    /// The largest size of a coordinate.
+    fn largest(&self) -> f64 {
+        self.axes.iter().fold(0.0, |largest, axis| axis.abs().max(largest))
     }
 
     /// The projections on some directions: a matrix product, by blocks of points.
@@ -283,14 +315,14 @@ impl Cloud {
 }
 
 /// W_p^p between the projections of two clouds on one direction.
-fn power(a: &Cloud, b: &Cloud, mut x: Vec<f64>, mut y: Vec<f64>, scale: f64, p: f64) -> Result<f64, Error> {
+fn power(a: &Cloud, b: &Cloud, mut x: Vec<f64>, mut y: Vec<f64>, scale: f64, p: f64) -> Result<PowerSum, Error> {
     let (x_weights, y_weights) = (a.arrange(&mut x), b.arrange(&mut y));
-    let (source, target) = (a.atoms(&x, &x_weights), b.atoms(&y, &y_weights));
-    let value = match p {
-        1.0 => total(source, target, scale, |x, y| (x - y).abs()),
-        2.0 => total(source, target, scale, |x, y| (x - y) * (x - y)),
-        _ => total(source, target, scale, |x, y| (x - y).abs().powf(p)),
+    let coupled = Coupled {
+        source: a.atoms(&x, &x_weights),
+        target: b.atoms(&y, &y_weights),
+        scale,
+        mass: a.weights.mass(),
+        level_rounding: a.weights.level_rounding(&b.weights),
     };
-    check_bound::<f64>(value)?;
-    Ok(value)
+    PowerSum::along(&coupled, p)
 }

@@ -1,8 +1,8 @@
-//! Costs on the line, and what they come to along a coupling.
+//! Costs on the line, by their form.
 
 use ot_core::{BoundingBox, CostForm, Error, GroundCost, PointsView, cost::check_bound};
 
-use super::{staircase::staircase, weights::LineWeights};
+use super::{coupled::Coupled, power_sum::PowerSum};
 
 /// A cost of two numbers, by its form.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,8 @@ impl<'a> LineCost<'a> {
         if let Some(dimension) = cost.dimension()
             && dimension != 1
         {
-            return Err(Error::DimensionMismatch { source_dimension: 1, target_dimension: dimension });
+            let what = "coordinates of a point, as many as the cost asks for";
+            return Err(Error::Length { what, expected: dimension, found: 1 });
         }
         match cost.form() {
             CostForm::SqEuclidean { scale } => Ok(Self::Square { scale }),
@@ -66,59 +67,18 @@ impl<'a> LineCost<'a> {
         }
     }
 
-    /// The cost of the monotone coupling between sorted atoms; the weights of the target are taken `scale` times.
-    pub(super) fn total(self, source: Atoms<'_>, target: Atoms<'_>, scale: f64) -> f64 {
-        match self {
-            Self::Distance => total(source, target, scale, |x, y| (x - y).abs()),
-            Self::Square { scale: factor } => factor * total(source, target, scale, |x, y| (x - y) * (x - y)),
-            Self::Power(exponent) => total(source, target, scale, |x, y| (x - y).abs().powf(exponent)),
-            Self::Generic(_) => total(source, target, scale, |x, y| self.at(x, y)),
-        }
+    /// The cost of the monotone coupling.
+    ///
+    /// # Errors
+    /// [`Error::CostOverflow`].
+    pub(super) fn total(self, coupled: &Coupled<'_>) -> Result<f64, Error> {
+        let value = match self {
+            Self::Distance => PowerSum::along(coupled, 1.0)?.value()?,
+            Self::Square { scale } => scale * PowerSum::along(coupled, 2.0)?.value()?,
+            Self::Power(exponent) => PowerSum::along(coupled, exponent)?.value()?,
+            Self::Generic(_) => coupled.total(1.0, |x, y| self.at(x, y)),
+        };
+        check_bound::<f64>(value)?;
+        Ok(value)
     }
-}
-
-/// Sorted atoms.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Atoms<'a> {
-    /// Where they lie, increasing.
-    pub(crate) positions: &'a [f64],
-    /// How heavy they are; one number for all if they are equal.
-    pub(crate) weights: LineWeights<'a>,
-}
-
-/// sum of mass times cost along the staircase; over pairs of the same rank where all weights are equal.
-pub(crate) fn total(source: Atoms<'_>, target: Atoms<'_>, scale: f64, cost: impl Fn(f64, f64) -> f64 + Copy) -> f64 {
-    let (x, y) = (source.positions, target.positions);
-    match (source.weights, target.weights) {
-        (LineWeights::Equal(weight), LineWeights::Equal(_)) if x.len() == y.len() => weight * paired(x, y, cost),
-        (LineWeights::Equal(weight), _) => {
-            total(Atoms { weights: LineWeights::Each(&vec![weight; x.len()]), ..source }, target, scale, cost)
-        }
-        (_, LineWeights::Equal(weight)) => {
-            total(source, Atoms { weights: LineWeights::Each(&vec![weight; y.len()]), ..target }, scale, cost)
-        }
-        (LineWeights::Each(source), LineWeights::Each(target)) => {
-            let mut sum = 0.0;
-            staircase(source, target, scale, |i, j, mass| {
-                if mass > 0.0 {
-                    sum += mass * cost(x[i], y[j]);
-                }
-            });
-            sum
-        }
-    }
-}
-
-/// sum_k c(x_k, y_k), in eight lanes.
-fn paired(x: &[f64], y: &[f64], cost: impl Fn(f64, f64) -> f64 + Copy) -> f64 {
-    const LANES: usize = 8;
-    let (x_blocks, y_blocks) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let rest: f64 = x_blocks.remainder().iter().zip(y_blocks.remainder()).map(|(&x, &y)| cost(x, y)).sum();
-    let mut lanes = [0.0; LANES];
-    for (x, y) in x_blocks.zip(y_blocks) {
-        for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
-            *lane += cost(x, y);
-        }
-    }
-    lanes.iter().sum::<f64>() + rest
 }

@@ -59,17 +59,17 @@ impl QuantileMap {
         &self.nodes
     }
 
-    /// T(x). NaN for NaN. Costs O(log n).
+    /// T(x). NaN for NaN, infinite beyond the range of f64. Costs O(log n).
     #[must_use]
     pub fn image(&self, x: f64) -> f64 {
         let (nodes, images) = (&self.nodes, &self.images);
         let last = nodes.len() - 1;
         match nodes.partition_point(|&node| node <= x) {
-            0 => images[0] + (x - nodes[0]),
-            above if above > last => images[last] + (x - nodes[last]),
+            0 => moved(x, nodes[0], images[0]),
+            above if above > last => moved(x, nodes[last], images[last]),
             above => {
                 let below = above - 1;
-                let part = (0.5 * x - 0.5 * nodes[below]) / (0.5 * nodes[above] - 0.5 * nodes[below]);
+                let part = part_of_way(x, nodes[below], nodes[above]);
                 ((1.0 - part) * images[below] + part * images[above]).clamp(images[below], images[above])
             }
         }
@@ -80,4 +80,17 @@ impl QuantileMap {
     pub fn images(&self, points: &[f64]) -> Vec<f64> {
         points.iter().map(|&x| self.image(x)).collect()
     }
+}
+
+/// x moved as far as the node is to its image; infinite only beyond the range.
+fn moved(x: f64, node: f64, image: f64) -> f64 {
+    let way = x - node;
+    if way.is_finite() { image + way } else { 2.0 * (0.5 * image + (0.5 * x - 0.5 * node)) }
+}
+
+/// How far x is on the way from one node to the next, in [0, 1].
+fn part_of_way(x: f64, low: f64, high: f64) -> f64 {
+    // Halves only where a difference overflows: they vanish at the other end of the range.
+    let way = high - low;
+    if way.is_finite() { (x - low) / way } else { (0.5 * x - 0.5 * low) / (0.5 * high - 0.5 * low) }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use ot_core::{Error, Measure, Scalar, Support, cost::check_bound};
 
 use super::{
-    cost::{Atoms, total},
+    coupled::{Atoms, Coupled},
+    power_sum::PowerSum,
     sort::sort_with_order,
     staircase::staircase,
     weights::ColumnWeights,
 };
+use crate::exact::sum::CompensatedSum;
 
 /// The quantile function of a measure on the line:
 ///
@@ -66,14 +68,15 @@ impl QuantileFunction {
     /// The quantile function of one column of a measure on points of one coordinate.
     ///
     /// # Errors
-    /// [`Error::UnsupportedSupport`] for a measure without points, [`Error::DimensionMismatch`] for points of another
-    /// dimension, [`Error::Length`] for a column that is not there; [`Error::Coordinate`], [`Error::Weight`] and
-    /// [`Error::Mass`] for numbers that are none.
+    /// [`Error::UnsupportedSupport`] for a measure without points, [`Error::Length`] for points of several coordinates
+    /// and for a column that is not there; [`Error::Coordinate`], [`Error::Weight`] and [`Error::Mass`] for numbers that
+    /// are none.
     pub fn of<T: Scalar>(measure: &dyn Measure<T>, column: usize) -> Result<Self, Error> {
         if let Support::Points(points) = measure.support()
             && points.dimension() != 1
         {
-            return Err(Error::DimensionMismatch { source_dimension: points.dimension(), target_dimension: 1 });
+            let what = "coordinates of a point on the line";
+            return Err(Error::Length { what, expected: 1, found: points.dimension() });
         }
         Self::from_sorted(Sorted::axis(measure, 0)?, measure, column)
     }
@@ -109,23 +112,24 @@ impl QuantileFunction {
     /// The total mass.
     #[must_use]
     pub fn mass(&self) -> f64 {
-        self.weights.mass
+        self.weights.mass()
     }
 
-    /// F^-1 at `levels` in [0, 1]; other levels, NaN among them, are brought there. An atom without mass is no quantile.
-    /// Costs O(n + k log n).
+    /// F^-1 at `levels` in [0, 1]; other levels, NaN among them, are brought there. An atom without mass is no quantile, and
+    /// a level that the cumulative mass of an atom reaches but for the rounding of its sum is reached. Costs O(n + k log n).
     #[must_use]
     pub fn quantiles(&self, levels: &[f64]) -> Vec<f64> {
-        let mut mass = 0.0;
+        let mut mass = CompensatedSum::default();
         let heavy = self.positions().iter().zip(self.weights()).filter(|(_, weight)| **weight > 0.0);
         let (positions, cumulative): (Vec<f64>, Vec<f64>) = heavy
             .map(|(&position, &weight)| {
-                mass += weight;
-                (position, mass)
+                mass.add(weight);
+                (position, mass.value())
             })
             .unzip();
+        let rounding = self.level_rounding(self);
         let quantile = |&level: &f64| {
-            let level = level.max(0.0) * mass;
+            let level = level.max(0.0) * mass.value() - rounding;
             positions[cumulative.partition_point(|&below| below < level).min(positions.len() - 1)]
         };
         levels.iter().map(quantile).collect()
@@ -137,46 +141,53 @@ impl QuantileFunction {
     /// W_p = (mass times int_0^1 |F^-1 - G^-1|^p)^(1/p)        W_inf = sup |F^-1 - G^-1|
     /// ```
     ///
+    /// Powers are taken in a unit of the distances, so that those of no p leave the range. Cumulative masses that agree
+    /// within the rounding of their sums are one level: laws that differ by that are the same.
+    ///
     /// # Errors
     /// [`Error::Parameter`] for p below 1, [`Error::MassMismatch`] for masses that differ by more than rounding,
-    /// [`Error::CostOverflow`].
+    /// [`Error::CostOverflow`] for a distance beyond the range.
     pub fn wasserstein(&self, other: &Self, p: f64) -> Result<f64, Error> {
         if p.is_nan() || p < 1.0 {
             return Err(Error::Parameter { name: "the order of a Wasserstein distance", value: p, expected: "p >= 1" });
         }
-        let scale = self.scale_to(other)?;
-        let mut largest = 0.0_f64;
-        self.staircase(other, scale, |i, j, mass| {
-            if mass > 0.0 {
-                largest = largest.max((self.positions()[i] - other.positions()[j]).abs());
-            }
-        });
-        check_bound::<f64>(largest)?;
-        if p == f64::INFINITY || largest == 0.0 {
-            return Ok(largest);
-        }
-        // In units of the largest displacement no power overflows.
-        let (atoms, others) = (self.atoms(), other.atoms());
-        let power = match p {
-            1.0 => total(atoms, others, scale, |x, y| (x - y).abs() / largest),
-            2.0 => total(atoms, others, scale, |x, y| ((x - y) / largest).powi(2)),
-            _ => total(atoms, others, scale, |x, y| ((x - y).abs() / largest).powf(p)),
-        };
-        Ok(largest * power.powf(1.0 / p))
+        let coupled = self.coupled(other)?;
+        let distance =
+            if p == f64::INFINITY { coupled.largest_distance() } else { PowerSum::along(&coupled, p)?.root() };
+        check_bound::<f64>(distance)?;
+        Ok(distance)
     }
 
-    /// The monotone coupling of sorted atoms.
+    /// The monotone coupling of sorted atoms, the weights of the other distribution taken `scale` times.
     pub(super) fn staircase(&self, other: &Self, scale: f64, visit: impl FnMut(usize, usize, f64)) {
-        staircase(self.weights(), other.weights(), scale, visit);
+        staircase(self.weights(), other.weights(), scale, self.level_rounding(other), visit);
     }
 
-    /// The sorted atoms.
-    pub(super) fn atoms(&self) -> Atoms<'_> {
-        Atoms { positions: self.positions(), weights: self.weights.view() }
+    /// Both distributions.
+    ///
+    /// # Errors
+    /// [`Error::MassMismatch`].
+    pub(super) fn coupled<'a>(&'a self, other: &'a Self) -> Result<Coupled<'a>, Error> {
+        let atoms = |of: &'a Self| Atoms { positions: of.positions(), weights: of.weights.view() };
+        Ok(Coupled {
+            source: atoms(self),
+            target: atoms(other),
+            scale: self.scale_to(other)?,
+            mass: self.mass(),
+            level_rounding: self.level_rounding(other),
+        })
     }
 
     /// The factor that gives `other` the mass of this.
+    ///
+    /// # Errors
+    /// [`Error::MassMismatch`].
     pub(in crate::exact) fn scale_to(&self, other: &Self) -> Result<f64, Error> {
         self.weights.scale_to(&other.weights)
+    }
+
+    /// The difference up to which cumulative masses of this and the other are one level.
+    pub(in crate::exact) fn level_rounding(&self, other: &Self) -> f64 {
+        self.weights.level_rounding(&other.weights)
     }
 }

@@ -2,15 +2,23 @@
 
 use ot_core::{Error, Measure, Scalar};
 
+use crate::unit::power_of_two;
+
+/// Units of rounding that a cumulative mass may be off by: of f64 for the whole mass, which sums, differences and the scale
+/// between two masses leave; and of the element type for each weight, independently of the others.
+const LEVEL_ROUNDINGS: f64 = 4.0;
+
 /// How heavy the atoms of one histogram are.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ColumnWeights {
     pub(super) values: Vec<f64>,
     /// Are all weights the same?
     uniform: bool,
-    pub(super) mass: f64,
+    mass: f64,
     /// What rounding of the weights may add to or take from the mass, relative.
     rounding: f64,
+    /// What rounding may add to or take from any cumulative mass.
+    level_rounding: f64,
 }
 
 /// Weights of atoms in some order.
@@ -33,18 +41,23 @@ impl ColumnWeights {
         };
         view.validate()?;
         if view.columns() <= column {
-            return Err(Error::Length { what: "columns of the batch", expected: view.columns(), found: column });
+            return Err(Error::Length { what: "columns of the batch", expected: column + 1, found: view.columns() });
         }
         let given = view.column(column);
         let expected = measure.support().len().unwrap_or(0);
         if given.len() != expected {
             return Err(Error::Length { what: "weights", expected, found: given.len() });
         }
+        let values: Vec<f64> = given.iter().map(|weight| weight.to_f64()).collect();
+        let mass = view.mass(column);
+        let unit = power_of_two(mass);
+        let squares: f64 = values.iter().map(|weight| (weight / unit) * (weight / unit)).sum();
         Ok(Self {
-            values: given.iter().map(|weight| weight.to_f64()).collect(),
+            values,
             uniform: given.iter().all(|weight| *weight == given[0]),
-            mass: view.mass(column),
+            mass,
             rounding: T::EPSILON * (64.0 + 8.0 * (given.len() as f64).sqrt()),
+            level_rounding: LEVEL_ROUNDINGS * (f64::EPSILON * mass + T::EPSILON * unit * squares.sqrt()),
         })
     }
 
@@ -59,6 +72,16 @@ impl ColumnWeights {
     /// All weights, as one number if they are equal.
     pub(crate) fn view(&self) -> LineWeights<'_> {
         if self.uniform { LineWeights::Equal(self.values[0]) } else { LineWeights::Each(&self.values) }
+    }
+
+    /// The total mass.
+    pub(crate) fn mass(&self) -> f64 {
+        self.mass
+    }
+
+    /// The difference up to which cumulative masses of this and of another histogram are one level.
+    pub(crate) fn level_rounding(&self, other: &Self) -> f64 {
+        self.level_rounding + other.level_rounding
     }
 
     /// The factor that gives `other` the mass of this.

@@ -11,18 +11,25 @@
 use std::f64::consts::PI;
 
 use nalgebra::{DMatrix, DVector};
+use ot_core::Error;
 
 /// Sets drawn, each with a rotation of its own.
 pub(super) const GROUPS: usize = 8;
 
 /// At least `count` directions in dimension `dimension`, in `GROUPS` sets of one size (or as many sets as directions).
-pub(super) fn draw(dimension: usize, count: usize, seed: u64) -> Vec<f64> {
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(super) fn draw(dimension: usize, count: usize, seed: u64) -> Result<Vec<f64>, Error> {
     let groups = count.min(GROUPS);
     let size = count.div_ceil(groups);
     // Frames are whole, where there is more than one in a set.
-    let size = if dimension >= 4 && size > dimension { size.next_multiple_of(dimension) } else { size };
-    let mut random = Random(seed);
-    let mut directions = Vec::with_capacity(groups * size * dimension);
+    let frames =
+        if dimension >= 4 && size > dimension { size.div_ceil(dimension).saturating_mul(dimension) } else { size };
+    let (size, mut random, mut directions) = (frames, Random(seed), Vec::new());
+    let len = size.saturating_mul(groups).saturating_mul(dimension);
+    let bytes = (len as u64).saturating_mul(size_of::<f64>() as u64);
+    directions.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what: "directions", bytes })?;
     for _ in 0..groups {
         match dimension {
             1 => directions.extend(std::iter::repeat_n(1.0, size)),
@@ -42,7 +49,7 @@ pub(super) fn draw(dimension: usize, count: usize, seed: u64) -> Vec<f64> {
             }
         }
     }
-    directions
+    Ok(directions)
 }
 
 /// Direction k of `size` over half a turn.
@@ -103,7 +110,7 @@ mod tests {
     fn directions_are_unit_vectors_and_cover_the_sphere() {
         for dimension in [1, 2, 3, 4, 7] {
             let size = 8 * 56;
-            let directions = draw(dimension, size, 3);
+            let directions = draw(dimension, size, 3).unwrap();
             assert_eq!(directions.len(), size * dimension);
             // The mean of u u^T is the identity over d.
             for row in 0..dimension {
@@ -116,8 +123,9 @@ mod tests {
                 }
             }
         }
-        assert_eq!(draw(5, 3, 1).len(), 15);
+        assert_eq!(draw(5, 3, 1).unwrap().len(), 15);
         assert_eq!(draw(2, 3, 1), draw(2, 3, 1));
         assert_ne!(draw(2, 3, 1), draw(2, 3, 2));
+        assert!(matches!(draw(4, usize::MAX, 1), Err(Error::OutOfMemory { bytes: u64::MAX, .. })));
     }
 }

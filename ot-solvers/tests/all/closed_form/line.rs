@@ -8,7 +8,7 @@ use ot_core::{
 use ot_solvers::exact::{LineTransport, QuantileFunction, assign, line_costs};
 
 use super::support::{assert_optimal, line, normals, refused, uniforms, weights};
-use crate::support::{assert_close, cpu};
+use crate::support::{assert_close, cpu, normalized};
 
 /// Convex, and not even: e^(x - y) - (x - y).
 #[derive(Clone, Debug)]
@@ -221,8 +221,10 @@ fn what_is_asked_wrongly_is_refused() {
     assert!(matches!(a.wasserstein(&a, 0.5), Err(Error::Parameter { .. })));
     assert!(matches!(a.wasserstein(&a, f64::NAN), Err(Error::Parameter { .. })));
     let plane = PointCloud::uniform(vec![0.0, 1.0], 2).unwrap();
-    assert!(matches!(QuantileFunction::of(&plane, 0), Err(Error::DimensionMismatch { .. })));
-    assert!(matches!(QuantileFunction::of(&one, 1), Err(Error::Length { .. })));
+    let of_plane = Error::Length { what: "coordinates of a point on the line", expected: 1, found: 2 };
+    assert_eq!(QuantileFunction::of(&plane, 0).err(), Some(of_plane));
+    let of_batch = Error::Length { what: "columns of the batch", expected: 2, found: 1 };
+    assert_eq!(QuantileFunction::of(&one, 1).err(), Some(of_batch));
     let far = QuantileFunction::of(&PointCloud::uniform(vec![1e200], 1).unwrap(), 0).unwrap();
     assert!(matches!(LineTransport::new(&far, &a, &SqEuclidean), Err(Error::CostOverflow { .. })));
     let broken = CostFunction::new(|x: &[f64], _: &[f64]| if x[0] > 0.5 { f64::INFINITY } else { 0.0 });
@@ -231,4 +233,136 @@ fn what_is_asked_wrongly_is_refused() {
     // W_2 does not square what it need not.
     let origin = QuantileFunction::of(&PointCloud::uniform(vec![0.0], 1).unwrap(), 0).unwrap();
     assert_eq!(far.wasserstein(&origin, 2.0).unwrap(), 1e200);
+}
+
+/// A law as atoms, and the same with each atom in parts.
+fn in_parts(random: &mut Seeded, len: usize) -> [(Vec<f64>, Vec<f64>); 2] {
+    let (x, weights) = (normals(random, len), uniforms(random, len));
+    let parts = x.iter().zip(&weights).flat_map(|(&x, &weight)| {
+        let (first, second) = (weight * random.uniform(0.1, 0.4), weight * random.uniform(0.1, 0.4));
+        [(x, first), (x, weight - first - second), (x, second)]
+    });
+    let (parts, their_weights) = parts.unzip();
+    [(x.clone(), normalized(weights)), (parts, normalized(their_weights))]
+}
+
+#[test]
+fn cumulative_masses_that_agree_within_rounding_are_one_level() {
+    let ten: Vec<f64> = (0..10).map(f64::from).collect();
+    let thirty: Vec<f64> = (0..30).map(|k| f64::from(k / 3)).collect();
+    let distance = |x: &[f64], a: &[f64], y: &[f64], b: &[f64], p: f64| {
+        let [from, to] = [line(x, a), line(y, b)].map(|cloud| QuantileFunction::of(&cloud, 0).unwrap());
+        assert_eq!(from.wasserstein(&to, p).unwrap(), to.wasserstein(&from, p).unwrap());
+        from.wasserstein(&to, p).unwrap()
+    };
+    for p in [1.0, 2.0, 50.0, f64::INFINITY] {
+        assert_eq!(distance(&ten, &[0.1; 10], &thirty, &[1.0 / 30.0; 30], p), 0.0);
+        let moved = distance(&[0.0, 1.0, 10.0], &[0.1, 0.2, 0.7], &[1.0, 10.0], &[0.3, 0.7], p);
+        assert_close(moved, if p < f64::INFINITY { 0.1_f64.powf(1.0 / p) } else { 1.0 }, 1e-14);
+        // Atoms as light as the rounding of the masses before them keep their own places.
+        let places = [0.0, 1000.0, 2000.0];
+        assert_eq!(distance(&places, &[1.0, 1e-17, 1.0], &places, &[1.0, 1e-17, 1.0], p), 0.0);
+    }
+    let halves = [0.0, 1000.0, 1000.5, 2000.0];
+    let moved = distance(&halves, &[1.0, 1e-17, 1e-17, 1.0], &[0.0, 1000.0, 2000.0], &[1.0, 2e-17, 1.0], f64::INFINITY);
+    assert_eq!(moved, 0.5);
+
+    // In single precision too, and in a plan, which has the marginals of both all the same.
+    let mut random = Seeded::new(9);
+    for len in [5, 200, 3000] {
+        let [(x, a), (y, b)] = in_parts(&mut random, len);
+        let [from, to] = [line(&x, &a), line(&y, &b)].map(|cloud| QuantileFunction::of(&cloud, 0).unwrap());
+        assert_eq!(from.wasserstein(&to, f64::INFINITY).unwrap(), 0.0, "{len}");
+        let plan = LineTransport::new(&from, &to, &Manhattan).unwrap().plan().unwrap();
+        for (side, weights) in [(Side::Source, &a), (Side::Target, &b)] {
+            for (found, expected) in plan.marginal(side).iter().zip(weights) {
+                assert!((found - expected).abs() < 4e-15, "{len}: {found} is not {expected}");
+            }
+        }
+        let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
+        let [from, to] = [(&x, &a), (&y, &b)].map(|(points, weights)| {
+            QuantileFunction::of(&PointCloud::new(narrow(points), 1, narrow(weights)).unwrap(), 0).unwrap()
+        });
+        assert_eq!(from.wasserstein(&to, f64::INFINITY).unwrap(), 0.0, "{len} in single precision");
+    }
+}
+
+#[test]
+fn levels_that_are_reached_but_for_rounding_are_reached() {
+    for n in [10, 30, 49, 1000] {
+        let points: Vec<f64> = (0..n).map(f64::from).collect();
+        let function = QuantileFunction::of(&PointCloud::uniform(&points[..], 1).unwrap(), 0).unwrap();
+        let levels: Vec<f64> = (1..=n).map(|k| f64::from(k) / f64::from(n)).collect();
+        assert_eq!(function.quantiles(&levels), points);
+    }
+}
+
+#[test]
+fn no_power_leaves_the_range() {
+    // Half of the mass moves by the scale.
+    let at = |points: [f64; 2], mass: f64| {
+        QuantileFunction::of(&PointCloud::new(points.to_vec(), 1, vec![0.5 * mass; 2]).unwrap(), 0).unwrap()
+    };
+    for scale in [1e-300, 1e-160, 1e-3, 1.0, 100.0, 1e160, 1e300] {
+        for p in [1.0, 2.0, 3.0, 120.0, 160.0, 3000.0] {
+            for mass in [1e-300, 1.0, 1e300] {
+                // One atom of both sides far away, where no mass moves.
+                for far in [scale, 1e5 * scale] {
+                    let (from, to) = (at([0.0, far], mass), at([scale, far + scale * f64::from(far == scale)], mass));
+                    let half = if far == scale { 1.0 } else { 0.5 };
+                    let expected = scale.ln() + ((half * mass).ln() / p);
+                    let found = from.wasserstein(&to, p);
+                    if expected > 707.0 {
+                        assert!(matches!(found, Err(Error::CostOverflow { .. })), "{scale} {p} {mass}: {found:?}");
+                    } else if expected.abs() < 700.0 {
+                        let found = found.unwrap();
+                        assert!((found.ln() - expected).abs() < 1e-12, "{scale} {p} {mass}: {found}");
+                    }
+                    // Where the cost of a pair that moves no mass is beyond the range, the line is refused.
+                    if p * (2e5 * scale).ln() < 706.0 {
+                        let (expected, cost) = (p * scale.ln() + (half * mass).ln(), PowerOfDistance::new(p).unwrap());
+                        let found = LineTransport::new(&from, &to, &cost).and_then(|line| line.transport_cost());
+                        match expected {
+                            out if out > 707.0 => assert!(matches!(found, Err(Error::CostOverflow { .. }))),
+                            out if out < -746.0 => assert_eq!(found.unwrap(), 0.0),
+                            out if out.abs() < 700.0 => {
+                                assert!((found.unwrap().ln() - out).abs() < 1e-11, "{scale} {p} {mass}");
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+    // The mean of distances whose sum is beyond the range.
+    let (zeros, far) = (vec![0.0; 64], vec![1e307; 64]);
+    let [from, to] =
+        [zeros, far].map(|points| QuantileFunction::of(&PointCloud::uniform(points, 1).unwrap(), 0).unwrap());
+    let mean = LineTransport::new(&from, &to, &Manhattan).unwrap().transport_cost().unwrap();
+    assert!((mean / 1e307 - 1.0).abs() < 1e-14, "{mean}");
+}
+
+#[test]
+fn maps_at_both_ends_of_the_range() {
+    let between = |x: [f64; 2], y: [f64; 2]| {
+        let [from, to] =
+            [x, y].map(|points| QuantileFunction::of(&PointCloud::uniform(points.to_vec(), 1).unwrap(), 0).unwrap());
+        LineTransport::new(&from, &to, &Manhattan).unwrap().map()
+    };
+    let tiny = f64::from_bits(1);
+    let map = between([0.0, 2.0 * tiny], [0.0, 4.0 * tiny]);
+    assert_eq!(map.images(&[0.0, tiny, 2.0 * tiny]), [0.0, 2.0 * tiny, 4.0 * tiny]);
+    let map = between([-5e306, -4e306], [-10e306, -9e306]);
+    assert!((map.image(f64::MAX) / (f64::MAX - 5e306) - 1.0).abs() < 1e-15);
+    assert!((map.image(-4.5e306) / -9.5e306 - 1.0).abs() < 1e-15);
+}
+
+#[test]
+fn costs_of_several_coordinates_say_so() {
+    let a = QuantileFunction::of(&PointCloud::uniform(vec![0.0, 1.0], 1).unwrap(), 0).unwrap();
+    let plane = CostFunction::new(|x: &[f64], y: &[f64]| (x[0] - y[1]).abs()).with_dimension(2);
+    let refused = LineTransport::new(&a, &a, &plane).err();
+    let what = "coordinates of a point, as many as the cost asks for";
+    assert_eq!(refused, Some(Error::Length { what, expected: 2, found: 1 }));
 }
