@@ -23,9 +23,11 @@ use crate::unit::{power_of_two, product};
 /// Rows of one task are a fixed share of all, whatever the threads.
 const TASKS: usize = 32;
 
-/// Units of rounding within which a proof takes numbers for equal. The search takes reduced costs above -64 units for none,
-/// and the gauge of its potentials adds some.
-const ROUNDINGS: f64 = 128.0;
+/// Units of rounding up to which a proof takes a single reduced cost for none: the search does so up to 64, and the gauge of its
+/// potentials adds some.
+const ROUNDINGS_OF_PAIR: f64 = 128.0;
+/// Units of rounding up to which a proof takes sums for equal.
+const ROUNDINGS: f64 = 4.0;
 
 /// The optimality of a plan and of potentials, measured.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -77,17 +79,19 @@ impl OptimalityCertificate {
 
     /// Is the plan feasible and optimal up to `tolerance`, and up to rounding?
     ///
-    /// Residuals are relative to the mass. The gap is relative to <P, |C|>, and reduced costs to its mean over the mass,
-    /// beyond 128 units of [`rounding`](Self::rounding): so that identical measures, whose cost is zero, are proven, and no
-    /// cost that is not paid makes up for a gap.
+    /// Residuals are relative to the mass; gap and infeasibility to <P, |C|>, beyond four times the
+    /// [`rounding`](Self::rounding); the [largest violation](Self::largest_violation) to the mean of <P, |C|> over the mass. So
+    /// no cost that is not paid makes up for a gap, and identical measures, whose cost is zero, are proven.
     #[must_use]
     pub fn proves(&self, tolerance: f64) -> bool {
         let (of_mass, of_cost) = (tolerance * self.mass, tolerance * self.absolute_cost);
+        let of_sums = of_cost + ROUNDINGS * self.rounding;
         self.primal.is_finite()
             && self.source_residual <= of_mass
             && self.target_residual <= of_mass
             && self.mass * self.largest_violation <= of_cost
-            && self.gap.abs() <= of_cost + ROUNDINGS * self.rounding
+            && self.infeasibility <= of_sums
+            && self.gap.abs() <= of_sums
     }
 }
 
@@ -195,7 +199,10 @@ pub(super) fn certify_costs(
         rounding: units.value(of_sums + of_rows)?,
         infeasibility: units.value(infeasibility)?,
         smallest_reduced_cost,
-        largest_violation: rows.iter().map(|row| row.violation() - ROUNDINGS * row.rounding()).fold(0.0, f64::max),
+        largest_violation: rows
+            .iter()
+            .map(|row| row.violation() - ROUNDINGS_OF_PAIR * row.rounding())
+            .fold(0.0, f64::max),
         largest_complementarity_violation: violation,
         source_residual: units.mass * residual(plan, Side::Source, a, units.mass),
         target_residual: units.mass * residual(plan, Side::Target, b, units.mass),

@@ -130,6 +130,17 @@ fn an_unused_cost_proves_nothing() -> Result<(), Error> {
     let mut raised = of([(0, 0), (1, 1), (2, 2)]);
     raised.potentials[0][1] += 1e-9;
     assert!(!certificate(&raised)?.proves(1e-10));
+    // Large potentials, which unused costs allow, cover neither a gap nor the violation that closes it.
+    for (far, raised) in [(1e12, 0.0), (1e14, 0.0), (1e14, 4.0)] {
+        let mut wrong = of([(0, 1), (1, 0), (2, 2)]);
+        for atom in 0..2 {
+            wrong.potentials[0][atom] += far + raised;
+            wrong.potentials[1][atom] -= far;
+        }
+        let certificate = certificate(&wrong)?;
+        assert!(!certificate.proves(1e-6), "{certificate:?}");
+        assert!(certificate.suboptimality() >= 2.0 && certificate.lower_bound() <= 1.5);
+    }
     // An atom without weight whose potential breaks a constraint.
     let mut weightless = of([(0, 0), (0, 1), (2, 2)]);
     weightless.weights[0] = vec![0.5, 0.0, 0.5];
