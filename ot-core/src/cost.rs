@@ -35,6 +35,7 @@ mod lanes;
 mod matrix;
 mod norm;
 mod parameters;
+mod range;
 mod summary;
 
 use std::{fmt::Debug, sync::Arc};

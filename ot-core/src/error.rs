@@ -75,7 +75,7 @@ pub enum Error {
     /// Masses that differ although both marginals are prescribed.
     #[error(
         "column {column}: the source has mass {source_mass}, the target {target_mass}; a balanced problem \
-         needs equal masses (relative difference at most {tolerance:e})"
+         needs equal masses (relative difference at most {tolerance:e}); normalized() gives a measure mass one"
     )]
     MassMismatch {
         /// Index of the histogram.
@@ -133,6 +133,24 @@ pub enum Error {
         element: &'static str,
         /// The largest cost accepted.
         limit: f64,
+    },
+    /// Points so close to each other that all costs vanish in the element type.
+    #[error("the cost across the supports reaches {bound:e} only, below the smallest normal {element} ({limit:e})")]
+    CostUnderflow {
+        /// A bound on the costs.
+        bound: f64,
+        /// The element type.
+        element: &'static str,
+        /// The smallest normal number.
+        limit: f64,
+    },
+    /// A sum over masses and costs, each of which is in range, that is not.
+    #[error("{what} overflows {element}: expected smaller masses or costs")]
+    SumOverflow {
+        /// What is summed.
+        what: &'static str,
+        /// The element type.
+        element: &'static str,
     },
     /// A regularisation strength that is not finite and positive, or that the element type does not hold
     /// together with its reciprocal.

@@ -50,6 +50,7 @@ pub mod marginal;
 pub mod measure;
 pub mod penalty;
 pub mod plan;
+pub mod power_of_two;
 pub mod problem;
 pub mod program;
 pub mod progress;

@@ -138,7 +138,11 @@ pub(crate) fn strength(rho: f64) -> Result<f64, Error> {
     if (1e-30..=1e30).contains(&rho) {
         Ok(rho)
     } else {
-        Err(Error::Parameter { name: "rho", value: rho, expected: "a number within [1e-30, 1e30]" })
+        Err(Error::Parameter {
+            name: "rho",
+            value: rho,
+            expected: "a number within [1e-30, 1e30]; the limits are Free (0) and Balanced (infinity)",
+        })
     }
 }
 

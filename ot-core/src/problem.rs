@@ -57,7 +57,7 @@ impl<D: Device> Problem<D> {
     ///
     /// # Errors
     /// [`Error::Length`] for measures that do not fit the geometry, [`Error::BatchMismatch`],
-    /// [`Error::MassMismatch`], [`Error::Stranded`], [`Error::Epsilon`], [`Error::EpsilonRule`],
+    /// [`Error::MassMismatch`], [`Error::SumOverflow`] for masses whose product f64 does not hold, [`Error::Stranded`], [`Error::Epsilon`], [`Error::EpsilonRule`],
     /// [`Error::FixedEpsilon`], [`Error::UnsupportedSupport`] for a measure without atoms, [`Error::Program`] for a
     /// penalty that cannot be recorded.
     pub fn unbalanced(
@@ -97,6 +97,7 @@ impl<D: Device> Problem<D> {
             let masses = [a, b].map(|weights| weights.mass(column.min(weights.columns() - 1)));
             check_masses(column, masses, penalties.each_ref(), tolerance)?;
         }
+        check_products(a, b, columns, epsilon)?;
         let rescaled = equal_masses(a, b, &penalties);
         let b = match &rescaled {
             Some(values) => WeightsView::new(values, columns)?,
@@ -329,6 +330,21 @@ fn check_masses(
         return Err(Error::MassMismatch { column, source_mass, target_mass, tolerance });
     }
     Ok(())
+}
+
+/// Is the mass of a b^T, times epsilon, a number?
+fn check_products<T: Scalar>(
+    source: WeightsView<'_, T>,
+    target: WeightsView<'_, T>,
+    columns: usize,
+    epsilon: f64,
+) -> Result<(), Error> {
+    let mass = |weights: WeightsView<'_, T>, column: usize| weights.mass(column.min(weights.columns() - 1));
+    let product = |column: usize| mass(source, column) * mass(target, column);
+    match (0..columns).all(|column| (product(column) * epsilon.max(1.0)).is_finite()) {
+        true => Ok(()),
+        false => Err(Error::SumOverflow { what: "the product of the masses, times epsilon,", element: f64::NAME }),
+    }
 }
 
 /// Target weights rescaled to the mass of the source, column by column, where both marginals are

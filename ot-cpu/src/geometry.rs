@@ -15,6 +15,7 @@ mod functionals;
 mod general;
 mod guard;
 mod hard;
+mod instead;
 mod kernel;
 mod memory;
 mod operand;

@@ -21,11 +21,12 @@
 mod gradient;
 mod kernel;
 mod outcome;
+mod units;
 
 use ot_core::{Device, Error, GeometryBuilder, Measure, PowerOfDistance, SqEuclidean};
 
-use self::kernel::PairSums;
 pub use self::outcome::Discrepancy;
+use self::{kernel::PairSums, units::Units};
 
 /// A maximum mean discrepancy: a loss between measures of points.
 ///
@@ -88,8 +89,10 @@ impl MaximumMeanDiscrepancy {
     ///
     /// Costs three passes over pairs: of the source with itself, of the target with itself, and across.
     ///
+    /// Points and weights near the ends of the range are met in units of powers of two.
+    ///
     /// # Errors
-    /// [`Error::MassMismatch`] for an energy distance between unequal masses, [`Error::Epsilon`] for a deviation that the
+    /// [`Error::SumOverflow`] for a discrepancy that f64 does not hold, [`Error::MassMismatch`] for an energy distance between unequal masses, [`Error::Epsilon`] for a deviation that the
     /// element type does not hold; those of [`GeometryBuilder::geometry`] and [`Problem::unbalanced`](ot_core::Problem::unbalanced).
     pub fn between<D: Device>(
         &self,
@@ -97,10 +100,17 @@ impl MaximumMeanDiscrepancy {
         source: &dyn Measure<D::Elem>,
         target: &dyn Measure<D::Elem>,
     ) -> Result<Discrepancy<D>, Error> {
-        let sums = |one, other| match self.kernel {
+        let degree = match self.kernel {
+            DiscrepancyKernel::Energy(cost) => Some(cost.exponent()),
+            DiscrepancyKernel::Gaussian { .. } => None,
+        };
+        let units = Units::of([source, target], degree);
+        let (source, target) = (units.measure(source), units.measure(target));
+        let sums = |one: &dyn Measure<D::Elem>, other: &dyn Measure<D::Elem>| match self.kernel {
             DiscrepancyKernel::Energy(cost) => PairSums::energy(builder, one, other, &cost),
             DiscrepancyKernel::Gaussian { epsilon } => PairSums::gaussian(builder, one, other, &SqEuclidean, epsilon),
         };
-        Discrepancy::new(sums(source, target)?, [sums(source, source)?, sums(target, target)?])
+        let cross = sums(&source, &target)?;
+        Discrepancy::new(cross, [sums(&source, &source)?, sums(&target, &target)?], units)
     }
 }

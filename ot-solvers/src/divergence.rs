@@ -134,7 +134,8 @@ impl SinkhornDivergence {
         };
         if are_identical(source, target) {
             let solution = against_itself(source, epsilon)?;
-            return self.assemble(solution.clone(), solution.clone(), solution);
+            let values = vec![DivergenceValue::ZERO; solution.problem().columns()];
+            return Ok(Divergence::new(self.form, values, solution.clone(), [solution.clone(), solution]));
         }
         let problem = self.problem(builder, source, target, cost, epsilon)?;
         let start = Start::multiscale(builder, &problem, source, target, cost)?;
@@ -200,8 +201,7 @@ impl SinkhornDivergence {
         source: Solution<D>,
         target: Solution<D>,
     ) -> Result<Divergence<D>, Error> {
-        let value = |column| DivergenceValue::new(self.form, &cross, [&source, &target], column);
-        let values = (0..cross.problem().columns()).map(value).collect::<Result<_, _>>()?;
+        let values = DivergenceValue::of_columns(self.form, &cross, [&source, &target])?;
         Ok(Divergence::new(self.form, values, cross, [source, target]))
     }
 }

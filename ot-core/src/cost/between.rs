@@ -120,16 +120,29 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
     /// O((n + m) d).
     ///
     /// # Errors
-    /// [`Error::CostOverflow`] for one beyond [`Scalar::LARGEST_COST`].
+    /// [`Error::CostOverflow`] for one beyond [`Scalar::LARGEST_COST`]; [`Error::CostUnderflow`] for the power of a norm
+    /// between points that differ, if it is below [`Scalar::TINY`].
     pub fn bound(&self) -> Result<Option<f64>, Error> {
+        self.bound_in::<T>()
+    }
+
+    /// [`bound`](Self::bound), for costs that are computed with in another element type.
+    ///
+    /// # Errors
+    /// Those of [`bound`](Self::bound), with the limits of `S`.
+    pub fn bound_in<S: Scalar>(&self) -> Result<Option<f64>, Error> {
         let indices = |len: usize| PointsView::new(&[0.0, (len - 1) as f64], 1).map(BoundingBox::of);
         let [source, target] = match self.atoms {
             Atoms::Points { source, target } => [BoundingBox::of(source), BoundingBox::of(target)],
             Atoms::Indices { rows, columns } => [indices(rows)?, indices(columns)?],
         };
         let bound = self.cost.bound(&source, &target);
-        bound.map_or(Ok(()), check_bound::<T>)?;
-        Ok(bound)
+        bound.map_or(Ok(()), check_bound::<S>)?;
+        let is_power = matches!(self.cost.form(), CostForm::SqEuclidean { .. } | CostForm::PowerOfNorm { .. });
+        match bound.filter(|&bound| is_power && bound < S::TINY && source.reach(&target).any(|reach| reach > 0.0)) {
+            Some(bound) => Err(Error::CostUnderflow { bound, element: S::NAME, limit: S::TINY }),
+            None => Ok(bound),
+        }
     }
 
     /// Writes row i, which must be below n, into the m numbers of `out`: computed in the element type between points,

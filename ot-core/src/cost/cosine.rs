@@ -9,9 +9,9 @@ use crate::real::Real;
 
 /// 1 - <x, y> / (|x| |y|), in [0, 2].
 ///
-/// A zero vector has no direction: by convention its cost to anything is 1 and its gradient 0. A
-/// vector counts as zero where its squared norm is, that is below about 1e-162 in f64 and 1e-23 in
-/// f32; squared norms must not overflow.
+/// A zero vector has no direction: by convention its cost to anything is 1 and its gradient 0. Vectors may have any
+/// length that the element type holds. (The recorded program squares what it is given: to it a vector is zero where its
+/// squared norm is.)
 ///
 /// ```
 /// use ot_core::{Cosine, GroundCost};

@@ -1,8 +1,8 @@
 //! Powers of the Euclidean distance.
 //!
 //! All are read off s = sum_k (x_k - y_k)^2, summed over differences, never expanded into
-//! |x|^2 - 2 <x, y> + |y|^2: close points keep their distance to full relative accuracy. Squares of
-//! differences beyond the square root of the largest number overflow.
+//! |x|^2 - 2 <x, y> + |y|^2: close points keep their distance to full relative accuracy. Where s overflows or vanishes and
+//! the power of the distance does not, rows and derivatives are those of scaled points ([`CostFormula`]).
 //!
 //! The square is the cost of Brenier (1991) and of Gaussian closed forms. At coincident points the
 //! gradient is 0: the derivative for p > 1, an element of the subdifferential for p = 1, and for p < 1,

@@ -2,7 +2,11 @@
 
 use std::{array, fmt::Debug, sync::Arc};
 
-use super::{CostForm, GroundCost, lanes::Lanes};
+use super::{
+    CostForm, GroundCost,
+    lanes::Lanes,
+    range::{Extremes, ScaledPair, mend_row},
+};
 use crate::{
     dual::Dual,
     instructions::{Loops, run_widest},
@@ -17,6 +21,8 @@ use crate::{
 /// * Rows are evaluated several points at a time, by the widest vectors of the machine, bit for bit as point by point.
 /// * The gradient reads the formula with dual numbers, four coordinates at a time, the second
 ///   derivative with nested ones. Both cost about d / 2 evaluations.
+/// * Of the [forms](Self::form) that are read off squares (powers of the Euclidean distance, cosines), points whose squares
+///   leave the range of the element type are divided by powers of two first. The program squares what it is given.
 /// * Up to 16 coordinates per point nothing is allocated; beyond, each call allocates a buffer or two.
 /// * The program is the formula read with a recorder.
 ///
@@ -82,20 +88,27 @@ impl<F: CostFormula> GroundCost for F {
 
     fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
         if fits(self, x.len()) {
-            run_widest(Row::<_, _, 8> { formula: self, x, points, out });
+            let extremes = run_widest(Row::<_, _, 8> { formula: self, x, points, out: &mut *out });
+            mend_row(self, x, points, out, extremes);
         }
     }
 
     fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
         if fits(self, x.len()) {
-            run_widest(Row::<_, _, 16> { formula: self, x, points, out });
+            let extremes = run_widest(Row::<_, _, 16> { formula: self, x, points, out: &mut *out });
+            mend_row(self, x, points, out, extremes);
         }
     }
 
     fn gradient(&self, x: &[f64], y: &[f64], out: &mut [f64]) -> bool {
         let fits = fits(self, x.len()) && y.len() == x.len() && out.len() == 2 * x.len();
-        if fits {
-            gradient(self, x, y, out);
+        match ScaledPair::of(self.form(), x, y) {
+            _ if !fits => {}
+            None => gradient(self, x, y, out),
+            Some(pair) => {
+                gradient(self, &pair.x, &pair.y, out);
+                pair.unscale(out);
+            }
         }
         fits
     }
@@ -103,8 +116,13 @@ impl<F: CostFormula> GroundCost for F {
     fn second_derivative(&self, x: &[f64], y: &[f64], direction: &[f64], out: &mut [f64]) -> bool {
         let both = 2 * x.len();
         let fits = fits(self, x.len()) && y.len() == x.len() && direction.len() == both && out.len() == both;
-        if fits {
-            second_derivative(self, x, y, direction, out);
+        match ScaledPair::of(self.form(), x, y) {
+            _ if !fits => {}
+            None => second_derivative(self, x, y, direction, out),
+            Some(pair) => {
+                second_derivative(self, &pair.x, &pair.y, &pair.scaled_direction(direction), out);
+                pair.unscale(out);
+            }
         }
         fits
     }
@@ -139,7 +157,7 @@ fn fits<F: CostFormula>(formula: &F, dimension: usize) -> bool {
     dimension > 0 && formula.dimension().is_none_or(|expected| expected == dimension)
 }
 
-/// out_j = c(x, y_j) for as many points as both sides hold, `N` at a time; what remains, one at a time.
+/// out_j = c(x, y_j) for as many points as both sides hold, `N` at a time; what remains, one at a time. Gives the extremes.
 struct Row<'a, F, T, const N: usize> {
     formula: &'a F,
     x: &'a [T],
@@ -148,10 +166,10 @@ struct Row<'a, F, T, const N: usize> {
 }
 
 impl<F: CostFormula, T: Scalar, const N: usize> Loops for Row<'_, F, T, N> {
-    type Output = ();
+    type Output = Extremes<T>;
 
     #[inline(always)]
-    fn run(self) {
+    fn run(self) -> Extremes<T> {
         let Self { formula, x, points, out } = self;
         let len = out.len().min(points.len() / x.len());
         let (points, out) = (&points[..len * x.len()], &mut out[..len]);
@@ -171,7 +189,8 @@ fn row_of_fixed<F: CostFormula, T: Scalar, const N: usize, const D: usize>(
     x: &[T],
     points: &[T],
     out: &mut [T],
-) {
+) -> Extremes<T> {
+    let mut extremes = Extremes::none();
     let x: [Number<T>; D] = array::from_fn(|axis| Number(x[axis]));
     let splat = x.map(|value| Lanes([value; N]));
     let (points, _) = points.as_chunks::<D>();
@@ -181,16 +200,24 @@ fn row_of_fixed<F: CostFormula, T: Scalar, const N: usize, const D: usize>(
         let transposed: [Lanes<Number<T>, N>; D] =
             array::from_fn(|axis| Lanes(array::from_fn(|lane| Number(tile[lane][axis]))));
         *out = formula.cost(&splat, &transposed).0.map(|number| number.0);
+        extremes.add(out);
     }
     for (y, out) in rest.iter().zip(out_rest) {
         *out = formula.cost(&x, &y.map(Number)).0;
+        extremes.add(&[*out]);
     }
+    extremes
 }
 
 /// [`Row`] for points of any dimension.
 #[inline(always)]
-fn row_of_any<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], points: &[T], out: &mut [T]) {
-    let dimension = x.len();
+fn row_of_any<F: CostFormula, T: Scalar, const N: usize>(
+    formula: &F,
+    x: &[T],
+    points: &[T],
+    out: &mut [T],
+) -> Extremes<T> {
+    let (dimension, mut extremes) = (x.len(), Extremes::none());
     let (outs, out_rest) = out.as_chunks_mut::<N>();
     let (tiles, rest) = points.split_at(outs.len() * N * dimension);
     with_buffer(2 * dimension, |buffer: &mut [Lanes<Number<T>, N>]| {
@@ -205,10 +232,11 @@ fn row_of_any<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], p
                 }
             }
             *out = formula.cost(splat, transposed).0.map(|number| number.0);
+            extremes.add(out);
         }
     });
     if rest.is_empty() {
-        return;
+        return extremes;
     }
     with_buffer(2 * dimension, |buffer: &mut [Number<T>]| {
         let (own, other) = buffer.split_at_mut(dimension);
@@ -221,8 +249,10 @@ fn row_of_any<F: CostFormula, T: Scalar, const N: usize>(formula: &F, x: &[T], p
         for (y, out) in rest.chunks_exact(dimension).zip(out_rest) {
             read(other, y);
             *out = formula.cost(own, other).0;
+            extremes.add(&[*out]);
         }
     });
+    extremes
 }
 
 /// out_i = dc/dz_i for z = (x, y): the formula read with dual numbers.

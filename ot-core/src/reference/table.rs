@@ -40,6 +40,7 @@ impl<T: Scalar> CostTable<T> {
     /// Evaluates or copies all entries and checks them.
     pub(super) fn new(source: Support<'_, T>, target: Support<'_, T>, cost: &dyn GroundCost) -> Result<Self, Error> {
         let costs = CostBetween::new(source, target, cost)?;
+        costs.bound()?;
         let (rows, columns) = costs.shape();
         let (entries, summary) = costs.table()?;
         let origin = costs.points().map(|[x, y]| Origin {

@@ -29,7 +29,7 @@ const LIMIT: usize = 160;
 /// Points after which every other one bisects.
 const PATIENCE: usize = 24;
 
-/// The size of a potential that says nothing.
+/// The size of a potential that says nothing, over epsilon.
 const FARTHEST: f64 = 1e20;
 
 /// What a formula writes for a density without bound.
@@ -63,7 +63,7 @@ pub fn c_transform_of_row<T: Scalar>(
     };
     let (mut low, mut high) = (f64::NEG_INFINITY, f64::INFINITY);
     // The potential of an unreachable atom is no guess.
-    let guess = if guess.abs() < FARTHEST { guess } else { row.reach(1.0).unwrap_or(guess) };
+    let guess = if guess.abs() < FARTHEST * epsilon { guess } else { row.reach(1.0).unwrap_or(guess) };
     let mut potential = rounded(guess);
     for attempt in 0..LIMIT {
         let [density, slope] = row.at(potential);

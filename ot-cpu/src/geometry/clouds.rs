@@ -2,9 +2,12 @@
 
 use std::{ops::Range, sync::Arc};
 
-use ot_core::{CostForm, Error, PointsView, Side, cost::GroundCost, host::try_zeros};
+use ot_core::{CostForm, Error, PointsView, Side, cost::GroundCost, host::try_zeros, power_of_two::times_power_of_two};
 
-use super::CpuScalar;
+use super::{
+    CpuScalar,
+    instead::{Instead, unit_of},
+};
 use crate::simd::{GibbsTerms, PointCost, PointPairs};
 
 /// The points of both sides, the cost if it can be kept, and its vector loop if it has one.
@@ -27,17 +30,8 @@ pub(super) struct Cloud<T> {
     points: Box<[T]>,
     /// Coordinate after coordinate, [`stride`](Self::stride) numbers for each.
     axes: Box<[T]>,
-    /// What a cosine reads instead.
-    directions: Option<Directions<T>>,
-}
-
-/// The directions x / |x| of points, zero where there is none.
-#[derive(Debug)]
-struct Directions<T> {
-    points: Box<[T]>,
-    axes: Box<[T]>,
-    /// The points whose squared norm is zero, in order.
-    none: Box<[usize]>,
+    /// What the loop of the cost reads instead.
+    instead: Option<Instead<T>>,
 }
 
 impl<T: CpuScalar> Clouds<T> {
@@ -49,8 +43,14 @@ impl<T: CpuScalar> Clouds<T> {
         form: CostForm<'_>,
         cost: Option<Arc<dyn GroundCost>>,
     ) -> Result<Self, Error> {
-        let formula = PointCost::of(form);
-        let cloud = |view| Cloud::new(view, form == CostForm::Cosine);
+        let unit = unit_of(form, source, target);
+        let formula = match (form, unit) {
+            (CostForm::PowerOfNorm { exponent, .. }, Some(unit)) => {
+                Some(PointCost::PowerInUnits { exponent, factor: times_power_of_two(1.0, exponent * unit) })
+            }
+            _ => PointCost::of(form),
+        };
+        let cloud = |view| Cloud::new(view, Instead::of(view, form, unit)?);
         let is_one = source.coordinates() == target.coordinates();
         Ok(Self {
             source: cloud(source)?,
@@ -121,7 +121,7 @@ impl<T: CpuScalar> Clouds<T> {
     ///
     /// with the masses U and V, and m the mean of the y under v, which leaves nothing to cancel.
     pub(super) fn rank_one_cost(&self, u: &[T], v: &[T]) -> Option<f64> {
-        let Some(PointCost::Square { scale }) = self.formula.filter(|_| self.source.directions.is_none()) else {
+        let Some(PointCost::Square { scale }) = self.formula.filter(|_| self.source.instead.is_none()) else {
             return None;
         };
         let zero = vec![0.0; self.dimension];
@@ -138,8 +138,8 @@ impl<T: CpuScalar> Clouds<T> {
     /// Some points of `side`, and those of the other from `start` on, as the vector loop reads them.
     fn pairs(&self, side: Side, points: Range<usize>, start: usize) -> PointPairs<'_, T> {
         let (own, other) = (self.side(side), self.side(side.opposite()));
-        let coordinates = own.directions.as_ref().map_or(&own.points, |directions| &directions.points);
-        let axes = other.directions.as_ref().map_or(&other.axes, |directions| &directions.axes);
+        let coordinates = own.instead.as_ref().map_or(&own.points, |instead| &instead.points);
+        let axes = other.instead.as_ref().map_or(&other.axes, |instead| &instead.axes);
         PointPairs {
             points: &coordinates[points.start * self.dimension..points.end * self.dimension],
             dimension: self.dimension,
@@ -188,12 +188,11 @@ impl Moments {
 }
 
 impl<T: CpuScalar> Cloud<T> {
-    fn new(view: PointsView<'_, T>, directed: bool) -> Result<Self, Error> {
+    fn new(view: PointsView<'_, T>, instead: Option<Instead<T>>) -> Result<Self, Error> {
         let mut points = try_zeros(view.coordinates().len(), "points")?;
         points.copy_from_slice(view.coordinates());
         let axes = axes_of(&points, view.dimension())?;
-        let directions = if directed { Some(Directions::new(view)?) } else { None };
-        Ok(Self { len: view.len(), points: points.into(), axes, directions })
+        Ok(Self { len: view.len(), points: points.into(), axes, instead })
     }
 
     /// Number of points.
@@ -215,32 +214,12 @@ impl<T: CpuScalar> Cloud<T> {
 
     /// The points that a cosine finds without a direction.
     fn undirected(&self) -> &[usize] {
-        self.directions.as_ref().map_or(&[], |directions| &directions.none)
-    }
-}
-
-impl<T: CpuScalar> Directions<T> {
-    fn new(view: PointsView<'_, T>) -> Result<Self, Error> {
-        let zero = T::default();
-        let (mut points, mut none) = (try_zeros(view.coordinates().len(), "points")?, Vec::new());
-        for (index, (point, direction)) in view.iter().zip(points.chunks_exact_mut(view.dimension())).enumerate() {
-            let square = point.iter().fold(zero, |sum, &coordinate| sum + coordinate * coordinate);
-            if square > zero {
-                let norm = square.sqrt();
-                for (direction, &coordinate) in direction.iter_mut().zip(point) {
-                    *direction = coordinate / norm;
-                }
-            } else {
-                none.push(index);
-            }
-        }
-        let axes = axes_of(&points, view.dimension())?;
-        Ok(Self { points: points.into(), axes, none: none.into() })
+        self.instead.as_ref().map_or(&[], |instead| &instead.undirected)
     }
 }
 
 /// Coordinates of points, coordinate after coordinate.
-fn axes_of<T: CpuScalar>(points: &[T], dimension: usize) -> Result<Box<[T]>, Error> {
+pub(super) fn axes_of<T: CpuScalar>(points: &[T], dimension: usize) -> Result<Box<[T]>, Error> {
     let stride = stride_of::<T>(points.len() / dimension);
     let mut axes = try_zeros(stride * dimension, "points")?;
     for (index, point) in points.chunks_exact(dimension).enumerate() {

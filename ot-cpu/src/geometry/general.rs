@@ -20,6 +20,7 @@ use ot_core::{
     KernelOp, PlanOperator, PlanRounding, PlanView, RecordedPenalty, RecordedRegularizer, RegularizerKind,
     RoundedFactors, RoundedValue, Side, TransportCost,
     host::{HostReduced, HostVector, for_each_chunk},
+    power_of_two::{binary_exponent, times_power_of_two},
     program::{BlockInput, Registers},
     regularizer::{RowDensity, c_transform_of_row},
 };
@@ -27,6 +28,7 @@ use ot_core::{
 use super::{
     CpuScalar,
     functionals::Functionals,
+    instead::multiply,
     memory::{Pool, zeroed},
     rows::{BLOCK, CostRows, TASKS, TILE, most_tasks, pieces, task_atoms},
 };
@@ -34,6 +36,9 @@ use crate::{
     backend::{CpuBackend, VectorisedMath},
     simd::SquareChange,
 };
+
+/// An epsilon up to which, and a reciprocal of one down to which, squares of what is some thousands of it are in range.
+const LARGEST_SQUARED: f64 = 1e130;
 
 /// A kernel over stored or streamed costs.
 #[derive(Debug)]
@@ -463,8 +468,18 @@ impl<T: CpuScalar> Row<'_, T> {
     /// place of the differences.
     fn densities(&mut self, potential: T, weights: &[T]) -> [f64; 2] {
         if self.regularizer.kind() == RegularizerKind::SquaredL2 {
-            let [sum, squares] = T::positive_parts(potential, self.differences, weights);
-            return [sum / self.epsilon, 0.5 * (squares / self.epsilon) / self.epsilon];
+            let is_squared_in_range = (1.0 / LARGEST_SQUARED..LARGEST_SQUARED).contains(&self.epsilon);
+            let unit = if is_squared_in_range { 0.0 } else { binary_exponent(self.epsilon) };
+            let (epsilon, mut potential) = (times_power_of_two(self.epsilon, -unit), [potential]);
+            if unit != 0.0 {
+                multiply(self.differences, -unit);
+                multiply(&mut potential, -unit);
+            }
+            let [sum, squares] = T::positive_parts(potential[0], self.differences, weights);
+            if unit != 0.0 {
+                multiply(self.differences, unit);
+            }
+            return [sum / epsilon, 0.5 * (squares / epsilon) / epsilon];
         }
         let mut sums = [0.0; 2];
         for tile in pieces(0..weights.len(), TILE) {

@@ -4,6 +4,7 @@
 //! |-----------------------|------------------------------------------------------------|
 //! | [`PointCost::Square`] | `scale·Σ_k (x_k − y_k)²`                                   |
 //! | [`PointCost::Power`]  | `(Σ_k \|x_k − y_k\|^norm)^(exponent/norm)`, norm in [1, ∞] |
+//! | [`PointCost::PowerInUnits`] | `factor·(Σ_k (x_k − y_k)²)^(exponent/2)`                   |
 //!
 //! All are made of differences, never of expanded squares, so that close points keep their distance to full relative
 //! accuracy. A few rows go side by side: a coordinate is loaded once for all of them, and their sums hide each
@@ -13,7 +14,8 @@
 //! Roots and powers of one and a half are taken in registers; other powers are a pass of their own over a strip.
 //! Norms other than 1, 2 and ∞ are scaled by the largest difference m, `m·(Σ_k (|z_k|/m)^p)^(1/p)`, so that no
 //! power overflows or vanishes (Blue 1978). The norms 3 and 4 try the plain sum first, whose [`root`](super::root)
-//! takes no logarithm, and scale only the pairs whose sum comes near either end of the range.
+//! takes no logarithm, and scale only the pairs whose sum comes near either end of the range. The norm 2 does neither:
+//! where squares may leave the range, whose coordinates these are gives them in [units](PointCost::PowerInUnits).
 
 use ot_core::CostForm;
 
@@ -45,6 +47,13 @@ pub enum PointCost {
         norm: f64,
         /// Positive and finite.
         exponent: f64,
+    },
+    /// A power of the Euclidean norm, of coordinates that have been divided by a unit.
+    PowerInUnits {
+        /// Positive and finite.
+        exponent: f64,
+        /// The power of the unit.
+        factor: f64,
     },
 }
 
@@ -129,9 +138,12 @@ pub(super) fn point_costs<T: VectorMath>(
             PointCost::Square { scale } => {
                 fold(Fold::Squares);
                 if scale != 1.0 {
-                    let rows = out.chunks_mut(width).take(pairs.points.len() / pairs.dimension);
-                    rows.for_each(|row| T::scale_at(level, T::of_double(scale), &mut row[..length]));
+                    scale_rows(level, scale, pairs, length, width, out);
                 }
+            }
+            PointCost::PowerInUnits { exponent, factor } => {
+                point_costs(level, PointCost::Power { norm: 2.0, exponent }, pairs, length, width, out);
+                scale_rows(level, factor, pairs, length, width, out);
             }
             PointCost::Power { norm, exponent } => {
                 let left = match (norm, exponent) {
@@ -158,6 +170,19 @@ pub(super) fn point_costs<T: VectorMath>(
             }
         }
     }
+}
+
+/// Multiplies the first `length` numbers of each row.
+fn scale_rows<T: VectorMath>(
+    level: Level,
+    factor: f64,
+    pairs: PointPairs<'_, T>,
+    length: usize,
+    width: usize,
+    out: &mut [T],
+) {
+    let rows = out.chunks_mut(width).take(pairs.points.len() / pairs.dimension);
+    rows.for_each(|row| T::scale_at(level, T::of_double(factor), &mut row[..length]));
 }
 
 /// `x ← x^exponent` for `x ≥ 0`: a product with at most one square root where twice the exponent is an integer up

@@ -12,7 +12,7 @@ use ot_core::{
 };
 
 /// An epsilon beyond all costs, of which either element type holds the reciprocal.
-const BEYOND_ALL_COSTS: f64 = 1e30;
+pub(super) const BEYOND_ALL_COSTS: f64 = 1e30;
 
 /// What a sum over pairs sums up.
 #[derive(Copy, Clone, Debug, PartialEq)]

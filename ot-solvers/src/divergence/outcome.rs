@@ -50,22 +50,23 @@ impl<D: Device> Divergence<D> {
         self.values.iter().map(|value| value.value).collect()
     }
 
-    /// Two numbers between which the divergence of the exact solutions lies, rounding apart, as the three gaps prove
-    /// it: for each column. Of the sharp forms bounds are known for prescribed marginals alone.
+    /// Two numbers between which the divergence of the exact solutions lies, as the three gaps prove it, rounding
+    /// included: for each column. Of the sharp forms bounds are known for prescribed marginals alone.
     #[must_use]
     pub fn bounds(&self) -> Vec<[f64; 2]> {
         self.values.iter().map(|value| [value.lower, value.upper]).collect()
     }
 
     /// How far the first value may be from that of the exact solutions: max(gap_ab, (gap_aa + gap_bb) / 2) in the full
-    /// form.
+    /// form, and rounding.
     #[must_use]
     pub fn error_bound(&self) -> f64 {
         let DivergenceValue { value, lower, upper } = self.values[0];
         (value - lower).max(upper - value)
     }
 
-    /// What the bounds prove of the sign of the first value; `None` if nothing.
+    /// What the bounds prove of the sign of the first value; `None` if nothing: a sign within rounding is none. Measures
+    /// that are identical are [`Equal`](Ordering::Equal).
     #[must_use]
     pub fn sign(&self) -> Option<Ordering> {
         let DivergenceValue { lower, upper, .. } = self.values[0];

@@ -31,7 +31,8 @@ impl<'a> PairCosts<'a> {
     /// The costs between all atoms.
     ///
     /// # Errors
-    /// Those of [`CostBetween::new`]; [`Error::Length`] for more atoms than indices; [`Error::OutOfMemory`].
+    /// Those of [`CostBetween::new`], and of [`CostBetween::bound_in`] f64 between points; [`Error::Length`] for more atoms than
+    /// indices; [`Error::OutOfMemory`].
     pub(super) fn new<T: Scalar>(
         source: Support<'a, T>,
         target: Support<'a, T>,
@@ -60,8 +61,7 @@ impl<'a> PairCosts<'a> {
         let [rows, columns] = atoms.map(<[u32]>::len);
         let costs = CostBetween::new(source, target, cost)?;
         // In f64, whatever the element type.
-        let bound = costs.points().and_then(|[x, y]| cost.bound(&BoundingBox::of(x), &BoundingBox::of(y)));
-        bound.map_or(Ok(()), check_bound::<f64>)?;
+        let bound = if costs.points().is_some() { costs.bound_in::<f64>()? } else { None };
         let may_overflow = costs.points().is_some() && bound.is_none() && !cost.may_forbid();
         let kind = match (costs.points(), costs.matrix()) {
             (Some([x, y]), _) => {

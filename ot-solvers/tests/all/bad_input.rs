@@ -85,6 +85,7 @@ fn masses_that_differ() {
     let (a, b) = (line(&[0.0, 1.0]), PointCloud::new(vec![0.5, 1.5], 1, vec![0.5, 0.6]).unwrap());
     let error = Problem::new(geometry(&a, &b), &a, &b, Epsilon::Absolute(0.1)).unwrap_err();
     assert!(matches!(error, Error::MassMismatch { column: 0, .. }), "{error}");
+    assert!(error.to_string().contains("normalized()"));
 
     // Legal where a penalty lets mass change; refused where the bounds of two ranges cannot meet.
     let kl = Kl::new(1.0).unwrap();
@@ -193,6 +194,8 @@ fn penalties_out_of_range() {
         assert!(matches!(Kl::new(rho), Err(Error::Parameter { .. })), "{rho}");
         assert!(matches!(TotalVariation::new(rho), Err(Error::Parameter { .. })), "{rho}");
     }
+    // The limit has a name of its own.
+    assert!(Kl::new(f64::INFINITY).unwrap_err().to_string().contains("Balanced"));
     assert!(Kl::from_tau(1.0, 0.1).is_err() && Kl::from_reach(-1.0, 2.0).is_err());
     assert!(Range::new(1.1, 2.0).is_err() && Range::new(0.5, 0.9).is_err() && Range::new(1.0, 1.0).is_err());
 }

@@ -2,6 +2,7 @@
 
 mod discrepancy;
 mod limits;
+mod masses;
 mod sinkhorn;
 mod support;
 mod variation;

@@ -15,6 +15,7 @@ mod map;
 mod multiscale;
 mod outsider;
 mod regularizer;
+mod scale;
 mod scale_invariance;
 mod separable_grid;
 mod sinkhorn;

@@ -1,0 +1,170 @@
+//! Units do not matter: costs and coordinates times powers of two give the answer times the power, to the bit; and where the
+//! answer leaves the range of numbers, an error says so.
+
+use ot_core::{
+    Balanced, Certificate, Cosine, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost, Host, Kl, Measure,
+    PointCloud, PowerOfDistance, Problem, Range, Scalar, SqEuclidean, SquaredL2, TotalVariation,
+};
+use ot_cpu::{CpuBackend, CpuScalar};
+use ot_solvers::{ExactTransport, MaximumMeanDiscrepancy, Sinkhorn, assign, transport};
+
+use crate::support::{Penalty, SIDES, assert_close, backends, penalty};
+
+/// Seeded points and weights, the points times 2^exponent.
+fn cloud<T: Scalar>(seed: u64, len: usize, exponent: i32, mass: f64) -> PointCloud<'static, T> {
+    let plain = crate::support::cloud(seed, len, 0.1 * seed as f64, mass);
+    let scaled = |values: &[f64], exponent: i32| -> Vec<T> {
+        values.iter().map(|&value| T::from_f64(T::from_f64(value).to_f64() * 2.0_f64.powi(exponent))).collect()
+    };
+    let points = scaled(plain.points().coordinates(), exponent);
+    PointCloud::new(points, 2, scaled(plain.weights_view().values(), 0)).unwrap()
+}
+
+/// Potentials and certificate of one problem.
+fn solved<T: CpuScalar>(
+    builder: &dyn GeometryBuilder<Device = Host<T>>,
+    exponent: i32,
+    (cost, degree): (&dyn GroundCost, f64),
+    penalties: impl Fn(f64) -> [Penalty; 2],
+    is_sparse: bool,
+) -> (Vec<f64>, Certificate, usize) {
+    let unit = 2.0_f64.powf(degree * f64::from(exponent));
+    let (a, b) = (cloud::<T>(1, 8, exponent, 1.0), cloud::<T>(2, 9, exponent, 1.0));
+    let geometry = builder.geometry(a.support(), b.support(), cost).unwrap();
+    let [source, target] = penalties(unit);
+    let problem = Problem::unbalanced(geometry, &a, &b, Epsilon::RelativeToMean(0.03), &source, &target).unwrap();
+    let problem = if is_sparse { problem.with_regularizer(&SquaredL2).unwrap() } else { problem };
+    let solution = Sinkhorn::new().max_iterations(30).solve(&problem).unwrap();
+    let potential = SIDES.iter().flat_map(|&side| solution.potential(side).unwrap());
+    let potential = potential.map(|f| f.to_f64() / unit).collect();
+    let Certificate { epsilon, transport_cost, primal, dual, gap, .. } = *solution.certificate();
+    let certificate = Certificate {
+        epsilon: epsilon / unit,
+        transport_cost: transport_cost.map(|cost| cost / unit),
+        primal: primal / unit,
+        dual: dual / unit,
+        gap: gap / unit,
+        ..*solution.certificate()
+    };
+    (potential, certificate, solution.iterations())
+}
+
+fn penalties_of(unit: f64) -> Vec<[Penalty; 2]> {
+    // Strengths are bounded.
+    let rho = |rho: f64| (rho * unit).clamp(1e-30, 1e30);
+    let kl = |strength: f64| penalty(Kl::new(rho(strength)).unwrap());
+    let total = |strength: f64| penalty(TotalVariation::new(rho(strength)).unwrap());
+    vec![
+        [penalty(Balanced), penalty(Balanced)],
+        [kl(0.25), kl(0.5)],
+        [kl(0.25), penalty(Balanced)],
+        [total(0.25), total(0.5)],
+        [penalty(Range::new(0.5, 1.5).unwrap()), kl(0.5)],
+        [penalty(Free), penalty(Balanced)],
+    ]
+}
+
+fn answers_scale<T: CpuScalar>(exponents: &[i32], kinds: &[(usize, bool)]) {
+    let half = PowerOfDistance::new(0.5).unwrap();
+    let costs: [(&dyn GroundCost, f64); 4] = [(&SqEuclidean, 2.0), (&Euclidean, 1.0), (&half, 0.5), (&Cosine, 0.0)];
+    for (limit, cost) in [0, usize::MAX].into_iter().flat_map(|limit| costs.map(|cost| (limit, cost))) {
+        let backend = CpuBackend::<T>::new(1).unwrap().with_dense_limit(limit);
+        for &(index, is_sparse) in kinds {
+            let of = |exponent: i32| {
+                solved(&backend, exponent, cost, |unit| penalties_of(unit).swap_remove(index), is_sparse)
+            };
+            let once = of(0);
+            for &exponent in exponents {
+                assert_eq!(of(exponent), once, "{cost:?} {index} {is_sparse} {limit} {exponent}");
+            }
+        }
+    }
+}
+
+#[test]
+fn potentials_and_certificates_have_the_unit_of_the_cost() {
+    let kinds = [(0, false), (1, false), (2, false), (3, false), (4, false), (5, false), (0, true), (1, true)];
+    answers_scale::<f64>(&[-20, 12], &kinds);
+    answers_scale::<f32>(&[-10, 12], &kinds);
+}
+
+#[test]
+fn prescribed_marginals_have_no_unit_of_their_own() {
+    answers_scale::<f64>(&[-460, -300, 300, 460], &[(0, false), (0, true)]);
+    answers_scale::<f32>(&[-40, 40], &[(0, false), (0, true)]);
+}
+
+#[test]
+fn balanced_potentials_shift_with_the_mass() {
+    for backend in backends(1) {
+        let of = |mass: f64| {
+            let (a, b) = (cloud::<f64>(1, 20, 0, mass), cloud::<f64>(2, 23, 0, mass));
+            let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+            let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.01)).unwrap();
+            Sinkhorn::new().tolerance(1e-11).max_iterations(20_000).solve(&problem).unwrap()
+        };
+        let once = of(1.0);
+        for mass in [1e-120, 1e-12, 1e10, 1e16, 1e140] {
+            let found = of(mass);
+            assert!(found.status().is_converged(), "{mass:e}: {}", found.status());
+            let [expected, cost] = [&once, &found].map(|solution| solution.certificate().transport_cost.unwrap());
+            assert_close(cost / mass, expected, 1e-9);
+            let sum = |solution: &ot_core::Solution<Host<f64>>| {
+                let [f, g] = SIDES.map(|side| solution.potential(side).unwrap());
+                f[3] + g[5]
+            };
+            assert_close(sum(&found), sum(&once) - 0.01 * mass.ln(), 1e-9);
+            let [plan, plain] = [&found, &once].map(|solution| solution.plan().unwrap().to_dense(0).unwrap());
+            let scaled: Vec<f64> = plan.iter().map(|entry| entry / mass).collect();
+            assert!(crate::support::largest_difference(&scaled, &plain) < 1e-9);
+        }
+    }
+}
+
+fn line<T: Scalar>(points: &[f64]) -> PointCloud<'static, T> {
+    PointCloud::uniform(points.iter().map(|&x| T::from_f64(x)).collect::<Vec<_>>(), 1).unwrap()
+}
+
+#[test]
+fn distances_are_right_at_the_ends_of_the_range() {
+    fn costs<T: CpuScalar>(unit: f64) {
+        // From 0 and 1 to 1 and 3: two of three halves.
+        let (a, b) = (line::<T>(&[0.0, unit]), line::<T>(&[unit, 3.0 * unit]));
+        for limit in [0, usize::MAX] {
+            let backend = CpuBackend::<T>::new(1).unwrap().with_dense_limit(limit);
+            let exact = ExactTransport::new().solve(&backend, &a, &b, &Euclidean).unwrap();
+            assert_close(exact.certificate().primal / unit, 1.5, 1e-6);
+            let entropic = transport(&backend, &a, &b, &Euclidean, Epsilon::RelativeToMean(0.01)).unwrap();
+            assert!(entropic.status().is_converged());
+            assert_close(entropic.certificate().transport_cost.unwrap() / unit, 1.5, 1e-3);
+            let energy = MaximumMeanDiscrepancy::energy(1.0).unwrap().between(&backend, &a, &b).unwrap();
+            // 2 (1 + 3 + 0 + 2) / 4 - 1 / 2 - 2 / 2
+            assert_close(energy.squared() / unit, 1.5, 1e-6);
+        }
+        let assigned = assign(a.support(), b.support(), &Euclidean).unwrap();
+        assert_close(assigned.total_cost() / unit, 3.0, 1e-6);
+    }
+    for unit in [1e-23, 1e-30, 1e19, 1e30] {
+        costs::<f32>(unit);
+    }
+    for unit in [1e-200, 1e-290, 1e160, 1e300] {
+        costs::<f64>(unit);
+    }
+}
+
+#[test]
+fn costs_out_of_range_are_told() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    for (unit, expected) in [(1e160, "reaches"), (1e-170, "only")] {
+        let (a, b) = (line::<f64>(&[0.0, unit]), line::<f64>(&[unit, 3.0 * unit]));
+        let errors: [Error; 3] = [
+            ExactTransport::new().solve(&backend, &a, &b, &SqEuclidean).err().unwrap(),
+            transport(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(1.0)).err().unwrap(),
+            assign(a.support(), b.support(), &SqEuclidean).err().unwrap(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Error::CostOverflow { .. } | Error::CostUnderflow { .. }), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}
