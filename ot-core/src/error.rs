@@ -37,7 +37,10 @@ pub enum Error {
         target_dimension: usize,
     },
     /// Two measures with different numbers of columns.
-    #[error("the source has {source_columns} columns, the target {target_columns}")]
+    #[error(
+        "the source has {source_columns} columns, the target {target_columns}: expected one each or, where batches are \
+         taken, as many"
+    )]
     BatchMismatch {
         /// Histograms of the source.
         source_columns: usize,

@@ -100,6 +100,14 @@ impl HostReduced {
         Self(vec![0.0; columns])
     }
 
+    /// Zeros, or a typed error where memory ends.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn try_alloc(columns: usize) -> Result<Self, Error> {
+        try_zeros(columns, "a reduced vector").map(Self)
+    }
+
     /// The numbers.
     #[must_use]
     pub fn values(&self) -> &[f64] {

@@ -43,9 +43,16 @@ impl<D: Device> Plan<D> {
     /// The plan of potentials, at the epsilon they belong to.
     ///
     /// # Errors
-    /// Those of [`Geometry::bind`](crate::Geometry::bind).
+    /// [`Error::Length`] for potentials that do not fit; those of [`Geometry::bind`](crate::Geometry::bind).
     pub fn new(problem: Problem<D>, potentials: Arc<Potentials<D>>) -> Result<Self, Error> {
         let problem = problem.with_epsilon(potentials.epsilon)?;
+        for (side, what) in Side::BOTH.into_iter().zip(["source potential", "target potential"]) {
+            let expected = (problem.marginal(side).len(), problem.columns());
+            let found = problem.backend().shape(potentials.side(side));
+            if found != expected {
+                return Err(Error::Length { what, expected: expected.0 * expected.1, found: found.0 * found.1 });
+            }
+        }
         let mut kernel = problem.bind()?;
         kernel.recenter(problem.view(&potentials))?;
         Ok(Self { problem, potentials, kernel })

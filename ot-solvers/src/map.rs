@@ -13,8 +13,8 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Device, Epsilon, Error, Free, GeometryBuilder, GroundCost, Measure, Plan, PointCloud, Potentials, Problem, Side,
-    Solution, Support,
+    Device, Epsilon, Error, Free, GeometryBuilder, GroundCost, Histogram, Measure, Plan, PointCloud, Potentials,
+    Problem, Side, Solution, Support,
 };
 
 /// The conditional means of a plan between clouds, as a function of points.
@@ -44,7 +44,8 @@ impl<'a, D: Device> EntropicMap<'a, D> {
     /// The map of a solution to the points of its target, under the cost that it was solved with.
     ///
     /// # Errors
-    /// [`Error::Length`] for a target of another number of points, [`Error::MissingCapability`] for a plan that is not
+    /// [`Error::Length`] for a target of another number of points, [`Error::BatchMismatch`] for one of several columns that
+    /// are not as many as those of the solution, [`Error::MissingCapability`] for a plan that is not
     /// entropic.
     pub fn new(
         builder: &'a dyn GeometryBuilder<Device = D>,
@@ -56,6 +57,10 @@ impl<'a, D: Device> EntropicMap<'a, D> {
         let (expected, found) = (solution.problem().marginal(Side::Target).len(), target.points().len());
         if expected != found {
             return Err(Error::Length { what: "points of the target", expected, found });
+        }
+        let (source_columns, target_columns) = (solution.problem().columns(), target.weights_view().columns());
+        if ![1, source_columns].contains(&target_columns) {
+            return Err(Error::BatchMismatch { source_columns, target_columns });
         }
         Ok(Self { builder, solution, target, cost })
     }
@@ -81,7 +86,11 @@ impl<'a, D: Device> EntropicMap<'a, D> {
         let support: Support<'_, D::Elem> = points.support();
         let geometry = self.builder.geometry(support, self.target.support(), self.cost)?;
         let epsilon = Epsilon::Absolute(potentials.epsilon);
-        let conditional = Problem::unbalanced(geometry, &points, self.target, epsilon, &Free, &Free)?;
+        // A histogram that serves all columns of the solution, once for each.
+        let weights = self.target.weights_view();
+        let target =
+            Histogram::batch(weights.values().repeat(problem.columns() / weights.columns()), problem.columns())?;
+        let conditional = Problem::unbalanced(geometry, &points, &target, epsilon, &Free, &Free)?;
 
         let backend = problem.backend();
         let target = backend.copied(&potentials.target)?;

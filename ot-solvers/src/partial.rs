@@ -68,11 +68,13 @@ impl PartialTransport {
         cost: &dyn GroundCost,
         epsilon: Epsilon,
     ) -> Result<PartialSolution<D>, Error> {
+        let columns = |measure: &dyn Measure<D::Elem>| measure.weights().map_or(1, |weights| weights.columns());
+        let (source_columns, target_columns) = (columns(source), columns(target));
+        if (source_columns, target_columns) != (1, 1) {
+            return Err(Error::BatchMismatch { source_columns, target_columns });
+        }
         let geometry = builder.geometry(source.support(), target.support(), cost)?;
         let whole = Problem::unbalanced(geometry, source, target, epsilon, &Free, &Free)?;
-        if whole.columns() != 1 {
-            return Err(Error::BatchMismatch { source_columns: whole.columns(), target_columns: 1 });
-        }
         let [source_mass, target_mass] = Side::BOTH.map(|side| whole.marginal(side).mass(0));
         // Weights that sum to one do so up to rounding.
         let least = source_mass.min(target_mass);

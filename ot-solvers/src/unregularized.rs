@@ -2,6 +2,7 @@
 
 mod majorize_minimize;
 mod penalty;
+mod proximal;
 
 pub use self::{
     majorize_minimize::{MajorizeMinimize, MajorizeMinimizeRun, UnregularizedPlan},

@@ -63,7 +63,7 @@ impl<W: HostWorkers> Backend<Host<W::Element>> for W {
     }
 
     fn alloc_reduced(&self, columns: usize) -> Result<HostReduced, Error> {
-        Ok(HostReduced::alloc(columns))
+        HostReduced::try_alloc(columns)
     }
 
     fn write(&self, values: &[W::Element], vector: &mut HostVector<W::Element>) -> Result<(), Error> {

@@ -36,7 +36,7 @@ impl<'a, T: Scalar> Histogram<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyMeasure`] if n is zero.
+    /// [`Error::EmptyMeasure`] if n is zero; [`Error::OutOfMemory`].
     pub fn uniform(len: usize) -> Result<Self, Error> {
         Weights::uniform(len).map(|weights| Self { weights })
     }
@@ -45,7 +45,7 @@ impl<'a, T: Scalar> Histogram<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyMeasure`] if n is zero.
+    /// [`Error::EmptyMeasure`] if n is zero; [`Error::OutOfMemory`].
     pub fn without_mass(len: usize) -> Result<Self, Error> {
         Weights::without_mass(len).map(|weights| Self { weights })
     }

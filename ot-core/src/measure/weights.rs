@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::{error::Error, scalar::Scalar};
+use crate::{error::Error, host::try_zeros, scalar::Scalar};
 
 /// Weights of n atoms in k columns, *column-major*: histogram j at `j * n..(j + 1) * n`.
 ///
@@ -141,7 +141,9 @@ impl<'a, T: Scalar> Weights<'a, T> {
 
     /// 1/n everywhere.
     pub(super) fn uniform(len: usize) -> Result<Self, Error> {
-        Self::new(vec![T::from_f64(1.0 / len as f64); len].into(), 1)
+        let mut values = try_zeros::<T>(len, "weights")?;
+        values.fill(T::from_f64(1.0 / len as f64));
+        Self::new(values.into(), 1)
     }
 
     /// 0 everywhere.
@@ -149,7 +151,7 @@ impl<'a, T: Scalar> Weights<'a, T> {
         if len == 0 {
             return Err(Error::EmptyMeasure);
         }
-        Ok(Self { values: vec![T::default(); len].into(), columns: 1 })
+        Ok(Self { values: try_zeros::<T>(len, "weights")?.into(), columns: 1 })
     }
 
     pub(super) fn view(&self) -> WeightsView<'_, T> {

@@ -7,7 +7,7 @@
 
 use std::ops::ControlFlow;
 
-use ot_core::{Device, Error, Fold, Operand, Program, Real, Recorder, Status};
+use ot_core::{Backend, Device, Error, Fold, Operand, Program, Real, Recorder, Status};
 
 use super::ConcaveObjective;
 use crate::limits::{Limits, at_least_one};
@@ -55,6 +55,9 @@ const RISE: f64 = 1e-4;
 /// The part of the slope that may be left.
 const SLOPE: f64 = 0.9;
 
+/// Pairs of memory that are there from the start; more are made as they are needed.
+const FIRST_PAIRS: usize = 32;
+
 /// Trials of one line search.
 const TRIALS: usize = 30;
 
@@ -87,7 +90,8 @@ impl Lbfgs {
     /// curvature.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for settings out of range, [`Error::OutOfMemory`], a failure of the device. Not converging
+    /// [`Error::Parameter`] for settings out of range, [`Error::Length`] for blocks of another length than their weights,
+    /// [`Error::OutOfMemory`], a failure of the device. Not converging
     /// is a [`Status`].
     pub fn maximize<D: Device, O: ConcaveObjective<D> + ?Sized>(
         &self,
@@ -98,8 +102,23 @@ impl Lbfgs {
     ) -> Result<Ascended<D>, Error> {
         at_least_one("memory", self.memory)?;
         self.limits.check()?;
+        check_blocks(objective, &start)?;
         Climb::new(self, objective, start, scale)?.run(observe)
     }
+}
+
+/// Has every block a row for each weight and a column for each problem?
+fn check_blocks<D: Device, O: ConcaveObjective<D> + ?Sized>(objective: &O, start: &[D::Vector]) -> Result<(), Error> {
+    let backend = objective.backend();
+    for (block, vector) in start.iter().enumerate() {
+        let ((rows, columns), found) = (backend.shape(objective.weights(block)), backend.shape(vector));
+        let expected = (rows, objective.columns());
+        if found != expected || ![1, expected.1].contains(&columns) {
+            let [expected, found] = [expected, found].map(|(rows, columns)| rows * columns);
+            return Err(Error::Length { what: "a block of variables", expected, found });
+        }
+    }
+    Ok(())
 }
 
 /// One ascent.
@@ -128,6 +147,17 @@ struct Pair<D: Device> {
     /// 1 / <s, y>, and 0 for a column that has not moved.
     inverse: D::Reduced,
     alpha: D::Reduced,
+}
+
+impl<D: Device> Pair<D> {
+    /// Memory for a pair of steps between points like this one.
+    fn new(backend: &dyn Backend<D>, point: &[D::Vector], columns: usize) -> Result<Self, Error> {
+        let alloc = || -> Result<Vec<D::Vector>, Error> {
+            point.iter().map(|block| backend.alloc(backend.shape(block).0, columns)).collect()
+        };
+        let (step, fall) = (alloc()?, alloc()?);
+        Ok(Self { step, fall, inverse: backend.alloc_reduced(columns)?, alpha: backend.alloc_reduced(columns)? })
+    }
 }
 
 /// Reduced vectors at work.
@@ -182,9 +212,6 @@ impl<'a, D: Device, O: ConcaveObjective<D> + ?Sized> Climb<'a, D, O> {
             start.iter().map(|block| backend.alloc(backend.shape(block).0, columns)).collect()
         };
         let number = || backend.alloc_reduced(columns);
-        let pair = |_| -> Result<Pair<D>, Error> {
-            Ok(Pair { step: alloc()?, fall: alloc()?, inverse: number()?, alpha: number()? })
-        };
         let search = Search { length: 0.0, low: (0.0, 0.0), high: None, accepted: true };
         Ok(Self {
             scale,
@@ -192,8 +219,10 @@ impl<'a, D: Device, O: ConcaveObjective<D> + ?Sized> Climb<'a, D, O> {
             direction: alloc()?,
             trial: alloc()?,
             trial_gradient: alloc()?,
-            memory: (0..settings.memory).map(pair).collect::<Result<_, _>>()?,
-            order: Vec::with_capacity(settings.memory),
+            memory: (0..settings.memory.min(FIRST_PAIRS))
+                .map(|_| Pair::new(backend, &start, columns))
+                .collect::<Result<_, _>>()?,
+            order: Vec::new(),
             numbers: Numbers {
                 value: number()?,
                 slope: number()?,
@@ -259,7 +288,7 @@ impl<'a, D: Device, O: ConcaveObjective<D> + ?Sized> Climb<'a, D, O> {
                 still.for_each(|column| column.rest = Some(Status::Stalled));
             } else {
                 // The memory misleads: once more along the gradient.
-                (fresh, self.order) = (true, Vec::with_capacity(self.settings.memory));
+                (fresh, self.order) = (true, Vec::new());
             }
         }
     }
@@ -377,6 +406,9 @@ impl<'a, D: Device, O: ConcaveObjective<D> + ?Sized> Climb<'a, D, O> {
         self.order.push(place);
         let Self { objective, memory, programs, numbers, .. } = self;
         let (objective, backend) = (&**objective, objective.backend());
+        if place == memory.len() {
+            memory.push(Pair::new(backend, &self.point, objective.columns())?);
+        }
         let Pair { step, fall, inverse, .. } = &mut memory[place];
         for (block, (step, fall)) in step.iter_mut().zip(fall.iter_mut()).enumerate() {
             let operands = [Operand::Vector(&self.trial[block]), Operand::Vector(&self.point[block])];

@@ -44,9 +44,12 @@ impl Annealing {
     /// where no bound of the cost is known and no start is given.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a factor outside (0, 1), [`Error::Epsilon`] for a start that is
+    /// [`Error::Parameter`] for a factor outside (0, 1), [`Error::Epsilon`] for an epsilon or a start that is
     /// not finite and positive.
     pub fn stages(&self, epsilon: f64, cost_bound: Option<f64>) -> Result<Vec<f64>, Error> {
+        if !(epsilon.is_finite() && epsilon > 0.0) {
+            return Err(Error::Epsilon(epsilon));
+        }
         let (start, factor) = match *self {
             Annealing::Off => (None, 0.5),
             Annealing::Geometric { start, factor } => (start.or(cost_bound), factor),
@@ -97,6 +100,11 @@ mod tests {
         for factor in [0.0, 1.0, -0.5, f64::NAN] {
             let annealing = Annealing::Geometric { start: None, factor };
             assert!(matches!(annealing.stages(0.1, Some(1.0)), Err(Error::Parameter { .. })), "{factor}");
+        }
+        for epsilon in [-1.0, 0.0, f64::NAN, f64::INFINITY] {
+            for annealing in [Annealing::Off, Annealing::Geometric { start: Some(1.0), factor: 0.5 }] {
+                assert!(matches!(annealing.stages(epsilon, Some(1.0)), Err(Error::Epsilon(_))), "{epsilon}");
+            }
         }
         let annealing = Annealing::Geometric { start: Some(f64::NAN), factor: 0.5 };
         assert!(matches!(annealing.stages(0.1, None), Err(Error::Epsilon(_))));

@@ -11,7 +11,7 @@
 
 use ot_core::{
     Backend, CostBetween, Device, Error, GeometryBuilder, GroundCost, Measure, Observer, Phase, PointsView, Progress,
-    Scalar, Status, Support,
+    Scalar, Status, Support, host::try_zeros,
 };
 
 use super::{
@@ -233,7 +233,7 @@ fn natural_step<D: Device>(
     dimension: usize,
     settings: &AveragedSgd,
 ) -> Result<f64, Error> {
-    let drawn = samples.next(PILOT_SAMPLES);
+    let drawn = samples.next(PILOT_SAMPLES)?;
     let drawn = PointsView::new(&drawn, dimension)?;
     let costs = CostBetween::new(Support::Points(drawn), atoms.support(), atoms.cost())?;
     let (rows, columns) = costs.shape();
@@ -269,12 +269,13 @@ impl<D: Device> Ascent<'_, D> {
         let dimension = self.source.dimension();
         let mut samples = Samples::new(self.source, seed, ASCENT);
         let mut checks = Samples::new(self.source, seed, CHECKS);
-        let weights = vec![1.0 / batch as f64; batch];
+        let mut weights: Vec<f64> = try_zeros(batch, "a batch of samples")?;
+        weights.fill(1.0 / batch as f64);
         let mut potential = vec![0.0; self.atoms.weights().len()];
         let mut mean = potential.clone();
-        let (mut iteration, mut next) = (0_usize, FIRST_CHECK * batch);
+        let (mut iteration, mut next) = (0_usize, batch.saturating_mul(FIRST_CHECK));
         let status = loop {
-            let points = samples.next(batch);
+            let points = samples.next(batch)?;
             let block =
                 self.atoms.meet_points(PointsView::new(&points, dimension)?, &weights, &potential, Grade::Step)?;
             iteration += 1;
@@ -289,7 +290,8 @@ impl<D: Device> Ascent<'_, D> {
                 }
             }
             let drawn = samples.drawn();
-            if drawn < next && drawn + batch <= max_samples {
+            let is_last = drawn.saturating_add(batch) > max_samples;
+            if drawn < next && !is_last {
                 continue;
             }
             next = (GROWTH * drawn as f64) as usize;
@@ -309,7 +311,7 @@ impl<D: Device> Ascent<'_, D> {
                 break Status::Converged;
             } else if told.is_break() {
                 break Status::Cancelled;
-            } else if drawn + batch > max_samples {
+            } else if is_last {
                 break Status::IterationLimit;
             }
         };

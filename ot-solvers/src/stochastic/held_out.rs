@@ -9,7 +9,7 @@
 //! independent groups has no bias where the square of a mean would have that of its noise. Its square root bounds the marginal
 //! error sum_j |E p_j - b_j| (Cauchy, Schwarz). Its standard error is that of the jackknife over groups.
 
-use ot_core::{Device, Error, PointsView};
+use ot_core::{Device, Error, PointsView, host::try_zeros};
 
 use super::{
     block::{Atoms, Grade},
@@ -60,13 +60,14 @@ impl HeldOutEstimate {
         let of_group = samples.div_ceil(GROUPS).max(1);
         let blocks = of_group.div_ceil(batch);
         let of_block = of_group.div_ceil(blocks);
-        let count = GROUPS * blocks * of_block;
-        let weights = vec![1.0 / (blocks * of_block) as f64; of_block];
+        let count = GROUPS.saturating_mul(blocks.saturating_mul(of_block));
+        let mut weights: Vec<f64> = try_zeros(of_block, "a batch of samples")?;
+        weights.fill(1.0 / (blocks * of_block) as f64);
         let mut groups = vec![vec![0.0; potential.len()]; GROUPS];
         let (mut mean, mut squares, mut met) = (0.0, 0.0, 0.0);
         for group in &mut groups {
             for _ in 0..blocks {
-                let points = stream.next(of_block);
+                let points = stream.next(of_block)?;
                 let block =
                     atoms.meet_points(PointsView::new(&points, dimension)?, &weights, potential, Grade::Exact)?;
                 group.iter_mut().zip(&block.densities).for_each(|(sum, density)| *sum += density);

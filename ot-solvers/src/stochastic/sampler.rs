@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData};
 
-use ot_core::Scalar;
+use ot_core::{Error, Scalar, host::try_zeros};
 
 use super::Random;
 
@@ -75,14 +75,17 @@ impl<'a, T: Scalar> Samples<'a, T> {
     }
 
     /// The next samples, point by point.
-    pub(super) fn next(&mut self, count: usize) -> Vec<T> {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(super) fn next(&mut self, count: usize) -> Result<Vec<T>, Error> {
         let dimension = self.sampler.dimension();
-        let mut points = vec![T::default(); count * dimension];
+        let mut points: Vec<T> = try_zeros(count.saturating_mul(dimension), "samples")?;
         for (offset, point) in points.chunks_exact_mut(dimension.max(1)).enumerate() {
             let mut random = Random::new(self.seed, self.stream, (self.drawn + offset) as u64);
             self.sampler.draw(&mut random, point);
         }
         self.drawn += count;
-        points
+        Ok(points)
     }
 }

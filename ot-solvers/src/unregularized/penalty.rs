@@ -48,11 +48,61 @@ impl MassPenalty {
         rho * marginal.iter().zip(weights).map(atom).sum::<f64>()
     }
 
-    /// The potential of a marginal: minus the slope of the penalty.
-    pub(super) fn potential(self, rho: f64, p: f64, a: f64) -> f64 {
+    /// A potential of an ordinary size.
+    pub(super) fn unit(self, rho: f64, weights: &[f64]) -> f64 {
         match self {
-            MassPenalty::Kl { .. } => rho * (a / p).ln(),
-            MassPenalty::SquaredL2 { .. } => rho * (a - p),
+            MassPenalty::Kl { .. } => rho,
+            MassPenalty::SquaredL2 { .. } => (rho * weights.iter().copied().fold(0.0, f64::max)).max(f64::MIN_POSITIVE),
+        }
+    }
+
+    /// Are the penalties of having no mass at all numbers?
+    ///
+    /// # Errors
+    /// [`Error::SumOverflow`].
+    pub(super) fn check_masses(self, weights: [&[f64]; 2]) -> Result<(), Error> {
+        let penalty = |(rho, weights): (f64, &[f64])| self.value(rho, &vec![0.0; weights.len()], weights);
+        match self.strengths().into_iter().zip(weights).map(penalty).sum::<f64>() {
+            sum if sum.is_finite() => Ok(()),
+            _ => Err(Error::SumOverflow { what: "a penalty of all the mass", element: "f64" }),
+        }
+    }
+
+    /// The potential f at which the mass s exp(f / beta), s given by its logarithm, is the one that the penalty asks for.
+    pub(super) fn proximal(self, rho: f64, beta: f64, weight: f64, log_sum: f64) -> f64 {
+        match self {
+            // log s + f / beta = log a - f / rho
+            MassPenalty::Kl { .. } => (weight.ln() - log_sum) / (1.0 / beta + 1.0 / rho),
+            // s exp(f / beta) = a - f / rho, that is exp(t) + c t = 1 + c log (s / a) for the logarithm t of the mass over a
+            MassPenalty::SquaredL2 { .. } => {
+                let (rate, log_ratio) = (beta / (rho * weight), log_sum - weight.ln());
+                if rate.is_infinite() {
+                    return 0.0;
+                }
+                beta * (log_of_root(rate, 1.0 + rate * log_ratio) - log_ratio)
+            }
+        }
+    }
+
+    /// What is to be added to all f and taken from all g, so that both marginals ask for the same mass.
+    pub(super) fn shift(self, potentials: [&[f64]; 2], weights: [&[f64]; 2]) -> f64 {
+        let [rho_a, rho_b] = self.strengths();
+        let atoms = |side: usize| potentials[side].iter().zip(weights[side]).filter(|(_, weight)| **weight > 0.0);
+        match self {
+            MassPenalty::Kl { .. } => {
+                // log sum_i a_i exp(-f_i / rho)
+                let log_mass = |side: usize, rho: f64| {
+                    let largest = atoms(side).map(|(f, a)| a.ln() - f / rho).fold(f64::NEG_INFINITY, f64::max);
+                    largest + atoms(side).map(|(f, a)| (a.ln() - f / rho - largest).exp()).sum::<f64>().ln()
+                };
+                let difference = log_mass(0, rho_a) - log_mass(1, rho_b);
+                if difference.is_finite() { difference / (1.0 / rho_a + 1.0 / rho_b) } else { 0.0 }
+            }
+            MassPenalty::SquaredL2 { .. } => {
+                let mass = |side: usize, rho: f64| atoms(side).map(|(f, a)| a - f / rho).sum::<f64>();
+                let slope = atoms(0).count() as f64 / rho_a + atoms(1).count() as f64 / rho_b;
+                (mass(0, rho_a) - mass(1, rho_b)) / slope
+            }
         }
     }
 
@@ -74,4 +124,20 @@ fn entropy_from_one(r: f64) -> f64 {
     } else {
         r * r.ln() - change
     }
+}
+
+/// The solution t of exp(t) + c t = d for c > 0, by Newton's iteration from above, where it cannot overshoot.
+fn log_of_root(c: f64, d: f64) -> f64 {
+    let mut t = match d {
+        d if d >= 1.0 => d.ln().min(d / c),
+        d => (d / c).min(0.0),
+    };
+    for _ in 0..60 {
+        let step = (t.exp() + c * t - d) / (t.exp() + c);
+        t -= step;
+        if step <= f64::EPSILON * t.abs() {
+            break;
+        }
+    }
+    t
 }

@@ -1,13 +1,16 @@
 //! What is asked wrongly is refused with a typed error that says what was expected and found.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    CostFunction, CostMatrix, Epsilon, Error, Geometry, GeometryBuilder, Histogram, Host, Kl, Measure, PointCloud,
-    Problem, Range, Side, SqEuclidean, TotalVariation,
+    Backend, CostFunction, CostMatrix, Epsilon, Error, Geometry, GeometryBuilder, Histogram, Host, Kl, Measure, Plan,
+    PointCloud, Potentials, Problem, Range, Side, SqEuclidean, TotalVariation,
 };
 use ot_cpu::CpuBackend;
-use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start, transport};
+use ot_solvers::{
+    Annealing, AveragedSgd, DualAscent, DualObjective, EntropicMap, Lbfgs, MajorizeMinimize, MassPenalty,
+    PartialTransport, PointSampler, Random, Relaxation, Sinkhorn, Start, transport,
+};
 
 use crate::support::cpu;
 
@@ -198,4 +201,69 @@ fn penalties_out_of_range() {
     assert!(Kl::new(f64::INFINITY).unwrap_err().to_string().contains("Balanced"));
     assert!(Kl::from_tau(1.0, 0.1).is_err() && Kl::from_reach(-1.0, 2.0).is_err());
     assert!(Range::new(1.1, 2.0).is_err() && Range::new(0.5, 0.9).is_err() && Range::new(1.0, 1.0).is_err());
+}
+
+#[test]
+fn a_batch_on_either_side_is_named_where_none_is_taken() {
+    let (one, batch) = (line(&[0.0, 1.0]), PointCloud::batch(vec![0.0, 1.0], 1, vec![0.5; 6], 3).unwrap());
+    for (source, target, source_columns, target_columns) in [(&one, &batch, 1, 3), (&batch, &one, 3, 1)] {
+        let expected = Error::BatchMismatch { source_columns, target_columns };
+        let penalty = MassPenalty::Kl { source: 1.0, target: 1.0 };
+        let found = MajorizeMinimize::new(penalty).solve(source, target, &SqEuclidean).unwrap_err();
+        assert_eq!(found, expected);
+        let partial = PartialTransport::new(0.5);
+        let found = partial.solve(&cpu(1), source, target, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap_err();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn sizes_beyond_all_memory() {
+    let out_of_memory = |error: Error| assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+    for len in [usize::MAX, usize::MAX / 16] {
+        out_of_memory(Histogram::<f64>::uniform(len).unwrap_err());
+        out_of_memory(Histogram::<f32>::without_mass(len).unwrap_err());
+        out_of_memory(cpu(1).alloc_reduced(len).unwrap_err());
+        let target = line(&[0.0, 1.0]);
+        let sampler = PointSampler::new(1, |random: &mut Random, point: &mut [f64]| point[0] = random.uniform());
+        let settings = AveragedSgd::new(0.1).batch(len).max_samples(usize::MAX);
+        out_of_memory(settings.solve(&cpu(1), &sampler, &target, &SqEuclidean).unwrap_err());
+    }
+    // Pairs of memory are made as they are needed.
+    let problem = problem();
+    let ascent = DualAscent::new().tolerance(1e-6);
+    let [some, all] = [40, usize::MAX].map(|memory| ascent.clone().memory(memory).solve(&problem).unwrap());
+    assert_eq!(some.certificate(), all.certificate());
+}
+
+#[test]
+fn vectors_of_another_shape() {
+    let (problem, backend) = (problem(), cpu(1));
+    let vector = |rows: usize, columns: usize| backend.upload(&vec![0.0; rows * columns], columns).unwrap();
+    for [source, target] in [[(2, 1), (2, 1)], [(3, 1), (3, 1)], [(3, 2), (2, 1)], [(3, 1), (4, 1)]] {
+        let [source, target] = [source, target].map(|(rows, columns)| vector(rows, columns));
+        let potentials = Arc::new(Potentials { source, target, epsilon: 0.1 });
+        let error = Plan::new(problem.clone(), potentials).unwrap_err();
+        assert!(matches!(error, Error::Length { .. }), "{error}");
+    }
+    let mut objective = DualObjective::new(&problem).unwrap();
+    for blocks in [vec![vector(2, 1), vector(3, 1)], vec![vector(3, 1), vector(2, 2)], vec![vector(3, 1)]] {
+        let error = Lbfgs::new().maximize(&mut objective, blocks, 0.1, &mut |_, _, _| ControlFlow::Continue(()));
+        assert!(matches!(error.unwrap_err(), Error::Length { .. }));
+    }
+}
+
+#[test]
+fn maps_of_targets_with_other_columns() {
+    let (a, b) = (line(&[0.0, 1.0, 2.0]), line(&[0.5, 1.5]));
+    let batch = PointCloud::batch(vec![0.0, 1.0, 2.0], 1, vec![0.5, 0.25, 0.25, 0.125, 0.125, 0.75], 2).unwrap();
+    let backend = cpu(1);
+    let solution = transport(&backend, &batch, &b, &SqEuclidean, Epsilon::Absolute(0.1)).unwrap();
+    let images = EntropicMap::new(&backend, &solution, &b, &SqEuclidean).unwrap().images(&[0.0, 1.0, 2.0]).unwrap();
+    let expected = solution.plan().unwrap().barycentric_projection(Side::Source, &[0.5, 1.5], 1).unwrap();
+    assert!(crate::support::largest_difference(&images, &expected) < 1e-9);
+    let other = PointCloud::batch(vec![0.5, 1.5], 1, vec![0.5; 6], 3).unwrap();
+    let error = EntropicMap::new(&backend, &solution, &other, &SqEuclidean).unwrap_err();
+    assert_eq!(error, Error::BatchMismatch { source_columns: 2, target_columns: 3 });
+    assert!(transport(&backend, &a, &b, &SqEuclidean, Epsilon::Absolute(0.1)).is_ok());
 }

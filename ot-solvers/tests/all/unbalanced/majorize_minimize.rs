@@ -1,6 +1,9 @@
 //! Penalised transport without entropy, against closed forms and the limit of entropic transport.
 
-use ot_conformance::problems::{Diracs, Quantiles};
+use ot_conformance::{
+    Seeded,
+    problems::{Diracs, Quantiles},
+};
 use ot_core::{CostMatrix, Error, Euclidean, Histogram, Kl, PointCloud, SqEuclidean, Status};
 use ot_solvers::{MajorizeMinimize, MassPenalty, Sinkhorn};
 
@@ -90,4 +93,76 @@ fn what_was_asked_wrongly_is_refused() {
     let index = Histogram::new(vec![1.0, 1.0]).unwrap();
     assert!(matches!(kl(1.0, 1.0).solve(&a, &index, &SqEuclidean), Err(Error::UnsupportedSupport { .. })));
     assert!(matches!(kl(1.0, 1.0).tolerance(0.0).solve(&a, &a, &SqEuclidean), Err(Error::Parameter { .. })));
+}
+
+fn line(points: &[f64]) -> PointCloud<'static, f64> {
+    PointCloud::uniform(points.to_vec(), 1).unwrap()
+}
+
+#[test]
+fn points_that_are_far_from_all_others() {
+    let (a, b) = (line(&[0.0, 0.1, 20.0]), line(&[0.05, 0.2]));
+    let found = MajorizeMinimize::new(MassPenalty::Kl { source: 0.5, target: 0.5 }).tolerance(1e-9);
+    let found = found.solve(&a, &b, &SqEuclidean).unwrap();
+    assert_eq!(found.status, Status::Converged);
+    assert!((found.primal - 0.188_579_20).abs() < 1e-8, "{}", found.primal);
+    assert!(found.plan.iter().all(|entry| entry.is_finite()));
+}
+
+#[test]
+fn small_normal_clouds_converge_within_the_limit() {
+    for seed in 0..200 {
+        let mut random = Seeded::new(seed);
+        let [n, m] = [3 + seed as usize % 7, 3 + seed as usize % 5];
+        let mut normal = |len: usize| -> Vec<f64> {
+            (0..2 * len).map(|_| random.vector::<f64>(12, -0.5, 0.5).iter().sum::<f64>()).collect()
+        };
+        let (x, y) = (normal(n), normal(m));
+        let (a, b) = (PointCloud::uniform(x, 2).unwrap(), PointCloud::uniform(y, 2).unwrap());
+        let rho = 10.0_f64.powf(-3.0 + 3.0 * (seed % 10) as f64 / 9.0);
+        for penalty in [
+            MassPenalty::Kl { source: rho, target: rho },
+            MassPenalty::Kl { source: rho, target: 1.0 },
+            MassPenalty::SquaredL2 { source: 10.0 * rho, target: 10.0 },
+        ] {
+            let found = MajorizeMinimize::new(penalty).solve(&a, &b, &SqEuclidean).unwrap();
+            assert!(found.plan.iter().all(|entry| entry.is_finite()));
+            assert!(found.gap >= -1e-12 * found.primal);
+            assert_eq!(found.status, Status::Converged, "{seed} {penalty:?}: {:e} of {:e}", found.gap, found.primal);
+        }
+    }
+}
+
+#[test]
+fn ordinary_problems_converge_within_the_limit() {
+    let (a, b) = (cloud(1, 50, 0.0, 1.0), cloud(2, 60, 0.2, 1.7));
+    for penalty in [
+        MassPenalty::Kl { source: 0.5, target: 0.5 },
+        MassPenalty::Kl { source: 10.0, target: 10.0 },
+        MassPenalty::Kl { source: 1e-3, target: 1.0 },
+        MassPenalty::SquaredL2 { source: 10.0, target: 10.0 },
+        MassPenalty::SquaredL2 { source: 500.0, target: 10.0 },
+    ] {
+        let found = MajorizeMinimize::new(penalty).solve(&a, &b, &SqEuclidean).unwrap();
+        assert_eq!(found.status, Status::Converged, "{penalty:?}: {:e} of {:e}", found.gap, found.primal);
+    }
+}
+
+#[test]
+fn masses_of_any_size() {
+    let of = |mass: f64, penalty: MassPenalty| {
+        let (a, b) = (cloud(1, 6, 0.0, mass), cloud(2, 7, 0.2, 3.0 * mass));
+        MajorizeMinimize::new(penalty).tolerance(1e-9).solve(&a, &b, &SqEuclidean)
+    };
+    let kl = MassPenalty::Kl { source: 1e-3, target: 1.0 };
+    let once = of(1.0, kl).unwrap();
+    assert_eq!(once.status, Status::Converged);
+    for mass in [1e-200, 1e-12, 1e16, 1e160, 1e290] {
+        let found = of(mass, kl).unwrap();
+        assert_eq!(found.status, Status::Converged, "{mass:e}");
+        assert_close(found.primal / mass, once.primal, 1e-8);
+    }
+    let squared = MassPenalty::SquaredL2 { source: 1.0, target: 1.0 };
+    assert!(of(1e100, squared).is_ok());
+    assert!(matches!(of(1e160, squared), Err(Error::SumOverflow { .. })));
 }
