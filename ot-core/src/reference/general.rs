@@ -168,4 +168,10 @@ impl<T: Scalar> RowDensity for Row<'_, T> {
         let nearest = self.partners().map(|(cost, _)| cost).reduce(f64::min)?;
         Some(nearest + self.epsilon * self.regularizer.slope_at(density / mass))
     }
+
+    fn saturation(&mut self, density: f64) -> Option<f64> {
+        let mass: f64 = self.partners().map(|(_, weight)| weight).sum();
+        let farthest = self.partners().map(|(cost, _)| cost).reduce(f64::max)?;
+        Some(farthest + self.epsilon * self.regularizer.slope_at(density / mass))
+    }
 }

@@ -32,6 +32,9 @@ const PATIENCE: usize = 24;
 /// The size of a potential that says nothing, over epsilon.
 const FARTHEST: f64 = 1e20;
 
+/// A step, over epsilon, that is long.
+const LONG: f64 = 1e3;
+
 /// What a formula writes for a density without bound.
 const UNBOUNDED: f64 = 1e30;
 
@@ -43,6 +46,13 @@ pub trait RowDensity {
     /// The potential at which the atom's nearest partner, with all the weight there is, would give it this density: r
     /// is no larger there, and positive. `None` for an atom without partners.
     fn reach(&mut self, density: f64) -> Option<f64>;
+
+    /// A potential at which r is no smaller than this density: that of the farthest partner, in the place of the nearest.
+    /// It keeps long steps where the density is due to partners of hardly any weight; `None`, by default, does not.
+    fn saturation(&mut self, density: f64) -> Option<f64> {
+        let _ = density;
+        None
+    }
 }
 
 /// The c-transform of a row under a penalty, to the rounding of `T`, from a guess of it. The row of no partner gets what
@@ -98,6 +108,10 @@ pub fn c_transform_of_row<T: Scalar>(
                 None => return rounded(step(penalty, UNREACHABLE, epsilon)),
             }
         };
+        let proposed = match row_end(row, [potential, proposed], high, epsilon, wanted) {
+            Some(end) if end > low => proposed.min(end),
+            _ => proposed,
+        };
         let is_doubtful = attempt >= PATIENCE && attempt % 2 == 1;
         let next = rounded(match (low.is_finite(), high.is_finite()) {
             _ if low < proposed && proposed < high && !is_doubtful => proposed,
@@ -117,6 +131,20 @@ pub fn c_transform_of_row<T: Scalar>(
         potential = next;
     }
     potential
+}
+
+/// Where a long step into the open ends at the latest.
+fn row_end(
+    row: &mut impl RowDensity,
+    [potential, proposed]: [f64; 2],
+    high: f64,
+    epsilon: f64,
+    wanted: f64,
+) -> Option<f64> {
+    match high == f64::INFINITY && proposed - potential > LONG * epsilon {
+        true => row.saturation(wanted),
+        false => None,
+    }
 }
 
 /// The subdifferential of phi* at -f.

@@ -563,10 +563,22 @@ impl<T: CpuScalar> RowDensity for WeightedRow<'_, '_, T> {
     }
 
     fn reach(&mut self, density: f64) -> Option<f64> {
+        let nearest = self.distances().reduce(f64::min)?;
+        Some(nearest + self.row.epsilon * self.row.regularizer.slope_at(density / self.mass))
+    }
+
+    fn saturation(&mut self, density: f64) -> Option<f64> {
+        let farthest = self.distances().reduce(f64::max)?;
+        Some(farthest + self.row.epsilon * self.row.regularizer.slope_at(density / self.mass))
+    }
+}
+
+impl<T: CpuScalar> WeightedRow<'_, '_, T> {
+    /// C_j - g_j of the partners that have weight.
+    fn distances(&self) -> impl Iterator<Item = f64> {
         let partners = self.row.differences.iter().zip(self.weights);
         let partners = partners.filter(|(difference, weight)| difference.is_finite() && **weight > T::default());
-        let nearest = partners.map(|(difference, _)| -difference.to_f64()).reduce(f64::min)?;
-        Some(nearest + self.row.epsilon * self.row.regularizer.slope_at(density / self.mass))
+        partners.map(|(difference, _)| -difference.to_f64())
     }
 }
 

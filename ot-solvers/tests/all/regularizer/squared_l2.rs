@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ot_conformance::{Deferred, ReferenceBackend};
+use ot_conformance::{Deferred, ReferenceBackend, Seeded};
 use ot_core::{
     CostMatrix, Epsilon, GeometryBuilder, Histogram, Host, Measure, PointCloud, Problem, Side, Solution, SqEuclidean,
     SquaredL2,
@@ -280,6 +280,37 @@ fn threads_change_no_bits() {
         let one = solved(1, limit);
         for threads in [2, 7] {
             assert_eq!(one, solved(threads, limit), "{threads}");
+        }
+    }
+}
+
+#[test]
+fn tiny_weights_do_no_harm() {
+    let mut random = Seeded::new(5);
+    for trial in 0..400 {
+        let [n, m] = [2 + trial % 5, 2 + trial % 4];
+        let spread = [1.0, 10.0, 100.0][trial % 3];
+        let (x, y) = (random.vector::<f64>(n, 0.0, spread), random.vector::<f64>(m, 0.0, 1.0));
+        let (weights, b) = (random.vector::<f64>(n, 0.1, 1.0), random.vector::<f64>(m, 0.1, 1.0));
+        let b = PointCloud::new(y, 1, b).unwrap().normalized();
+        let with = |weight: f64| {
+            let mut weights = weights.clone();
+            weights[trial % n] = weight;
+            PointCloud::new(x.clone(), 1, weights).unwrap().normalized()
+        };
+        // Nearly nothing is as good as nothing.
+        let (a, without) = (with([1e-100, 1e-200, 1e-250, 1e-30][trial % 4]), with(0.0));
+        let epsilon = [1e-3, 1e-2, 0.1, 1.0][(trial / 3) % 4];
+        for turned in [false, true] {
+            let dual = |a: &PointCloud<'_, f64>| {
+                let clouds = if turned { [&b, a] } else { [a, &b] };
+                let problem = balanced(&cpu(1), clouds, epsilon);
+                let found = Sinkhorn::new().tolerance(1e-9).max_iterations(20_000).solve(&problem).unwrap();
+                assert!(found.status().is_converged(), "{trial}: {} {:?}", found.status(), found.certificate());
+                // Epsilon is that of the mean.
+                found.certificate().dual / problem.epsilon()
+            };
+            assert_close(dual(&a), dual(&without), 1e-6);
         }
     }
 }

@@ -88,3 +88,16 @@ fn masses_that_are_none_are_refused() {
     }
     assert!(PartialTransport::new(1.0).solve(&backend, &a, &b, &SqEuclidean, Epsilon::default()).is_ok());
 }
+
+#[test]
+fn all_of_the_mass_is_taken_whatever_its_sum_rounds_to() {
+    let backend = cpu(1);
+    let three = PointCloud::new(vec![0.0, 1.0, 2.0], 1, vec![0.6, 0.3, 0.1]).unwrap();
+    let many: Vec<f64> = (0..49).map(f64::from).collect();
+    let many = PointCloud::new(many, 1, vec![1.0 / 49.0; 49]).unwrap();
+    assert!(three.weights_view().mass(0) != 1.0 || many.weights_view().mass(0) != 1.0);
+    for cloud in [&three, &many] {
+        let found = settings(1.0).solve(&backend, cloud, cloud, &SqEuclidean, Epsilon::Absolute(0.05)).unwrap();
+        assert_close(found.to_dense().unwrap().iter().sum(), 1.0, 1e-7);
+    }
+}
