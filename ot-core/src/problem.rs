@@ -332,7 +332,7 @@ fn check_masses(
     Ok(())
 }
 
-/// Is the mass of a b^T, times epsilon, a number?
+/// Is the mass of a b^T, times epsilon, a number? And is what underflows of a density nothing beside one over the mass?
 fn check_products<T: Scalar>(
     source: WeightsView<'_, T>,
     target: WeightsView<'_, T>,
@@ -341,9 +341,13 @@ fn check_products<T: Scalar>(
 ) -> Result<(), Error> {
     let mass = |weights: WeightsView<'_, T>, column: usize| weights.mass(column.min(weights.columns() - 1));
     let product = |column: usize| mass(source, column) * mass(target, column);
-    match (0..columns).all(|column| (product(column) * epsilon.max(1.0)).is_finite()) {
+    let heaviest = |column: usize| mass(source, column).max(mass(target, column));
+    if !(0..columns).all(|column| (product(column) * epsilon.max(1.0)).is_finite()) {
+        return Err(Error::SumOverflow { what: "the product of the masses, times epsilon,", element: f64::NAME });
+    }
+    match (0..columns).all(|column| heaviest(column) <= T::EPSILON / T::TINY) {
         true => Ok(()),
-        false => Err(Error::SumOverflow { what: "the product of the masses, times epsilon,", element: f64::NAME }),
+        false => Err(Error::SumOverflow { what: "a mass over the smallest number", element: T::NAME }),
     }
 }
 

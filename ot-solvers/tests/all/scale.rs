@@ -168,3 +168,17 @@ fn costs_out_of_range_are_told() {
         }
     }
 }
+
+#[test]
+fn single_precision_takes_large_masses() {
+    let backend = CpuBackend::<f32>::new(1).unwrap();
+    let of = |mass: f32| {
+        let cloud = |points: &[f32]| PointCloud::new(points.to_vec(), 1, vec![mass; points.len()]).unwrap();
+        transport(&backend, &cloud(&[0.0, 1.0]), &cloud(&[1.0, 3.0]), &SqEuclidean, Epsilon::RelativeToMean(0.05))
+    };
+    let cost = |mass: f32| of(mass).unwrap().certificate().transport_cost.unwrap() / f64::from(mass);
+    for mass in [1e-25, 1e10, 1e25, 1e30] {
+        assert_close(cost(mass), cost(1.0), 1e-4);
+    }
+    assert!(matches!(of(1e36), Err(Error::SumOverflow { element: "f32", .. })));
+}
