@@ -7,7 +7,7 @@
 //! Above stands the plan rounded to the exact marginals (Altschuler, Weed, Rigollet 2017), below
 //! the potentials made feasible by hard c-transforms. The entropic dual itself is no lower bound.
 
-use ot_core::{Device, Error, Fold, Operand, Program, RoundedPlan, Side, Solution};
+use ot_core::{Device, Error, Fold, Operand, Program, Real, RoundedPlan, Side, Solution};
 
 /// Bounds of the optimal transport cost without regularisation, for one column.
 #[derive(Copy, Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Costs of pairs in f64, row by row, made as they are asked for.
 
 use ot_core::{
-    BoundingBox, CostBetween, Error, GroundCost, MatrixView, PointsView, Scalar, Support,
+    CostBetween, Error, GroundCost, MatrixView, PointsView, Scalar, Support,
     cost::{check_bound, check_row},
 };
 
