@@ -221,11 +221,13 @@ mod tests {
         values.iter().map(|&value| times_power_of_two(value, exponent)).collect()
     }
 
+    /// A cost and its degree.
+    type Power = (Box<dyn GroundCost>, f64);
+
     /// Costs and their degree.
-    fn powers() -> Result<Vec<(Box<dyn GroundCost>, f64)>, Error> {
-        let power = |exponent: f64| -> Result<(Box<dyn GroundCost>, f64), Error> {
-            Ok((Box::new(PowerOfDistance::new(exponent)?), exponent))
-        };
+    fn powers() -> Result<Vec<Power>, Error> {
+        let power =
+            |exponent: f64| -> Result<Power, Error> { Ok((Box::new(PowerOfDistance::new(exponent)?), exponent)) };
         Ok(vec![
             (Box::new(Euclidean), 1.0),
             (Box::new(PNorm::new(2.0)?), 1.0),
