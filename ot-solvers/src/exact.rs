@@ -5,7 +5,7 @@
 //! max <a, f> + <b, g>  over  f_i + g_j <= C_ij
 //! ```
 //!
-//! A solution carries the plan, sparse, and the potentials that prove it: [`certify`] rechecks them from the input alone.
+//! A solution carries the plan, sparse, and the potentials that prove it: [`certify_optimality`] rechecks them from the input alone.
 //!
 //! [`ExactTransport`] takes any cost between two discrete measures: a matrix, few pairs ([`SparseCosts`]), a cost of
 //! points evaluated when needed. It runs in three steps:
@@ -38,7 +38,7 @@ mod transport;
 
 pub use self::{
     assignment::{Assignment, assign},
-    certificate::{OptimalityCertificate, certify},
+    certificate::{OptimalityCertificate, certify_optimality},
     circle::CircleTransport,
     line::{LineTransport, QuantileFunction, QuantileMap, line_costs},
     plan::SparsePlan,

@@ -49,7 +49,7 @@ pub use entropic::{
 pub use exact::{
     Assignment, CircleTransport, ExactRun, ExactSolution, ExactTransport, Guide, LineTransport, OptimalityCertificate,
     QuantileFunction, QuantileMap, SearchReport, SlicedDistance, SlicedWasserstein, SparseCosts, SparsePlan, assign,
-    certify, line_costs,
+    certify_optimality, line_costs,
 };
 pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
 pub use interpolation::{barycentric_interpolation, displacement_interpolation};

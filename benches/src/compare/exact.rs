@@ -14,7 +14,8 @@ use ot_core::{
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{
-    ExactSolution, ExactTransport, OptimalityCertificate, Sinkhorn, SparsePlan, Start, assign, certify, line_costs,
+    ExactSolution, ExactTransport, OptimalityCertificate, Sinkhorn, SparsePlan, Start, assign, certify_optimality,
+    line_costs,
 };
 
 use self::{
@@ -299,7 +300,7 @@ fn assignment(arrays: &Arrays) -> Result<Ours, Failure> {
     let (seconds, assignment) = time(repeats(n), || Ok(assign::<f64>(a.support(), b.support(), &cost)?))?;
     let plan = assignment.plan(1.0 / n as f64)?;
     let [f, g] = Side::BOTH.map(|side| assignment.potential(side));
-    let certificate = certify::<f64>(&a, &b, &cost, &plan, f, g)?;
+    let certificate = certify_optimality::<f64>(&a, &b, &cost, &plan, f, g)?;
     Ok(Ours { measured: Measured::seconds("assign", seconds), plan, note: proof(&certificate) })
 }
 

@@ -17,7 +17,7 @@ use std::{error::Error, time::Instant};
 
 use ot_core::{Side, SqEuclidean};
 use ot_cpu::CpuBackend;
-use ot_solvers::{ExactSolution, ExactTransport, certify};
+use ot_solvers::{ExactSolution, ExactTransport, certify_optimality};
 
 use crate::wines::{Class, wines};
 
@@ -72,7 +72,7 @@ impl Pair<'_> {
         let Self { marks: [one, other], source, target, solution } = self;
         let (a, b) = (source.cloud()?, target.cloud()?);
         let [f, g] = Side::BOTH.map(|side| solution.potential(side));
-        let proof = certify::<f64>(&a, &b, &SqEuclidean, solution.plan(), f, g)?;
+        let proof = certify_optimality::<f64>(&a, &b, &SqEuclidean, solution.plan(), f, g)?;
         let report = solution.report();
         println!("\nmarks {one} and {other}: {} x {} wines", source.len(), target.len());
         println!("status                  {}, {} pivots in {} rounds", solution.status(), report.pivots, report.rounds);

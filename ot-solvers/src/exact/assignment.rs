@@ -118,7 +118,7 @@ impl Assignment {
     }
 
     /// The pairs as a plan that moves `mass` between each: 1/n for uniform measures of n atoms, between which
-    /// [`certify`](super::certify) then takes it together with the [potentials](Self::potential).
+    /// [`certify_optimality`](super::certify_optimality) then takes it together with the [potentials](Self::potential).
     ///
     /// # Errors
     /// [`Error::Weight`] for a mass that is negative or not finite.

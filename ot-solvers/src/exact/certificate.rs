@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The two values bracket the least cost, and are equal where no mass lies on a pair of positive reduced cost
-//! C_ij - f_i - g_j (complementary slackness; Kantorovich 1942). [`certify`] takes what was asked, a plan and two
+//! C_ij - f_i - g_j (complementary slackness; Kantorovich 1942). [`certify_optimality`] takes what was asked, a plan and two
 //! potentials, and computes all of it anew in f64, with compensated sums: nothing that a solver believes enters. What rounding
 //! may have done to the numbers summed is told apart.
 
@@ -103,18 +103,18 @@ impl OptimalityCertificate {
 ///
 /// ```
 /// use ot_core::{CostMatrix, Histogram, PlanEntry};
-/// use ot_solvers::{SparsePlan, certify};
+/// use ot_solvers::{SparsePlan, certify_optimality};
 ///
 /// let cost = CostMatrix::new(vec![0.0, 2.0, 2.0, 0.0], 2, 2)?;
 /// let (a, b) = (Histogram::new(vec![0.5, 0.5])?, Histogram::new(vec![0.25, 0.75])?);
 /// let entry = |source, target, mass| PlanEntry { source, target, mass };
 /// let plan = SparsePlan::new(2, 2, vec![entry(0, 0, 0.25), entry(0, 1, 0.25), entry(1, 1, 0.5)])?;
 ///
-/// let certificate = certify::<f64>(&a, &b, &cost, &plan, &[2.0, 0.0], &[-2.0, 0.0])?;
+/// let certificate = certify_optimality::<f64>(&a, &b, &cost, &plan, &[2.0, 0.0], &[-2.0, 0.0])?;
 /// assert!(certificate.proves(0.0));
 /// assert_eq!((certificate.primal, certificate.dual), (0.5, 0.5));
 /// // A wrong dual is refused.
-/// assert!(!certify::<f64>(&a, &b, &cost, &plan, &[2.0, 0.1], &[-2.0, 0.0])?.proves(1e-3));
+/// assert!(!certify_optimality::<f64>(&a, &b, &cost, &plan, &[2.0, 0.1], &[-2.0, 0.0])?.proves(1e-3));
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 ///
@@ -123,7 +123,7 @@ impl OptimalityCertificate {
 /// finite, [`Error::MassMismatch`], [`Error::BatchMismatch`] or [`Error::Length`] for more than one histogram,
 /// [`Error::UnsupportedSupport`] for supports that the cost has no entries of, [`Error::Cost`] for a cost that is NaN or
 /// minus infinity, [`Error::CostOverflow`] for potentials, or costs times masses, beyond the range.
-pub fn certify<T: Scalar>(
+pub fn certify_optimality<T: Scalar>(
     source: &dyn Measure<T>,
     target: &dyn Measure<T>,
     cost: &dyn GroundCost,
@@ -137,7 +137,7 @@ pub fn certify<T: Scalar>(
     certify_costs(&costs, [&a, &b], plan, [source_potential, target_potential], serial)
 }
 
-/// [`certify`] for costs and weights in f64, with workers. The bits do not depend on them.
+/// [`certify_optimality`] for costs and weights in f64, with workers. The bits do not depend on them.
 pub(super) fn certify_costs(
     costs: &PairCosts<'_>,
     [a, b]: [&[f64]; 2],

@@ -5,7 +5,7 @@ use ot_core::{
     CostFormula, CostMatrix, Error, Euclidean, GroundCost, Manhattan, PointCloud, Real, Side, SqEuclidean, Support,
 };
 use ot_solvers::{
-    certify,
+    certify_optimality,
     exact::{Assignment, assign},
 };
 
@@ -125,7 +125,7 @@ fn large_problems_are_certified() {
                 // A wrong dual is refused.
                 let mut wrong = f.to_vec();
                 wrong[n / 2] += 1e-6;
-                assert!(!certify(&uniform(n), &uniform(n), &cost, &plan, &wrong, g).unwrap().proves(1e-10));
+                assert!(!certify_optimality(&uniform(n), &uniform(n), &cost, &plan, &wrong, g).unwrap().proves(1e-10));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use ot_conformance::Seeded;
 use ot_core::{Error, GroundCost, Histogram, Measure, PointCloud};
-use ot_solvers::{SparsePlan, certify};
+use ot_solvers::{SparsePlan, certify_optimality};
 
 use crate::support::normalized;
 
@@ -34,7 +34,7 @@ pub fn assert_optimal(
     [f, g]: [&[f64]; 2],
     tolerance: f64,
 ) {
-    let certificate = certify(source, target, cost, plan, f, g).unwrap();
+    let certificate = certify_optimality(source, target, cost, plan, f, g).unwrap();
     assert!(certificate.proves(tolerance), "{certificate:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use ot_conformance::Seeded;
 use ot_core::{CostMatrix, Error, GroundCost, Histogram, Manhattan, Measure, PlanEntry, PointCloud, SqEuclidean};
-use ot_solvers::{ExactTransport, OptimalityCertificate, SparsePlan, certify};
+use ot_solvers::{ExactTransport, OptimalityCertificate, SparsePlan, certify_optimality};
 
 use super::support::{below, solve, solve_matrix};
 use crate::support::cpu;
@@ -29,7 +29,7 @@ fn certificate(of: &Solved) -> Result<OptimalityCertificate, Error> {
     let (a, b) = (Histogram::new(of.weights[0].clone())?, Histogram::new(of.weights[1].clone())?);
     let costs = CostMatrix::new(&of.costs, 3, 3)?;
     let plan = SparsePlan::new(3, 3, of.entries.clone())?;
-    certify::<f64>(&a, &b, &costs, &plan, &of.potentials[0], &of.potentials[1])
+    certify_optimality::<f64>(&a, &b, &costs, &plan, &of.potentials[0], &of.potentials[1])
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn bounds_bound() -> Result<(), Error> {
             (0..n * m).map(|k| PlanEntry { source: (k / m) as u32, target: (k % m) as u32, mass: a[k / m] * b[k % m] });
         let plan = SparsePlan::new(n, m, entries.collect())?;
         let (f, g) = (random.vector::<f64>(n, -1.0, 1.0), random.vector::<f64>(m, -1.0, 1.0));
-        let certificate = certify::<f64>(&source, &target, &CostMatrix::new(&costs, n, m)?, &plan, &f, &g)?;
+        let certificate = certify_optimality::<f64>(&source, &target, &CostMatrix::new(&costs, n, m)?, &plan, &f, &g)?;
         assert!(certificate.lower_bound() <= least && least <= certificate.primal + certificate.rounding);
         assert!(certificate.primal - least <= certificate.suboptimality());
     }

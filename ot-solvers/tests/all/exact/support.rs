@@ -2,7 +2,7 @@
 
 use ot_conformance::Seeded;
 use ot_core::{CostMatrix, Error, GroundCost, Histogram, Measure, PointCloud, Side};
-use ot_solvers::{ExactSolution, ExactTransport, certify};
+use ot_solvers::{ExactSolution, ExactTransport, certify_optimality};
 
 use crate::support::cpu;
 
@@ -26,7 +26,7 @@ pub fn solve(
 ) -> Result<ExactSolution, Error> {
     let solution = settings.solve(&cpu(2), source, target, cost)?;
     let (f, g) = (solution.potential(Side::Source), solution.potential(Side::Target));
-    assert_eq!(&certify(source, target, cost, solution.plan(), f, g)?, solution.certificate());
+    assert_eq!(&certify_optimality(source, target, cost, solution.plan(), f, g)?, solution.certificate());
     let (n, m) = solution.plan().shape();
     assert!(solution.plan().entries().len() < n + m, "a plan that is no vertex");
     Ok(solution)
