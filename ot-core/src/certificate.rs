@@ -133,20 +133,29 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
         let mean_mass = (source.weight / 2.0 + target.weight / 2.0).max(f64::MIN_POSITIVE);
         let rounding = precision.marginal_rounding(largest_potentials, epsilon);
 
-        // Of potentials that are no numbers no dual is claimed. An entry of the plan is known to its rounding.
+        // Without epsilon h(0) mass(a) mass(b), which both bounds have. Entries of the plan, and masses of the rounded one, are
+        // known to their rounding.
         let at_zero = epsilon * value_at_zero * source.weight * target.weight;
-        let dual = source.dual + target.dual - epsilon * conjugate + at_zero
-            - precision.unit * (source.size + target.size + at_zero.abs())
+        let below = source.dual + target.dual
+            - epsilon * conjugate
+            - precision.unit * (source.size + target.size)
             - rounding * epsilon * conjugate.abs();
-        let dual = if dual.is_nan() { f64::NEG_INFINITY } else { dual };
-        let primal = of_source.primal
+        let above = of_source.primal
             + of_target.primal
             + epsilon * value_of_plan
-            + at_zero
-            + precision.unit * (of_source.size + of_target.size + (epsilon * value_of_plan).abs() + at_zero.abs());
-        let primal = if *feasible && primal.is_finite() { primal } else { f64::INFINITY };
+            + precision.unit * (of_source.size + of_target.size)
+            + rounding * (of_source.sensitivity + of_target.sensitivity + epsilon * value_of_plan.abs());
+        // Of potentials that are no numbers no dual is claimed.
+        let dual = match below + at_zero - precision.unit * at_zero.abs() {
+            dual if dual.is_nan() => f64::NEG_INFINITY,
+            dual => dual,
+        };
+        let primal = match above + at_zero + precision.unit * at_zero.abs() {
+            primal if primal.is_finite() && *feasible => primal,
+            _ => f64::INFINITY,
+        };
         let terms = of_source.fenchel_gap + of_target.fenchel_gap + epsilon * gap_of_plan;
-        let gap = match terms.max(primal - dual) {
+        let gap = match terms.max(above - below) {
             gap if gap.is_finite() && terms.is_finite() && *feasible && dual.is_finite() => gap,
             _ => f64::INFINITY,
         };

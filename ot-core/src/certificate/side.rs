@@ -89,6 +89,9 @@ pub(super) struct RoundedSideValues {
     pub(super) primal: f64,
     /// The same, of absolute values.
     pub(super) size: f64,
+    /// sum_i a_i r_i |phi'(r_i) + f_i|: what relative errors of the masses make of the primal. Nothing near the optimum, but for
+    /// masses that are prescribed.
+    pub(super) sensitivity: f64,
 }
 
 /// The values of a side at its potential and the rounded plan.
@@ -106,12 +109,18 @@ pub(super) fn rounded_side_values(
     let slopes: Vec<f64> = side.potential.iter().map(|f| -f).collect();
     let [value] = run(penalty.value(), [&densities])?;
     let [conjugate] = run(penalty.conjugate(), [&slopes])?;
-    let mut sums = RoundedSideValues { fenchel_gap: 0.0, primal: 0.0, size: 0.0 };
+    let slope = |density: f64| {
+        let value = penalty.value().call::<_, 1, 1>([Dual::variable(density)]);
+        value.map_or(f64::NAN, |[value]| value.derivative)
+    };
+    let mut sums = RoundedSideValues { fenchel_gap: 0.0, primal: 0.0, size: 0.0, sensitivity: 0.0 };
     for i in (0..side.weights.len()).filter(|&i| side.weights[i] > 0.0) {
         let (weight, pairing) = (side.weights[i], side.potential[i] * densities[i]);
         sums.fenchel_gap += weight * (value[i] + conjugate[i] + pairing).max(0.0);
         sums.primal += weight * (value[i] + pairing);
         sums.size += weight * (value[i].abs() + pairing.abs());
+        let change = densities[i] * (slope(densities[i]) + side.potential[i]).abs();
+        sums.sensitivity += weight * if change.is_finite() { change } else { pairing.abs() };
     }
     Ok(sums)
 }

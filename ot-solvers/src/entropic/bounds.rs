@@ -71,9 +71,13 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
         let read = backend.read(&sums.iter().collect::<Vec<_>>())?;
         let bounds = |(column, upper): (usize, f64)| {
             let [source, source_size, target, target_size] = [0, 1, 2, 3].map(|number: usize| read[number][column]);
-            // Masses, potentials and costs are known to some units.
-            let rounding = UNITS * backend.precision().unit * (source_size + target_size + upper.abs());
-            UnregularizedBounds { lower: source + target - rounding, upper: upper + rounding }
+            // Potentials and costs are known to some units, masses of the rounded plan to the rounding of its entries.
+            let (units, size) = (UNITS * backend.precision().unit, source_size + target_size);
+            let of_masses = solution.certificates()[column].rounding * (size + upper.abs());
+            UnregularizedBounds {
+                lower: source + target - units * size,
+                upper: upper + units * upper.abs() + of_masses,
+            }
         };
         Ok(upper.into_iter().enumerate().map(bounds).collect())
     })
