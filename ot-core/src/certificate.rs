@@ -126,6 +126,7 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
 
     let (epsilon, precision, value_at_zero) =
         (potentials.epsilon, backend.precision(), problem.regularizer().value_at_zero());
+    let mass_per_exponent = |mass: f64, product: f64| problem.regularizer().mass_per_exponent(mass, product);
     let certificate = |(column, values): (usize, &ColumnValues)| {
         let ColumnValues { sides: [source, target], rounded: [of_source, of_target], feasible } = values;
         let [conjugate, gap_of_plan, value_of_plan] = [0, 1, 2].map(|number| read[number][column]);
@@ -169,7 +170,7 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
             primal,
             dual,
             gap,
-            rounding: rounding * (source.mass / mean_mass).max(1.0)
+            rounding: rounding * (mass_per_exponent(source.mass, source.weight * target.weight) / mean_mass).max(1.0)
                 + (source.accepted_rounding + target.accepted_rounding) / mean_mass,
         }
     };

@@ -156,8 +156,10 @@ pub enum Error {
         element: &'static str,
     },
     /// A regularisation strength that is not finite and positive, or that the element type does not hold
-    /// together with its reciprocal.
-    #[error("epsilon is {0:e}: expected a finite number > 0 that the element type holds with its reciprocal")]
+    /// together with its reciprocal and with the potentials that it makes of weights.
+    #[error(
+        "epsilon is {0:e}: expected a finite number > 0 that the element type holds with its reciprocal, and 16384 times"
+    )]
     Epsilon(f64),
     /// An epsilon rule that the cost gives no meaning to.
     #[error("the rule {rule} resolves to no epsilon for this cost: {reason}")]

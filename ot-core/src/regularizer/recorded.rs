@@ -166,6 +166,18 @@ impl RecordedRegularizer {
         }
     }
 
+    /// What an error of the exponents makes of the mass of a plan: sum_ij a_i b_j h*''(z_ij), from the mass of the plan and
+    /// the product of the masses of a and b. The mass of the plan for entropy, at most the product for squares, and the
+    /// larger of both, which is no bound, for others.
+    #[must_use]
+    pub fn mass_per_exponent(&self, mass: f64, product: f64) -> f64 {
+        match self.programs.kind {
+            RegularizerKind::Entropy => mass,
+            RegularizerKind::SquaredL2 => product,
+            RegularizerKind::Other => mass.max(product),
+        }
+    }
+
     /// h'(p).
     #[must_use]
     pub fn slope_at(&self, density: f64) -> f64 {

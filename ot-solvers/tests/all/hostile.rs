@@ -104,6 +104,23 @@ fn rounding_of_masses_is_counted() {
     }
 }
 
+/// Densities of squared L2 are known absolutely, so that their masses are known to the product of the masses.
+#[test]
+fn rounding_of_squares_grows_with_the_masses() {
+    let (a, b) = ([216.0, 0.0], [0.0, 16.0, 64.0, 64.0, 0.0, 16.0, 56.0]);
+    let costs: Vec<f64> = (0..14).map(|index| 0.7 + f64::from(index * index % 11) * 0.05).collect();
+    for (epsilon, scale) in [(0.5, 1.0), (0.01, 1.0), (30.0, 1.0), (0.5, 1000.0)] {
+        let [a, b] = [&a[..], &b[..]].map(|weights| weights.iter().map(|weight| weight * scale).collect::<Vec<_>>());
+        let single = problem::<f32>(&costs, &a, &b, epsilon, balanced()).with_regularizer(&ot_core::SquaredL2).unwrap();
+        let double = problem::<f64>(&costs, &a, &b, epsilon, balanced()).with_regularizer(&ot_core::SquaredL2).unwrap();
+        let solution = Sinkhorn::new().max_iterations(300).solve(&single).unwrap();
+        let wide = |side| solution.potential(side).unwrap().iter().map(|value| value.to_f64()).collect::<Vec<f64>>();
+        let truth = certificate_at(&double, &wide(ot_core::Side::Source), &wide(ot_core::Side::Target));
+        let told = solution.certificate();
+        assert!(truth.marginal_error <= told.marginal_error + told.rounding, "{told:?}, in truth {truth:?}");
+    }
+}
+
 /// Costs that f64 cannot tell apart to an epsilon: no convergence is claimed, and no infinite number is.
 #[test]
 fn costs_near_the_end_of_the_range_are_costs() {
@@ -123,6 +140,18 @@ fn costs_near_the_end_of_the_range_are_costs() {
         let expected = Sinkhorn::new().tolerance(1e-9).solve(&problem::<f64>(&plain, &a, &b, 0.1, balanced())).unwrap();
         assert_eq!(solution.certificate().dual, expected.certificate().dual * unit, "{unit:e}");
     }
+}
+
+/// Potentials are multiples of epsilon by logarithms of weights: an epsilon whose potentials leave the range is refused.
+#[test]
+fn an_epsilon_beyond_its_potentials_is_refused() {
+    let costs = [138_421.671_875, 2.126_764_666_490_805_4e37];
+    let matrix = CostMatrix::new(costs.map(|cost| cost as f32).to_vec(), 1, 2).unwrap();
+    let (a, b) =
+        (Histogram::new(vec![1.144_409_2e-5_f32]).unwrap(), Histogram::new(vec![1.144_409_2e-5_f32, 0.0]).unwrap());
+    let geometry = CpuBackend::<f32>::new(1).unwrap().geometry(a.support(), b.support(), &matrix).unwrap();
+    let found = Problem::new(geometry, &a, &b, Epsilon::Absolute(7.684_781_892_317_978e37));
+    assert!(matches!(found, Err(ot_core::Error::Epsilon(_))), "{found:?}");
 }
 
 /// Bounds without the regularizer, of potentials beyond any sentinel.
