@@ -27,6 +27,8 @@ pub struct Case {
     target: Atoms,
     costs: Costs,
     update: Update,
+    /// The mean cost that epsilon is relative to, where some costs stand for "never".
+    mean: Option<f64>,
     /// Does single precision hold its numbers?
     pub fits_f32: bool,
 }
@@ -115,6 +117,7 @@ pub fn cases(len: usize) -> Vec<Case> {
         target,
         costs: Costs::SquaredDistance,
         update: Update::Alternating,
+        mean: None,
         fits_f32: true,
     };
     let plain = case("Gaussian clouds", atoms(&x, &a), atoms(&y, &b));
@@ -125,7 +128,10 @@ pub fn cases(len: usize) -> Vec<Case> {
     };
     let duplicated = |points: &[f64]| -> Vec<f64> { points.iter().map(|value| value.round()).collect() };
     let shifted = |points: &[f64]| -> Vec<f64> { points.iter().map(|value| value + 1e6).collect() };
-    let decades = |len: usize| normalized((0..len).map(|i| 10_f64.powf(-12.0 * i as f64 / len as f64)).collect());
+    let decades = |len: usize, decades: f64| {
+        normalized((0..len).map(|i| 10_f64.powf(-decades * i as f64 / len as f64)).collect())
+    };
+    let times = |factor: f64, values: &[f64]| values.iter().map(|value| factor * value).collect::<Vec<f64>>();
     let holes = |weights: &[f64]| {
         normalized(weights.iter().enumerate().map(|(i, &weight)| if i % 3 == 0 { 0.0 } else { weight }).collect())
     };
@@ -144,12 +150,37 @@ pub fn cases(len: usize) -> Vec<Case> {
         };
         Costs::Matrix((0..len * len).map(entry).collect())
     };
+    let sentinels = || match huge(1.0) {
+        Costs::Matrix(mut costs) => {
+            costs.iter_mut().step_by(5).for_each(|cost| *cost = 1e100);
+            Costs::Matrix(costs)
+        }
+        other => other,
+    };
     let uniform = |len: usize| vec![1.0 / len as f64; len];
     vec![
         case("clustered", atoms(&clustered(&x), &a), atoms(&clustered(&y), &b)),
         case("duplicated points", atoms(&duplicated(&x), &a), atoms(&duplicated(&y), &b)),
         case("shifted by 1e6", atoms(&shifted(&x), &a), atoms(&shifted(&y), &b)),
-        case("weights over 12 decades", atoms(&x, &decades(len)), atoms(&y, &decades(len - 7))),
+        case("weights over 12 decades", atoms(&x, &decades(len, 12.0)), atoms(&y, &decades(len - 7, 12.0))),
+        case("weights over 300 decades", atoms(&x, &decades(len, 300.0)), atoms(&y, &decades(len - 7, 300.0))),
+        case("masses of 1e12", atoms(&x, &times(1e12, &a)), atoms(&y, &times(1e12, &b))),
+        case("masses of 1e-12", atoms(&x, &times(1e-12, &a)), atoms(&y, &times(1e-12, &b))),
+        case("points in a unit of 2^40", atoms(&times(2_f64.powi(40), &x), &a), atoms(&times(2_f64.powi(40), &y), &b)),
+        Case {
+            fits_f32: false,
+            ..case(
+                "points in a unit of 2^-400",
+                atoms(&times(2_f64.powi(-400), &x), &a),
+                atoms(&times(2_f64.powi(-400), &y), &b),
+            )
+        },
+        Case {
+            costs: sentinels(),
+            mean: Some(4.0),
+            fits_f32: false,
+            ..case("sentinel costs of 1e100", atoms(&x, &a), atoms(&y, &b))
+        },
         case("zero weights", atoms(&x, &holes(&a)), atoms(&y, &holes(&b))),
         case("a measure against itself", atoms(&x, &a), atoms(&x, &a)),
         Case { update: Update::Symmetric, ..case("the same, symmetric update", atoms(&x, &a), atoms(&x, &a)) },
@@ -161,7 +192,7 @@ pub fn cases(len: usize) -> Vec<Case> {
     ]
     .into_iter()
     .map(|case| match case {
-        Case { costs: Costs::Matrix(_), fits_f32: false, .. } => Case { name: "costs up to 1e150", ..case },
+        Case { costs: Costs::Matrix(_), fits_f32: false, mean: None, .. } => Case { name: "costs up to 1e150", ..case },
         case => case,
     })
     .collect()
@@ -205,7 +236,8 @@ impl Case {
             }
         };
         let geometry = backend.geometry(source.support(), target.support(), cost.as_ref())?;
-        let problem = Problem::new(geometry, &source, &target, Epsilon::RelativeToMean(epsilon))?;
+        let rule = self.mean.map_or(Epsilon::RelativeToMean(epsilon), |mean| Epsilon::Absolute(epsilon * mean));
+        let problem = Problem::new(geometry, &source, &target, rule)?;
         let solution =
             Sinkhorn::new().tolerance(tolerance).max_iterations(iterations).update(self.update).solve(&problem)?;
         let (recomputed_error, mass) = self.recompute(&solution)?;
