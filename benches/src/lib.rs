@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod conversions;
+pub mod fuzz;
 pub mod machine;
 pub mod memory;
 pub mod robustness;
