@@ -267,7 +267,7 @@ impl<'a, D: Device> Iteration<'a, D> {
         let numbers = [source_residual, target_residual, conjugate, source_dual, target_dual];
         let read = self.problem.backend().read(&numbers)?;
         let value_at_zero = self.problem.regularizer().value_at_zero();
-        let (mut improved, mut fell) = (vec![false; self.columns.len()], vec![false; self.columns.len()]);
+        let (mut improved, mut blew_up) = (vec![false; self.columns.len()], vec![false; self.columns.len()]);
         let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
         let mut seen = Progress {
             of: Some(self.settings.limits.most),
@@ -279,7 +279,9 @@ impl<'a, D: Device> Iteration<'a, D> {
         for index in self.active.indices().to_vec() {
             let at = |number: usize| read[number][index];
             let masses = Side::BOTH.map(|side| self.problem.marginal(side).mass(index));
-            let magnitude = at(3).abs() + at(4).abs() + epsilon * masses[0] * masses[1];
+            // Without epsilon h(0) mass(a) mass(b), which does not change and would take the digits of great masses.
+            let at_zero = epsilon * value_at_zero * masses[0] * masses[1];
+            let magnitude = at(3).abs() + at(4).abs() + epsilon * at(2).abs();
             // Of a plain iterate one side is met; the second residual is what the first becomes.
             let residual = match self.settings.update {
                 Update::Alternating if self.columns[index].controller.omega() == 1.0 => at(0).max(at(1)),
@@ -287,15 +289,17 @@ impl<'a, D: Device> Iteration<'a, D> {
             };
             let observed = Observed {
                 error: residual / self.mean_mass(index),
-                dual: at(3) + at(4) - epsilon * (at(2) - value_at_zero * masses[0] * masses[1]),
+                dual: at(3) + at(4) - epsilon * at(2),
                 dual_rounding: 8.0 * <D::Elem as Scalar>::EPSILON * magnitude,
+                dual_size: magnitude,
             };
             let column = &mut self.columns[index];
-            improved[index] = column.observe(observed, since, goal, &mut fell[index]);
+            improved[index] = column.observe(observed, since, goal, &mut blew_up[index]);
             if observed.error.is_finite() && observed.dual.is_finite() {
                 seen.marginal_error =
                     Some(seen.marginal_error.map_or(observed.error, |error| error.max(observed.error)));
-                seen.dual = Some(seen.dual.map_or(observed.dual, |dual| dual.min(observed.dual)));
+                let dual = observed.dual + at_zero;
+                seen.dual = Some(seen.dual.map_or(dual, |smallest| smallest.min(dual)));
             }
             let omega = column.controller.omega();
             seen.relaxation = Some(seen.relaxation.map_or(omega, |largest| largest.max(omega)));
@@ -304,9 +308,9 @@ impl<'a, D: Device> Iteration<'a, D> {
             }
         }
         self.keep_best(&improved)?;
-        // What made the dual fall is undone.
+        // A blow-up is undone.
         let Self { problem, potentials, best, choose, chosen, .. } = self;
-        choose_columns(problem.backend(), choose, potentials, best, &fell, chosen)?;
+        choose_columns(problem.backend(), choose, potentials, best, &blew_up, chosen)?;
         self.write_relaxation()?;
         if self.history.tell(seen).is_break() {
             self.ended = Some(Status::Cancelled);
@@ -406,14 +410,14 @@ impl Column {
     }
 
     /// Takes in a check, and comes to rest if there is a reason. Says whether this is the best iterate so far, and
-    /// whether the dual `fell`, so that the best one should be gone back to.
-    fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal, fell: &mut bool) -> bool {
+    /// whether it `blew_up`, so that the best one should be gone back to.
+    fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal, blew_up: &mut bool) -> bool {
         if !(observed.error.is_finite() && observed.dual.is_finite()) {
             self.last = None;
             self.rest = Some(Status::NotFinite);
             return false;
         }
-        *fell = self.controller.observe(observed, iterations);
+        *blew_up = self.controller.observe(observed, iterations);
         let [smallest_error, largest_dual] = self.reached;
         let nearer = observed.error < smallest_error * (1.0 - 1e-4);
         let higher = observed.dual > largest_dual + observed.dual_rounding;
@@ -423,7 +427,7 @@ impl Column {
         if improves {
             self.best = Some(observed);
         }
-        self.last = Some(if *fell { self.best.unwrap_or(observed) } else { observed });
+        self.last = Some(if *blew_up { self.best.unwrap_or(observed) } else { observed });
         if observed.error <= goal.tolerance {
             self.rest = Some(Status::Converged);
         } else if self.checks_since >= goal.patience {
@@ -445,6 +449,8 @@ fn verdict(rest: Option<Status>, certificate: &Certificate, tolerance: f64, may_
     match rest {
         _ if certificate.meets(tolerance) => Some(Status::Converged),
         Some(Status::Cancelled | Status::NotFinite) => rest,
+        // Within reach: the by-products do not tell the rounding.
+        Some(Status::Converged) if may_go_on && rounding <= tolerance / 2.0 => None,
         _ if at_precision => Some(Status::PrecisionLimit { floor: rounding }),
         Some(Status::Converged) if may_go_on => None,
         Some(Status::Converged) | None => Some(Status::Stalled),

@@ -75,13 +75,18 @@ pub(crate) struct Observed {
     pub dual: f64,
     /// How far the dual may fall by rounding.
     pub dual_rounding: f64,
+    /// The sum of the sizes of its terms.
+    pub dual_size: f64,
 }
 
 impl Observed {
-    /// A larger dual is nearer to the optimum; of duals that rounding cannot tell apart, the smaller error counts.
+    /// Duals of half-steps are known to this part of their terms: kept entries may be of a shorter type.
+    const NOISE: f64 = 1e-9;
+
+    /// A larger dual is nearer to the optimum; of duals that noise does not tell apart, the smaller error counts.
     pub(crate) fn is_better_than(&self, other: &Self) -> bool {
-        let rounding = self.dual_rounding.max(other.dual_rounding);
-        self.dual > other.dual + rounding || (self.dual >= other.dual - rounding && self.error < other.error)
+        let noise = self.dual_rounding.max(Self::NOISE * self.dual_size.max(other.dual_size));
+        self.dual > other.dual + noise || (self.dual >= other.dual - noise && self.error < other.error)
     }
 }
 
@@ -92,6 +97,8 @@ impl Controller {
     const SETTLED: usize = 3;
     /// Falls of the dual after which the ceiling takes no longer to rise than before.
     const MOST_FALLS: u32 = 5;
+    /// An error that rises this many times, while the dual falls, is no noise of a half-step.
+    const BLOWN_UP: f64 = 4.0;
     /// A gain of the dual this many times its rounding tells a rate.
     const TELLING: f64 = 1e3;
 
@@ -122,7 +129,7 @@ impl Controller {
         changes
     }
 
-    /// Takes in a check that comes `iterations` after the last. Says whether the dual fell, so that what led there is
+    /// Takes in a check that comes `iterations` after the last. Says whether the iterate blew up, so that what led there is
     /// better undone; the next check is then compared with nothing.
     pub(crate) fn observe(&mut self, now: Observed, iterations: usize) -> bool {
         let Some(last) = self.last.replace(now).filter(|_| self.adaptive) else { return false };
@@ -133,8 +140,11 @@ impl Controller {
             self.ceiling = 1.0 + 0.7 * (self.omega.min(self.ceiling) - 1.0);
             self.falls = (self.falls + 1).min(Self::MOST_FALLS);
             self.set(1.0);
-            (self.last, self.last_gain) = (None, f64::NAN);
-            return true;
+            let blew_up = now.error > Self::BLOWN_UP * last.error;
+            if blew_up {
+                (self.last, self.last_gain) = (None, f64::NAN);
+            }
+            return blew_up;
         }
         if self.checks >= Self::SETTLED {
             // The distance of the dual to its optimum falls with the square of the error.
@@ -196,7 +206,7 @@ mod tests {
                 if discriminant > 0.0 { ((omega * mu + discriminant.sqrt()) / 2.0).powi(2) } else { omega - 1.0 };
             error *= theta.powi(10);
             iteration += 10;
-            controller.observe(Observed { error, dual: -error * error, dual_rounding: 1e-16 }, 10);
+            controller.observe(Observed { error, dual: -error * error, dual_rounding: 1e-16, dual_size: 1.0 }, 10);
         }
         iteration
     }
@@ -215,7 +225,7 @@ mod tests {
     fn a_falling_dual_resets() {
         let mut controller = Relaxation::Adaptive.controller();
         let mut observe = |error: f64, dual: f64| {
-            controller.observe(Observed { error, dual, dual_rounding: 1e-12 }, 10);
+            controller.observe(Observed { error, dual, dual_rounding: 1e-12, dual_size: 1.0 }, 10);
             controller.omega()
         };
         let mut omega = 1.0;
@@ -234,9 +244,11 @@ mod tests {
         let mut largest = 0.0_f64;
         for check in 0..60 {
             let error = 0.999_f64.powi(check);
-            let falls = check == 20 && controller.observe(Observed { error, dual: -9.0, dual_rounding: 1e-12 }, 5);
+            let falls = check == 20
+                && controller
+                    .observe(Observed { error: 9.0 * error, dual: -9.0, dual_rounding: 1e-12, dual_size: 1.0 }, 5);
             assert_eq!(falls, check == 20);
-            controller.observe(Observed { error, dual: -error * error, dual_rounding: 1e-12 }, 5);
+            controller.observe(Observed { error, dual: -error * error, dual_rounding: 1e-12, dual_size: 1.0 }, 5);
             largest = largest.max(controller.omega());
             if check == 20 {
                 assert!(controller.omega() == 1.0 && largest > 1.9);

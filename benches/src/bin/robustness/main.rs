@@ -11,6 +11,9 @@ use std::process::ExitCode;
 use benches::robustness::{EPSILONS, TABLE_HEAD, cases};
 use ot_core::Error;
 
+/// What the page says of the fuzzer.
+const HOSTILE_INPUT: &str = include_str!("hostile_input.md");
+
 /// Atoms a side.
 const LEN: usize = 300;
 
@@ -37,6 +40,6 @@ fn main() -> Result<ExitCode, Error> {
             }
         }
     }
-    println!("\n{held} of {rows} rows hold.");
+    println!("\n{held} of {rows} rows hold.\n\n{HOSTILE_INPUT}");
     Ok(if held == rows { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
