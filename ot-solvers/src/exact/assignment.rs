@@ -8,12 +8,13 @@
 //! This is transport between uniform measures of n atoms each (Birkhoff 1946).
 
 mod auction;
+mod large_costs;
 mod scan;
 mod shortest_path;
 
 use ot_core::{CostForm, Error, GroundCost, MatrixView, PlanEntry, Scalar, Side, Support};
 
-use self::shortest_path::{Rows, solve};
+use self::{large_costs::solve, shortest_path::Rows};
 use super::{SparsePlan, costs::PairCosts, sum::sum_of};
 
 /// Entries up to which costs between points are stored: 2^26, 512 MiB. Beyond, rows are evaluated again and again.
@@ -29,7 +30,8 @@ pub struct Assignment {
 }
 
 /// Assigns as many sources to targets of their own as there can be, min(n, m), at least total cost, by shortest augmenting
-/// paths (Jonker, Volgenant 1987). Infinite costs forbid pairs.
+/// paths (Jonker, Volgenant 1987). Infinite costs forbid pairs; finite ones of any size that no optimal assignment pays cost
+/// no digits.
 ///
 /// At most O(k^2 l) for k the smaller and l the larger of n and m, in practice little more than a few dozen passes over the
 /// costs. A matrix of f64 with n <= m and contiguous rows is used where it lies; costs between points are stored up to 2^26

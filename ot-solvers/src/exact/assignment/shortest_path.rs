@@ -39,40 +39,38 @@ pub(super) struct Matching {
     pub(super) columns: Vec<u32>,
     /// The row of each column.
     pub(super) rows: Vec<u32>,
-    /// Potentials of rows, once all are assigned.
+    /// Potentials of rows, C_ij - v_j of their pairs, once they are told.
     pub(super) u: Vec<f64>,
     /// Potentials of columns; at most 0, and 0 for free columns, where n < m.
     pub(super) v: Vec<f64>,
 }
 
-/// Assigns all rows at least cost.
-///
-/// # Errors
-/// [`Error::Cost`] for an entry that is NaN or minus infinity, [`Error::CostOverflow`] for a finite one that n + m times
-/// leaves the range, [`Error::Infeasible`].
-pub(super) fn solve(costs: &impl Rows) -> Result<Matching, Error> {
-    let (n, m) = costs.shape();
-    let mut matching = Matching { columns: vec![FREE; n], rows: vec![FREE; m], u: Vec::new(), v: vec![0.0; m] };
-    let mut buffer = vec![0.0; m];
-    matching.reduce_columns(costs, &mut buffer)?;
-    matching.reduce_rows(costs, &mut buffer);
-    if n == m && matching.columns.iter().filter(|column| **column == FREE).count() > n / CROWDED {
-        matching.auction(costs, &mut buffer);
-        matching.reduce_rows(costs, &mut buffer);
-    }
-    matching.reduce_rows(costs, &mut buffer);
-    let mut search = Search::new(&matching.rows);
-    for i in 0..n {
-        if matching.columns[i] == FREE {
-            matching.augment(i, costs, &mut search, &mut buffer)?;
-        }
-    }
-    let pairs = matching.columns.iter().enumerate().map(|(i, &j)| (i, j as usize));
-    matching.u = pairs.map(|(i, j)| costs.row(i, &mut buffer)[j] - matching.v[j]).collect();
-    Ok(matching)
-}
-
 impl Matching {
+    /// Assigns all rows at least cost; potentials of rows are left to be told.
+    ///
+    /// # Errors
+    /// [`Error::Cost`] for an entry that is NaN or minus infinity, [`Error::CostOverflow`] for a finite one that n + m times
+    /// leaves the range, [`Error::Infeasible`].
+    pub(super) fn solve(costs: &impl Rows) -> Result<Self, Error> {
+        let (n, m) = costs.shape();
+        let mut matching = Self { columns: vec![FREE; n], rows: vec![FREE; m], u: Vec::new(), v: vec![0.0; m] };
+        let mut buffer = vec![0.0; m];
+        matching.reduce_columns(costs, &mut buffer)?;
+        matching.reduce_rows(costs, &mut buffer);
+        if n == m && matching.columns.iter().filter(|column| **column == FREE).count() > n / CROWDED {
+            matching.auction(costs, &mut buffer);
+            matching.reduce_rows(costs, &mut buffer);
+        }
+        matching.reduce_rows(costs, &mut buffer);
+        let mut search = Search::new(&matching.rows);
+        for i in 0..n {
+            if matching.columns[i] == FREE {
+                matching.augment(i, costs, &mut search, &mut buffer)?;
+            }
+        }
+        Ok(matching)
+    }
+
     /// Column reduction and reduction transfer, with a check of all entries.
     fn reduce_columns(&mut self, costs: &impl Rows, buffer: &mut [f64]) -> Result<(), Error> {
         let (n, m) = costs.shape();

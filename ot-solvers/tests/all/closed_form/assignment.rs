@@ -280,3 +280,53 @@ impl CostFormula for Square {
         (x[0] - y[0]) * (x[0] - y[0])
     }
 }
+
+#[test]
+fn large_costs_that_are_not_paid_cost_no_digits() {
+    let inf = f64::INFINITY;
+    for large in [1e7, 1e12, 1e15, 4e29, 1e37, 1e100, 1e300, 1e306] {
+        let l = large;
+        for (costs, total) in [
+            (vec![0., 1., 4., l, 1., l, 1., l, 4., 1., 0., 1., 9., 4., l, l], 6.0),
+            (vec![0., 1., 4., 9., 16., 1., l, l, 4., 9., l, 1., 0., 1., 4., 9., 4., l, 0., l, l, l, 4., 1., l], 10.0),
+            (vec![1., l, 2., 2., 3., inf, 3., l, 3., 3., 3., inf, 2., 2., l, 3.], 10.0),
+        ] {
+            let n = costs.len().isqrt();
+            assert_eq!(brute_force(&costs, n, n), total);
+            let found = between(&costs, n, n).unwrap();
+            assert_eq!((found.total_cost(), found.dual()), (total, total), "{large:e}");
+            let [f, g] = [Side::Source, Side::Target].map(|side| found.potential(side));
+            for (k, cost) in costs.iter().enumerate() {
+                assert!(cost - f[k / n] - g[k % n] >= -1e-12, "{large:e}: reduced cost {k}");
+            }
+        }
+    }
+    // Some are larger than others.
+    let costs = [0., 1., 4., 1e300, 1., 1e30, 1., 1e100, 4., 1., 0., 1., 9., 4., 1e17, 1e250];
+    assert_eq!(between(&costs, 4, 4).unwrap().total_cost(), 6.0);
+    // Each row has its least cost.
+    let [least, next] = [4.028118999166858e249, -1.3427063330556194e249];
+    let found = between(&[least, next, least, 2.685412666111239e259], 2, 2).unwrap();
+    assert_eq!((found.total_cost(), found.dual()), (least + next, least + next));
+}
+
+#[test]
+fn random_large_costs_are_assigned_as_forbidden_pairs_are() {
+    let mut random = Seeded::new(77);
+    for (n, m) in [(6, 6), (5, 7), (7, 5), (40, 40), (150, 150), (60, 90)] {
+        for large in [1e20, 1e100, 1e300] {
+            let costs: Vec<f64> = (0..n * m).map(|_| (1000.0 * random.uniform(0.0, 1.0_f64)).floor()).collect();
+            let with = |large: f64, part: f64| -> Vec<f64> {
+                let mut random = Seeded::new(78);
+                let large = |cost: &f64| if random.uniform(0.0, 1.0_f64) < part { large } else { *cost };
+                costs.iter().map(large).collect()
+            };
+            for part in [0.1, 0.4] {
+                let Ok(expected) = between(&with(f64::INFINITY, part), n, m) else { continue };
+                let found = between(&with(large, part), n, m).unwrap();
+                assert_eq!(found.total_cost(), expected.total_cost(), "{n} {m} {large:e} {part}");
+                assert_close(found.dual(), expected.total_cost(), 1e-12);
+            }
+        }
+    }
+}
