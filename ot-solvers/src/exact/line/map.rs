@@ -35,8 +35,9 @@ impl QuantileMap {
                 match parts.last_mut() {
                     Some((node, known, mean)) if *node == x => {
                         *known += mass;
-                        // Halves, so that no difference overflows.
-                        *mean += 2.0 * (mass / *known) * (0.5 * y - 0.5 * *mean);
+                        let (part, way) = (mass / *known, y - *mean);
+                        // Halves only where a difference overflows: they vanish at the other end of the range.
+                        *mean += if way.is_finite() { part * way } else { 2.0 * part * (0.5 * y - 0.5 * *mean) };
                     }
                     _ => parts.push((x, mass, y)),
                 }

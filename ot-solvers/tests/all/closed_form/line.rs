@@ -356,6 +356,37 @@ fn maps_at_both_ends_of_the_range() {
     let map = between([-5e306, -4e306], [-10e306, -9e306]);
     assert!((map.image(f64::MAX) / (f64::MAX - 5e306) - 1.0).abs() < 1e-15);
     assert!((map.image(-4.5e306) / -9.5e306 - 1.0).abs() < 1e-15);
+
+    let units = |values: &[i32]| -> Vec<f64> { values.iter().map(|&value| tiny * f64::from(value)).collect() };
+    let of = |points: &[f64], weights: Vec<f64>| {
+        QuantileFunction::of(&PointCloud::new(points.to_vec(), 1, weights).unwrap(), 0).unwrap()
+    };
+    // The lowest atom sends 7.5 to -12 and 13.5 to 8: 6 / 7 of a unit in the mean.
+    let x = units(&[-7, 72, -8]);
+    assert_eq!(x, [-3.5e-323, 3.56e-322, -4e-323]);
+    let (from, to) = (of(&x, vec![6.0, 3.0, 21.0]), of(&units(&[8, -12]), vec![22.5, 7.5]));
+    assert_eq!(LineTransport::new(&from, &to, &Manhattan).unwrap().map().images(&x), units(&[8, 8, 1]));
+    // 1 / 4 of 0 and 3 / 4 of one unit: one unit.
+    let (from, to) = (of(&[0.0], vec![4.0]), of(&units(&[0, 1]), vec![1.0, 3.0]));
+    assert_eq!(LineTransport::new(&from, &to, &Manhattan).unwrap().map().image(0.0), tiny);
+}
+
+#[test]
+fn distances_beyond_the_range_are_refused_and_products_within_it_are_not() {
+    let at = |points: Vec<f64>, weights: Vec<f64>| {
+        QuantileFunction::of(&PointCloud::new(points, 1, weights).unwrap(), 0).unwrap()
+    };
+    let mass = vec![3.815468463638222e235];
+    let (from, to) = (at(vec![-1.00208634121666e227], mass.clone()), at(vec![-3.356566179904945e226], mass));
+    let found = from.wasserstein(&to, 2.0);
+    assert!(matches!(found, Err(Error::CostOverflow { .. })), "{found:?}");
+
+    let from = at(vec![8.985618089253894e-273], vec![1.0929727369796991e234]);
+    let to =
+        at(vec![1.0889917591414711e-277, 3.243430198375854e-275], vec![6.955281053507176e233, 3.974446316289815e233]);
+    let cost = PowerOfDistance::new(1.5).unwrap();
+    let found = LineTransport::new(&from, &to, &cost).unwrap().transport_cost().unwrap();
+    assert!((found / 9.291184715066567e-175 - 1.0).abs() < 1e-12, "{found:e}");
 }
 
 #[test]

@@ -188,3 +188,46 @@ fn batches_and_too_many_directions_are_refused() {
         assert!(matches!(refused, Err(Error::OutOfMemory { .. })), "{dimension}: {refused:?}");
     }
 }
+
+#[test]
+fn large_orders_are_powers_of_sorted_differences() {
+    let mut random = Seeded::new(120);
+    for scale in [1e-62, 1e-5, 1.0, 100.0, 300.0] {
+        let [x, y] = [0.0, 0.7]
+            .map(|shift| -> Vec<f64> { (0..40).map(|_| scale * (shift + random.uniform(-1.0, 1.0_f64))).collect() });
+        let (a, b) = (PointCloud::uniform(&x[..], 2).unwrap(), PointCloud::uniform(&y[..], 2).unwrap());
+        for p in [1.5, 20.0, 120.0] {
+            let sliced = SlicedWasserstein::new(p).directions(16).between(&cpu(2), &a, &b).unwrap();
+            // W_p of each direction, in units of its largest difference.
+            let distances: Vec<f64> = sliced
+                .directions()
+                .chunks(2)
+                .map(|u| {
+                    let [x, y] = [&x, &y].map(|points| {
+                        let mut projected: Vec<f64> = points.chunks(2).map(|x| x[0] * u[0] + x[1] * u[1]).collect();
+                        projected.sort_by(f64::total_cmp);
+                        projected
+                    });
+                    let differences: Vec<f64> = x.iter().zip(&y).map(|(x, y)| (x - y).abs()).collect();
+                    let largest = differences.iter().copied().fold(0.0, f64::max);
+                    let powers: f64 = differences.iter().map(|difference| (difference / largest).powf(p)).sum();
+                    largest * (powers / x.len() as f64).powf(p.recip())
+                })
+                .collect();
+            let largest = distances.iter().copied().fold(0.0, f64::max);
+            let powers: f64 = distances.iter().map(|distance| (distance / largest).powf(p)).sum();
+            let expected = largest * (powers / distances.len() as f64).powf(p.recip());
+            assert!((sliced.distance() / expected - 1.0).abs() < 1e-12, "{scale} {p}: {}", sliced.distance());
+            assert!((sliced.largest().0 / largest - 1.0).abs() < 1e-12, "{scale} {p}: {}", sliced.largest().0);
+            match p * expected.log10() {
+                out if out > 309.0 => assert!(matches!(sliced.power(), Err(Error::CostOverflow { .. }))),
+                out if out < -325.0 => assert_eq!(sliced.power().unwrap(), 0.0),
+                out if out.abs() < 300.0 => {
+                    let ratio = sliced.power().unwrap().ln() - p * expected.ln();
+                    assert!(ratio.abs() < 1e-9, "{scale} {p}: {ratio}");
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -137,3 +137,40 @@ fn what_was_asked_wrongly_is_refused() -> Result<(), Error> {
     ));
     Ok(())
 }
+
+#[test]
+fn costs_times_masses_beyond_the_range_are_refused_as_what_they_are() -> Result<(), Error> {
+    for (mass, cost) in [(2097152.0, 1.1235582092889473e307), (4.393869566503552e99, 7.280097801645832e300)] {
+        let found = solve_matrix(&[mass], &[mass], &[cost]);
+        assert!(matches!(found, Err(Error::CostOverflow { .. })), "{mass:e} {cost:e}: {found:?}");
+        let part = Histogram::new(vec![mass])?;
+        let costs = CostMatrix::new(vec![cost], 1, 1)?;
+        let found = ExactTransport::new().mass(0.75 * mass).solve(&CpuBackend::<f64>::new(1)?, &part, &part, &costs);
+        assert!(matches!(found, Err(Error::CostOverflow { .. })), "{mass:e} {cost:e}: {found:?}");
+    }
+    // At any size: proven, or refused for its size.
+    let mut random = Seeded::new(21);
+    let backend = CpuBackend::<f64>::new(1)?;
+    let (mut proven, mut refused) = (0, 0);
+    for case in 0..4000 {
+        let (n, m) = (1 + below(&mut random, 4), 1 + below(&mut random, 4));
+        let mass = 10_f64.powf(random.uniform(-300.0, 300.0));
+        let size = 10_f64.powf(random.uniform(290.0, 308.2));
+        let costs: Vec<f64> =
+            (0..n * m).map(|_| size * ((random.uniform(-1.0, 1.0_f64) * 3.0).round() / 3.0)).collect();
+        let [a, b] = [n, m].map(|len| vec![mass / len as f64; len]);
+        let (source, target) = (Histogram::new(a)?, Histogram::new(b)?);
+        let cost = CostMatrix::new(costs, n, m)?;
+        let settings = if case % 2 == 0 { ExactTransport::new() } else { ExactTransport::new().mass(0.5 * mass) };
+        match settings.solve(&backend, &source, &target, &cost) {
+            Ok(solution) => {
+                assert!(solution.certificate().proves(1e-9), "{mass:e} {size:e}: {:?}", solution.certificate());
+                proven += 1;
+            }
+            Err(Error::CostOverflow { .. } | Error::SumOverflow { .. }) => refused += 1,
+            Err(other) => panic!("{mass:e} {size:e}: {other}"),
+        }
+    }
+    assert!(proven > 500 && refused > 500, "{proven} {refused}");
+    Ok(())
+}
