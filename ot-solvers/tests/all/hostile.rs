@@ -174,6 +174,20 @@ fn bounds_of_great_potentials_hold() {
     assert!(bounds.lower <= optimum && optimum <= bounds.upper && bounds.gap() < 2e62, "{bounds:?}");
 }
 
+/// Masses whose product is below the range of numbers have bounds.
+#[test]
+fn bounds_of_tiny_masses_are_numbers() {
+    for mass in [1e-100, 2.731_325_951_367_263e-158, 1e-200] {
+        let (a, b) = ([0.25 * mass, 0.75 * mass], [0.5 * mass, 0.5 * mass]);
+        let problem = problem::<f64>(&[0.0, 1.0, 1.0, 0.0], &a, &b, 0.1, balanced());
+        let solution = Sinkhorn::new().max_iterations(3).relaxation(Relaxation::Off).solve(&problem).unwrap();
+        let bounds = unregularized_bounds(&solution).unwrap()[0];
+        let optimum = 0.25 * mass;
+        assert!(bounds.lower <= optimum && optimum <= bounds.upper, "{mass:e}: {bounds:?}");
+        assert!(bounds.upper <= mass, "{mass:e}: {bounds:?}");
+    }
+}
+
 #[test]
 fn a_tiny_weight_under_a_free_marginal_carries_its_mass() {
     for weight in [1e-143, 1e-100, 1e-300] {
