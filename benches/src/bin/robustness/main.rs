@@ -40,6 +40,6 @@ fn main() -> Result<ExitCode, Error> {
             }
         }
     }
-    println!("\n{held} of {rows} rows hold.\n\n{HOSTILE_INPUT}");
+    print!("\n{held} of {rows} rows hold.\n\n{HOSTILE_INPUT}");
     Ok(if held == rows { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
