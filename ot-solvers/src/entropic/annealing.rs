@@ -20,9 +20,10 @@ pub enum Annealing {
         /// The ratio of one epsilon to the one before, in (0, 1).
         factor: f64,
     },
-    /// From a tenth of the bound of the cost down, each epsilon the tenth of the one before. Off where epsilon is
-    /// above 4e-3 of that bound. A start that is not zero would be forgotten at a large epsilon: from there it goes
-    /// down from a tenth of the epsilon that the start belongs to, if that is larger than the problem's.
+    /// From a tenth of the bound of the cost down, each epsilon the tenth of the one before. The bound counts up to epsilon
+    /// over the unit roundoff: potentials beyond tell no epsilon. Off where epsilon is above 4e-3 of that bound. A start
+    /// that is not zero would be forgotten at a large epsilon: from there it goes down from a tenth of the epsilon that the
+    /// start belongs to, if that is larger than the problem's.
     Automatic,
 }
 

@@ -7,7 +7,8 @@
 //!
 //! It ascends the dual block by block, and so serves every regularizer of the plan: a kernel tells its own
 //! [c-transform](KernelOp::c_transform). What speeds it up and guards it are values of their own: [`Annealing`],
-//! [`Relaxation`], [`Update`], the [translation](ot_core::Translation) of unbalanced potentials. A solve returns the best iterate, why it stopped, and a certificate recomputed from scratch.
+//! [`Relaxation`], [`Update`], the [translation](ot_core::Translation) of unbalanced potentials. A solve returns the best
+//! iterate, why it stopped, and a certificate recomputed from scratch.
 
 use ot_core::{Device, Error, KernelOp, Observer, Problem, Solution};
 
@@ -79,7 +80,8 @@ impl Sinkhorn {
         Self { limits: self.limits.check_interval(check_interval), ..self }
     }
 
-    /// The schedule of epsilons.
+    /// The schedule of epsilons. The start is tried at the epsilon of the problem first, by two iterations; a run of fewer
+    /// than eight is not annealed.
     #[must_use]
     pub fn annealing(self, annealing: Annealing) -> Self {
         Self { annealing, ..self }
