@@ -17,6 +17,8 @@ pub(super) struct PairCosts<'a> {
     rests: [bool; 2],
     /// Is an infinite cost an overflow that no bound has ruled out, since the cost forbids no pair?
     may_overflow: bool,
+    /// What larger costs are told as.
+    level: f64,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,7 @@ impl<'a> PairCosts<'a> {
                 Kind::Points { cost, dimension: 1, source, target }
             }
         };
-        Ok(Self { kind, rows, columns, rests: [false; 2], may_overflow })
+        Ok(Self { kind, rows, columns, rests: [false; 2], may_overflow, level: f64::INFINITY })
     }
 
     /// The costs with one more atom on a side, the last: what it sends or receives costs nothing and stays where it is.
@@ -87,6 +89,11 @@ impl<'a> PairCosts<'a> {
     pub(super) fn with_rests(self, rests: [bool; 2]) -> Self {
         let [rows, columns] = rests.map(usize::from);
         Self { rows: self.rows + rows, columns: self.columns + columns, rests, ..self }
+    }
+
+    /// The costs with none above a level, but for those that forbid.
+    pub(super) fn clipped_above(self, level: f64) -> Self {
+        Self { level, ..self }
     }
 
     /// n and m.
@@ -144,7 +151,7 @@ impl<'a> PairCosts<'a> {
             }
             Kind::Matrix { matrix, rows, columns, whole } => {
                 let row = rows[i] as usize;
-                if let (MatrixView::F64(matrix), true) = (matrix, whole)
+                if let (MatrixView::F64(matrix), true, f64::INFINITY) = (matrix, whole, self.level)
                     && let Some(entries) = matrix.row(row)
                 {
                     return Some(entries);
@@ -158,7 +165,15 @@ impl<'a> PairCosts<'a> {
                 }
             }
         }
+        if self.level < f64::INFINITY {
+            buffer.iter_mut().for_each(|cost| *cost = self.clipped(*cost));
+        }
         None
+    }
+
+    /// A cost as it is told.
+    fn clipped(&self, cost: f64) -> f64 {
+        if cost > self.level && cost < f64::INFINITY { self.level } else { cost }
     }
 
     /// C_ij.
@@ -173,9 +188,11 @@ impl<'a> PairCosts<'a> {
                 let mut out = [f64::INFINITY];
                 let (x, y) = (&source[i * dimension..][..*dimension], &target[j * dimension..][..*dimension]);
                 cost.costs_f64(x, y, &mut out);
-                out[0]
+                self.clipped(out[0])
             }
-            Kind::Matrix { matrix, rows, columns, .. } => matrix.get(rows[i] as usize, columns[j] as usize),
+            Kind::Matrix { matrix, rows, columns, .. } => {
+                self.clipped(matrix.get(rows[i] as usize, columns[j] as usize))
+            }
         }
     }
 }

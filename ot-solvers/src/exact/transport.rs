@@ -1,5 +1,6 @@
 //! Exact transport between two measures: settings, and what a solve returns.
 
+mod large_costs;
 mod potentials;
 mod solution;
 
@@ -10,6 +11,7 @@ use ot_core::{
     Scalar, Status, Support,
 };
 
+use self::large_costs::without_large_costs;
 use self::potentials::{check_start, completed, gauged, minima};
 pub use self::solution::{ExactSolution, SearchReport};
 use super::{
@@ -254,7 +256,16 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
         };
         let pricing = pricing.as_mut().map(|pricing| pricing as &mut dyn Pricing);
         let found = search.run([&potentials[0], &potentials[1]], pricing, &mut watch);
-        let found = found.map_err(|error| in_input_order(error, &atoms))?;
+        let mut found = found.map_err(|error| in_input_order(error, &atoms))?;
+        if guided.is_none() {
+            found = without_large_costs(found, costs, |costs, [f, g]| {
+                Search { costs, masses: &masses, parallel, max_pivots: settings.max_pivots }.run(
+                    [f, g],
+                    None,
+                    &mut watch,
+                )
+            })?;
+        }
         let entries = found.flows.iter().map(|&(source, target, units)| PlanEntry {
             source: atoms[0][source as usize],
             target: atoms[1][target as usize],
