@@ -3,6 +3,7 @@
 mod majorize_minimize;
 mod penalty;
 mod proximal;
+mod units;
 
 pub use self::{
     majorize_minimize::{MajorizeMinimize, MajorizeMinimizeRun, UnregularizedPlan},

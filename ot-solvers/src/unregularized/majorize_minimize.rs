@@ -10,7 +10,11 @@
 
 use ot_core::{CostBetween, Error, GroundCost, Measure, Observer, Phase, Progress, Scalar, Status, WeightsView};
 
-use super::{MassPenalty, proximal::Proximal};
+use super::{
+    MassPenalty,
+    proximal::{Proximal, Values},
+    units::Units,
+};
 use crate::{history::History, limits::Limits};
 
 /// The gap by default, as a share of the primal value.
@@ -118,8 +122,8 @@ impl<'a, T: Scalar> MajorizeMinimizeRun<'a, T> {
     /// Solves.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for settings out of range, [`Error::BatchMismatch`] for batches, those of [`CostBetween::new`]
-    /// and [`CostBetween::table_f64`].
+    /// [`Error::Parameter`] for settings out of range, [`Error::BatchMismatch`] for batches, [`Error::SumOverflow`] for a value
+    /// that f64 does not hold, those of [`CostBetween::new`] and [`CostBetween::table_f64`].
     pub fn solve(self) -> Result<UnregularizedPlan, Error> {
         let Self { settings: MajorizeMinimize { penalty, limits }, source, target, cost, observer } = self;
         penalty.check()?;
@@ -130,35 +134,44 @@ impl<'a, T: Scalar> MajorizeMinimizeRun<'a, T> {
         }
         let [a, b] = [a, b].map(|weights| weights.values().iter().map(|weight| weight.to_f64()).collect::<Vec<_>>());
         let (costs, _) = CostBetween::new(source.support(), target.support(), cost)?.table_f64()?;
-        penalty.check_masses([&a, &b])?;
-        let mut iterate = Proximal::new(*penalty, &costs, [&a, &b]);
-        let (mut iterations, mut history, mut dual) = (0, History::new(observer), f64::NEG_INFINITY);
+        let units = Units::of(*penalty, &costs, [&a, &b])?;
+        let problem = units.apply(*penalty, &costs, [&a, &b]);
+        let weights = problem.weights.each_ref().map(Vec::as_slice);
+        units.finite_value("a penalty of all the mass", problem.penalty.of_nothing(weights))?;
+        let mut iterate = Proximal::new(problem.penalty, &problem.costs, weights);
+        let (mut iterations, mut history, mut best) = (0, History::new(observer), iterate.values());
         loop {
-            let values = iterate.values();
-            let (transport_cost, primal) = (values.transport_cost, values.primal);
-            dual = dual.max(values.dual);
-            let gap = primal - dual;
+            let gap = best.primal - best.dual;
             let told = history.tell(Progress {
                 of: Some(limits.most),
-                dual: Some(dual),
-                gap: Some(gap),
+                dual: Some(units.value(best.dual)),
+                gap: Some(units.value(gap)),
                 ..Progress::new(Phase::Iterations, iterations)
             });
             let status = match gap {
-                gap if gap <= limits.tolerance_or(TOLERANCE) * primal.abs() => Some(Status::Converged),
-                gap if !gap.is_finite() => Some(Status::NotFinite),
+                gap if gap <= limits.tolerance_or(TOLERANCE) * best.primal.abs() => Some(Status::Converged),
+                gap if gap.is_nan() => Some(Status::NotFinite),
                 _ if told.is_break() => Some(Status::Cancelled),
                 _ if iterations >= limits.most => Some(Status::IterationLimit),
                 _ => None,
             };
             if let Some(status) = status {
-                let plan = values.plan;
-                return Ok(UnregularizedPlan { plan, transport_cost, primal, dual, gap, iterations, status });
+                let Values { plan, transport_cost, primal, dual } = best;
+                return Ok(UnregularizedPlan {
+                    plan: plan.into_iter().map(|entry| units.mass(entry)).collect(),
+                    transport_cost: units.finite_value("the transport cost", transport_cost)?,
+                    primal: units.finite_value("the objective of the plan", primal)?,
+                    dual: units.value(dual),
+                    gap: units.value(gap),
+                    iterations,
+                    status,
+                });
             }
             for _ in 0..limits.check_interval.min(limits.most - iterations) {
                 iterate.step();
                 iterations += 1;
             }
+            best = best.or_better(iterate.values());
         }
     }
 }

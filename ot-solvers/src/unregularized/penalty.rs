@@ -1,8 +1,13 @@
 //! Penalties whose majorant separates over the entries of a plan.
 
+use std::f64::consts::LOG2_E;
+
 use ot_core::Error;
 
 use crate::limits::positive;
+
+/// Exponents above which exponentials are taken of sums of logarithms.
+const LARGE_EXPONENT: f64 = 500.0;
 
 /// What a plan pays for a marginal p other than the weights a that were asked for. Strengths are those of source and target.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -32,6 +37,24 @@ impl MassPenalty {
         }
     }
 
+    /// The same penalty of other strengths.
+    pub(super) fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        match self {
+            MassPenalty::Kl { source, target } => MassPenalty::Kl { source: change(source), target: change(target) },
+            MassPenalty::SquaredL2 { source, target } => {
+                MassPenalty::SquaredL2 { source: change(source), target: change(target) }
+            }
+        }
+    }
+
+    /// By which power of a mass a strength is a cost: rho is one, or rho times a mass.
+    pub(super) fn degree(self) -> f64 {
+        match self {
+            MassPenalty::Kl { .. } => 0.0,
+            MassPenalty::SquaredL2 { .. } => 1.0,
+        }
+    }
+
     /// # Errors
     /// [`Error::Parameter`] for a strength that is not finite and positive.
     pub(super) fn check(self) -> Result<(), Error> {
@@ -41,7 +64,7 @@ impl MassPenalty {
     /// The penalty of a marginal.
     pub(super) fn value(self, rho: f64, marginal: &[f64], weights: &[f64]) -> f64 {
         let atom = |(&p, &a): (&f64, &f64)| match self {
-            MassPenalty::Kl { .. } if p > 0.0 && a > 0.0 => a * entropy_from_one(p / a),
+            MassPenalty::Kl { .. } if p > 0.0 && a > 0.0 => relative_entropy(p, a),
             MassPenalty::Kl { .. } => a,
             MassPenalty::SquaredL2 { .. } => 0.5 * (p - a) * (p - a),
         };
@@ -56,16 +79,25 @@ impl MassPenalty {
         }
     }
 
-    /// Are the penalties of having no mass at all numbers?
-    ///
-    /// # Errors
-    /// [`Error::SumOverflow`].
-    pub(super) fn check_masses(self, weights: [&[f64]; 2]) -> Result<(), Error> {
-        let penalty = |(rho, weights): (f64, &[f64])| self.value(rho, &vec![0.0; weights.len()], weights);
-        match self.strengths().into_iter().zip(weights).map(penalty).sum::<f64>() {
-            sum if sum.is_finite() => Ok(()),
-            _ => Err(Error::SumOverflow { what: "a penalty of all the mass", element: "f64" }),
+    /// The binary logarithm of the mass that one pair would move if there were no other, at a cost that is not positive.
+    pub(super) fn log2_alone(self, cost: f64, [a, b]: [f64; 2]) -> f64 {
+        let [rho_a, rho_b] = self.strengths();
+        let share = 1.0 / (1.0 + rho_b / rho_a);
+        match self {
+            // rho_a log(p / a) + rho_b log(p / b) + C = 0
+            MassPenalty::Kl { .. } => share * a.log2() + (1.0 - share) * b.log2() - cost / (rho_a + rho_b) * LOG2_E,
+            // rho_a (p - a) + rho_b (p - b) + C = 0
+            MassPenalty::SquaredL2 { .. } => {
+                let of_cost = (-cost).log2() - (rho_a + rho_b).log2();
+                of_cost.max((share * a + (1.0 - share) * b).log2())
+            }
         }
+    }
+
+    /// The penalties of having no mass at all: the objective of the empty plan.
+    pub(super) fn of_nothing(self, weights: [&[f64]; 2]) -> f64 {
+        let penalty = |(rho, weights): (f64, &[f64])| self.value(rho, &vec![0.0; weights.len()], weights);
+        self.strengths().into_iter().zip(weights).map(penalty).sum()
     }
 
     /// The potential f at which the mass s exp(f / beta), s given by its logarithm, is the one that the penalty asks for.
@@ -109,20 +141,23 @@ impl MassPenalty {
     /// min over p >= 0 of the penalty of p plus f p, for one atom: what the dual gains of a potential f.
     pub(super) fn dual(self, rho: f64, f: f64, a: f64) -> f64 {
         match self {
-            MassPenalty::Kl { .. } => -a * rho * (-f / rho).exp_m1(),
-            MassPenalty::SquaredL2 { .. } if f > rho * a => 0.5 * rho * a * a,
-            MassPenalty::SquaredL2 { .. } => f * a - 0.5 * f * f / rho,
+            // exp(-f / rho) may be out of range where the mass is not.
+            MassPenalty::Kl { .. } if -f / rho > LARGE_EXPONENT => rho * (a - (a.ln() - f / rho).exp()),
+            MassPenalty::Kl { .. } => -rho * (a * (-f / rho).exp_m1()),
+            MassPenalty::SquaredL2 { .. } if f > rho * a => 0.5 * (rho * a) * a,
+            MassPenalty::SquaredL2 { .. } => f * (a - 0.5 * (f / rho)),
         }
     }
 }
 
-/// r log r - r + 1, with its digits near 1.
-fn entropy_from_one(r: f64) -> f64 {
-    let change = r - 1.0;
-    if change.abs() < 1e-4 {
-        change * change * (0.5 - change * (1.0 / 6.0 - change / 12.0))
-    } else {
-        r * r.ln() - change
+/// p log (p / a) - p + a, with its digits where both are near each other.
+fn relative_entropy(p: f64, a: f64) -> f64 {
+    let change = (p - a) / a;
+    match change.abs() {
+        size if size < 1e-4 => a * (change * change * (0.5 - change * (1.0 / 6.0 - change / 12.0))),
+        // The ratio may be out of range.
+        size if size > 1e100 => p * (p.ln() - a.ln()) - (p - a),
+        _ => p * (p / a).ln() - (p - a),
     }
 }
 

@@ -20,6 +20,9 @@ use super::MassPenalty;
 /// beta, over the scale of the potentials.
 const SHARE: f64 = 0.03;
 
+/// The least beta, over the largest potential: sums of 10^4 potentials over beta keep four digits behind the point.
+const LEAST_SHARE: f64 = 1e-8;
+
 /// Logarithm of the densities that rounding leaves of one.
 const LEAST: f64 = -36.0;
 
@@ -29,12 +32,18 @@ fn half_log_mass(weights: [&[f64]; 2]) -> f64 {
     0.5 * source.max(target).max(f64::MIN_POSITIVE).ln()
 }
 
+/// The costs of the pairs that are not forbidden.
+fn finite_costs(costs: &[f64]) -> impl Iterator<Item = f64> {
+    costs.iter().copied().filter(|cost| cost.is_finite())
+}
+
 /// The iterate and what does not change.
 pub(super) struct Proximal<'a> {
     penalty: MassPenalty,
     costs: &'a [f64],
     weights: [&'a [f64]; 2],
-    beta: f64,
+    /// beta, where it leaves potentials over it their digits.
+    least_beta: f64,
     /// log a - log mass / 2 + F and the same of G.
     logs: [Vec<f64>; 2],
     kappa: f64,
@@ -50,46 +59,66 @@ pub(super) struct Values {
     pub(super) dual: f64,
 }
 
+impl Values {
+    /// The better plan with the better dual: the last of equal ones.
+    pub(super) fn or_better(self, other: Self) -> Self {
+        let dual = self.dual.max(other.dual);
+        if other.primal <= self.primal { Self { dual, ..other } } else { Self { dual, ..self } }
+    }
+}
+
 impl<'a> Proximal<'a> {
     /// From the independent coupling.
     pub(super) fn new(penalty: MassPenalty, costs: &'a [f64], weights: [&'a [f64]; 2]) -> Self {
         let half = half_log_mass(weights);
-        let finite = || costs.iter().filter(|cost| cost.is_finite()).map(|cost| cost.abs());
-        let mean = finite().sum::<f64>() / finite().count().max(1) as f64;
+        let mean = finite_costs(costs).map(f64::abs).sum::<f64>() / finite_costs(costs).count().max(1) as f64;
         let potentials = penalty.strengths().into_iter().zip(weights).map(|(rho, weights)| penalty.unit(rho, weights));
         let scale = if mean > 0.0 { mean.min(potentials.sum()) } else { potentials.sum() };
+        // Potentials are below the costs, and so at least as large as those that are negative.
+        let scale = finite_costs(costs).fold(scale, |scale, cost| scale.max(-cost));
+        let nothing = weights.map(|weights| vec![0.0; weights.len()]);
+        let shift = penalty.shift([&nothing[0], &nothing[1]], weights);
         Self {
             penalty,
             costs,
             weights,
-            beta: SHARE * scale,
+            least_beta: SHARE * scale,
             logs: weights.map(|weights| weights.iter().map(|weight| weight.ln() - half).collect()),
             kappa: 0.0,
-            potentials: weights.map(|weights| vec![0.0; weights.len()]),
+            potentials: [vec![shift; weights[0].len()], vec![-shift; weights[1].len()]],
         }
     }
 
     /// One step: both half-steps and the shift between them, from the potentials of the step before, which are those of this one
     /// at the fixed point.
     pub(super) fn step(&mut self) {
-        self.kappa += 1.0 / self.beta;
+        let beta = self.beta();
+        self.kappa += 1.0 / beta;
         for (logs, potentials) in self.logs.iter_mut().zip(&self.potentials) {
-            logs.iter_mut().zip(potentials).for_each(|(log, potential)| *log += potential / self.beta);
+            logs.iter_mut().zip(potentials).for_each(|(log, potential)| *log += potential / beta);
         }
         let sums = self.row_sums();
-        self.maximize(0, &sums);
+        self.maximize(0, beta, &sums);
         let sums = self.column_sums();
-        self.maximize(1, &sums);
+        self.maximize(1, beta, &sums);
         let shift = self.penalty.shift([&self.potentials[0], &self.potentials[1]], self.weights);
         for (side, shift) in [shift, -shift].into_iter().enumerate() {
             self.potentials[side].iter_mut().for_each(|potential| *potential += shift);
-            self.logs[side].iter_mut().for_each(|log| *log += shift / self.beta);
+            self.logs[side].iter_mut().for_each(|log| *log += shift / beta);
         }
     }
 
+    /// The length of the next step.
+    fn beta(&self) -> f64 {
+        let atoms =
+            self.potentials.iter().zip(self.weights).flat_map(|(potentials, weights)| potentials.iter().zip(weights));
+        let sizes = atoms.filter(|(_, weight)| **weight > 0.0).map(|(potential, _)| potential.abs());
+        sizes.fold(self.least_beta, |beta, size| beta.max(LEAST_SHARE * size))
+    }
+
     /// The best potentials of one side, given the logarithms of the sums of its atoms.
-    fn maximize(&mut self, side: usize, sums: &[f64]) {
-        let (rho, beta) = (self.penalty.strengths()[side], self.beta);
+    fn maximize(&mut self, side: usize, beta: f64, sums: &[f64]) {
+        let rho = self.penalty.strengths()[side];
         let atoms = self.potentials[side].iter_mut().zip(&mut self.logs[side]).zip(self.weights[side]);
         for (((potential, log), &weight), sum) in atoms.zip(sums) {
             if weight > 0.0 && sum.is_finite() {
@@ -153,7 +182,9 @@ impl<'a> Proximal<'a> {
                 transport_cost += if entry > 0.0 { entry * cost } else { 0.0 };
             }
         }
-        let primal = transport_cost + self.penalty.value(rho_a, &p, a) + self.penalty.value(rho_b, &q, b);
+        let value = transport_cost + self.penalty.value(rho_a, &p, a) + self.penalty.value(rho_b, &q, b);
+        // Of a plan beyond the range nothing is known.
+        let primal = if value.is_nan() { f64::INFINITY } else { value };
         let duals = [0, 1].map(|side| self.dual(side));
         Values { plan, transport_cost, primal, dual: duals[0].max(duals[1]) }
     }
