@@ -128,8 +128,9 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
         (potentials.epsilon, backend.precision(), problem.regularizer().value_at_zero());
     let mass_per_exponent = |mass: f64, product: f64| problem.regularizer().mass_per_exponent(mass, product);
     let certificate = |(column, values): (usize, &ColumnValues)| {
-        let ColumnValues { sides: [source, target], rounded: [of_source, of_target], feasible } = values;
+        let ColumnValues { sides: [source, target], rounded: [of_source, of_target], feasible, energy } = values;
         let [conjugate, gap_of_plan, value_of_plan] = [0, 1, 2].map(|number| read[number][column]);
+        let conjugate = problem.regularizer().conjugate_of_plan(*energy, epsilon * conjugate);
         let largest_potentials = source.largest_potential + target.largest_potential;
         let mean_mass = (source.weight / 2.0 + target.weight / 2.0).max(f64::MIN_POSITIVE);
         let rounding = precision.marginal_rounding(largest_potentials, epsilon);
@@ -138,9 +139,9 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
         // known to their rounding.
         let at_zero = epsilon * value_at_zero * source.weight * target.weight;
         let below = source.dual + target.dual
-            - epsilon * conjugate
+            - conjugate
             - precision.unit * (source.size + target.size)
-            - rounding * epsilon * conjugate.abs();
+            - rounding * conjugate.abs();
         let above = of_source.primal
             + of_target.primal
             + epsilon * value_of_plan

@@ -50,6 +50,8 @@ pub use self::{
     sweep::{ByProducts, Sweep, half_step, simultaneous_sweep},
     view::{ActiveColumns, DeviceWeights, PlanSide, PlanView, Potentials},
 };
+pub(crate) use rounding::unit_factors;
+
 use crate::{
     backend::{Backend, Device},
     error::Error,

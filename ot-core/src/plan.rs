@@ -163,9 +163,9 @@ impl<D: Device> Plan<D> {
         }
         let weights = self.weights(column)?;
         let heaviest = |weights: &[f64]| weights.iter().fold(0.0_f64, |a, &b| a.max(b));
-        let largest = heaviest(&weights[0]) * heaviest(&weights[1]);
+        let density = threshold / heaviest(&weights[0]) / heaviest(&weights[1]);
         // P_ij >= threshold means C_ij - f_i - g_j <= -epsilon h'(threshold / (a_i b_j)).
-        let exponent = -self.problem.regularizer().slope_at(threshold / largest);
+        let exponent = -self.problem.regularizer().slope_at(density);
         let mut entries = self.entries(column, self.potentials.epsilon * exponent, limit, &weights)?;
         entries.retain(|entry| entry.mass >= threshold);
         Ok(entries)
@@ -209,8 +209,8 @@ impl<D: Device> Plan<D> {
         for arc in self.arcs(column, f64::INFINITY, usize::MAX)? {
             let (i, j) = (arc.source as usize, arc.target as usize);
             let scaling = log_scaling[0][i] + log_scaling[1][j];
-            let density = self.problem.regularizer().scaled_density_at(-arc.reduced_cost / epsilon, scaling);
-            dense[i * columns + j] = if a[i] * b[j] > 0.0 { a[i] * b[j] * density } else { 0.0 };
+            dense[i * columns + j] =
+                self.problem.regularizer().mass_at([a[i], b[j]], -arc.reduced_cost / epsilon, scaling);
         }
         Ok(dense)
     }
@@ -251,10 +251,11 @@ impl<D: Device> Plan<D> {
         let entry = |arc: PricedArc| PlanEntry {
             source: arc.source,
             target: arc.target,
-            mass: match source[arc.source as usize] * target[arc.target as usize] {
-                weight if weight > 0.0 => weight * regularizer.density_at(-arc.reduced_cost / epsilon),
-                _ => 0.0,
-            },
+            mass: regularizer.mass_at(
+                [source[arc.source as usize], target[arc.target as usize]],
+                -arc.reduced_cost / epsilon,
+                0.0,
+            ),
         };
         Ok(arcs.into_iter().map(entry).collect())
     }

@@ -34,6 +34,25 @@ pub fn times_power_of_two(value: f64, exponent: f64) -> f64 {
     value * power_of_two(third) * power_of_two(third) * power_of_two(exponent - 2.0 * third)
 }
 
+/// The product of numbers that are not negative. It overflows or vanishes only if it is out of range itself.
+///
+/// ```
+/// use ot_core::power_of_two::product;
+///
+/// assert_eq!(product([1e200, 1e-200, 1e200, 1e-200]), 1.0);
+/// ```
+#[must_use]
+pub fn product<const N: usize>(mut factors: [f64; N]) -> f64 {
+    factors.sort_by(f64::total_cmp);
+    let (mut product, mut left) = (1.0, &factors[..]);
+    // Small factors and large ones in turn.
+    while let [least, .., largest] | [least @ largest] = left {
+        (product, left) =
+            if product >= 1.0 { (product * least, &left[1..]) } else { (product * largest, &left[..left.len() - 1]) };
+    }
+    product
+}
+
 /// 2^exponent, of a size that is a normal number.
 fn power_of_two(exponent: f64) -> f64 {
     let whole = exponent.floor().clamp(-1022.0, 1023.0);
@@ -43,6 +62,15 @@ fn power_of_two(exponent: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn products_stay_in_range() {
+        let [large, small] = [1000, -1000].map(|exponent| 2_f64.powi(exponent));
+        assert_eq!(product([large, small, large]), large);
+        assert_eq!(product([small, large, small]), small);
+        assert_eq!(product([large, 0.0, large]), 0.0);
+        assert_eq!(product([small, small, large, large]), 1.0);
+    }
 
     #[test]
     fn powers_of_two_are_exact() {

@@ -24,7 +24,7 @@ use std::fmt::Debug;
 
 pub use self::{
     entropy::Entropy,
-    recorded::RecordedRegularizer,
+    recorded::{RecordedRegularizer, entropic_mass},
     row::{RowDensity, c_transform_of_row},
     squared_l2::SquaredL2,
 };

@@ -20,8 +20,11 @@ use super::{
 use crate::{
     backend::{Device, Operand},
     error::Error,
-    kernel::{ActiveColumns, KernelOp, PlanRounding, PlanSide, PlanView, Potentials, RoundedColumn, RoundedSide},
+    kernel::{
+        ActiveColumns, KernelOp, PlanRounding, PlanSide, PlanView, Potentials, RoundedColumn, RoundedSide, unit_factors,
+    },
     plan::Plan,
+    power_of_two::product,
     problem::Problem,
     program::Program,
     real::Real,
@@ -48,6 +51,8 @@ pub(super) struct ColumnValues {
     pub(super) rounded: [RoundedSideValues; 2],
     /// Could the missing mass be placed within the bounds?
     pub(super) feasible: bool,
+    /// epsilon times the mass of the plan, which by itself may be below all numbers.
+    pub(super) energy: f64,
 }
 
 impl<'a, D: Device> RoundedPlan<'a, D> {
@@ -64,13 +69,16 @@ impl<'a, D: Device> RoundedPlan<'a, D> {
         let mut conjugate = backend.alloc_reduced(problem.columns())?;
         let downloaded = Scaled::of(kernel, problem, potentials, &mut conjugate)?.download(problem, potentials)?;
         let sides = |column| {
-            [&downloaded[..5], &downloaded[5..]].map(|vectors| rounded_side(vectors, column, problem.columns()))
+            let sides =
+                [&downloaded[..5], &downloaded[5..]].map(|vectors| rounded_side(vectors, column, problem.columns()));
+            (sides, energy(&downloaded[..5], column, problem.columns(), potentials.epsilon))
         };
-        let scaled: Vec<[RoundedSide; 2]> = (0..problem.columns()).map(sides).collect();
+        let scaled: Vec<([RoundedSide; 2], f64)> = (0..problem.columns()).map(sides).collect();
         drop(downloaded);
         let (mut columns, mut values) = (Vec::new(), Vec::new());
-        for sides in scaled {
+        for (sides, energy) in scaled {
             let (rounded, known) = round_column(problem, sides, potentials.epsilon)?;
+            let known = ColumnValues { energy, ..known };
             columns.push(rounded);
             values.push(known);
         }
@@ -125,18 +133,19 @@ impl<'a, D: Device> RoundedPlan<'a, D> {
         let mut numbers = vec![backend.alloc_reduced(columns)?];
         cost.plan_cost(plan, &mut numbers[0])?;
         for part in 0..2 {
-            let factor = |side: Side| {
-                let values = self.columns.iter().flat_map(|column| &column.side(side).added[part]);
-                backend.upload(&values.map(|&value| D::Elem::from_f64(value)).collect::<Vec<_>>(), columns)
-            };
+            let [u, w] = unit_factors(backend, &self.columns, part)?;
             let mut out = backend.alloc_reduced(columns)?;
-            cost.rank_one_cost(&factor(Side::Source)?, &factor(Side::Target)?, &mut out)?;
+            cost.rank_one_cost(&u, &w, &mut out)?;
             numbers.push(out);
         }
         let read = backend.read(&numbers.iter().collect::<Vec<_>>())?;
-        let total = |(column, values): (usize, &ColumnValues)| match values.feasible {
-            true => read.iter().map(|numbers| numbers[column]).sum(),
-            false => f64::INFINITY,
+        let total = |(column, values): (usize, &ColumnValues)| {
+            let added = self.columns[column].added_masses();
+            let parts = added.iter().zip(&read[1..]).filter(|(mass, _)| **mass > 0.0);
+            match values.feasible {
+                true => read[0][column] + parts.map(|(mass, costs)| mass * costs[column]).sum::<f64>(),
+                false => f64::INFINITY,
+            }
         };
         Ok(self.values.iter().enumerate().map(total).collect())
     }
@@ -249,6 +258,16 @@ fn rounded_side<T: Scalar>(vectors: &[Vec<T>], column: usize, columns: usize) ->
     RoundedSide { weights, potential, marginal, log_scaling, scaled, added: [Vec::new(), Vec::new()] }
 }
 
+/// epsilon sum_i a_i r_i of one column, from weights and densities.
+fn energy<T: Scalar>(vectors: &[Vec<T>], column: usize, columns: usize, epsilon: f64) -> f64 {
+    let [weights, density] = [&vectors[0], &vectors[2]];
+    let len = density.len() / columns;
+    let own = column.min(weights.len() / len - 1) * len;
+    let atoms = weights[own..own + len].iter().zip(&density[column * len..][..len]);
+    let atoms = atoms.map(|(weight, density)| (weight.to_f64(), density.to_f64()));
+    atoms.filter(|(weight, density)| *weight > 0.0 && *density > 0.0).map(|(a, r)| product([a, r, epsilon])).sum()
+}
+
 /// Finds what the scaled plan lacks, where it goes, and what both penalties say of the result.
 fn round_column<D: Device>(
     problem: &Problem<D>,
@@ -281,7 +300,7 @@ fn round_column<D: Device>(
     let column = RoundedColumn { source, target };
     let [source, target] = Side::BOTH
         .map(|side| rounded_side_values(penalties[side.index()], column.side(side), &column.added_marginal(side)));
-    Ok((column, ColumnValues { sides: values, rounded: [source?, target?], feasible }))
+    Ok((column, ColumnValues { sides: values, rounded: [source?, target?], feasible, energy: 0.0 }))
 }
 
 /// Adds what the scaled plan lacks to the lower bounds: what both sides lack is shared out between them, and what one

@@ -4,6 +4,7 @@ use super::{KernelOp, PlanView};
 use crate::{
     backend::{Backend, Device, Fold, Operand},
     error::Error,
+    power_of_two::{binary_exponent, times_power_of_two},
     program::Program,
     real::Real,
     scalar::Scalar,
@@ -209,7 +210,7 @@ fn scaled_gap<D: Device, K: KernelOp<D> + ?Sized>(
     let masses = |part: usize| columns.iter().map(move |column| column.added_masses()[part]);
     let RoundedValue { gap, value } = out;
     backend.write_reduced(&values, value)?;
-    let add = Program::record(|[value, cost, mass]| [value + mass.select(mass * cost, 0.0)])?;
+    let add = Program::record(|[value, cost, unit, share]| [value + share.select((cost * unit) * share, 0.0)])?;
     for part in (0..2).filter(|&part| masses(part).any(|mass| mass > 0.0)) {
         let mut costs = backend.alloc_reduced(columns.len())?;
         match kernel.transport_cost() {
@@ -219,8 +220,22 @@ fn scaled_gap<D: Device, K: KernelOp<D> + ?Sized>(
             }
             None => backend.write_reduced(&vec![cost_bound.unwrap_or(f64::INFINITY); columns.len()], &mut costs)?,
         }
-        let shares = backend.upload_reduced(&masses(part).map(|mass| mass / epsilon).collect::<Vec<_>>())?;
-        let operands = [Operand::Output(0), Operand::Reduced(&costs), Operand::Reduced(&shares)];
+        // Mass over epsilon, in two factors of one size: it may vanish where the product with the cost does not.
+        let factors = masses(part).map(|mass| match mass {
+            mass if mass > 0.0 => {
+                let half = (0.5 * (binary_exponent(mass) - binary_exponent(epsilon))).floor();
+                let scaled = times_power_of_two(mass, -binary_exponent(mass));
+                let rest = scaled / times_power_of_two(epsilon, -binary_exponent(epsilon));
+                let other = binary_exponent(mass) - binary_exponent(epsilon) - half;
+                [times_power_of_two(1.0, half), times_power_of_two(rest, other)]
+            }
+            _ => [1.0, 0.0],
+        });
+        let factors: Vec<[f64; 2]> = factors.collect();
+        let [units, shares] = [0, 1].map(|factor| factors.iter().map(|pair| pair[factor]).collect::<Vec<_>>());
+        let [units, shares] = [backend.upload_reduced(&units)?, backend.upload_reduced(&shares)?];
+        let operands = [&costs, &units, &shares].map(Operand::Reduced);
+        let operands = [Operand::Output(0), operands[0], operands[1], operands[2]];
         backend.map_reduced(&add, &operands, &mut [&mut *value])?;
     }
     let plan_masses: Vec<f64> = columns.iter().map(|column| total(&column.source.marginal)).collect();
@@ -230,7 +245,7 @@ fn scaled_gap<D: Device, K: KernelOp<D> + ?Sized>(
 }
 
 /// The factors of a part, each of mass one: products of tiny weights would vanish in the element type.
-fn unit_factors<D: Device>(
+pub(crate) fn unit_factors<D: Device>(
     backend: &dyn Backend<D>,
     columns: &[RoundedColumn],
     part: usize,

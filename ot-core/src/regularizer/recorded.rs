@@ -6,6 +6,7 @@ use super::{Regularizer, RegularizerKind};
 use crate::{
     dual::Dual,
     error::Error,
+    power_of_two::product,
     program::{Program, ProgramError},
     real::Real,
 };
@@ -121,6 +122,19 @@ impl RecordedRegularizer {
         }
     }
 
+    /// a b x h*'(z) with x = exp(log_scaling): the mass of an entry of a plan, where densities between tiny masses are larger
+    /// than any number. It overflows or vanishes only if it is out of range itself.
+    #[must_use]
+    pub fn mass_at(&self, [a, b]: [f64; 2], exponent: f64, log_scaling: f64) -> f64 {
+        match a * b {
+            _ if !(a > 0.0 && b > 0.0) => 0.0,
+            _ if self.programs.kind == RegularizerKind::Entropy => entropic_mass([a, b], exponent + log_scaling),
+            weight if weight.is_normal() => weight * self.scaled_density_at(exponent, log_scaling),
+            _ if log_scaling == f64::NEG_INFINITY => 0.0,
+            _ => product([a, b, log_scaling.exp(), self.density_at(exponent)]),
+        }
+    }
+
     /// h*'(z).
     #[must_use]
     pub fn density_at(&self, exponent: f64) -> f64 {
@@ -166,6 +180,16 @@ impl RecordedRegularizer {
         }
     }
 
+    /// epsilon sum_ij a_i b_j (h*(z_ij) + h(0)) of a plan, as summed pair by pair, or, of entropy, from epsilon times its mass.
+    #[must_use]
+    pub fn conjugate_of_plan(&self, energy: f64, summed: f64) -> f64 {
+        match self.programs.kind {
+            // A sum in a short element type may overflow or vanish where this does not.
+            RegularizerKind::Entropy if !summed.is_nan() => energy,
+            _ => summed,
+        }
+    }
+
     /// What an error of the exponents makes of the mass of a plan: sum_ij a_i b_j h*''(z_ij), from the mass of the plan and
     /// the product of the masses of a and b. The mass of the plan for entropy, at most the product for squares, and the
     /// larger of both, which is no bound, for others.
@@ -182,6 +206,18 @@ impl RecordedRegularizer {
     #[must_use]
     pub fn slope_at(&self, density: f64) -> f64 {
         if density > 0.0 { number(self.programs.slope.call([density])) } else { self.programs.slope_at_zero }
+    }
+}
+
+/// a b exp(z), which overflows or vanishes only if it is out of range itself.
+#[must_use]
+pub fn entropic_mass([a, b]: [f64; 2], exponent: f64) -> f64 {
+    match a * b {
+        weight if weight.is_normal() && exponent < LARGEST_EXPONENT => weight * exponent.exp(),
+        _ => {
+            let root = (0.5 * exponent).exp();
+            product([a, b, root, root])
+        }
     }
 }
 

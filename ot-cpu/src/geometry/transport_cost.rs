@@ -10,8 +10,10 @@
 //! so that one exponential serves all columns. Columns far from the first, and costs that forbid pairs, go one by one.
 
 use ot_core::{
-    Error, Host, PlanView, Side, TransportCost,
+    Error, Host, PlanView, RecordedRegularizer, RegularizerKind, Side, TransportCost,
     host::{HostReduced, HostVector},
+    power_of_two::product,
+    regularizer::entropic_mass,
 };
 
 use super::{
@@ -40,6 +42,10 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
         let together = self.plan_costs_together(plan, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
             let plan = self.column(Side::Source, plan, column);
+            if self.products_vanish(plan) {
+                *out = self.careful_plan_cost(plan);
+                continue;
+            }
             let cost = self.sum_blocks(|block, buffers| {
                 let mut total = 0.0;
                 visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
@@ -112,9 +118,43 @@ fn careful_dot<T: CpuScalar>(costs: &[T], v: &[T]) -> f64 {
 }
 
 impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
+    /// May products of costs and weights be too small for the element type?
+    fn products_vanish(&self, plan: PlanColumn<'_, T>) -> bool {
+        let heaviest = plan.other_weights.iter().fold(0.0, |heaviest, weight| weight.to_f64().max(heaviest));
+        self.cost.bound().is_some_and(|bound| bound > 0.0 && bound * heaviest < T::TINY / (T::EPSILON * T::EPSILON))
+    }
+
     /// <P, C> of one column with forbidden pairs, which carry nothing and cost nothing, or with entries beyond the
-    /// largest number, which are kept below it.
+    /// largest number. Entries are made in f64, by the masses of both atoms: densities between tiny masses are larger than any
+    /// number.
     fn careful_plan_cost(&self, plan: PlanColumn<'_, T>) -> f64 {
+        let mass: fn([f64; 2], f64) -> f64 = match plan.regularizer.map(RecordedRegularizer::kind) {
+            None => entropic_mass,
+            Some(RegularizerKind::SquaredL2) => |[a, b], exponent| match a * b {
+                weight if weight.is_normal() => weight * exponent.max(0.0),
+                _ => product([a, b, exponent.max(0.0)]),
+            },
+            Some(_) => return self.plan_cost_of_programs(plan),
+        };
+        self.sum_blocks(|block, buffers| {
+            let mut total = 0.0;
+            visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
+                let row = block.start + r;
+                let (f, a) = (plan.potential[row].to_f64(), plan.weights[row].to_f64());
+                let partners = plan.other_potential[others.clone()].iter().zip(&plan.other_weights[others]);
+                for (cost, (g, b)) in costs.iter().zip(partners).filter(|(cost, _)| cost.is_finite()) {
+                    let (cost, g, b) = (cost.to_f64(), g.to_f64(), b.to_f64());
+                    if a > 0.0 && b > 0.0 {
+                        total += mass([a, b], (f + g - cost) / plan.epsilon) * cost;
+                    }
+                }
+            });
+            total
+        })
+    }
+
+    /// The same of a regularizer that is known by its programs.
+    fn plan_cost_of_programs(&self, plan: PlanColumn<'_, T>) -> f64 {
         self.sum_blocks(|block, buffers| {
             let mut total = 0.0;
             plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {

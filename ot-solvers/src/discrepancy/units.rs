@@ -9,6 +9,7 @@ use ot_core::{
 };
 
 use super::kernel::BEYOND_ALL_COSTS;
+use crate::unit::mass_exponent;
 
 /// Binary logarithms of the units of length, even, and of mass; zero for measures of an ordinary size.
 #[derive(Copy, Clone, Debug, Default, PartialEq)]
@@ -24,7 +25,7 @@ impl Units {
     pub(super) fn of<T: Scalar>(measures: [&dyn Measure<T>; 2], degree: Option<f64>) -> Self {
         Self {
             length: degree.map_or(0.0, |degree| length_unit(measures, degree)),
-            mass: mass_unit(measures),
+            mass: mass_exponent(measures),
             degree: degree.unwrap_or(0.0),
         }
     }
@@ -78,14 +79,6 @@ fn length_unit<T: Scalar>(measures: [&dyn Measure<T>; 2], degree: f64) -> f64 {
         cost if half > 0.0 && !(least.log2()..=most.log2()).contains(&cost) => 2.0 * (0.5 * length).ceil(),
         _ => 0.0,
     }
-}
-
-/// The unit of mass, where products of masses come near an end of the range.
-fn mass_unit<T: Scalar>(measures: [&dyn Measure<T>; 2]) -> f64 {
-    let masses = measures.into_iter().filter_map(|measure| measure.weights());
-    let masses = masses.flat_map(|weights| (0..weights.columns()).map(move |column| weights.mass(column)));
-    let exponent = binary_exponent(masses.fold(0.0, f64::max));
-    if exponent.abs() > binary_exponent(T::MAX) / 4.0 { exponent } else { 0.0 }
 }
 
 /// A measure whose points and weights have been divided by units.

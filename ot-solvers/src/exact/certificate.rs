@@ -10,7 +10,7 @@
 //! potentials, and computes all of it anew in f64, with compensated sums: nothing that a solver believes enters. What rounding
 //! may have done to the numbers summed is told apart.
 
-use ot_core::{Error, GroundCost, Measure, PlanEntry, Scalar, Side, cost::check_bound};
+use ot_core::{Error, GroundCost, Measure, PlanEntry, Scalar, Side, cost::check_bound, power_of_two::product};
 
 use super::{
     SparsePlan,
@@ -18,7 +18,7 @@ use super::{
     masses::{balanced_weights, single_weights},
     sum::{CompensatedSum, sum_of},
 };
-use crate::unit::{power_of_two, product};
+use crate::unit::power_of_two;
 
 /// Rows of one task are a fixed share of all, whatever the threads.
 const TASKS: usize = 32;

@@ -1,9 +1,9 @@
 //! Sums of masses times powers of distances, in units of their own.
 
-use ot_core::{Error, cost::check_bound};
+use ot_core::{Error, cost::check_bound, power_of_two::product};
 
 use super::coupled::Coupled;
-use crate::unit::{invertible_power_of_two, power_of_two, product};
+use crate::unit::{invertible_power_of_two, power_of_two};
 
 /// Below this part of the mass, powers of the distances that matter may have vanished in a unit that bounds all distances.
 const VANISHING: f64 = 1e-150;
