@@ -21,6 +21,7 @@
 
 use ot_core::{
     Certificate, Device, Error, Scalar, Side, Solution,
+    power_of_two::product,
     program::{BlockInput, LibraryMath, Registers},
 };
 
@@ -91,7 +92,12 @@ impl Term {
         if !dual.is_finite() {
             return Self { value: dual, lower: f64::NEG_INFINITY, upper: f64::INFINITY };
         }
-        let value = penalties.iter().map(|side| side.dual).sum::<f64>() - epsilon * mass;
+        let masses = Side::BOTH.map(|side| solution.problem().marginal(side).mass(column));
+        let value = match mass < f64::MIN_POSITIVE {
+            // Of a mass below all numbers, the dual without the product of the masses.
+            true => dual - product([epsilon, masses[0], masses[1]]),
+            false => penalties.iter().map(|side| side.dual).sum::<f64>() - epsilon * mass,
+        };
         let sizes: f64 = penalties.iter().map(|side| side.size).sum();
         // The mass is a sum of exponentials in the element type, the rest is summed in f64.
         let rounding = 4.0 * f64::EPSILON * (sizes + epsilon * mass) + rounding * epsilon * mass;
@@ -146,5 +152,7 @@ fn cost_error<D: Device>(solution: &Solution<D>, certificate: &Certificate, colu
     let Some(bound) = problem.geometry().cost_bound().filter(|_| problem.is_balanced()) else { return f64::INFINITY };
     let Certificate { source_residual, target_residual, gap, epsilon, rounding, .. } = *certificate;
     let mass = problem.marginal(Side::Source).mass(column);
-    bound * (2.0 * (source_residual + target_residual) + mass * ((2.0 * gap / (mass * epsilon)).sqrt() + rounding))
+    // sqrt(2 mass gap / epsilon), no part of which leaves the range alone.
+    let of_gap = mass.sqrt() * (2.0 * gap).sqrt() / epsilon.sqrt();
+    bound * (2.0 * (source_residual + target_residual) + of_gap + mass * rounding)
 }

@@ -7,7 +7,7 @@
 //! Above stands the plan rounded to the exact marginals (Altschuler, Weed, Rigollet 2017), below
 //! the potentials made feasible by hard c-transforms. The entropic dual itself is no lower bound.
 
-use ot_core::{Device, Error, Fold, Operand, Program, Real, RoundedPlan, Side, Solution};
+use ot_core::{Device, Error, RoundedPlan, Scalar, Side, Solution};
 
 /// Bounds of the optimal transport cost without regularisation, for one column.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -55,30 +55,31 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
         transform.hard_c_transform(Side::Target, &solution.potentials().source, a.log_weights(), &mut g, None)?;
         transform.hard_c_transform(Side::Source, &g, b.log_weights(), &mut f, None)?;
 
-        // <a, f> and <a, |f|>; the potential of an atom without weight means nothing.
-        let pairing = Program::record(|[weight, potential]| {
-            let pairing = weight.select(weight * potential, 0.0);
-            [pairing, pairing.abs()]
-        })?;
-        let mut sums = Vec::with_capacity(4);
-        for (marginal, potential) in [(a, &f), (b, &g)] {
-            let [mut sum, mut size] =
-                [backend.alloc_reduced(problem.columns())?, backend.alloc_reduced(problem.columns())?];
-            let operands = [Operand::Vector(marginal.weights()), Operand::Vector(potential)];
-            backend.reduce(&pairing, Fold::Sum, marginal.len(), &operands, &mut [&mut sum, &mut size])?;
-            sums.extend([sum, size]);
-        }
-        let read = backend.read(&sums.iter().collect::<Vec<_>>())?;
+        let vectors = backend.download(&[&f, &g, a.weights(), b.weights()])?;
         let bounds = |(column, upper): (usize, f64)| {
-            let [source, source_size, target, target_size] = [0, 1, 2, 3].map(|number: usize| read[number][column]);
+            let [source, source_size] = pairing(&vectors[2], &vectors[0], a.len(), column);
+            let [target, target_size] = pairing(&vectors[3], &vectors[1], b.len(), column);
             // Potentials and costs are known to some units, masses of the rounded plan to the rounding of its entries.
             let (units, size) = (UNITS * backend.precision().unit, source_size + target_size);
             let of_masses = solution.certificates()[column].rounding * (size + upper.abs());
+            let (lower, upper) = (source + target - units * size, upper + units * upper.abs() + of_masses);
+            // What is no number is no bound.
             UnregularizedBounds {
-                lower: source + target - units * size,
-                upper: upper + units * upper.abs() + of_masses,
+                lower: if lower.is_nan() { f64::NEG_INFINITY } else { lower },
+                upper: if upper.is_nan() { f64::INFINITY } else { upper },
             }
         };
         Ok(upper.into_iter().enumerate().map(bounds).collect())
     })
+}
+
+/// <a, f> and <a, |f|> of one column, in f64; the potential of an atom without weight means nothing.
+fn pairing<T: Scalar>(weights: &[T], potential: &[T], len: usize, column: usize) -> [f64; 2] {
+    let of_column = |values: &[T]| {
+        let first = column.min(values.len() / len - 1) * len;
+        first..first + len
+    };
+    let atoms = weights[of_column(weights)].iter().zip(&potential[of_column(potential)]);
+    let terms = atoms.filter(|(weight, _)| weight.to_f64() > 0.0).map(|(a, f)| a.to_f64() * f.to_f64());
+    terms.fold([0.0; 2], |[sum, size], term| [sum + term, size + term.abs()])
 }

@@ -10,6 +10,8 @@ use crate::unit::norm;
 
 /// Asymmetry and negative eigenvalues up to this, relative to the largest entry or eigenvalue, are rounding.
 const ROUNDING: f64 = 1e-10;
+/// The smallest positive number.
+const SMALLEST: f64 = 5e-324;
 /// Spread of the target, relative, that a map may miss: the root of what counts as rounding of a covariance.
 const UNREACHED: f64 = 1e-5;
 
@@ -64,13 +66,15 @@ impl Gaussian {
         let covariance = Matrix::from_vec(dimension, dimension, covariance);
         let largest = covariance.amax();
         let asymmetry = (&covariance - covariance.transpose()).amax();
-        if asymmetry > ROUNDING * largest {
+        if asymmetry > ROUNDING * largest + SMALLEST {
             return refused("the largest difference of a covariance and its transpose", asymmetry, "zero");
         }
         let covariance = 0.5 * (&covariance + covariance.transpose());
         if largest > 0.0 {
             let lowest = (&covariance / largest).symmetric_eigenvalues().min();
-            if lowest < -ROUNDING {
+            // Entries are known to the smallest number at best.
+            let rounding = ROUNDING + dimension as f64 * (SMALLEST / largest);
+            if lowest < -rounding {
                 return refused("the smallest eigenvalue of a covariance", lowest * largest, "a number >= 0");
             }
         }
