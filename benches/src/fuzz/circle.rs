@@ -8,7 +8,10 @@ use super::{
     generate::{decade, masses, one_of, percent, rounded, rounding_of},
     instance::sizes,
     line::built,
-    oracle::{sum::sum, transport::least_cost},
+    oracle::{
+        sum::{largest_exponent, sum, times_power_of_two},
+        transport::least_cost,
+    },
     report::Report,
 };
 use crate::seeded::Seeded;
@@ -75,14 +78,21 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
         let all = points[0].iter().flat_map(|&x| points[1].iter().map(move |&y| distance(x, y)));
         all.map(|d| (d + shift).max(0.0).powf(p)).collect()
     };
-    let bound = |shift: f64| least_cost(&weights[0], &weights[1], &table(shift)).map_or(0.0, |optimum| optimum.value);
+    // Masses in a unit of their own, of which the root is taken at the end.
+    let exponent = largest_exponent(&weights[0]);
+    let [a, b] = weights
+        .each_ref()
+        .map(|weights| -> Vec<f64> { weights.iter().map(|&weight| times_power_of_two(weight, -exponent)).collect() });
+    let bound = |shift: f64| least_cost(&a, &b, &table(shift)).map_or(0.0, |optimum| optimum.value);
     let rounding = 8.0 * f64::EPSILON;
     let (low, high) = (bound(-rounding), bound(rounding));
     if low < 1e-280 && p > 1.0 {
         // Powers vanish: nothing is known of their root.
         return;
     }
-    let root = |power: f64| length * mass.powf(1.0 / p) * (power / mass).powf(1.0 / p);
+    let log2 = f64::from(exponent) / p;
+    let of_masses = |value: f64| times_power_of_two(value * (log2 - log2.floor()).exp2(), log2.floor() as i32);
+    let root = |power: f64| of_masses(length * power.powf(1.0 / p));
     let (low, high) = (root(low), root(high));
     let relative = 1e-9 + 64.0 * if T::EPSILON > 1e-10 { T::EPSILON } else { 0.0 } + 16.0 * rounding_of(&weights);
     report.at_most("distance", transport.distance(), high * (1.0 + relative) + 1e-300);

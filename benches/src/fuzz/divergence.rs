@@ -94,6 +94,10 @@ fn check<T: CpuScalar>(
 ) {
     let Some(Points { coordinates: [x, y], dimension, ground }) = &instance.points else { return };
     let [a, b] = &instance.weights;
+    // Between masses near the smallest number entries have no digits to compare.
+    if sum(a.iter().copied()).min(sum(b.iter().copied())) < 1e9 * T::TINY {
+        return;
+    }
     let term = |x: &[f64], a: &[f64], y: &[f64], b: &[f64]| {
         let problem = Problem {
             weights: [a.to_vec(), b.to_vec()],

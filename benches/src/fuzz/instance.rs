@@ -129,12 +129,27 @@ impl Instance {
         most > 1e-9 * T::MAX || a * b * epsilon.max(1.0) > 1e-6 * f64::MAX || self.overflows_as_product()
     }
 
-    /// How far a cost may be off by rounding beside its own: of cosines the root is known to a rounding.
+    /// How far a cost may be off by rounding beside its own: of cosines the root is known to a rounding, and distances between
+    /// denormal numbers to the smallest number.
     #[must_use]
     pub fn cost_error<T: Scalar>(&self) -> f64 {
-        let is_cosine = self.points.as_ref().is_some_and(|points| points.ground == Ground::Cosine);
+        let Some(points) = &self.points else { return 0.0 };
         let largest = self.costs.iter().fold(0.0_f64, |largest, cost| largest.max(*cost));
-        if is_cosine { 8.0 * T::EPSILON * (largest.sqrt() + T::EPSILON) } else { 0.0 }
+        let degree = match points.ground {
+            Ground::Cosine => return 8.0 * T::EPSILON * (largest.sqrt() + T::EPSILON),
+            Ground::SqEuclidean | Ground::HalfSqEuclidean => 2.0,
+            Ground::PowerOfDistance(p) => p,
+            _ => 1.0,
+        };
+        let [x, y] = &points.coordinates;
+        let distances = Ground::Euclidean.table(x, y, points.dimension);
+        let pairs = distances.iter().zip(&self.costs).filter(|(distance, _)| **distance > 0.0);
+        // The difference of powers, where the smallest number is not small beside the distance.
+        let smallest = 8.0 * T::TINY * T::EPSILON;
+        pairs.fold(0.0, |error, (distance, cost)| {
+            let relative = (1.0 + smallest / distance).powf(degree) - 1.0;
+            if *distance < T::TINY { error.max(cost * relative) } else { error }
+        })
     }
 
     /// Can a cost times a mass leave the range of f64?

@@ -29,6 +29,7 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
     };
     instance.describe::<T>(report);
     report.given("penalty", penalty);
+    let problem = Penalised { instance: &instance, penalty };
     let solved = instance.measures::<T>().and_then(|[a, b]| {
         MajorizeMinimize::new(penalty).max_iterations(1000).solve(
             a.as_ref(),
@@ -41,8 +42,8 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
         Err(error) => {
             let mass = sum(instance.weights.iter().flatten().copied());
             let penalty = source.max(target) * mass * mass.max(1.0);
-            return report
-                .refused(&error, instance.leaves_range::<T>() || penalty > 1e300 || instance.overflows_as_product());
+            let beyond = penalty > 1e300 || instance.overflows_as_product() || problem.makes_too_much();
+            return report.refused(&error, instance.leaves_range::<T>() || beyond);
         }
     };
     report.status(solution.status);
@@ -51,12 +52,12 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
     let UnregularizedPlan { transport_cost, primal, dual, gap, .. } = solution;
     report.numbers("transport cost, primal, dual, gap", &[transport_cost, primal, dual, gap]);
     report.require(solution.status != Status::NotFinite, || "ended at a number that is not finite".into());
-    let problem = Penalised { instance: &instance, penalty };
     let (found, size) = problem.objective(&solution.plan);
     if !size.is_finite() {
         return;
     }
-    let slack = 1e-9 * size + 1e-300;
+    let of_costs = sum(solution.plan.iter().copied()) * instance.cost_error::<f64>();
+    let slack = 1e-9 * size + problem.rounding_of_entries(&solution.plan) + of_costs + 1e-300;
     report.near("primal", primal, found, slack);
     if solution.status.is_converged() {
         report.at_most("gap of a converged plan", gap, 1e-6 * primal.abs() * (1.0 + 1e-9) + 1e-300);
@@ -75,7 +76,7 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
             report.at_most(
                 "the dual, at most the objective of a plan",
                 dual - other,
-                1e-9 * (size + other_size) + 1e-300,
+                1e-9 * (size + other_size) + of_costs + 1e-300,
             );
         }
     }
@@ -104,12 +105,14 @@ impl Penalised<'_> {
             MassPenalty::Kl { source, target } | MassPenalty::SquaredL2 { source, target } => (source, target),
             _ => return (f64::INFINITY, f64::INFINITY),
         };
-        terms.extend(rows.zip(a).map(|(mass, weight)| of_source * self.missed(mass, *weight)));
-        terms.extend(columns.zip(b).map(|(mass, weight)| of_target * self.missed(mass, *weight)));
+        terms.extend(rows.zip(a).map(|(mass, weight)| self.missed(of_source, mass, *weight)));
+        terms.extend(columns.zip(b).map(|(mass, weight)| self.missed(of_target, mass, *weight)));
         (sum(terms.iter().copied()), terms.iter().map(|term| term.abs()).sum())
     }
 
-    fn missed(&self, mass: f64, weight: f64) -> f64 {
+    /// The penalty of one atom.
+    fn missed(&self, rho: f64, mass: f64, weight: f64) -> f64 {
+        let change = (mass - weight) / weight;
         match self.penalty {
             MassPenalty::Kl { .. } if weight == 0.0 => {
                 if mass > 0.0 {
@@ -118,16 +121,58 @@ impl Penalised<'_> {
                     0.0
                 }
             }
-            MassPenalty::Kl { .. } if mass == 0.0 => weight,
-            MassPenalty::Kl { .. } => {
-                let change = (mass - weight) / weight;
-                if change.abs() < 1e-4 {
-                    weight * change * change * (0.5 - change * (1.0 / 6.0 - change / 12.0))
-                } else {
-                    mass * (mass / weight).ln() - (mass - weight)
-                }
+            MassPenalty::Kl { .. } if mass == 0.0 => rho * weight,
+            MassPenalty::Kl { .. } if change.abs() < 1e-4 => {
+                rho * weight * change * change * (0.5 - change * (1.0 / 6.0 - change / 12.0))
             }
-            _ => 0.5 * (mass - weight) * (mass - weight),
+            MassPenalty::Kl { .. } => rho * mass * (mass / weight).ln() - rho * (mass - weight),
+            // The square alone may be out of range.
+            _ => 0.5 * (rho * (mass - weight)) * (mass - weight),
         }
+    }
+
+    /// What the objective changes by if each entry does by the smallest number: entries of a plan between denormal masses are
+    /// known no better.
+    fn rounding_of_entries(&self, plan: &[f64]) -> f64 {
+        const SMALLEST: f64 = 5e-324;
+        let changed: Vec<f64> = plan.iter().map(|entry| if *entry > 0.0 { entry + SMALLEST } else { 0.0 }).collect();
+        let Instance { weights: [a, b], costs, .. } = self.instance;
+        let (n, m) = (a.len(), b.len());
+        let mut rounding = 0.0;
+        for (index, _) in plan.iter().enumerate().filter(|(_, entry)| **entry > 0.0) {
+            let row: f64 = (0..m).map(|j| changed[index / m * m + j]).sum();
+            let column: f64 = (0..n).map(|i| changed[i * m + index % m]).sum();
+            let slopes = self.slope(0, row, a[index / m]) + self.slope(1, column, b[index % m]);
+            rounding += SMALLEST * (costs[index].abs() + slopes);
+        }
+        rounding
+    }
+
+    /// The size of the derivative of the penalty of one atom.
+    fn slope(&self, side: usize, mass: f64, weight: f64) -> f64 {
+        match self.penalty {
+            MassPenalty::Kl { source, target } => [source, target][side] * (1.0 + (mass / weight).ln().abs()),
+            MassPenalty::SquaredL2 { source, target } => [source, target][side] * (mass - weight).abs(),
+            _ => f64::INFINITY,
+        }
+    }
+
+    /// Is there a pair that by itself makes so much mass, since its cost is negative, that mass or value are out of range?
+    fn makes_too_much(&self) -> bool {
+        let Instance { weights: [a, b], costs, .. } = self.instance;
+        let pairs = costs.iter().enumerate().filter(|(_, cost)| **cost < 0.0);
+        let mut pairs = pairs.map(|(index, cost)| (a[index / b.len()], b[index % b.len()], *cost));
+        pairs.any(|(a, b, cost)| match self.penalty {
+            MassPenalty::Kl { source, target } => {
+                let share = source / (source + target);
+                let log_mass = share * a.ln() + (1.0 - share) * b.ln() - cost / (source + target);
+                log_mass > 690.0 || log_mass + (source + target).ln() > 690.0
+            }
+            MassPenalty::SquaredL2 { source, target } => {
+                let mass = -cost / (source + target);
+                mass > 1e300 || mass * -cost > 1e300
+            }
+            _ => false,
+        })
     }
 }

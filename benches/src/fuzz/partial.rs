@@ -102,7 +102,7 @@ fn check_entropic<T: CpuScalar>(
     report.numbers("entries", &entries);
     report.numbers("bounds", &[bounds.lower, bounds.upper]);
     if inner.status().is_converged() && mass > 1e9 * T::TINY {
-        let whole = inner.problem().marginal(Side::Source).mass(0);
+        let whole = solution.mass_unit() * inner.problem().marginal(Side::Source).mass(0);
         let tolerance = if T::EPSILON < 1e-10 { 1e-6 } else { 1e-4 };
         let slack = tolerance * whole + 64.0 * T::EPSILON * least;
         report.near("mass of the entropic plan", sum(entries.iter().copied()), mass, slack);

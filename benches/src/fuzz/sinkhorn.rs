@@ -221,7 +221,12 @@ pub(super) fn judge<T: CpuScalar>(
         return Ok(problem);
     }
     let found = problem.evaluate([&f, &g], T::EPSILON);
-    let of_costs = instance.cost_error::<T>() / problem.epsilon;
+    // Densities of squares are known absolutely.
+    let per_exponent = match regularizer {
+        Regularizer::Entropy => 1.0,
+        Regularizer::SquaredL2 => problem.mean_mass().max(1.0),
+    };
+    let of_costs = per_exponent * instance.cost_error::<T>() / problem.epsilon;
     let rounding = rounding::<T>(&problem, &found).max(certificate.rounding) + of_costs;
     if solution.status().is_converged() {
         report.at_most(
@@ -232,9 +237,14 @@ pub(super) fn judge<T: CpuScalar>(
     }
     let mean = problem.mean_mass();
     let size = rounding * found.mass.max(mean);
-    if found.error.is_finite() && found.mass.is_finite() {
+    // Densities beyond the element type are infinite.
+    let overflows = found.largest_density > 1e-3 * T::MAX || found.mass > 1e-3 * T::MAX;
+    let infinite = certificate.marginal_error == f64::INFINITY && overflows;
+    if found.error.is_finite() && found.mass.is_finite() && !infinite {
         let slack = 8.0 * size / mean * (1.0 + found.error);
-        report.near("marginal error", certificate.marginal_error, found.error, slack);
+        let errors = [found.error, found.strict_error];
+        report.at_most("marginal error", certificate.marginal_error, errors[0].max(errors[1]) + slack);
+        report.at_most("minus the marginal error", -certificate.marginal_error, slack - errors[0].min(errors[1]));
         report.near("mass", certificate.mass, found.mass, 8.0 * size);
     }
     if let Some(cost) = certificate.transport_cost
@@ -243,7 +253,7 @@ pub(super) fn judge<T: CpuScalar>(
         // Entries too small for the element type may be its smallest one, or none.
         let vanishing = problem.costs.iter().filter(|cost| cost.is_finite()).map(|cost| cost.abs()).sum::<f64>();
         let vanishing = 64.0 * T::TINY * mean * mean * vanishing;
-        let slack = 8.0 * rounding * found.cost_size + vanishing + 1e-300;
+        let slack = (8.0 * rounding * found.cost_size).max(found.cost_rounding) + vanishing + 1e-300;
         report.near("transport cost", cost, found.transport_cost, slack);
     }
     values::<T>(&problem, &found, [f, g], certificate, rounding, report);
@@ -285,7 +295,8 @@ fn values<T: CpuScalar>(
 ) {
     let slack = |size: f64| 64.0 * (T::EPSILON + rounding) * size + 1e-300;
     if certificate.dual.is_finite() && found.dual.is_finite() {
-        report.near("dual", certificate.dual, found.dual, slack(found.dual_size + found.cost_size));
+        let slack = slack(found.dual_size + found.cost_size).max(found.dual_rounding);
+        report.near("dual", certificate.dual, found.dual, slack);
     }
     let mut best = vec![found.clone()];
     if problem.regularizer == Regularizer::Entropy {
@@ -328,6 +339,18 @@ fn check_bounds<T: CpuScalar>(
             let slack = 32.0 * T::EPSILON * optimum.size + mass * cost_error + 1e-300;
             report.at_most("lower bound above the least cost", bounds[0].lower - optimum.value, slack);
             report.at_most("upper bound below the least cost", optimum.value - bounds[0].upper, slack);
+            if optimum.value - bounds[0].upper > slack {
+                report.given(
+                    "bounds",
+                    (
+                        bounds[0],
+                        optimum.value,
+                        solution.certificate(),
+                        solution.potential(Side::Source),
+                        solution.potential(Side::Target),
+                    ),
+                );
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ mod conversions;
 mod derivative;
 mod divergence;
 mod exact;
+mod extremes;
 mod hostile;
 mod map;
 mod multiscale;

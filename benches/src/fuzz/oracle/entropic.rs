@@ -131,16 +131,25 @@ pub struct Problem {
 /// What potentials say.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// The marginal error, two-sided and relative to the mean mass.
+    /// The marginal error, two-sided and relative to the mean mass, of potentials known to `unit`.
     pub error: f64,
+    /// The same of potentials that are known exactly: near a kink of a penalty it may be another one.
+    pub strict_error: f64,
+    /// The largest density of a marginal.
+    pub largest_density: f64,
     /// Mass of the plan.
     pub mass: f64,
     /// <P, C>.
     pub transport_cost: f64,
     /// <P, |C|>.
     pub cost_size: f64,
+    /// What rounding of potentials and costs to `unit` makes of <P, C>: entries with nothing at these potentials may have some
+    /// at those nearby.
+    pub cost_rounding: f64,
     /// The dual value.
     pub dual: f64,
+    /// What the same rounding makes of the dual value.
+    pub dual_rounding: f64,
     /// The sum of the sizes of the terms of the dual value.
     pub dual_size: f64,
     /// The largest |f_i| + |g_j| + |C_ij| of a pair that has mass.
@@ -171,41 +180,40 @@ impl Problem {
         let ([a, b], [f, g]) = ([&self.weights[0], &self.weights[1]], potentials);
         let (mut plan, mut conjugate) = (vec![0.0; n * m], vec![0.0; n * m]);
         let mut largest_potential = 0.0_f64;
+        let [mut transport_cost, mut cost_size, mut cost_rounding, mut dual_rounding] = [0.0; 4];
         for i in 0..n {
             for j in (0..m).filter(|&j| self.has_mass(i, j)) {
                 let cost = self.costs[i * m + j];
-                let exponent = (f[i] + g[j] - cost) / self.epsilon;
-                // The product of tiny weights underflows where the entry need not.
-                let log_weight = a[i].ln() + b[j].ln();
-                let (entry, conjugate_of_entry) = match self.regularizer {
-                    Regularizer::Entropy => {
-                        let product = a[i] * b[j];
-                        let entry = if product.is_normal() && exponent < 600.0 {
-                            product * exponent.exp()
-                        } else {
-                            (exponent + log_weight).exp()
-                        };
-                        (entry, entry)
-                    }
-                    Regularizer::SquaredL2 => {
-                        // Weights first: densities between tiny masses are beyond all numbers.
-                        let slack = (f[i] + g[j] - cost).max(0.0);
-                        let entry = a[i] * (slack * b[j] / self.epsilon);
-                        (entry, 0.5 * entry * (slack / self.epsilon))
-                    }
+                let slack = f[i] + g[j] - cost;
+                let entry = self.entry([a[i], b[j]], slack);
+                let size = f[i].abs() + g[j].abs() + cost.abs();
+                let moved = slack + 8.0 * unit * (self.epsilon + size);
+                let of = |slack: f64| match self.regularizer {
+                    Regularizer::Entropy => self.epsilon * self.entry([a[i], b[j]], slack),
+                    Regularizer::SquaredL2 => 0.5 * self.entry([a[i], b[j]], slack) * slack.max(0.0),
                 };
+                let conjugate_of_entry = of(slack);
+                if cost < f64::INFINITY {
+                    let paid = self.paid([a[i], b[j]], slack, cost);
+                    transport_cost += paid;
+                    cost_size += paid.abs();
+                    if unit > 0.0 {
+                        cost_rounding += self.paid([a[i], b[j]], moved, cost.abs()) - paid.abs();
+                        dual_rounding += of(moved) - conjugate_of_entry;
+                    }
+                }
                 plan[i * m + j] = entry;
                 conjugate[i * m + j] = conjugate_of_entry;
                 if entry > 0.0 {
-                    largest_potential = largest_potential.max(f[i].abs() + g[j].abs() + cost.abs());
+                    largest_potential = largest_potential.max(size);
                 }
             }
         }
         let marginals = self.marginals(&plan);
-        let missed = |side: usize| {
+        let missed = |side: usize, unit: f64, near: f64| {
             let atoms = self.weights[side].iter().zip(potentials[side]).zip(&marginals[side]);
             sum(atoms.filter(|((weight, _), _)| **weight > 0.0).map(|((&weight, &f), &marginal)| {
-                let [low, high] = self.penalties[side].densities(f, unit * f.abs(), 2e-9 * self.epsilon);
+                let [low, high] = self.penalties[side].densities(f, unit * f.abs(), near * self.epsilon);
                 (weight * low - marginal).max(marginal - weight * high).max(0.0)
             }))
         };
@@ -216,23 +224,52 @@ impl Problem {
         let gains = [gains(0), gains(1)].concat();
         let conjugate = sum(conjugate);
         let product = match self.regularizer {
-            Regularizer::Entropy => sum(a.iter().copied()) * sum(b.iter().copied()),
+            Regularizer::Entropy => self.epsilon * sum(a.iter().copied()) * sum(b.iter().copied()),
             Regularizer::SquaredL2 => 0.0,
         };
         Evaluation {
-            error: (missed(0) + missed(1)) / self.mean_mass(),
+            error: (missed(0, unit, 2e-9) + missed(1, unit, 2e-9)) / self.mean_mass(),
+            strict_error: (missed(0, 0.0, 0.0) + missed(1, 0.0, 0.0)) / self.mean_mass(),
+            largest_density: [0, 1]
+                .into_iter()
+                .flat_map(|side| marginals[side].iter().zip(&self.weights[side]))
+                .filter(|(_, weight)| **weight > 0.0)
+                .fold(0.0, |largest, (marginal, weight)| largest.max(marginal / weight)),
             mass: sum(plan.iter().copied()),
-            transport_cost: self.linear(&plan, |cost| cost),
-            cost_size: self.linear(&plan, f64::abs),
-            dual: sum(gains.iter().copied()) - self.epsilon * (conjugate - product),
-            dual_size: gains.iter().map(|gain| gain.abs()).sum::<f64>() + self.epsilon * (conjugate + product),
+            transport_cost,
+            cost_size,
+            cost_rounding,
+            dual: sum(gains.iter().copied()) - (conjugate - product),
+            dual_rounding,
+            dual_size: gains.iter().map(|gain| gain.abs()).sum::<f64>() + conjugate + product,
             largest_potential,
             plan,
         }
     }
 
-    fn linear(&self, plan: &[f64], of: impl Fn(f64) -> f64) -> f64 {
-        sum(plan.iter().zip(&self.costs).filter(|(entry, _)| **entry > 0.0).map(|(entry, &cost)| entry * of(cost)))
+    /// The entry between two weights, for f + g - C.
+    fn entry(&self, [a, b]: [f64; 2], slack: f64) -> f64 {
+        let exponent = slack / self.epsilon;
+        match self.regularizer {
+            Regularizer::Entropy if (a * b).is_normal() && exponent < 600.0 => a * b * exponent.exp(),
+            // The product of tiny weights underflows where the entry need not.
+            Regularizer::Entropy => (exponent + (a.ln() + b.ln())).exp(),
+            // Weights first: densities between tiny masses are beyond all numbers.
+            Regularizer::SquaredL2 => a * (slack.max(0.0) * b / self.epsilon),
+        }
+    }
+
+    /// The entry times its cost, of which the entry alone may vanish.
+    fn paid(&self, weights: [f64; 2], slack: f64, cost: f64) -> f64 {
+        let entry = self.entry(weights, slack);
+        if entry.is_normal() || cost == 0.0 {
+            return entry * cost;
+        }
+        let log_density = match self.regularizer {
+            Regularizer::Entropy => slack / self.epsilon,
+            Regularizer::SquaredL2 => slack.max(0.0).ln() - self.epsilon.ln(),
+        };
+        (log_density + weights[0].ln() + weights[1].ln() + cost.abs().ln()).exp().copysign(cost)
     }
 
     fn marginals(&self, plan: &[f64]) -> [Vec<f64>; 2] {
