@@ -1,9 +1,31 @@
 //! Loops at the instruction set of the machine that runs them, whatever the target of the compiler guarantees.
+//!
+//! ```
+//! use ot_core::instructions::{Loops, run_widest};
+//!
+//! /// The least sum of two rows.
+//! struct LeastSum<'a>(&'a [f64], &'a [f64]);
+//!
+//! impl Loops for LeastSum<'_> {
+//!     type Output = f64;
+//!
+//!     #[inline(always)]
+//!     fn run(self) -> f64 {
+//!         let mut least = f64::INFINITY;
+//!         for (x, y) in self.0.iter().zip(self.1) {
+//!             least = if x + y < least { x + y } else { least };
+//!         }
+//!         least
+//!     }
+//! }
+//!
+//! assert_eq!(run_widest(LeastSum(&[3.0, 1.0, 2.0], &[0.0, 0.5, -1.0])), 1.0);
+//! ```
 
 #![allow(unsafe_code, reason = "functions with target features are called after their detection")]
 
 /// Loops over lanes. [`run`](Self::run), and what it calls, is inlined: it is compiled once for each instruction set.
-pub(crate) trait Loops {
+pub trait Loops {
     /// What the loops give.
     type Output;
 
@@ -15,7 +37,7 @@ pub(crate) trait Loops {
 ///
 /// Operations are the same and none is contracted, so the bits are those of the target's own instructions.
 #[inline]
-pub(crate) fn run_widest<L: Loops>(loops: L) -> L::Output {
+pub fn run_widest<L: Loops>(loops: L) -> L::Output {
     #[cfg(target_arch = "x86_64")]
     {
         if has_avx512() {

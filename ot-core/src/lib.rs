@@ -41,7 +41,7 @@ pub mod error;
 #[doc = include_str!("../docs/extending.md")]
 pub mod extending {}
 pub mod host;
-mod instructions;
+pub mod instructions;
 #[cfg(any(feature = "nalgebra", feature = "faer"))]
 pub mod interop;
 pub mod joint;

@@ -16,7 +16,8 @@
 //! 3. All pairs priced under the potentials of the simplex. Those of negative reduced cost join its arcs, and step 2
 //!    goes on, until there are none.
 //!
-//! No step stores the costs. Flows are whole numbers and every pivot descends, so neither ties nor weights of many
+//! No step stores the costs. Between few atoms, of at most 2^18 pairs, there is one step: the network simplex on all pairs, over a
+//! table of their costs ([`ExactWorkspace`] keeps its memory). Flows are whole numbers and every pivot descends, so neither ties nor weights of many
 //! decades matter.
 
 mod assignment;
@@ -32,6 +33,7 @@ mod masses;
 mod network_simplex;
 mod plan;
 mod sliced;
+mod small;
 mod sparse_costs;
 mod sum;
 mod transport;
@@ -43,6 +45,7 @@ pub use self::{
     line::{LineTransport, QuantileFunction, QuantileMap, line_costs},
     plan::SparsePlan,
     sliced::{SlicedDistance, SlicedWasserstein},
+    small::ExactWorkspace,
     sparse_costs::SparseCosts,
     transport::{ExactRun, ExactSolution, ExactTransport, Guide, SearchReport},
 };

@@ -47,9 +47,9 @@ pub use entropic::{
     Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, transport, unregularized_bounds,
 };
 pub use exact::{
-    Assignment, CircleTransport, ExactRun, ExactSolution, ExactTransport, Guide, LineTransport, OptimalityCertificate,
-    QuantileFunction, QuantileMap, SearchReport, SlicedDistance, SlicedWasserstein, SparseCosts, SparsePlan, assign,
-    certify_optimality, line_costs,
+    Assignment, CircleTransport, ExactRun, ExactSolution, ExactTransport, ExactWorkspace, Guide, LineTransport,
+    OptimalityCertificate, QuantileFunction, QuantileMap, SearchReport, SlicedDistance, SlicedWasserstein, SparseCosts,
+    SparsePlan, assign, certify_optimality, line_costs,
 };
 pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
 pub use interpolation::{barycentric_interpolation, displacement_interpolation};

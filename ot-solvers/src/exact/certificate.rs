@@ -10,11 +10,16 @@
 //! potentials, and computes all of it anew in f64, with compensated sums: nothing that a solver believes enters. What rounding
 //! may have done to the numbers summed is told apart.
 
-use ot_core::{Error, GroundCost, Measure, PlanEntry, Scalar, Side, cost::check_bound, power_of_two::product};
+use ot_core::{
+    Error, GroundCost, Measure, PlanEntry, Scalar, Side,
+    cost::check_bound,
+    instructions::{Loops, run_widest},
+    power_of_two::product,
+};
 
 use super::{
     SparsePlan,
-    costs::PairCosts,
+    costs::{CostRows, PairCosts},
     masses::{balanced_weights, single_weights},
     sum::{CompensatedSum, sum_of},
 };
@@ -64,6 +69,22 @@ pub struct OptimalityCertificate {
 }
 
 impl OptimalityCertificate {
+    /// What is proven of nothing.
+    pub(super) const BLANK: Self = Self {
+        primal: 0.0,
+        dual: 0.0,
+        gap: 0.0,
+        absolute_cost: 0.0,
+        rounding: 0.0,
+        infeasibility: 0.0,
+        smallest_reduced_cost: 0.0,
+        largest_violation: 0.0,
+        largest_complementarity_violation: 0.0,
+        source_residual: 0.0,
+        target_residual: 0.0,
+        mass: 0.0,
+    };
+
     /// An upper bound of <P, C> minus the least cost, rounding included: the gap after potentials have been lowered until no
     /// reduced cost is negative.
     #[must_use]
@@ -134,15 +155,28 @@ pub fn certify_optimality<T: Scalar>(
     let costs = PairCosts::new(source.support(), target.support(), cost)?;
     let (a, b) = balanced_weights::<T>(single_weights(source, target)?)?;
     let serial = |tasks: usize, job: &(dyn Fn(usize) + Sync)| (0..tasks).for_each(job);
-    certify_costs(&costs, [&a, &b], plan, [source_potential, target_potential], serial)
+    let mut memory = ProofMemory::default();
+    certify_costs(&costs, [&a, &b], plan, [source_potential, target_potential], &mut memory, serial)
+}
+
+/// Memory of a proof, kept for the next one.
+#[derive(Debug, Default)]
+pub(super) struct ProofMemory {
+    rows: Vec<RowMinima>,
+    /// |g_j|.
+    sizes: Vec<f64>,
+    /// C_ij of the entries of the plan.
+    paid: Vec<f64>,
+    differences: Vec<CompensatedSum>,
 }
 
 /// [`certify_optimality`] for costs and weights in f64, with workers. The bits do not depend on them.
 pub(super) fn certify_costs(
-    costs: &PairCosts<'_>,
+    costs: &impl CostRows,
     [a, b]: [&[f64]; 2],
     plan: &SparsePlan,
     [f, g]: [&[f64]; 2],
+    memory: &mut ProofMemory,
     parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
 ) -> Result<OptimalityCertificate, Error> {
     let (n, m) = costs.shape();
@@ -162,9 +196,10 @@ pub(super) fn certify_costs(
         return Err(Error::Parameter { name: "potential", value, expected: "a finite number" });
     }
 
-    let rows = row_minima(costs, [f, g], parallel)?;
-    let paid: Vec<f64> =
-        plan.entries().iter().map(|entry| costs.pair(entry.source as usize, entry.target as usize)).collect();
+    row_minima(costs, [f, g], memory, parallel)?;
+    let ProofMemory { rows, paid, differences, .. } = memory;
+    paid.clear();
+    paid.extend(plan.entries().iter().map(|entry| costs.pair(entry.source as usize, entry.target as usize)));
     let sizes = paid.iter().chain(f).chain(g).map(|value| value.abs()).filter(|size| *size < f64::INFINITY);
     let largest = sizes.fold(0.0, f64::max);
     check_bound::<f64>(largest)?;
@@ -176,7 +211,7 @@ pub(super) fn certify_costs(
 
     let mut violation = 0.0_f64;
     let mut sums = [CompensatedSum::default(); 2];
-    for (&PlanEntry { source, target, mass }, &cost) in plan.entries().iter().zip(&paid) {
+    for (&PlanEntry { source, target, mass }, &cost) in plan.entries().iter().zip(&*paid) {
         violation = violation.max((cost - f[source as usize] - g[target as usize]).abs());
         let part = units.product(mass, cost);
         sums[0].add(part);
@@ -187,8 +222,8 @@ pub(super) fn certify_costs(
     let [primal, absolute_cost] = sums;
     let parts = || a.iter().zip(f).chain(b.iter().zip(g)).map(|(weight, potential)| units.product(*weight, *potential));
     let dual = sum_of(parts());
-    let infeasibility = sum_of(a.iter().zip(&rows).map(|(a, row)| units.product(*a, row.violation())));
-    let of_rows = sum_of(a.iter().zip(&rows).map(|(a, row)| units.product(*a, row.rounding())));
+    let infeasibility = sum_of(a.iter().zip(&*rows).map(|(a, row)| units.product(*a, row.violation())));
+    let of_rows = sum_of(a.iter().zip(&*rows).map(|(a, row)| units.product(*a, row.rounding())));
     let of_sums = f64::EPSILON * (absolute_cost + sum_of(parts().map(f64::abs)));
 
     Ok(OptimalityCertificate {
@@ -204,8 +239,8 @@ pub(super) fn certify_costs(
             .map(|row| row.violation() - ROUNDINGS_OF_PAIR * row.rounding())
             .fold(0.0, f64::max),
         largest_complementarity_violation: violation,
-        source_residual: units.mass * residual(plan, Side::Source, a, units.mass),
-        target_residual: units.mass * residual(plan, Side::Target, b, units.mass),
+        source_residual: units.mass * residual(plan, Side::Source, a, units.mass, differences),
+        target_residual: units.mass * residual(plan, Side::Target, b, units.mass, differences),
         mass,
     })
 }
@@ -238,18 +273,18 @@ impl Units {
 }
 
 /// sum_i |(P 1)_i - a_i|, or the same of the columns, in units of mass.
-fn residual(plan: &SparsePlan, side: Side, weights: &[f64], unit: f64) -> f64 {
-    let mut differences: Vec<CompensatedSum> =
-        weights.iter().map(|weight| [-weight / unit].into_iter().collect()).collect();
+fn residual(plan: &SparsePlan, side: Side, weights: &[f64], unit: f64, differences: &mut Vec<CompensatedSum>) -> f64 {
+    differences.clear();
+    differences.extend(weights.iter().map(|weight| [-weight / unit].into_iter().collect::<CompensatedSum>()));
     for entry in plan.entries() {
         let atom = side.of([entry.source, entry.target]);
         differences[atom as usize].add(entry.mass / unit);
     }
-    sum_of(differences.into_iter().map(|difference| difference.value().abs()))
+    sum_of(differences.iter().map(|difference| difference.value().abs()))
 }
 
 /// The smallest reduced costs of a source; infinite if all its pairs are forbidden.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct RowMinima {
     /// min_j C_ij - f_i - g_j.
     least: f64,
@@ -271,52 +306,76 @@ impl RowMinima {
 
 /// One pass over all costs.
 fn row_minima(
-    costs: &PairCosts<'_>,
+    costs: &impl CostRows,
     [f, g]: [&[f64]; 2],
+    memory: &mut ProofMemory,
     parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
-) -> Result<Vec<RowMinima>, Error> {
+) -> Result<(), Error> {
     let (n, m) = costs.shape();
+    let ProofMemory { rows: all, sizes, .. } = memory;
+    sizes.clear();
+    sizes.extend(g.iter().map(|g| g.abs()));
+    all.clear();
+    if costs.are_stored() {
+        for (i, &f) in f.iter().enumerate() {
+            let row = costs.row(i, &mut []);
+            costs.check_row(i, row)?;
+            all.push(run_widest(MinimaOfRow { row, f, g, sizes }));
+        }
+        return Ok(());
+    }
     let rows = n.div_ceil(TASKS).max(1);
-    let sizes: Vec<f64> = g.iter().map(|g| g.abs()).collect();
     let mut found: Vec<Result<Vec<RowMinima>, Error>> = (0..n.div_ceil(rows)).map(|_| Ok(Vec::new())).collect();
     ot_core::host::for_each_chunk(parallel, n.div_ceil(rows), found.iter_mut(), |task, found| {
         let mut buffer = vec![0.0; m];
         let minima = (task * rows..n.min((task + 1) * rows)).map(|i| {
             let row = costs.row(i, &mut buffer);
             costs.check_row(i, row)?;
-            Ok(minima_of(row, f[i], g, &sizes))
+            Ok(run_widest(MinimaOfRow { row, f: f[i], g, sizes }))
         });
         *found = minima.collect();
     });
-    let mut all = Vec::with_capacity(n);
     for of_task in found {
         all.extend(of_task?);
     }
-    Ok(all)
+    Ok(())
 }
 
-/// The minima of a row, without a branch. `sizes` are those of g.
-fn minima_of(row: &[f64], f: f64, g: &[f64], sizes: &[f64]) -> RowMinima {
-    const LANES: usize = 8;
-    // A forbidden pair compares as not less: its rounding makes it a NaN.
-    let and = |(least, rounded): (f64, f64), cost: f64, g: f64, size: f64| {
-        let reduced = cost - f - g;
-        let below = reduced - f64::EPSILON * (cost.abs() + size);
-        (if reduced < least { reduced } else { least }, if below < rounded { below } else { rounded })
-    };
-    let mut lanes = [(f64::INFINITY, f64::INFINITY); LANES];
-    let ((costs, other_costs), (potentials, other_potentials)) = (row.as_chunks::<LANES>(), g.as_chunks::<LANES>());
-    let (wide_sizes, other_sizes) = sizes.as_chunks::<LANES>();
-    for ((costs, potentials), sizes) in costs.iter().zip(potentials).zip(wide_sizes) {
-        for (lane, minima) in lanes.iter_mut().enumerate() {
-            *minima = and(*minima, costs[lane], potentials[lane], sizes[lane]);
+/// The minima of a row, without a branch.
+struct MinimaOfRow<'a> {
+    row: &'a [f64],
+    f: f64,
+    g: &'a [f64],
+    /// |g_j|.
+    sizes: &'a [f64],
+}
+
+impl Loops for MinimaOfRow<'_> {
+    type Output = RowMinima;
+
+    #[inline(always)]
+    fn run(self) -> RowMinima {
+        const LANES: usize = 8;
+        let Self { row, f, g, sizes } = self;
+        // A forbidden pair compares as not less: its rounding makes it a NaN.
+        let and = |(least, rounded): (f64, f64), cost: f64, g: f64, size: f64| {
+            let reduced = cost - f - g;
+            let below = reduced - f64::EPSILON * (cost.abs() + size);
+            (if reduced < least { reduced } else { least }, if below < rounded { below } else { rounded })
+        };
+        let (mut least, mut rounded) = ([f64::INFINITY; LANES], [f64::INFINITY; LANES]);
+        let ((costs, other_costs), (potentials, other_potentials)) = (row.as_chunks::<LANES>(), g.as_chunks::<LANES>());
+        let (wide_sizes, other_sizes) = sizes.as_chunks::<LANES>();
+        for ((costs, potentials), sizes) in costs.iter().zip(potentials).zip(wide_sizes) {
+            for lane in 0..LANES {
+                (least[lane], rounded[lane]) =
+                    and((least[lane], rounded[lane]), costs[lane], potentials[lane], sizes[lane]);
+            }
         }
+        for ((cost, potential), size) in other_costs.iter().zip(other_potentials).zip(other_sizes) {
+            (least[0], rounded[0]) = and((least[0], rounded[0]), *cost, *potential, *size);
+        }
+        let least_of = |lanes: [f64; LANES]| lanes.into_iter().fold(f64::INFINITY, f64::min);
+        RowMinima { least: least_of(least), least_rounded: least_of(rounded) - f64::EPSILON * f.abs() }
     }
-    for ((cost, potential), size) in other_costs.iter().zip(other_potentials).zip(other_sizes) {
-        lanes[0] = and(lanes[0], *cost, *potential, *size);
-    }
-    let (least, rounded) = lanes
-        .into_iter()
-        .fold((f64::INFINITY, f64::INFINITY), |all, lane| (all.0.min(lane.0), f64::min(all.1, lane.1)));
-    RowMinima { least, least_rounded: rounded - f64::EPSILON * f.abs() }
 }

@@ -14,7 +14,7 @@ use super::{
     costs::PairCosts,
     forest::leaves_first,
     masses::WholeMasses,
-    network_simplex::{Allocation, ArcCost, Arcs, Ending, NetworkSimplex, is_negative},
+    network_simplex::{Allocation, ArcCost, Arcs, BlockSearch, Ending, NetworkSimplex, is_negative},
 };
 
 /// First arcs of each atom.
@@ -86,10 +86,10 @@ impl Search<'_> {
         let mut arcs = Arcs::new(n, first.iter().map(|arc| (arc.source, arc.target, arc.cost)).collect());
         check_sums(arcs.iter().map(|(_, _, cost)| cost), n + m)?;
         drop(first);
-        let (mut rounds, mut pivots) = (0, 0);
+        let (mut block, mut rounds, mut pivots) = (BlockSearch::default(), 0, 0);
         let ending = loop {
             rounds += 1;
-            let ending = simplex.run(&arcs, self.max_pivots, &mut *watch);
+            let ending = simplex.run(&mut block.among(&arcs), self.max_pivots, &mut *watch);
             if ending != Ending::Optimal {
                 break ending;
             }

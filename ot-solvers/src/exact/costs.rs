@@ -5,6 +5,27 @@ use ot_core::{
     cost::{check_bound, check_row},
 };
 
+/// Costs C_ij that are read row by row.
+pub(super) trait CostRows: Sync {
+    /// n and m.
+    fn shape(&self) -> (usize, usize);
+
+    /// Do all rows lie in memory, so that no buffer is needed?
+    fn are_stored(&self) -> bool;
+
+    /// Row i: where it lies, or written to the buffer, which then has m places.
+    fn row<'b>(&'b self, i: usize, buffer: &'b mut [f64]) -> &'b [f64];
+
+    /// Refuses a row with entries that are no costs.
+    ///
+    /// # Errors
+    /// [`Error::Cost`] for NaN and minus infinity, [`Error::CostOverflow`] for an infinite cost that forbids no pair.
+    fn check_row(&self, i: usize, row: &[f64]) -> Result<(), Error>;
+
+    /// C_ij.
+    fn pair(&self, i: usize, j: usize) -> f64;
+}
+
 /// The costs C_ij between some atoms of a source and some of a target. Infinite costs forbid pairs.
 ///
 /// Memory O((n + m) d) for points; a matrix is borrowed.
@@ -194,6 +215,28 @@ impl<'a> PairCosts<'a> {
                 self.clipped(matrix.get(rows[i] as usize, columns[j] as usize))
             }
         }
+    }
+}
+
+impl CostRows for PairCosts<'_> {
+    fn shape(&self) -> (usize, usize) {
+        PairCosts::shape(self)
+    }
+
+    fn are_stored(&self) -> bool {
+        false
+    }
+
+    fn row<'b>(&'b self, i: usize, buffer: &'b mut [f64]) -> &'b [f64] {
+        PairCosts::row(self, i, buffer)
+    }
+
+    fn check_row(&self, i: usize, row: &[f64]) -> Result<(), Error> {
+        PairCosts::check_row(self, i, row)
+    }
+
+    fn pair(&self, i: usize, j: usize) -> f64 {
+        PairCosts::pair(self, i, j)
     }
 }
 

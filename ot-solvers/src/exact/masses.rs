@@ -56,7 +56,16 @@ pub(super) fn balanced_weights<T: Scalar>(
     [source, target]: [WeightsView<'_, T>; 2],
 ) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let (a, mut b) = (wide(source), wide(target));
-    let [source_mass, target_mass] = [&a, &b].map(|weights| sum_of(weights.iter().copied()));
+    balance::<T>(&a, &mut b)?;
+    Ok((a, b))
+}
+
+/// Rescales the weights of the target to the mass of the source.
+///
+/// # Errors
+/// Those of [`balanced_weights`].
+pub(super) fn balance<T: Scalar>(a: &[f64], b: &mut [f64]) -> Result<(), Error> {
+    let [source_mass, target_mass] = [a, b].map(|weights| sum_of(weights.iter().copied()));
     let tolerance = T::EPSILON * (64.0 + 8.0 * ((a.len() + b.len()) as f64).sqrt());
     if (source_mass - target_mass).abs() > tolerance * source_mass.max(target_mass) {
         return Err(Error::MassMismatch { column: 0, source_mass, target_mass, tolerance });
@@ -65,7 +74,7 @@ pub(super) fn balanced_weights<T: Scalar>(
         let ratio = source_mass / target_mass;
         b.iter_mut().for_each(|weight| *weight *= ratio);
     }
-    Ok((a, b))
+    Ok(())
 }
 
 /// Masses of both sides as whole numbers of one unit, of equal sums, none of them zero.
@@ -73,7 +82,7 @@ pub(super) fn balanced_weights<T: Scalar>(
 /// Whole numbers make the flows of a tree exact: no marginal drifts, and what is zero is zero. Weights keep all their
 /// digits down to 2^-48 of the total. Where both sides are uniform, the unit is the greatest common divisor of their
 /// weights, so that a plan between them has no flows of the size of rounding.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct WholeMasses {
     /// Numbers of units, source and target.
     pub(super) units: [Vec<i128>; 2],
@@ -92,16 +101,26 @@ impl WholeMasses {
     ///
     /// An atom of less than 2^-101 of the total counts as one unit.
     pub(super) fn new(a: &[f64], b: &[f64]) -> Self {
+        let mut masses = Self::default();
+        masses.weigh(a, b);
+        masses
+    }
+
+    /// Makes these the masses of weights, as [`new`](Self::new) does.
+    pub(super) fn weigh(&mut self, a: &[f64], b: &[f64]) {
         let is_uniform = |weights: &[f64]| weights.iter().all(|weight| *weight == weights[0]);
         if is_uniform(a) && is_uniform(b) {
             let divisor = greatest_common_divisor(a.len(), b.len());
             let (of_source, of_target) = (b.len() / divisor, a.len() / divisor);
-            let units = [vec![of_source as i128; a.len()], vec![of_target as i128; b.len()]];
-            return Self { units, mass: a[0] / of_source as f64, per_mass: 1.0 };
+            for (units, (each, atoms)) in self.units.iter_mut().zip([(of_source, a.len()), (of_target, b.len())]) {
+                units.clear();
+                units.resize(atoms, each as i128);
+            }
+            (self.mass, self.per_mass) = (a[0] / of_source as f64, 1.0);
+            return;
         }
-        let mut masses = Self::rounded(a, b);
-        masses.balance();
-        masses
+        self.round(a, b);
+        self.balance();
     }
 
     /// The masses where `moved` of them moves, and the last atoms of the sides named are those where the rest stays: it is
@@ -110,7 +129,8 @@ impl WholeMasses {
         if rests == [false; 2] {
             return Self::new(a, b);
         }
-        let mut masses = Self::rounded(a, b);
+        let mut masses = Self::default();
+        masses.round(a, b);
         let moves = |side: usize| masses.units[side].len() - usize::from(rests[side]);
         let [supply, demand] = [0, 1].map(|side| masses.units[side][..moves(side)].iter().sum::<i128>());
         let moved = match rests {
@@ -127,16 +147,19 @@ impl WholeMasses {
     }
 
     /// The weights of both sides, each rounded.
-    fn rounded(a: &[f64], b: &[f64]) -> Self {
-        let mass = power_of_two(sum_of(a.iter().copied()));
-        let mut masses = Self { units: [Vec::new(), Vec::new()], mass, per_mass: UNITS.recip() };
-        masses.units = [a, b].map(|weights| weights.iter().map(|&weight| masses.whole(weight)).collect());
-        masses
+    fn round(&mut self, a: &[f64], b: &[f64]) {
+        (self.mass, self.per_mass) = (power_of_two(sum_of(a.iter().copied())), UNITS.recip());
+        let mut units = std::mem::take(&mut self.units);
+        for (units, weights) in units.iter_mut().zip([a, b]) {
+            units.clear();
+            units.extend(weights.iter().map(|&weight| self.whole(weight)));
+        }
+        self.units = units;
     }
 
     /// The number of units of a mass, at least one.
     fn whole(&self, mass: f64) -> i128 {
-        ((mass / self.mass / self.per_mass).round() as i128).max(1)
+        rounded(mass / self.mass / self.per_mass).max(1)
     }
 
     /// The mass of so many units.
@@ -159,6 +182,19 @@ impl WholeMasses {
     }
 }
 
+/// The whole number nearest to a non-negative one below 2^127; from 2^52 on all are whole, and their digits are shifted.
+fn rounded(value: f64) -> i128 {
+    const DIGITS: u32 = f64::MANTISSA_DIGITS - 1;
+    const WHOLE: f64 = (1_u64 << DIGITS) as f64;
+    if value < WHOLE {
+        return i128::from(value.round() as i64);
+    }
+    let bits = value.to_bits();
+    let digits = (bits & ((1 << DIGITS) - 1)) | 1 << DIGITS;
+    let exponent = (bits >> DIGITS) as u32 - (f64::MAX_EXP as u32 - 1 + DIGITS);
+    i128::from(digits) << exponent
+}
+
 fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
@@ -177,6 +213,21 @@ mod tests {
         for (weights, units) in [(&a[..], source), (&b[..], target)] {
             for (weight, &units) in weights.iter().zip(units) {
                 assert!((masses.mass(units) - weight).abs() <= 4.0 * f64::EPSILON * weight, "{weight}");
+            }
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_those_of_a_conversion() {
+        let mut value = 0.3;
+        while value < 1e37 {
+            assert_eq!(rounded(value), value.round() as i128, "{value}");
+            value *= 1.37;
+        }
+        for exponent in [51, 52, 53, 54, 99, 125] {
+            let power = 2_f64.powi(exponent);
+            for value in [power * (1.0 - f64::EPSILON / 2.0), power, power * (1.0 + f64::EPSILON)] {
+                assert_eq!(rounded(value), value.round() as i128, "{value}");
             }
         }
     }

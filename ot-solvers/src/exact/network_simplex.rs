@@ -14,10 +14,13 @@ mod tree;
 
 use std::ops::ControlFlow;
 
-use self::{pricing::BlockSearch, start::factor, tree::Tree};
+use ot_core::Status;
+
+use self::start::factor;
 pub(super) use self::{
-    pricing::{ROUNDING, is_negative},
+    pricing::{BlockSearch, EnteringRule, ROUNDING, is_negative},
     start::Allocation,
+    tree::{Entering, Tree},
 };
 
 /// Source, target and cost of an arc.
@@ -83,11 +86,21 @@ pub(super) enum Ending {
     Cancelled,
 }
 
+impl Ending {
+    /// What is told of a solve that ended so.
+    pub(super) fn status(self) -> Status {
+        match self {
+            Ending::Optimal => Status::Converged,
+            Ending::PivotLimit => Status::IterationLimit,
+            Ending::Cancelled => Status::Cancelled,
+        }
+    }
+}
+
 /// A feasible tree on its way to an optimal one. Arcs may be added between runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct NetworkSimplex {
     tree: Tree,
-    search: BlockSearch,
     pivots: usize,
 }
 
@@ -97,26 +110,30 @@ const WATCH_INTERVAL: usize = 4096;
 /// Pivots after which potentials are computed anew.
 const RENEWAL_INTERVAL: usize = 1 << 14;
 
-/// Arcs of a block at least.
-const SMALLEST_BLOCK: usize = 64;
-
 impl NetworkSimplex {
     /// The simplex from an allocation.
-    pub(super) fn new(allocation: Allocation) -> Self {
-        Self { tree: allocation.finish(), search: BlockSearch::default(), pivots: 0 }
+    pub(super) fn new(mut allocation: Allocation) -> Self {
+        let mut simplex = Self::default();
+        simplex.begin(&mut allocation);
+        simplex
     }
 
-    /// Pivots until no arc is negative. `watch` is asked now and then, with the number of pivots.
+    /// Begins anew, from an allocation.
+    pub(super) fn begin(&mut self, allocation: &mut Allocation) {
+        allocation.finish(&mut self.tree);
+        self.pivots = 0;
+    }
+
+    /// Pivots until the rule names no arc. `watch` is asked now and then, with the number of pivots.
     pub(super) fn run(
         &mut self,
-        arcs: &Arcs,
+        rule: &mut impl EnteringRule,
         max_pivots: usize,
         mut watch: impl FnMut(usize) -> ControlFlow<()>,
     ) -> Ending {
-        let block = ((arcs.len() as f64).sqrt() as usize).max(SMALLEST_BLOCK);
         let mut since_renewal = 0;
         loop {
-            match self.search.next(arcs, &self.tree, block) {
+            match rule.next(&self.tree) {
                 Some(_) if self.pivots >= max_pivots => return self.end(Ending::PivotLimit),
                 Some(entering) => {
                     self.tree.pivot(entering);

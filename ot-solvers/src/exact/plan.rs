@@ -52,6 +52,19 @@ impl SparsePlan {
         Ok(Self { rows, columns, entries })
     }
 
+    /// The plan between no atoms, to be [refilled](Self::refill).
+    pub(super) fn blank() -> Self {
+        Self { rows: 0, columns: 0, entries: Vec::new() }
+    }
+
+    /// Replaces the plan by the flows of a tree: each pair once, within the shape, with a finite mass that is not negative.
+    pub(super) fn refill(&mut self, rows: usize, columns: usize, flows: impl Iterator<Item = PlanEntry>) {
+        (self.rows, self.columns) = (rows, columns);
+        self.entries.clear();
+        self.entries.extend(flows.filter(|entry| entry.mass > 0.0));
+        self.entries.sort_unstable_by_key(|entry| (entry.source, entry.target));
+    }
+
     /// n and m.
     #[must_use]
     pub fn shape(&self) -> (usize, usize) {

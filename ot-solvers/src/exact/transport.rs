@@ -8,21 +8,25 @@ use std::ops::ControlFlow;
 
 use ot_core::{
     Backend, Error, GeometryBuilder, GroundCost, Host, HostBackend, Measure, Observer, Phase, PlanEntry, Progress,
-    Scalar, Status, Support,
+    Scalar, Support,
 };
 
-use self::large_costs::without_large_costs;
-use self::potentials::{check_start, completed, gauged, minima};
+pub(super) use self::potentials::gauge;
+use self::{
+    large_costs::without_large_costs,
+    potentials::{check_start, completed, gauged, minima},
+};
 pub use self::solution::{ExactSolution, SearchReport};
 use super::{
     SparsePlan,
     candidates::Parallel,
-    certificate::certify_costs,
+    certificate::{ProofMemory, certify_costs},
     column_generation::{Pricing, Search},
     costs::PairCosts,
     geometric,
     masses::{WholeMasses, balanced_weights, single_weights, wide},
     network_simplex::Ending,
+    small::ExactWorkspace,
     sum::sum_of,
 };
 use crate::clusters::halve;
@@ -181,8 +185,49 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
     /// mass without a way, [`Error::CostOverflow`] where the costs along a tree or costs times masses are beyond the range,
     /// [`Error::Length`] and [`Error::Parameter`] for first potentials that do not fit or are not finite.
     pub fn solve(self) -> Result<ExactSolution, Error> {
+        let mut workspace = ExactWorkspace::new();
+        self.solve_in(&mut workspace)?;
+        Ok(workspace.solution)
+    }
+
+    /// Solves in memory that is kept from one solve to the next: between few atoms nothing is allocated once there was a
+    /// solve of as many.
+    ///
+    /// Few are those of at most 2^18 pairs: the network simplex then runs over a table of all of them, on the calling thread,
+    /// unless a mass, an entropic guide or first potentials were asked for, or a cost is infinite. All other problems are
+    /// solved as by [`solve`](Self::solve), which does the same in memory of its own.
+    ///
+    /// ```
+    /// use ot_core::{CostMatrix, Histogram};
+    /// use ot_cpu::CpuBackend;
+    /// use ot_solvers::exact::{ExactTransport, ExactWorkspace};
+    ///
+    /// let (backend, settings) = (CpuBackend::<f64>::new(1)?, ExactTransport::new());
+    /// let cost = CostMatrix::new(vec![0.0, 1.0, 1.0, 0.0], 2, 2)?;
+    /// let a = Histogram::new(vec![0.5, 0.5])?;
+    /// let mut workspace = ExactWorkspace::new();
+    /// for (first, least) in [(0.5, 0.0), (0.25, 0.25), (1.0, 0.5)] {
+    ///     let b = Histogram::new(vec![first, 1.0 - first])?;
+    ///     let solution = settings.run(&backend, &a, &b, &cost).solve_in(&mut workspace)?;
+    ///     assert_eq!(solution.certificate().primal, least);
+    /// }
+    /// # Ok::<(), ot_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`solve`](Self::solve).
+    pub fn solve_in(mut self, workspace: &mut ExactWorkspace) -> Result<&ExactSolution, Error> {
+        let settings = self.settings;
+        if settings.mass.is_none() && settings.guide != Guide::Entropic && self.start.is_none() {
+            let measures = [self.source, self.target];
+            let mut watch = |pivots: usize| tell(&mut self.observer, settings, pivots);
+            if workspace.solve_small(measures, self.cost, settings.max_pivots, &mut watch)? {
+                return Ok(&workspace.solution);
+            }
+        }
         let backend: &dyn Backend<Host<T>> = self.backend;
-        backend.scope(|| self.solve_inside())
+        workspace.solution = backend.scope(|| self.solve_inside())?;
+        Ok(&workspace.solution)
     }
 
     /// Solves where the workers are at hand.
@@ -243,13 +288,7 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
             Some(mass) => WholeMasses::partial(&own_weights[0], &own_weights[1], mass, own_rests),
         };
         let search = Search { costs: &costs, masses: &masses, parallel, max_pivots: settings.max_pivots };
-        let mut watch = |pivots: usize| match observer.as_deref_mut() {
-            None => ControlFlow::Continue(()),
-            Some(observer) => observer.observe(&Progress {
-                of: Some(settings.max_pivots).filter(|&most| most < usize::MAX),
-                ..Progress::new(Phase::Pivots, pivots)
-            }),
-        };
+        let mut watch = |pivots: usize| tell(&mut observer, settings, pivots);
         let mut pricing = match &guided {
             Some(guided) => guided.pricing()?,
             None => None,
@@ -273,9 +312,10 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
         });
         let plan = SparsePlan::new(a.len(), b.len(), entries.collect())?;
         let is_optimal = found.ending == Ending::Optimal;
-        let potentials = completed(&all, &found.potentials, &atoms, is_optimal, parallel);
-        let potentials = gauged(potentials, [&a, &b], settings.mass.is_some())?;
-        let certificate = certify_costs(&all, [&a, &b], &plan, [&potentials[0], &potentials[1]], parallel)?;
+        let mut potentials = completed(&all, &found.potentials, &atoms, is_optimal, parallel);
+        gauged(&mut potentials, [&a, &b], settings.mass.is_some())?;
+        let [f, g] = potentials.each_ref().map(Vec::as_slice);
+        let certificate = certify_costs(&all, [&a, &b], &plan, [f, g], &mut ProofMemory::default(), parallel)?;
         let (plan, potentials, rest_potentials) = match settings.mass {
             None => (plan, potentials, None),
             Some(_) => {
@@ -288,11 +328,7 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
             potentials,
             rest_potentials,
             certificate,
-            status: match found.ending {
-                Ending::Optimal => Status::Converged,
-                Ending::PivotLimit => Status::IterationLimit,
-                Ending::Cancelled => Status::Cancelled,
-            },
+            status: found.ending.status(),
             report: SearchReport {
                 guided: guided.is_some(),
                 rounds: found.rounds,
@@ -301,6 +337,17 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
                 arcs_priced: found.arcs_priced,
             },
         })
+    }
+}
+
+/// Tells an observer of pivots.
+fn tell(observer: &mut Option<&mut dyn Observer>, settings: &ExactTransport, pivots: usize) -> ControlFlow<()> {
+    match observer.as_deref_mut() {
+        None => ControlFlow::Continue(()),
+        Some(observer) => observer.observe(&Progress {
+            of: Some(settings.max_pivots).filter(|&most| most < usize::MAX),
+            ..Progress::new(Phase::Pivots, pivots)
+        }),
     }
 }
 

@@ -14,16 +14,30 @@ pub(in super::super) fn is_negative(cost: f64, f: f64, minus_g: f64) -> bool {
     reduced_cost < 0.0 && reduced_cost < -ROUNDING * (cost.abs() + f.abs() + minus_g.abs())
 }
 
+/// Who names the arc to enter a tree.
+pub(in super::super) trait EnteringRule {
+    /// An arc of negative reduced cost; `None` if there is none.
+    fn next(&mut self, tree: &Tree) -> Option<Entering>;
+}
+
 /// Where pricing resumes.
 #[derive(Debug, Default)]
-pub(super) struct BlockSearch {
+pub(in super::super) struct BlockSearch {
     row: usize,
 }
 
+/// Arcs of a block at least.
+const SMALLEST_BLOCK: usize = 64;
+
 impl BlockSearch {
+    /// The rule that searches among given arcs, in blocks of about the square root of their number.
+    pub(in super::super) fn among<'a>(&'a mut self, arcs: &'a Arcs) -> impl EnteringRule + 'a {
+        Among { block: ((arcs.len() as f64).sqrt() as usize).max(SMALLEST_BLOCK), search: self, arcs }
+    }
+
     /// The arc of the least reduced cost among those of the next rows, which are as many as have `block` arcs
     /// together, or more if none of them is negative. `None` if no arc is.
-    pub(super) fn next(&mut self, arcs: &Arcs, tree: &Tree, block: usize) -> Option<Entering> {
+    fn next(&mut self, arcs: &Arcs, tree: &Tree, block: usize) -> Option<Entering> {
         let rows = arcs.rows();
         let (mut best, mut priced) = (None, 0);
         for _ in 0..rows {
@@ -43,6 +57,19 @@ impl BlockSearch {
             }
         }
         best
+    }
+}
+
+/// See [`BlockSearch::among`].
+struct Among<'a> {
+    search: &'a mut BlockSearch,
+    arcs: &'a Arcs,
+    block: usize,
+}
+
+impl EnteringRule for Among<'_> {
+    fn next(&mut self, tree: &Tree) -> Option<Entering> {
+        self.search.next(self.arcs, tree, self.block)
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) fn factor(atoms: usize) -> i128 {
 /// atom supplies a little more than its mass), so that no two sums of them are equal: both ends are never exhausted at
 /// once, all flows of a tree are positive, and every pivot descends. That is what strongly feasible trees are for
 /// (Cunningham 1976; Orlin 1985).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in super::super) struct Allocation {
     sources: usize,
     /// What is left, perturbed, of sources and then targets.
@@ -23,16 +23,23 @@ pub(in super::super) struct Allocation {
 
 impl Allocation {
     /// Nothing allocated of units of either side, whose sums are equal.
-    pub(in super::super) fn new([source, target]: [&[i128]; 2]) -> Self {
-        let factor = factor(source.len() + target.len());
+    pub(in super::super) fn new(units: [&[i128]; 2]) -> Self {
+        let mut allocation = Self::default();
+        allocation.begin(units);
+        allocation
+    }
+
+    /// Begins anew, with units of either side, whose sums are equal.
+    pub(in super::super) fn begin(&mut self, [source, target]: [&[i128]; 2]) {
+        let atoms = source.len() + target.len();
+        let factor = factor(atoms);
         let supplies = source.iter().map(|units| factor * units + 1);
         let demands = target.iter().map(|units| factor * units - 1);
-        let nothing = || Branch { parent: NONE, cost: 0.0, flow: 0 };
-        Self {
-            sources: source.len(),
-            left: supplies.chain(demands).collect(),
-            branches: std::iter::repeat_with(nothing).take(source.len() + target.len()).collect(),
-        }
+        self.sources = source.len();
+        self.left.clear();
+        self.left.extend(supplies.chain(demands));
+        self.branches.clear();
+        self.branches.extend(std::iter::repeat_n(Branch { parent: NONE, cost: 0.0, flow: 0 }, atoms));
     }
 
     /// Has this source mass left?
@@ -63,12 +70,12 @@ impl Allocation {
         self.branches.iter().map(|branch| branch.cost)
     }
 
-    /// The tree of the allocation; what is left goes to the hub and comes from it.
-    pub(super) fn finish(mut self) -> Tree {
+    /// Grows the tree of the allocation; what is left goes to the hub and comes from it.
+    pub(super) fn finish(&mut self, tree: &mut Tree) {
         let hub = self.branches.len() as u32;
-        for (branch, left) in self.branches.iter_mut().zip(self.left).filter(|(branch, _)| branch.parent == NONE) {
-            *branch = Branch { parent: hub, cost: 0.0, flow: left };
+        for (branch, left) in self.branches.iter_mut().zip(&self.left).filter(|(branch, _)| branch.parent == NONE) {
+            *branch = Branch { parent: hub, cost: 0.0, flow: *left };
         }
-        Tree::new(self.sources, &self.branches)
+        tree.grow(self.sources, &self.branches);
     }
 }

@@ -20,7 +20,10 @@ fn solve(source: &[i128], target: &[i128], costs: &[f64], start: bool) -> Networ
         arcs.iter().for_each(|(i, j, cost)| allocation.allocate(i, j, cost));
     }
     let mut simplex = NetworkSimplex::new(allocation);
-    assert_eq!(simplex.run(&arcs, usize::MAX, |_| ControlFlow::Continue(())), Ending::Optimal);
+    assert_eq!(
+        simplex.run(&mut BlockSearch::default().among(&arcs), usize::MAX, |_| ControlFlow::Continue(())),
+        Ending::Optimal
+    );
     simplex
 }
 

@@ -31,20 +31,20 @@ struct Node {
 
 /// An arc that is not in the tree, and its reduced cost, in which levels count before values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Entering {
-    pub(super) source: u32,
-    pub(super) target: u32,
-    pub(super) cost: f64,
-    pub(super) level: i32,
-    pub(super) reduced_cost: f64,
+pub(in super::super) struct Entering {
+    pub(in super::super) source: u32,
+    pub(in super::super) target: u32,
+    pub(in super::super) cost: f64,
+    pub(in super::super) level: i32,
+    pub(in super::super) reduced_cost: f64,
 }
 
 /// A spanning tree of flows.
 ///
 /// Nodes are threaded in an order in which each is followed by all below it (Glover, Klingman, Stutz 1974), so that a
 /// part is walked without a decision. The last node is followed by the top.
-#[derive(Debug)]
-pub(super) struct Tree {
+#[derive(Debug, Default)]
+pub(in super::super) struct Tree {
     nodes: Vec<Node>,
     /// The node after each in the order.
     next: Vec<u32>,
@@ -55,11 +55,18 @@ pub(super) struct Tree {
     sources: u32,
     top: u32,
     artificial: u32,
+    /// Memory of a renewal of the potentials, and of the order in which branches are linked.
+    sums: Vec<CompensatedSum>,
+    children: Vec<u32>,
+    order: Vec<u32>,
 }
+
+/// Numbers behind the potentials that a reader of whole vectors may look at.
+const PADDING: usize = 8;
 
 /// What a tree is made of: for each node but the hub its parent, and the cost and the units of the arc between them,
 /// which leads up from sources and down to targets.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Branch {
     pub(super) parent: u32,
     pub(super) cost: f64,
@@ -67,35 +74,45 @@ pub(super) struct Branch {
 }
 
 impl Tree {
-    /// The tree of these branches, whose top is the hub, the node after the last of them.
-    pub(super) fn new(sources: usize, branches: &[Branch]) -> Self {
+    /// Makes this the tree of these branches, whose top is the hub, the node after the last of them.
+    pub(super) fn grow(&mut self, sources: usize, branches: &[Branch]) {
         let hub = branches.len() as u32;
         let arcs = branches.iter().map(|branch| (branch.cost, branch.flow)).chain([(0.0, 0)]);
         let alone = |(node, (cost, flow)): (u32, (f64, i128))| {
             let up = (node as usize) < sources;
             Node { flow, cost, parent: NONE, size: 1, last: node, previous: node, up }
         };
-        let mut tree = Self {
-            nodes: (0..).zip(arcs).map(alone).collect(),
-            next: (0..=hub).collect(),
-            potentials: vec![0.0; branches.len() + 1],
-            levels: vec![0; branches.len() + 1],
-            sources: sources as u32,
-            top: hub,
-            artificial: branches.iter().filter(|branch| branch.parent == hub).count() as u32,
-        };
-        for node in below_first(branches) {
+        self.nodes.clear();
+        self.nodes.extend((0..).zip(arcs).map(alone));
+        self.next.clear();
+        self.next.extend(0..=hub);
+        self.potentials.clear();
+        self.potentials.resize(branches.len() + 1 + PADDING, 0.0);
+        self.levels.clear();
+        self.levels.resize(branches.len() + 1, 0);
+        self.sources = sources as u32;
+        self.top = hub;
+        self.artificial = branches.iter().filter(|branch| branch.parent == hub).count() as u32;
+        below_first(branches, &mut self.children, &mut self.order);
+        for place in 0..self.order.len() {
+            let node = self.order[place];
             let parent = branches[node as usize].parent;
-            tree.link(node, parent);
-            tree.nodes[parent as usize].size += tree.nodes[node as usize].size;
+            self.link(node, parent);
+            self.nodes[parent as usize].size += self.nodes[node as usize].size;
         }
-        tree.renew_potentials();
-        tree
+        self.renew_potentials();
     }
 
     /// f of sources, -g of targets.
     pub(super) fn potentials(&self) -> (&[f64], &[f64]) {
         self.potentials[..self.nodes.len() - 1].split_at(self.sources as usize)
+    }
+
+    /// [`potentials`](Self::potentials), those of the targets with finite numbers behind them up to a multiple of eight.
+    pub(in super::super) fn padded_potentials(&self) -> (&[f64], &[f64]) {
+        let targets = self.nodes.len() - 1 - self.sources as usize;
+        let (f, minus_g) = self.potentials.split_at(self.sources as usize);
+        (f, &minus_g[..targets.next_multiple_of(PADDING)])
     }
 
     /// The potentials of the cost that counts first.
@@ -298,7 +315,10 @@ impl Tree {
     /// Computes all potentials anew from the costs of the tree, with twice the digits: the shifts of many pivots leave
     /// their rounding behind.
     pub(super) fn renew_potentials(&mut self) {
-        let mut sums = vec![CompensatedSum::default(); self.nodes.len()];
+        let sums = &mut self.sums;
+        sums.clear();
+        sums.resize(self.nodes.len(), CompensatedSum::default());
+        let hub = self.nodes.len() as u32 - 1;
         let mut node = self.top;
         self.levels[node as usize] = 0;
         for _ in 1..self.nodes.len() {
@@ -307,17 +327,20 @@ impl Tree {
             let sign = if up { 1 } else { -1 };
             sums[node as usize] = sums[parent as usize];
             sums[node as usize].add(f64::from(sign) * cost);
-            self.levels[node as usize] = self.levels[parent as usize] + if self.is_artificial(node) { sign } else { 0 };
+            let is_artificial = node == hub || parent == hub;
+            self.levels[node as usize] = self.levels[parent as usize] + if is_artificial { sign } else { 0 };
         }
         self.potentials.iter_mut().zip(sums).for_each(|(potential, sum)| *potential = sum.value());
     }
 }
 
-/// The nodes that branches belong to, each before its parent.
-fn below_first(branches: &[Branch]) -> Vec<u32> {
-    let mut children = vec![0_u32; branches.len() + 1];
+/// The nodes that branches belong to, each before its parent, in `order`.
+fn below_first(branches: &[Branch], children: &mut Vec<u32>, order: &mut Vec<u32>) {
+    children.clear();
+    children.resize(branches.len() + 1, 0);
     branches.iter().for_each(|branch| children[branch.parent as usize] += 1);
-    let mut order: Vec<u32> = (0..branches.len() as u32).filter(|&node| children[node as usize] == 0).collect();
+    order.clear();
+    order.extend((0..branches.len() as u32).filter(|&node| children[node as usize] == 0));
     let mut place = 0;
     while place < order.len() {
         let parent = branches[order[place] as usize].parent;
@@ -327,5 +350,4 @@ fn below_first(branches: &[Branch]) -> Vec<u32> {
         }
         place += 1;
     }
-    order
 }

@@ -39,22 +39,30 @@ pub(super) fn minima(costs: &PairCosts<'_>) -> [Vec<f64>; 2] {
     [f, g]
 }
 
-/// Potentials with <a, f> = <b, g>, or, if a part of the mass rests, with no potential where the target rests.
+/// Shifts potentials to <a, f> = <b, g>, or, if a part of the mass rests, to no potential where the target rests.
 ///
 /// # Errors
 /// [`Error::CostOverflow`] for potentials beyond the range.
-pub(super) fn gauged([mut f, mut g]: [Vec<f64>; 2], [a, b]: [&[f64]; 2], rests: bool) -> Result<[Vec<f64>; 2], Error> {
-    check_bound::<f64>(f.iter().chain(&g).fold(0.0, |largest, potential| potential.abs().max(largest)))?;
+pub(super) fn gauged([f, g]: &mut [Vec<f64>; 2], [a, b]: [&[f64]; 2], rests: bool) -> Result<(), Error> {
+    check_bound::<f64>(f.iter().chain(&*g).fold(0.0, |largest, potential| potential.abs().max(largest)))?;
     let mass = sum_of(a.iter().copied());
     let unit = power_of_two(mass);
     let dual = |weights: &[f64], potential: &[f64]| sum_of(weights.iter().zip(potential).map(|(a, f)| a / unit * f));
     let shift = match g.last() {
         Some(&of_rest) if rests => of_rest,
-        _ => 0.5 * (dual(b, &g) - dual(a, &f)) / (mass / unit),
+        _ => 0.5 * (dual(b, g) - dual(a, f)) / (mass / unit),
     };
     f.iter_mut().for_each(|f| *f += shift);
     g.iter_mut().for_each(|g| *g -= shift);
-    Ok([f, g])
+    Ok(())
+}
+
+/// [`gauged`] where all mass moves.
+///
+/// # Errors
+/// [`Error::CostOverflow`] for potentials beyond the range.
+pub(in super::super) fn gauge(potentials: &mut [Vec<f64>; 2], weights: [&[f64]; 2]) -> Result<(), Error> {
+    gauged(potentials, weights, false)
 }
 
 /// The potentials of all atoms from those of the atoms with weight: the others get c-transforms. Where the search was

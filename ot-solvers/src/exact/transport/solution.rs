@@ -22,15 +22,27 @@ pub struct SearchReport {
 /// An optimal plan, the potentials that prove it, and the proof.
 #[derive(Clone, Debug)]
 pub struct ExactSolution {
-    pub(super) plan: SparsePlan,
-    pub(super) potentials: [Vec<f64>; 2],
-    pub(super) rest_potentials: Option<[f64; 2]>,
-    pub(super) certificate: OptimalityCertificate,
-    pub(super) status: Status,
-    pub(super) report: SearchReport,
+    pub(in super::super) plan: SparsePlan,
+    pub(in super::super) potentials: [Vec<f64>; 2],
+    pub(in super::super) rest_potentials: Option<[f64; 2]>,
+    pub(in super::super) certificate: OptimalityCertificate,
+    pub(in super::super) status: Status,
+    pub(in super::super) report: SearchReport,
 }
 
 impl ExactSolution {
+    /// Memory of a solution, to be filled.
+    pub(in super::super) fn blank() -> Self {
+        Self {
+            plan: SparsePlan::blank(),
+            potentials: [Vec::new(), Vec::new()],
+            rest_potentials: None,
+            certificate: OptimalityCertificate::BLANK,
+            status: Status::Cancelled,
+            report: SearchReport { guided: false, rounds: 0, pivots: 0, candidate_arcs: 0, arcs_priced: 0 },
+        }
+    }
+
     /// The plan: at most n + m - 1 entries.
     #[must_use]
     pub fn plan(&self) -> &SparsePlan {
