@@ -118,6 +118,12 @@ impl CostFormula for PowerOfDistance {
 /// sum_k (x_k - y_k)^2, from the first coordinate to the last.
 #[inline(always)]
 fn squared_distance<R: Real>(x: &[R], y: &[R]) -> R {
-    let [sum] = R::fold_coordinates(x, y, [-0.0], |[sum], x, y| [sum + (x - y) * (x - y)]);
+    let [sum] = R::fold_coordinates(x, y, [-0.0], add_square);
     sum
+}
+
+/// A function rather than a closure, so that it is inlined into loops of every instruction set.
+#[inline(always)]
+fn add_square<R: Real>([sum]: [R; 1], x: R, y: R) -> [R; 1] {
+    [sum + (x - y) * (x - y)]
 }

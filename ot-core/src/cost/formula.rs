@@ -197,8 +197,12 @@ fn row_of_fixed<F: CostFormula, T: Scalar, const N: usize, const D: usize>(
     let (tiles, rest) = points.as_chunks::<N>();
     let (outs, out_rest) = out.as_chunks_mut::<N>();
     for (tile, out) in tiles.iter().zip(outs) {
-        let transposed: [Lanes<Number<T>, N>; D] =
-            array::from_fn(|axis| Lanes(array::from_fn(|lane| Number(tile[lane][axis]))));
+        let mut transposed = splat;
+        for (lane, point) in tile.iter().enumerate() {
+            for axis in 0..D {
+                transposed[axis].0[lane] = Number(point[axis]);
+            }
+        }
         *out = formula.cost(&splat, &transposed).0.map(|number| number.0);
         extremes.add(out);
     }

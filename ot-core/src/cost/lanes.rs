@@ -18,12 +18,21 @@ pub(super) struct Lanes<R, const N: usize>(pub(super) [R; N]);
 impl<R: Real, const N: usize> Lanes<R, N> {
     #[inline(always)]
     fn map(self, operation: impl Fn(R) -> R) -> Self {
-        Self(array::from_fn(|lane| operation(self.0[lane])))
+        // Loops, which stay in the function that they are inlined into, unlike the closures of `array::from_fn`.
+        let mut out = self.0;
+        for lane in 0..N {
+            out[lane] = operation(self.0[lane]);
+        }
+        Self(out)
     }
 
     #[inline(always)]
     fn zip(self, other: Self, operation: impl Fn(R, R) -> R) -> Self {
-        Self(array::from_fn(|lane| operation(self.0[lane], other.0[lane])))
+        let mut out = self.0;
+        for lane in 0..N {
+            out[lane] = operation(self.0[lane], other.0[lane]);
+        }
+        Self(out)
     }
 }
 

@@ -1,9 +1,12 @@
 //! Exact transport between few atoms: the network simplex over a table of all costs, in memory that is kept.
 //!
-//! Between some hundred atoms the pivots take microseconds, and all that a [search](super::column_generation) among
-//! thousands prepares costs more than it saves. So here is no guide, no list of candidates and no thread. Every pair is
-//! priced in every round, whole rows at a time. The answer and its certificate are those of any other search.
+//! Between some hundred atoms a pivot takes less than a microsecond, and most of what a
+//! [search](super::column_generation) among thousands prepares costs more than it saves. So here are no clusters, no list of
+//! candidates and no threads: [potentials](guide) of a few iterations say where to start, and whole rows are priced until no pair
+//! is negative. The answer and its certificate are those of any other search.
 
+mod distances;
+mod guide;
 mod scan;
 mod search;
 mod table;
@@ -13,6 +16,7 @@ use std::ops::ControlFlow;
 use ot_core::{CostBetween, Error, GroundCost, Measure, PlanEntry, Scalar};
 
 use self::{
+    guide::Guide,
     scan::{least, lower},
     search::{RowSearch, allocate},
     table::{AllCosts, Evaluated, Table},
@@ -40,6 +44,7 @@ pub struct ExactWorkspace {
     positive: [Vec<f64>; 2],
     evaluated: Evaluated,
     table: Table,
+    guide: Guide,
     masses: WholeMasses,
     allocation: Allocation,
     simplex: NetworkSimplex,
@@ -64,6 +69,7 @@ impl ExactWorkspace {
             positive: Default::default(),
             evaluated: Evaluated::default(),
             table: Table::default(),
+            guide: Guide::default(),
             masses: WholeMasses::default(),
             allocation: Allocation::default(),
             simplex: NetworkSimplex::default(),
@@ -85,8 +91,20 @@ impl ExactWorkspace {
         max_pivots: usize,
         watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<bool, Error> {
-        let Self { weights, atoms, positive, evaluated, table, masses, allocation, simplex, offsets, proof, solution } =
-            self;
+        let Self {
+            weights,
+            atoms,
+            positive,
+            evaluated,
+            table,
+            guide,
+            masses,
+            allocation,
+            simplex,
+            offsets,
+            proof,
+            solution,
+        } = self;
         let views = single_weights(source, target)?;
         if views[0].len().saturating_mul(views[1].len()) > MOST_PAIRS {
             return Ok(false);
@@ -114,9 +132,10 @@ impl ExactWorkspace {
         }
         masses.weigh(&positive[0], &positive[1]);
         allocation.begin([&masses.units[0], &masses.units[1]]);
-        allocate(table, allocation, offsets);
+        let g = guide.potentials(table, [&positive[0], &positive[1]]);
+        allocate(table, g, allocation, offsets);
         simplex.begin(allocation);
-        let mut ending = simplex.run(&mut RowSearch { table, row: 0 }, max_pivots, &mut *watch);
+        let mut ending = simplex.run(&mut RowSearch::new(table), max_pivots, &mut *watch);
         if ending == Ending::Optimal && watch(simplex.pivots()).is_break() {
             ending = Ending::Cancelled;
         }

@@ -2,7 +2,7 @@
 
 use ot_core::instructions::{Loops, run_widest};
 
-use super::super::network_simplex::is_negative;
+use super::super::network_simplex::{ROUNDING, is_negative};
 
 /// Entries that are looked at together. Rows of a table, and vectors beside them, are padded to multiples of it.
 pub(super) const LANES: usize = 8;
@@ -75,7 +75,8 @@ impl Loops for Rows<'_> {
         let (mut best, mut least) = (None, 0.0);
         for (i, (row, &f)) in entries.chunks_exact(stride).zip(f).enumerate() {
             let sum = least_sum(row, minus_g);
-            if sum - f >= least {
+            // Of less than this rounding no pair is negative.
+            if sum - f >= f64::min(least, -ROUNDING * f.abs()) {
                 continue;
             }
             let Some(mut j) = place_of(row, minus_g, sum) else { continue };

@@ -2,17 +2,24 @@
 
 use super::{
     super::network_simplex::{Allocation, Entering, EnteringRule, Tree},
-    scan::{LANES, Rows, least, lower},
+    scan::{Rows, least},
     table::Table,
 };
 
-/// Entries of a block: it pays to look at a few hundred pairs before a pivot, which costs as much.
-const BLOCK: usize = 1024;
+/// Entries of a block: a few hundred pairs are looked at in the time of a pivot.
+const BLOCK: usize = 768;
 
 /// The pair of the least reduced cost among those of the next rows; the next block resumes where the last one stopped.
 pub(super) struct RowSearch<'a> {
-    pub(super) table: &'a Table,
-    pub(super) row: usize,
+    table: &'a Table,
+    row: usize,
+}
+
+impl<'a> RowSearch<'a> {
+    /// A search that begins with the first row.
+    pub(in super::super) fn new(table: &'a Table) -> Self {
+        Self { table, row: 0 }
+    }
 }
 
 impl EnteringRule for RowSearch<'_> {
@@ -42,16 +49,12 @@ impl EnteringRule for RowSearch<'_> {
     }
 }
 
-/// Allocates all masses: sources in turn, each to the target that is the cheapest for it above the minimum of the
-/// target's column, among those that may still receive (the modified row minimum rule: Glover, Karney, Klingman, Napier
-/// 1974).
-pub(super) fn allocate(table: &Table, allocation: &mut Allocation, offsets: &mut Vec<f64>) {
+/// Allocates all masses: sources in turn, each to the target of the least C_ij - g_j among those that may still receive (the
+/// modified row minimum rule: Glover, Karney, Klingman, Napier 1974). `offsets` is memory.
+pub(super) fn allocate(table: &Table, g: &[f64], allocation: &mut Allocation, offsets: &mut Vec<f64>) {
     let rows = table.rows();
     offsets.clear();
-    offsets.resize(table.stride().max(LANES), f64::INFINITY);
-    (0..rows).for_each(|i| lower(offsets, table.row(i), 0.0));
-    // Places without an atom have infinite costs.
-    offsets.iter_mut().for_each(|offset| *offset = if *offset < f64::INFINITY { -*offset } else { 0.0 });
+    offsets.extend(g.iter().map(|g| -g));
     let mut open = rows;
     while open > 0 {
         open = 0;

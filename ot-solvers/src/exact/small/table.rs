@@ -6,7 +6,7 @@ use ot_core::{
     scalar::Floats,
 };
 
-use super::{super::costs::CostRows, scan::LANES};
+use super::{super::costs::CostRows, distances::Distances, scan::LANES};
 
 /// The costs of all pairs, row after row: in the matrix itself, or evaluated.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,7 @@ pub(super) struct AllCosts<'a> {
 pub(super) struct Evaluated {
     entries: Vec<f64>,
     coordinates: [Vec<f64>; 2],
+    axes: Vec<f64>,
 }
 
 impl<'a> AllCosts<'a> {
@@ -34,20 +35,23 @@ impl<'a> AllCosts<'a> {
         {
             return Self { entries: matrix.values(), stride: matrix.row_stride(), shape, may_overflow: false };
         }
-        let Evaluated { entries, coordinates } = memory;
+        let Evaluated { entries, coordinates, axes } = memory;
         entries.clear();
         entries.resize(n * m, 0.0);
         if let Some(matrix) = costs.matrix() {
             entries.chunks_exact_mut(m).enumerate().for_each(|(i, row)| matrix.copy_row(i, row));
         } else {
-            let [mut source, mut target] = coordinates.each_mut();
+            let [source, target] = coordinates.each_mut();
             let (dimension, x, y) = match costs.points() {
-                Some([x, y]) => (x.dimension(), wide(x, &mut source), wide(y, &mut target)),
+                Some([x, y]) => (x.dimension(), wide(x, source), wide(y, target)),
                 // An index is a point of one coordinate.
-                None => (1, indices(n, &mut source), indices(m, &mut target)),
+                None => (1, indices(n, source), indices(m, target)),
             };
+            let distances = Distances::of(costs.cost().form(), dimension, y, axes);
             for (x, row) in x.chunks_exact(dimension).zip(entries.chunks_exact_mut(m)) {
-                costs.cost().costs_f64(x, y, row);
+                if !distances.as_ref().is_some_and(|distances| distances.row(x, row)) {
+                    costs.cost().costs_f64(x, y, row);
+                }
             }
         }
         let may_overflow = costs.points().is_some() && !costs.cost().may_forbid();
