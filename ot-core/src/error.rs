@@ -213,6 +213,26 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// What was asked wrongly of one of many measures.
+    #[error("measure {index} of {list}: {error}")]
+    OfMeasure {
+        /// The list that the measure is in.
+        list: &'static str,
+        /// Its index there.
+        index: usize,
+        /// What was wrong.
+        error: Box<Error>,
+    },
+    /// What was asked wrongly of one of many pairs of measures.
+    #[error("pair ({first}, {second}): {error}")]
+    OfPair {
+        /// Index of the source.
+        first: usize,
+        /// Index of the target.
+        second: usize,
+        /// What was wrong.
+        error: Box<Error>,
+    },
     /// A capability that the kernel does not have.
     #[error("this kernel has no {0}")]
     MissingCapability(&'static str),

@@ -14,6 +14,8 @@ pub enum Phase {
     Pivots,
     /// Blocks of samples.
     Samples,
+    /// Problems, of many that are solved together.
+    Pairs,
 }
 
 /// What is known at a check, as far as the solver knows it: all of it already read from the device.

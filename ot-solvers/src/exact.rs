@@ -38,6 +38,7 @@ mod sparse_costs;
 mod sum;
 mod transport;
 
+pub(crate) use self::masses::check_histogram;
 pub use self::{
     assignment::{Assignment, assign},
     certificate::{OptimalityCertificate, certify_optimality},

@@ -26,6 +26,7 @@ pub mod gaussian;
 mod history;
 pub mod interpolation;
 mod limits;
+pub mod many;
 pub mod map;
 pub mod partial;
 mod point_gradients;
@@ -53,6 +54,7 @@ pub use exact::{
 };
 pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
 pub use interpolation::{barycentric_interpolation, displacement_interpolation};
+pub use many::{Many, Method, PairTable, PairValue, cross, pairwise, zip};
 pub use map::EntropicMap;
 pub use partial::{PartialSolution, PartialTransport};
 pub use stochastic::{

@@ -1,6 +1,6 @@
 //! Weights in f64, and masses as whole numbers.
 
-use ot_core::{Error, Measure, Scalar, WeightsView};
+use ot_core::{Error, Measure, Scalar, Support, WeightsView};
 
 use super::sum::sum_of;
 use crate::unit::power_of_two;
@@ -28,6 +28,21 @@ pub(super) fn single_weights<'a, T: Scalar>(
 ) -> Result<[WeightsView<'a, T>; 2], Error> {
     check_single(source, target)?;
     Ok([checked_weights(source)?, checked_weights(target)?])
+}
+
+/// Refuses what is no measure of one histogram.
+///
+/// # Errors
+/// Those of [`single_weights`] and [`ot_core::PointsView::validate`].
+pub(crate) fn check_histogram<T: Scalar>(measure: &dyn Measure<T>) -> Result<(), Error> {
+    let weights = checked_weights(measure)?;
+    if let Support::Points(points) = measure.support() {
+        points.validate()?;
+    }
+    match weights.columns() {
+        1 => Ok(()),
+        found => Err(Error::Length { what: "columns of a measure", expected: 1, found }),
+    }
 }
 
 /// The histogram of a measure that is no batch.

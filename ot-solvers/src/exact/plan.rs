@@ -53,12 +53,12 @@ impl SparsePlan {
     }
 
     /// The plan between no atoms, to be [refilled](Self::refill).
-    pub(super) fn blank() -> Self {
+    pub(crate) fn blank() -> Self {
         Self { rows: 0, columns: 0, entries: Vec::new() }
     }
 
     /// Replaces the plan by the flows of a tree: each pair once, within the shape, with a finite mass that is not negative.
-    pub(super) fn refill(&mut self, rows: usize, columns: usize, flows: impl Iterator<Item = PlanEntry>) {
+    pub(crate) fn refill(&mut self, rows: usize, columns: usize, flows: impl Iterator<Item = PlanEntry>) {
         (self.rows, self.columns) = (rows, columns);
         self.entries.clear();
         self.entries.extend(flows.filter(|entry| entry.mass > 0.0));

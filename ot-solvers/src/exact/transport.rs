@@ -147,7 +147,7 @@ impl ExactTransport {
         target: &'a dyn Measure<T>,
         cost: &'a dyn GroundCost,
     ) -> ExactRun<'a, T> {
-        ExactRun { settings: self, builder: backend, backend, source, target, cost, start: None, observer: None }
+        ExactRun::new(self, backend, backend, [source, target], cost)
     }
 }
 
@@ -164,6 +164,17 @@ pub struct ExactRun<'a, T: Scalar> {
 }
 
 impl<'a, T: Scalar> ExactRun<'a, T> {
+    /// A run by a backend, of which the builder of geometries is a part.
+    pub(crate) fn new(
+        settings: &'a ExactTransport,
+        builder: &'a dyn GeometryBuilder<Device = Host<T>>,
+        backend: &'a dyn HostBackend<T>,
+        [source, target]: [&'a dyn Measure<T>; 2],
+        cost: &'a dyn GroundCost,
+    ) -> Self {
+        Self { settings, builder, backend, source, target, cost, start: None, observer: None }
+    }
+
     /// Potentials f and g to be guided by, feasible or not: those of a similar problem, say.
     #[must_use]
     pub fn start(self, source: &'a [f64], target: &'a [f64]) -> Self {

@@ -1,0 +1,57 @@
+//! What measures have in common.
+
+use std::sync::Mutex;
+
+use ot_core::{CostForm, Error, GroundCost, HostBackend, Measure, Scalar, Support, host::for_each_chunk};
+
+/// Pairs of one task, whatever the threads.
+const PAIRS: usize = 4;
+
+/// Have all measures the atoms of the first?
+pub(super) fn is_shared<'a, T: Scalar>(mut measures: impl Iterator<Item = &'a dyn Measure<T>>) -> bool {
+    let Some(first) = measures.next() else { return false };
+    measures.all(|measure| match (first.support(), measure.support()) {
+        (Support::Points(x), Support::Points(y)) => {
+            let (one, other) = (x.coordinates(), y.coordinates());
+            x.dimension() == y.dimension() && (std::ptr::eq(one, other) || one == other)
+        }
+        (Support::Indices(rows), Support::Indices(columns)) => rows == columns,
+        _ => false,
+    })
+}
+
+/// Refuses a matrix that is not the same transposed.
+pub(super) fn check_symmetric(cost: &dyn GroundCost) -> Result<(), Error> {
+    let CostForm::Matrix(matrix) = cost.form() else { return Ok(()) };
+    let is_symmetric = matrix.rows() == matrix.columns()
+        && (0..matrix.rows()).all(|i| {
+            (0..i).all(|j| {
+                let [one, other] = [matrix.get(i, j), matrix.get(j, i)];
+                one == other || one.is_nan() || other.is_nan()
+            })
+        });
+    if is_symmetric { Ok(()) } else { Err(Error::Disagreement { what: "the costs of a pair taken either way" }) }
+}
+
+/// Runs `job` for each of so many items, some a task, with a memory that no two tasks use at once. The results in order, or
+/// the first failure by index. What a memory was used for before must not show in a result.
+pub(super) fn for_each<T: Scalar, Memory: Send, R: Send>(
+    backend: &dyn HostBackend<T>,
+    items: usize,
+    fresh: impl Fn() -> Memory + Sync,
+    job: impl Fn(&mut Memory, usize) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
+    let memories: Mutex<Vec<Memory>> = Mutex::new(Vec::new());
+    let lock = || memories.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut results: Vec<Option<Result<R, Error>>> = (0..items).map(|_| None).collect();
+    let parallel = |tasks: usize, task: &(dyn Fn(usize) + Sync)| backend.parallel(tasks, task);
+    for_each_chunk(parallel, items.div_ceil(PAIRS), results.chunks_mut(PAIRS), |task, results| {
+        let kept = lock().pop();
+        let mut memory = kept.unwrap_or_else(&fresh);
+        for (place, result) in results.iter_mut().enumerate() {
+            *result = Some(job(&mut memory, task * PAIRS + place));
+        }
+        lock().push(memory);
+    });
+    results.into_iter().flatten().collect()
+}

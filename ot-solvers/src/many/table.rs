@@ -1,0 +1,144 @@
+//! The values of all pairs, by their names.
+
+use ot_core::{PlanEntry, Side, Status};
+
+use super::layout::Layout;
+use crate::exact::SparsePlan;
+
+/// What is known of one pair.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct PairValue {
+    /// What the [method](super::Method) computes.
+    pub value: f64,
+    /// <P, C>, of methods that have a plan and a cost.
+    pub transport_cost: Option<f64>,
+    /// An upper bound of what the value is off by, of methods that prove one.
+    pub gap: Option<f64>,
+    /// Why the solve ended.
+    pub status: Status,
+}
+
+/// The potentials of a pair, source and target.
+pub type PairPotentials = [Vec<f64>; 2];
+
+/// A pair that was solved.
+#[derive(Clone, Debug)]
+pub(super) struct PairResult {
+    pub(super) value: PairValue,
+    pub(super) plan: Option<SparsePlan>,
+    pub(super) potentials: Option<PairPotentials>,
+}
+
+impl PairResult {
+    /// A value alone.
+    pub(super) fn of(value: PairValue) -> Self {
+        Self { value, plan: None, potentials: None }
+    }
+}
+
+/// The table of all pairs: rows are sources, columns targets.
+#[derive(Clone, Debug)]
+pub struct PairTable {
+    layout: Layout,
+    /// `None` for a pair that was cancelled.
+    results: Vec<Option<PairResult>>,
+}
+
+impl PairTable {
+    pub(super) fn new(layout: Layout, results: Vec<Option<PairResult>>) -> Self {
+        Self { layout, results }
+    }
+
+    /// Rows and columns.
+    #[must_use]
+    pub fn shape(&self) -> (usize, usize) {
+        self.layout.shape()
+    }
+
+    /// All that is known of a pair but its plan and potentials; `None` outside the table, and for a pair that was cancelled.
+    #[must_use]
+    pub fn pair(&self, row: usize, column: usize) -> Option<&PairValue> {
+        Some(&self.result(row, column)?.0.value)
+    }
+
+    /// The value of a pair.
+    #[must_use]
+    pub fn value(&self, row: usize, column: usize) -> Option<f64> {
+        Some(self.pair(row, column)?.value)
+    }
+
+    /// Why the solve of a pair ended; `None` outside the table.
+    #[must_use]
+    pub fn status(&self, row: usize, column: usize) -> Option<Status> {
+        let (place, _) = self.layout.place(row, column)?;
+        Some(self.results[place].as_ref().map_or(Status::Cancelled, |result| result.value.status))
+    }
+
+    /// All values, row after row; `None` if a pair was cancelled.
+    #[must_use]
+    pub fn values(&self) -> Option<Vec<f64>> {
+        self.cells(|pair| Some(pair.value))
+    }
+
+    /// <P, C> of all pairs, row after row; `None` if a pair was cancelled, or if the method has none.
+    #[must_use]
+    pub fn transport_costs(&self) -> Option<Vec<f64>> {
+        self.cells(|pair| pair.transport_cost)
+    }
+
+    /// The p-th roots of all values, row after row: W_p for exact transport at the cost |x - y|^p. A value below zero, which
+    /// rounding may leave of equal measures, counts as zero. `None` if a pair was cancelled.
+    #[must_use]
+    pub fn distances(&self, p: f64) -> Option<Vec<f64>> {
+        self.cells(|pair| Some(pair.value.max(0.0).powf(p.recip())))
+    }
+
+    /// The gaps of all pairs, row after row; `None` if a pair was cancelled, or if the method proves none.
+    #[must_use]
+    pub fn gaps(&self) -> Option<Vec<f64>> {
+        self.cells(|pair| pair.gap)
+    }
+
+    /// Has every pair converged?
+    #[must_use]
+    pub fn is_converged(&self) -> bool {
+        self.results.iter().all(|result| result.as_ref().is_some_and(|result| result.value.status.is_converged()))
+    }
+
+    /// The plan of a pair, if plans were [kept](super::Many::keep_plans).
+    #[must_use]
+    pub fn plan(&self, row: usize, column: usize) -> Option<SparsePlan> {
+        let (result, is_turned) = self.result(row, column)?;
+        let plan = result.plan.as_ref()?;
+        Some(if is_turned { turned(plan) } else { plan.clone() })
+    }
+
+    /// The potential of one side of a pair, if potentials were [kept](super::Many::keep_potentials).
+    #[must_use]
+    pub fn potential(&self, row: usize, column: usize, side: Side) -> Option<&[f64]> {
+        let (result, is_turned) = self.result(row, column)?;
+        let side = if is_turned { side.opposite() } else { side };
+        Some(&result.potentials.as_ref()?[side.index()])
+    }
+
+    /// The result of a cell, and whether it was solved the other way round.
+    fn result(&self, row: usize, column: usize) -> Option<(&PairResult, bool)> {
+        let (place, is_turned) = self.layout.place(row, column)?;
+        Some((self.results[place].as_ref()?, is_turned))
+    }
+
+    fn cells(&self, number: impl Fn(&PairValue) -> Option<f64>) -> Option<Vec<f64>> {
+        let (rows, columns) = self.shape();
+        let cell = |row: usize, column: usize| self.pair(row, column).and_then(&number);
+        (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(i, j)| cell(i, j)).collect()
+    }
+}
+
+/// P^T.
+fn turned(plan: &SparsePlan) -> SparsePlan {
+    let (rows, columns) = plan.shape();
+    let turn = |entry: &PlanEntry| PlanEntry { source: entry.target, target: entry.source, mass: entry.mass };
+    let mut turned = SparsePlan::blank();
+    turned.refill(columns, rows, plan.entries().iter().map(turn));
+    turned
+}
