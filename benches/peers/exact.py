@@ -42,6 +42,13 @@ def emd(problem, request):
     return run
 
 
+def emd2(problem, request):
+    def run():
+        return {"value": np.array([ot.emd2(problem.source, problem.target, costs(problem), numItermax=PIVOTS)])}, 0
+
+    return run
+
+
 def emd_lazy(problem, request):
     def run():
         _, log = ot.lp.emd2_lazy(
@@ -78,6 +85,7 @@ def line(distance):
 
 SOLVERS = {
     "emd": emd,
+    "emd2": emd2,
     "emd_lazy": emd_lazy,
     "scipy": assignment(lambda cost: linear_sum_assignment(cost)[1]),
     "lapjv": assignment(lambda cost: lap.lapjv(cost, return_cost=False)[0]),

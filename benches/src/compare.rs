@@ -16,6 +16,7 @@ mod dense;
 mod discrepancy;
 mod divergence;
 mod exact;
+mod many;
 mod monolith;
 mod ours;
 mod peak;
@@ -59,6 +60,8 @@ pub enum Suite {
     Divergence,
     /// Transport without entropy.
     Exact,
+    /// Many small problems, and single ones.
+    Many,
     /// What the machine can do.
     Roof,
 }
@@ -152,6 +155,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
             discrepancy::run(&mut bench)?;
         }
         Suite::Exact => exact::run(&mut bench)?,
+        Suite::Many => many::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

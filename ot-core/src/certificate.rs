@@ -22,6 +22,8 @@ mod rounding;
 mod shrinking;
 mod side;
 
+use std::fmt;
+
 use self::rounding::ColumnValues;
 pub use self::rounding::RoundedPlan;
 use crate::{
@@ -78,6 +80,29 @@ impl Certificate {
     #[must_use]
     pub fn is_finite(&self) -> bool {
         [self.marginal_error, self.mass, self.dual].iter().all(|value| value.is_finite())
+    }
+}
+
+impl fmt::Display for Certificate {
+    /// One line for a log.
+    ///
+    /// ```
+    /// # use ot_core::Certificate;
+    /// # let certificate = Certificate { epsilon: 0.1, marginal_error: 2e-7, source_residual: 1e-7, target_residual: 1e-7,
+    /// #     mass: 1.0, transport_cost: Some(0.25), primal: 0.3, dual: 0.299, gap: 1e-3, rounding: 1e-15 };
+    /// let line = "<P, C> 0.25, primal 0.3, dual 0.299 (gap 1.0e-3), marginal error 2.0e-7 (rounding 1.0e-15), epsilon 0.1";
+    /// assert_eq!(certificate.to_string(), line);
+    /// ```
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { epsilon, marginal_error, transport_cost, primal, dual, gap, rounding, .. } = self;
+        if let Some(cost) = transport_cost {
+            write!(formatter, "<P, C> {cost}, ")?;
+        }
+        write!(
+            formatter,
+            "primal {primal}, dual {dual} (gap {gap:.1e}), marginal error {marginal_error:.1e} (rounding {rounding:.1e}), \
+             epsilon {epsilon}"
+        )
     }
 }
 

@@ -78,6 +78,25 @@ impl<D: Device> Solution<D> {
         &self.certificates
     }
 
+    /// <P, C> of the first column; `None` from a kernel that has no cost.
+    #[must_use]
+    pub fn transport_cost(&self) -> Option<f64> {
+        self.certificate().transport_cost
+    }
+
+    /// The p-th root of the [`transport_cost`](Self::transport_cost), for the cost |x - y|^p: the distance along the entropic
+    /// plan, which is above that of an exact one. `None` where that cost is not known, or negative.
+    #[must_use]
+    pub fn distance(&self, p: f64) -> Option<f64> {
+        self.transport_cost().filter(|cost| *cost >= 0.0).map(|cost| cost.powf(p.recip()))
+    }
+
+    /// An upper bound of what the objective of the first column is off by: see [`Certificate::gap`].
+    #[must_use]
+    pub fn gap(&self) -> f64 {
+        self.certificate().gap
+    }
+
     /// Iterations done, over all stages of an annealing.
     #[must_use]
     pub fn iterations(&self) -> usize {

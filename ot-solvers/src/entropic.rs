@@ -2,7 +2,6 @@
 
 mod annealing;
 mod bounds;
-mod front;
 mod gauge;
 mod iteration;
 mod multiscale;
@@ -15,7 +14,6 @@ pub(crate) use self::gauge::fix_gauge;
 pub use self::{
     annealing::Annealing,
     bounds::{UnregularizedBounds, unregularized_bounds},
-    front::transport,
     relaxation::Relaxation,
     sinkhorn::{Run, Sinkhorn},
     start::Start,

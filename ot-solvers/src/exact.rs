@@ -38,7 +38,6 @@ mod sparse_costs;
 mod sum;
 mod transport;
 
-pub(crate) use self::masses::check_histogram;
 pub use self::{
     assignment::{Assignment, assign},
     certificate::{OptimalityCertificate, certify_optimality},
@@ -50,3 +49,4 @@ pub use self::{
     sparse_costs::SparseCosts,
     transport::{ExactRun, ExactSolution, ExactTransport, Guide, SearchReport},
 };
+pub(crate) use self::{masses::check_histogram, sliced::Slices};

@@ -22,12 +22,14 @@ pub mod discrepancy;
 pub mod divergence;
 pub mod entropic;
 pub mod exact;
+pub mod front;
 pub mod gaussian;
 mod history;
 pub mod interpolation;
 mod limits;
 pub mod many;
 pub mod map;
+mod named_values;
 pub mod partial;
 mod point_gradients;
 pub mod stochastic;
@@ -44,14 +46,13 @@ pub use ascent::{
 };
 pub use discrepancy::{Discrepancy, MaximumMeanDiscrepancy};
 pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};
-pub use entropic::{
-    Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, transport, unregularized_bounds,
-};
+pub use entropic::{Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, unregularized_bounds};
 pub use exact::{
     Assignment, CircleTransport, ExactRun, ExactSolution, ExactTransport, ExactWorkspace, Guide, LineTransport,
     OptimalityCertificate, QuantileFunction, QuantileMap, SearchReport, SlicedDistance, SlicedWasserstein, SparseCosts,
     SparsePlan, assign, certify_optimality, line_costs,
 };
+pub use front::{Answer, Choice, Transport, transport};
 pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
 pub use interpolation::{barycentric_interpolation, displacement_interpolation};
 pub use many::{Many, Method, PairTable, PairValue, cross, pairwise, zip};

@@ -205,13 +205,17 @@ impl<'a, T: Scalar> Problems<'a, T> {
 
     /// Is each of these a measure of one histogram?
     fn check_measures(&self) -> Result<(), Error> {
-        for (list, measures) in ["the sources", "the targets"].into_iter().zip(&self.lists) {
-            for (index, measure) in measures.iter().enumerate() {
-                let named = |error: Error| Error::OfMeasure { list, index, error: Box::new(error) };
-                crate::exact::check_histogram(*measure).map_err(named)?;
-            }
+        for (place, measure) in self.measures().enumerate() {
+            crate::exact::check_histogram(measure).map_err(self.of_measure(place))?;
         }
         Ok(())
+    }
+
+    /// A refusal of one of [`measures`](Self::measures).
+    fn of_measure(&self, place: usize) -> impl Fn(Error) -> Error {
+        let sources = self.lists[0].len();
+        let (list, index) = if place < sources { ("the sources", place) } else { ("the targets", place - sources) };
+        move |error| Error::OfMeasure { list, index, error: Box::new(error) }
     }
 }
 

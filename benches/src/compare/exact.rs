@@ -4,7 +4,7 @@
 //! says what our own certificate proves.
 
 mod figure;
-mod instances;
+pub(super) mod instances;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -58,6 +58,16 @@ pub enum Solver {
     PotSmoothDual,
     /// POT's network simplex on a matrix.
     PotEmd,
+    /// The value of POT's network simplex, without the plan.
+    PotEmd2,
+    /// POT's network simplex in a loop over pairs of histograms.
+    PotManyExact,
+    /// POT's scaling iteration in a loop over pairs of histograms.
+    PotManyEntropic,
+    /// POT's network simplex in a loop over pairs of clouds.
+    PotManyDocuments,
+    /// POT's distance on the line in a loop.
+    PotManyLines,
     /// POT's network simplex on costs recomputed.
     PotEmdLazy,
     /// SciPy's assignment.
@@ -96,6 +106,11 @@ impl Solver {
             Self::OttSemiDiscrete => ("ott_jax", "semidiscrete", "OTT-JAX SemidiscreteSolver"),
             Self::PotSmoothDual => ("pot", "smooth_dual", "POT smooth_ot_dual"),
             Self::PotEmd => ("exact", "emd", "POT emd"),
+            Self::PotEmd2 => ("exact", "emd2", "POT emd2"),
+            Self::PotManyExact => ("many", "exact", "POT emd2 in a loop"),
+            Self::PotManyEntropic => ("many", "entropic", "POT sinkhorn in a loop"),
+            Self::PotManyDocuments => ("many", "documents", "POT dist and emd2 in a loop"),
+            Self::PotManyLines => ("many", "lines", "POT emd2_1d in a loop"),
             Self::PotEmdLazy => ("exact", "emd_lazy", "POT emd2_lazy"),
             Self::ScipyAssignment => ("exact", "scipy", "SciPy linear_sum_assignment"),
             Self::LapxLapjv => ("exact", "lapjv", "lapx lapjv"),

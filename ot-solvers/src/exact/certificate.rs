@@ -10,6 +10,8 @@
 //! potentials, and computes all of it anew in f64, with compensated sums: nothing that a solver believes enters. What rounding
 //! may have done to the numbers summed is told apart.
 
+use std::fmt;
+
 use ot_core::{
     Error, GroundCost, Measure, PlanEntry, Scalar, Side,
     cost::check_bound,
@@ -113,6 +115,19 @@ impl OptimalityCertificate {
             && self.mass * self.largest_violation <= of_cost
             && self.infeasibility <= of_sums
             && self.gap.abs() <= of_sums
+    }
+}
+
+impl fmt::Display for OptimalityCertificate {
+    /// One line for a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { primal, dual, rounding, source_residual, target_residual, smallest_reduced_cost, .. } = self;
+        write!(
+            formatter,
+            "<P, C> {primal}, dual {dual} (at most {:.1e} above the least cost, rounding {rounding:.1e}), marginal residuals \
+             {source_residual:.1e} and {target_residual:.1e}, smallest reduced cost {smallest_reduced_cost:.1e}",
+            self.suboptimality().max(0.0)
+        )
     }
 }
 

@@ -99,11 +99,7 @@ impl SlicedWasserstein {
         source: &dyn Measure<T>,
         target: &dyn Measure<T>,
     ) -> Result<SlicedDistance, Error> {
-        let p = self.exponent;
-        if !(p >= 1.0 && p.is_finite()) {
-            let expected = "a finite number >= 1";
-            return Err(Error::Parameter { name: "the order of a sliced distance", value: p, expected });
-        }
+        let p = self.check_order()?;
         check_single(source, target)?;
         let (mut a, mut b) = (Cloud::of(source)?, Cloud::of(target)?);
         if a.dimension != b.dimension {
@@ -121,6 +117,17 @@ impl SlicedWasserstein {
         let found = SlicedDistance::new(sums.into_iter().flatten().collect(), unit, directions, groups);
         check_bound::<f64>(found.largest().0)?;
         Ok(found)
+    }
+
+    /// p, if it is one.
+    fn check_order(&self) -> Result<f64, Error> {
+        match self.exponent {
+            p if p >= 1.0 && p.is_finite() => Ok(p),
+            value => {
+                let expected = "a finite number >= 1";
+                Err(Error::Parameter { name: "the order of a sliced distance", value, expected })
+            }
+        }
     }
 
     /// Unit vectors, and the number of equal groups of which each is a sample of its own.
@@ -317,12 +324,74 @@ impl Cloud {
 /// W_p^p between the projections of two clouds on one direction.
 fn power(a: &Cloud, b: &Cloud, mut x: Vec<f64>, mut y: Vec<f64>, scale: f64, p: f64) -> Result<PowerSum, Error> {
     let (x_weights, y_weights) = (a.arrange(&mut x), b.arrange(&mut y));
+    sorted_power([a, b], [(&x, &x_weights), (&y, &y_weights)], scale, p)
+}
+
+/// [`power`] of sorted projections, with what [`Cloud::arrange`] has left and returned.
+fn sorted_power(
+    [a, b]: [&Cloud; 2],
+    [(x, x_weights), (y, y_weights)]: [(&[f64], &[f64]); 2],
+    scale: f64,
+    p: f64,
+) -> Result<PowerSum, Error> {
     let coupled = Coupled {
-        source: a.atoms(&x, &x_weights),
-        target: b.atoms(&y, &y_weights),
+        source: a.atoms(x, x_weights),
+        target: b.atoms(y, y_weights),
         scale,
         mass: a.weights.mass(),
         level_rounding: a.weights.level_rounding(&b.weights),
     };
     PowerSum::along(&coupled, p)
+}
+
+/// A cloud along slices: projected and sorted once, for any number of partners.
+pub(crate) struct Slices {
+    cloud: Cloud,
+    /// Positions and weights along each direction.
+    sorted: Vec<(Vec<f64>, Vec<f64>)>,
+    directions: Vec<f64>,
+    groups: usize,
+    unit: f64,
+}
+
+impl Slices {
+    /// The projections of a measure of one histogram, in a unit of coordinates that all partners share.
+    ///
+    /// # Errors
+    /// Those of [`SlicedWasserstein::between`] that concern one measure.
+    pub(crate) fn new<T: Scalar>(
+        settings: &SlicedWasserstein,
+        measure: &dyn Measure<T>,
+        unit: f64,
+    ) -> Result<Self, Error> {
+        settings.check_order()?;
+        let mut cloud = Cloud::of(measure)?;
+        cloud.axes.iter_mut().for_each(|axis| *axis /= unit);
+        let (directions, groups) = settings.unit_vectors(cloud.dimension)?;
+        let arranged = |mut projection: Vec<f64>| {
+            let weights = cloud.arrange(&mut projection);
+            (projection, weights)
+        };
+        let sorted = cloud.project(&directions).into_iter().map(arranged).collect();
+        Ok(Self { cloud, sorted, directions, groups, unit })
+    }
+
+    /// What [`SlicedWasserstein::between`] finds between the two measures.
+    ///
+    /// # Errors
+    /// Those of [`SlicedWasserstein::between`] that concern two measures.
+    pub(crate) fn distance_to(&self, other: &Self, settings: &SlicedWasserstein) -> Result<SlicedDistance, Error> {
+        let (a, b) = (&self.cloud, &other.cloud);
+        if a.dimension != b.dimension {
+            return Err(Error::DimensionMismatch { source_dimension: a.dimension, target_dimension: b.dimension });
+        }
+        let scale = a.weights.scale_to(&b.weights)?;
+        let along = |((x, x_weights), (y, y_weights)): (&(Vec<f64>, Vec<f64>), &(Vec<f64>, Vec<f64>))| {
+            sorted_power([a, b], [(x, x_weights), (y, y_weights)], scale, settings.exponent)
+        };
+        let sums = self.sorted.iter().zip(&other.sorted).map(along).collect::<Result<Vec<_>, Error>>()?;
+        let found = SlicedDistance::new(sums, self.unit, self.directions.clone(), self.groups);
+        check_bound::<f64>(found.largest().0)?;
+        Ok(found)
+    }
 }

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use ot_core::{CostBetween, Error, GroundCost, Measure, PlanEntry, Scalar};
 
 use self::{
-    guide::Guide,
+    guide::FirstPotentials,
     scan::{least, lower},
     search::{RowSearch, allocate},
     table::{AllCosts, Evaluated, Table},
@@ -26,7 +26,7 @@ use super::{
     costs::CostRows,
     masses::{WholeMasses, balance, single_weights},
     network_simplex::{Allocation, Ending, NetworkSimplex},
-    transport::{ExactSolution, SearchReport, gauge},
+    transport::{ExactSolution, Guide, SearchReport, gauge},
 };
 
 /// The most pairs of a table.
@@ -44,7 +44,7 @@ pub struct ExactWorkspace {
     positive: [Vec<f64>; 2],
     evaluated: Evaluated,
     table: Table,
-    guide: Guide,
+    first: FirstPotentials,
     masses: WholeMasses,
     allocation: Allocation,
     simplex: NetworkSimplex,
@@ -69,7 +69,7 @@ impl ExactWorkspace {
             positive: Default::default(),
             evaluated: Evaluated::default(),
             table: Table::default(),
-            guide: Guide::default(),
+            first: FirstPotentials::default(),
             masses: WholeMasses::default(),
             allocation: Allocation::default(),
             simplex: NetworkSimplex::default(),
@@ -88,6 +88,7 @@ impl ExactWorkspace {
         &mut self,
         [source, target]: [&dyn Measure<T>; 2],
         cost: &dyn GroundCost,
+        guide: Guide,
         max_pivots: usize,
         watch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<bool, Error> {
@@ -97,7 +98,7 @@ impl ExactWorkspace {
             positive,
             evaluated,
             table,
-            guide,
+            first,
             masses,
             allocation,
             simplex,
@@ -132,7 +133,7 @@ impl ExactWorkspace {
         }
         masses.weigh(&positive[0], &positive[1]);
         allocation.begin([&masses.units[0], &masses.units[1]]);
-        let g = guide.potentials(table, [&positive[0], &positive[1]]);
+        let g = first.potential(table, [&positive[0], &positive[1]], guide == Guide::Minima);
         allocate(table, g, allocation, offsets);
         simplex.begin(allocation);
         let mut ending = simplex.run(&mut RowSearch::new(table), max_pivots, &mut *watch);

@@ -32,7 +32,7 @@ pub(super) fn solve<T: Scalar>(
             |(), index| {
                 between(index, index)
                     .and_then(|problem| divergence.self_term(&problem))
-                    .map_err(of_pair((index, index)))
+                    .map_err(problems.of_measure(index))
             },
         )?;
         for_each(

@@ -1,6 +1,6 @@
 //! Pairs on the line and along slices.
 
-use ot_core::{Backend, Error, Host, Scalar, Status};
+use ot_core::{Backend, Error, Host, Measure, Scalar, Status, Support};
 
 use super::{
     Problems, of_pair,
@@ -8,7 +8,10 @@ use super::{
     table::{PairResult, PairValue},
     watch::Watch,
 };
-use crate::exact::{LineTransport, QuantileFunction, SlicedWasserstein};
+use crate::{
+    exact::{LineTransport, QuantileFunction, SlicedWasserstein, Slices},
+    unit::power_of_two,
+};
 
 pub(super) fn solve<T: Scalar>(
     problems: &Problems<'_, T>,
@@ -19,7 +22,8 @@ pub(super) fn solve<T: Scalar>(
     let backend: &dyn Backend<Host<T>> = problems.backend;
     backend.scope(|| {
         // Each measure is sorted once.
-        let sort = |(): &mut (), index: usize| QuantileFunction::of(measures[index], 0);
+        let sort =
+            |(): &mut (), index: usize| QuantileFunction::of(measures[index], 0).map_err(problems.of_measure(index));
         let sorted = for_each(problems.backend, measures.len(), || (), sort)?;
         for_each(
             problems.backend,
@@ -56,8 +60,15 @@ pub(super) fn solve_slices<T: Scalar>(
     pairs: &[(usize, usize)],
     watch: &Watch<'_>,
 ) -> Result<Vec<Option<PairResult>>, Error> {
+    let measures: Vec<_> = problems.measures().collect();
+    let unit = power_of_two(measures.iter().map(|measure| largest_coordinate(*measure)).fold(0.0, f64::max));
     let backend: &dyn Backend<Host<T>> = problems.backend;
     backend.scope(|| {
+        // Each measure is projected and sorted once.
+        let arrange = |(): &mut (), index: usize| {
+            Slices::new(settings, measures[index], unit).map_err(problems.of_measure(index))
+        };
+        let slices = for_each(problems.backend, measures.len(), || (), arrange)?;
         for_each(
             problems.backend,
             pairs.len(),
@@ -66,13 +77,19 @@ pub(super) fn solve_slices<T: Scalar>(
                 if watch.is_cancelled() {
                     return Ok(None);
                 }
-                let [source, target] = problems.pair(pairs[index]);
-                let power = settings.between(problems.backend, source, target).and_then(|distance| distance.power());
-                let value = power.map_err(of_pair(pairs[index]))?;
+                let (i, j) = pairs[index];
+                let distance = slices[i].distance_to(&slices[problems.place_of_target(j)], settings);
+                let value = distance.and_then(|distance| distance.power()).map_err(of_pair(pairs[index]))?;
                 watch.done(1);
                 let status = Status::Converged;
                 Ok(Some(PairResult::of(PairValue { value, transport_cost: None, gap: None, status })))
             },
         )
     })
+}
+
+/// The largest size of a coordinate; zero of what has none.
+fn largest_coordinate<T: Scalar>(measure: &dyn Measure<T>) -> f64 {
+    let Support::Points(points) = measure.support() else { return 0.0 };
+    points.coordinates().iter().fold(0.0, |largest, coordinate| coordinate.to_f64().abs().max(largest))
 }

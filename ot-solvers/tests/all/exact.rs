@@ -6,4 +6,5 @@ mod independent;
 mod interruption;
 mod paths;
 mod robustness;
+mod small;
 mod support;

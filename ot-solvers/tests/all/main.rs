@@ -12,6 +12,7 @@ mod divergence;
 mod exact;
 mod extremes;
 mod hostile;
+mod many;
 mod map;
 mod multiscale;
 mod outsider;

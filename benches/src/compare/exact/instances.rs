@@ -26,7 +26,7 @@ fn arrays(source: Vec<f64>, target: Vec<f64>, cost: Cost) -> Arrays {
 }
 
 /// Two Gaussian clouds, one of them narrower and shifted.
-pub(super) fn gaussian_clouds(seed: u64, n: usize, dimension: usize, weighted: bool) -> Arrays {
+pub(in super::super) fn gaussian_clouds(seed: u64, n: usize, dimension: usize, weighted: bool) -> Arrays {
     let mut random = Seeded::new(seed);
     let x = random.draw(n * dimension, Seeded::normal);
     let y = random.draw(n * dimension, |random| 1.0 + 0.7 * random.normal());
@@ -35,7 +35,7 @@ pub(super) fn gaussian_clouds(seed: u64, n: usize, dimension: usize, weighted: b
 }
 
 /// Costs drawn from the unit interval.
-pub(super) fn random_costs(seed: u64, n: usize, weighted: bool) -> Arrays {
+pub(in super::super) fn random_costs(seed: u64, n: usize, weighted: bool) -> Arrays {
     let mut random = Seeded::new(seed);
     let cost = random.draw(n * n, Seeded::uniform);
     let (a, b) = (weights(&mut random, n, weighted), weights(&mut random, n, weighted));

@@ -28,7 +28,7 @@ const FEWEST_PAIRS: usize = 400;
 
 /// Potentials, and the memory of their iteration.
 #[derive(Debug, Default)]
-pub(super) struct Guide {
+pub(super) struct FirstPotentials {
     f: Vec<f64>,
     /// Padded as the rows of the table are.
     g: Vec<f64>,
@@ -40,12 +40,12 @@ pub(super) struct Guide {
     sums: Vec<f32>,
 }
 
-impl Guide {
-    /// The potential g of targets with these weights, padded, if there is one beyond the minima of columns.
-    pub(super) fn potentials(&mut self, table: &Table, [a, b]: [&[f64]; 2]) -> &[f64] {
+impl FirstPotentials {
+    /// The potential g of targets between these weights, padded; that of the minima alone, if nothing more is asked for.
+    pub(super) fn potential(&mut self, table: &Table, [a, b]: [&[f64]; 2], minima_alone: bool) -> &[f64] {
         self.minima(table);
         let (rows, stride, columns) = (table.rows(), table.stride(), b.len());
-        if rows * columns < FEWEST_PAIRS {
+        if minima_alone || rows * columns < FEWEST_PAIRS {
             return &self.g;
         }
         let mean = run_widest(MeanReduced { table, f: &self.f, g: &self.g, columns });

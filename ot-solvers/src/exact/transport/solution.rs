@@ -43,6 +43,24 @@ impl ExactSolution {
         }
     }
 
+    /// <P, C>: the least cost, if the solve converged.
+    #[must_use]
+    pub fn transport_cost(&self) -> f64 {
+        self.certificate.primal
+    }
+
+    /// W_p for the cost |x - y|^p: the p-th root of the [`transport_cost`](Self::transport_cost). `None` for a negative one.
+    #[must_use]
+    pub fn distance(&self, p: f64) -> Option<f64> {
+        Some(self.transport_cost()).filter(|cost| *cost >= 0.0).map(|cost| cost.powf(p.recip()))
+    }
+
+    /// An upper bound of what the transport cost is above the least one, rounding included.
+    #[must_use]
+    pub fn gap(&self) -> f64 {
+        self.certificate.suboptimality().max(0.0)
+    }
+
     /// The plan: at most n + m - 1 entries.
     #[must_use]
     pub fn plan(&self) -> &SparsePlan {

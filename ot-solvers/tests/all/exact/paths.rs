@@ -11,7 +11,7 @@ use crate::support::cpu;
 /// Solved both ways: one value, both proven, and nothing but candidates searched where guided.
 fn assert_guided(source: &dyn Measure<f64>, target: &dyn Measure<f64>, cost: &dyn GroundCost) -> Result<(), Error> {
     let plain = solve(&ExactTransport::new().guide(Guide::Minima), source, target, cost)?;
-    let guided = solve(&ExactTransport::new(), source, target, cost)?;
+    let guided = solve(&ExactTransport::new().guide(Guide::Entropic), source, target, cost)?;
     assert_proven(&plain);
     assert_proven(&guided);
     let (plain, report, guided) = (plain.certificate(), *guided.report(), guided.certificate());
@@ -96,7 +96,8 @@ fn single_precision() -> Result<(), Error> {
         PointCloud::new(points, 2, weights)
     };
     let (a, b) = (cloud(0.0)?, cloud(1.0)?);
-    let solution = ExactTransport::new().solve(&CpuBackend::<f32>::new(2)?, &a, &b, &SqEuclidean)?;
+    let guided = ExactTransport::new().guide(Guide::Entropic);
+    let solution = guided.solve(&CpuBackend::<f32>::new(2)?, &a, &b, &SqEuclidean)?;
     assert_proven(&solution);
     assert!(solution.report().guided);
     Ok(())
@@ -107,7 +108,8 @@ fn threads_do_not_change_a_bit() -> Result<(), Error> {
     let mut random = Seeded::new(15);
     let (a, b) = (cloud(&mut random, 500, 2, 0.0), cloud(&mut random, 450, 2, 0.5));
     let solutions = [1, 2, 7].map(|threads| {
-        let solution = ExactTransport::new().solve(&CpuBackend::<f64>::new(threads)?, &a, &b, &SqEuclidean)?;
+        let guided = ExactTransport::new().guide(Guide::Entropic);
+        let solution = guided.solve(&CpuBackend::<f64>::new(threads)?, &a, &b, &SqEuclidean)?;
         Ok::<_, Error>((solution.plan().clone(), *solution.certificate(), *solution.report()))
     });
     let [one, two, seven] = solutions;
