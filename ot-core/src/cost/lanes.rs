@@ -20,8 +20,8 @@ impl<R: Real, const N: usize> Lanes<R, N> {
     fn map(self, operation: impl Fn(R) -> R) -> Self {
         // Loops, which stay in the function that they are inlined into, unlike the closures of `array::from_fn`.
         let mut out = self.0;
-        for lane in 0..N {
-            out[lane] = operation(self.0[lane]);
+        for value in &mut out {
+            *value = operation(*value);
         }
         Self(out)
     }
@@ -29,8 +29,8 @@ impl<R: Real, const N: usize> Lanes<R, N> {
     #[inline(always)]
     fn zip(self, other: Self, operation: impl Fn(R, R) -> R) -> Self {
         let mut out = self.0;
-        for lane in 0..N {
-            out[lane] = operation(self.0[lane], other.0[lane]);
+        for (value, other) in out.iter_mut().zip(other.0) {
+            *value = operation(*value, other);
         }
         Self(out)
     }

@@ -344,11 +344,14 @@ fn sorted_power(
     PowerSum::along(&coupled, p)
 }
 
+/// Positions along a direction, sorted, and the weights in their order, where they differ.
+type Arranged = (Vec<f64>, Vec<f64>);
+
 /// A cloud along slices: projected and sorted once, for any number of partners.
 pub(crate) struct Slices {
     cloud: Cloud,
-    /// Positions and weights along each direction.
-    sorted: Vec<(Vec<f64>, Vec<f64>)>,
+    /// Along each direction.
+    sorted: Vec<Arranged>,
     directions: Vec<f64>,
     groups: usize,
     unit: f64,
@@ -386,7 +389,7 @@ impl Slices {
             return Err(Error::DimensionMismatch { source_dimension: a.dimension, target_dimension: b.dimension });
         }
         let scale = a.weights.scale_to(&b.weights)?;
-        let along = |((x, x_weights), (y, y_weights)): (&(Vec<f64>, Vec<f64>), &(Vec<f64>, Vec<f64>))| {
+        let along = |((x, x_weights), (y, y_weights)): (&Arranged, &Arranged)| {
             sorted_power([a, b], [(x, x_weights), (y, y_weights)], scale, settings.exponent)
         };
         let sums = self.sorted.iter().zip(&other.sorted).map(along).collect::<Result<Vec<_>, Error>>()?;

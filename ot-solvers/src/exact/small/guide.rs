@@ -7,6 +7,8 @@
 //! at a few epsilons, down to a small part of the mean reduced cost. They need not converge, nor be accurate: they say where
 //! an optimal plan is likely to lie, which saves more than half of the pivots.
 
+use std::f32::consts::{LN_2, LOG2_E};
+
 use ot_core::instructions::{Loops, run_widest};
 
 use super::{
@@ -176,11 +178,11 @@ fn exp(x: f32) -> f32 {
     /// Added to a number, it leaves the nearest integer in the last bits.
     const ROUND: f32 = 12_582_912.0;
     let x = if x > -80.0 { x } else { -80.0 };
-    let power = (if x < 80.0 { x } else { 80.0 }) * std::f32::consts::LOG2_E;
+    let power = (if x < 80.0 { x } else { 80.0 }) * LOG2_E;
     let shifted = power + ROUND;
     let part = power - (shifted - ROUND);
     // 2^part on [-1/2, 1/2], by Taylor's series.
-    let value = 1.0 + part * (0.693_147_2 + part * (0.240_226_5 + part * (0.055_504_1 + part * 0.009_618_1)));
+    let value = 1.0 + part * (LN_2 + part * (0.240_226_5 + part * (0.055_504_1 + part * 0.009_618_1)));
     f32::from_bits(value.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
