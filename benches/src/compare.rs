@@ -18,6 +18,7 @@ mod divergence;
 mod exact;
 mod many;
 mod monolith;
+mod newton;
 mod ours;
 mod peak;
 pub mod peers;
@@ -62,6 +63,8 @@ pub enum Suite {
     Exact,
     /// Many small problems, and single ones.
     Many,
+    /// Small epsilon, over nine families.
+    Newton,
     /// What the machine can do.
     Roof,
 }
@@ -156,6 +159,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         }
         Suite::Exact => exact::run(&mut bench)?,
         Suite::Many => many::run(&mut bench)?,
+        Suite::Newton => newton::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

@@ -30,6 +30,7 @@ mod limits;
 pub mod many;
 pub mod map;
 mod named_values;
+pub mod newton;
 pub mod partial;
 mod point_gradients;
 pub mod stochastic;
@@ -57,6 +58,7 @@ pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
 pub use interpolation::{barycentric_interpolation, displacement_interpolation};
 pub use many::{Many, Method, PairTable, PairValue, cross, pairwise, zip};
 pub use map::EntropicMap;
+pub use newton::{Newton, NewtonReport, NewtonRun};
 pub use partial::{PartialSolution, PartialTransport};
 pub use stochastic::{
     AveragedSgd, AveragedSgdRun, Estimate, HeldOutEstimate, PointSampler, Random, Sampler, SemiDiscreteSolution,

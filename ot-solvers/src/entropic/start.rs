@@ -65,7 +65,7 @@ impl<D: Device> Start<'_, D> {
     }
 
     /// The epsilon that the potentials belong to, if it is known.
-    pub(super) fn epsilon(&self) -> Option<f64> {
+    pub(crate) fn epsilon(&self) -> Option<f64> {
         match self {
             Start::Warm(potentials) => Some(potentials.epsilon),
             Start::Owned(potentials) => Some(potentials.epsilon),

@@ -15,6 +15,7 @@ mod hostile;
 mod many;
 mod map;
 mod multiscale;
+mod newton;
 mod outsider;
 mod regularizer;
 mod scale;

@@ -1,0 +1,145 @@
+//! Small epsilon: Newton's method beside Sinkhorn's iteration, over nine families of problems.
+
+mod families;
+
+use std::sync::Arc;
+
+use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Host, Measure, Problem, Side, Solution};
+use ot_cpu::CpuBackend;
+use ot_solvers::{Newton, NewtonReport, Sinkhorn};
+
+use self::families::Family;
+use super::{
+    Bench, Failure,
+    problem::Arrays,
+    recompute::recompute,
+    row::{Measured, Per, Row},
+    timing::{median, time_once},
+};
+
+/// The tolerance of both.
+const TOLERANCE: f64 = 1e-9;
+/// Iterations after which Sinkhorn's is given up.
+const ITERATIONS: usize = 6000;
+
+/// Epsilons, as shares of the largest cost.
+const EPSILONS: [f64; 3] = [1e-3, 1e-4, 1e-5];
+
+pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
+    for n in bench.options.pick(vec![500], vec![1000, 2000, 4000]) {
+        for epsilon in EPSILONS {
+            for family in Family::ALL {
+                draws(bench, family, n, epsilon)?;
+            }
+        }
+    }
+    for n in bench.options.pick(vec![], vec![1000, 2000]) {
+        for epsilon in EPSILONS {
+            for family in Family::ALL {
+                beside_sinkhorn(bench, family, n, epsilon)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Many draws of one family: the passes of the worst.
+fn draws(bench: &mut Bench<'_>, family: Family, n: usize, epsilon: f64) -> Result<(), Failure> {
+    let (mut seconds, mut passes, mut unmet) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut worst_error, mut shape) = (0.0_f64, (n, n));
+    for draw in 0..bench.options.pick(3, 20) {
+        let seed = bench.options.seed + draw;
+        let posed = Posed::new(family.draw(seed, n, epsilon), bench.options.threads)?;
+        let (taken, (solution, report)) = time_once(|| posed.newton())?;
+        worst_error = worst_error.max(posed.error(&solution)?);
+        if !solution.status().is_converged() {
+            unmet.push(format!("seed {seed}: {}", solution.status()));
+        }
+        shape = posed.arrays.shape();
+        seconds.push(taken);
+        passes.push(report.passes());
+    }
+    let mean = (passes.iter().map(|&passes| (passes as f64).ln()).sum::<f64>() / passes.len() as f64).exp();
+    let ours = Measured {
+        iterations: passes.iter().copied().max(),
+        error: Some(worst_error),
+        ..Measured::seconds("Newton, dense", median(seconds))
+    };
+    let case = format!("{}, worst of {} draws", family.name(), passes.len());
+    let note = format!("passes {mean:.1} in the geometric mean; not converged: {}", unmet.len());
+    let row = Row::new("newton", case, shape, bench.options.threads, Per::Solve, ours);
+    let row = Row { epsilon: Some(epsilon), ..row }.with_note(note);
+    bench.add(row.with_remark((!unmet.is_empty()).then(|| unmet.join("; "))))
+}
+
+/// One solve by each.
+fn beside_sinkhorn(bench: &mut Bench<'_>, family: Family, n: usize, epsilon: f64) -> Result<(), Failure> {
+    let posed = Posed::new(family.draw(bench.options.seed, n, epsilon), bench.options.threads)?;
+    let (seconds, (solution, report)) = time_once(|| posed.newton())?;
+    let ours = Measured {
+        error: Some(posed.error(&solution)?),
+        iterations: Some(report.passes()),
+        ..Measured::seconds("Newton, dense", seconds)
+    };
+    let (seconds, plain) = time_once(|| posed.sinkhorn())?;
+    let peer = Measured {
+        error: Some(posed.error(&plain)?),
+        iterations: Some(plain.iterations()),
+        ..Measured::seconds("Sinkhorn, dense", seconds)
+    };
+    let note = format!(
+        "{}; start {} iterations, {} sweeps, {} listings, {} directions, {} linear steps, {} factors; gap {:.1e}; \
+         Sinkhorn: {}",
+        solution.status(),
+        report.start_iterations,
+        report.sweeps,
+        report.listings,
+        report.directions,
+        report.linear_steps,
+        report.factors,
+        solution.certificate().gap,
+        plain.status(),
+    );
+    let row = Row::new("newton", family.name(), posed.arrays.shape(), bench.options.threads, Per::Solve, ours);
+    bench.add(Row { epsilon: Some(epsilon), ..row }.with_peer(peer).with_note(note))
+}
+
+/// A drawn problem, before the clock runs.
+struct Posed {
+    arrays: Arrays,
+    backend: CpuBackend<f64>,
+    cost: CostMatrix<'static, f64>,
+    marginals: [Histogram<'static, f64>; 2],
+}
+
+impl Posed {
+    fn new(arrays: Arrays, threads: usize) -> Result<Self, Failure> {
+        let (rows, columns) = arrays.shape();
+        Ok(Self {
+            backend: CpuBackend::new(threads)?,
+            cost: CostMatrix::new(Arc::unwrap_or_clone(arrays.matrix()?), rows, columns)?,
+            marginals: [Histogram::new(arrays.source.clone())?, Histogram::new(arrays.target.clone())?],
+            arrays,
+        })
+    }
+
+    fn problem(&self) -> Result<Problem<Host<f64>>, Failure> {
+        let [a, b] = &self.marginals;
+        let geometry = self.backend.geometry(a.support(), b.support(), &self.cost)?;
+        Ok(Problem::new(geometry, a, b, Epsilon::Absolute(self.arrays.epsilon))?)
+    }
+
+    fn newton(&self) -> Result<(Solution<Host<f64>>, NewtonReport), Failure> {
+        Ok(Newton::new().tolerance(TOLERANCE).run(&self.problem()?).solve_with_report()?)
+    }
+
+    fn sinkhorn(&self) -> Result<Solution<Host<f64>>, Failure> {
+        Ok(Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).solve(&self.problem()?)?)
+    }
+
+    /// The marginal error, recomputed.
+    fn error(&self, solution: &Solution<Host<f64>>) -> Result<f64, Failure> {
+        let [f, g] = Side::BOTH.map(|side| solution.potential(side));
+        Ok(recompute(&self.arrays, &f?, &g?, self.backend.threads()).error)
+    }
+}

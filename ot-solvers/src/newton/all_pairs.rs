@@ -1,0 +1,118 @@
+//! Passes over all pairs: what a kernel tells of a potential, and the arcs that matter.
+
+use ot_core::{
+    ActiveColumns, ArcThreshold, Device, Error, KernelOp, Potentials, PricedArc, Problem, Scalar, Side, Sweep,
+};
+
+use super::{
+    arcs::{Arcs, Reach},
+    sides::{Iterate, Sides},
+};
+
+/// A kernel of one column, met by whole passes, and their count.
+pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
+    problem: &'a Problem<D>,
+    kernel: &'a mut K,
+    potentials: Potentials<D>,
+    scratch: Potentials<D>,
+    /// A relaxation of 1.
+    plain: D::Reduced,
+    active: ActiveColumns,
+    /// Sweeps and listings so far.
+    pub(super) sweeps: usize,
+    pub(super) listings: usize,
+}
+
+impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
+    /// # Errors
+    /// [`Error::MissingCapability`] of a kernel that lists no arcs; [`Error::OutOfMemory`].
+    pub(super) fn new(problem: &'a Problem<D>, kernel: &'a mut K) -> Result<Self, Error> {
+        if kernel.hard_transform().is_none() {
+            return Err(Error::MissingCapability("arcs below a threshold, which Newton's method solves on"));
+        }
+        let backend = problem.backend();
+        let pair = || -> Result<Potentials<D>, Error> {
+            let room = |side: Side| backend.alloc(problem.marginal(side).len(), 1);
+            Ok(Potentials { source: room(Side::Source)?, target: room(Side::Target)?, epsilon: problem.epsilon() })
+        };
+        Ok(Self {
+            potentials: pair()?,
+            scratch: pair()?,
+            plain: backend.upload_reduced(&[1.0])?,
+            active: ActiveColumns::all(1),
+            problem,
+            kernel,
+            sweeps: 0,
+            listings: 0,
+        })
+    }
+
+    /// Binds another epsilon, near the potentials of an iterate.
+    pub(super) fn rebind(&mut self, epsilon: f64, f: &[f64], g: &[f64]) -> Result<(), Error> {
+        self.kernel.rebind(epsilon)?;
+        self.write(f, g)?;
+        self.potentials.epsilon = epsilon;
+        self.kernel.recenter(self.problem.view(&self.potentials))
+    }
+
+    pub(super) fn epsilon(&self) -> f64 {
+        self.kernel.epsilon()
+    }
+
+    /// The kernel, and the potentials that were written last.
+    pub(super) fn kernel(&mut self) -> (&mut K, &mut Potentials<D>) {
+        (self.kernel, &mut self.potentials)
+    }
+
+    /// Brings potentials to the device.
+    pub(super) fn write(&mut self, f: &[f64], g: &[f64]) -> Result<(), Error> {
+        let elements = |values: &[f64]| values.iter().map(|&value| D::Elem::from_f64(value)).collect::<Vec<_>>();
+        let backend = self.problem.backend();
+        backend.write(&elements(f), &mut self.potentials.source)?;
+        backend.write(&elements(g), &mut self.potentials.target)
+    }
+
+    /// f, the c-transform of g, and what the columns are then: one sweep.
+    pub(super) fn iterate(&mut self, sides: &Sides, near: &[f64], g: &[f64]) -> Result<Iterate, Error> {
+        self.write(near, g)?;
+        self.sweeps += 1;
+        let sweep = Sweep {
+            source: self.problem.marginal(Side::Source),
+            target: self.problem.marginal(Side::Target),
+            potentials: &mut self.potentials,
+            relaxation: &self.plain,
+            active: &self.active,
+            scratch: &mut self.scratch,
+            by_products: None,
+        };
+        self.kernel.sweep(self.problem.backend(), sweep)?;
+        let read = self.problem.backend().download(&[&self.potentials.source, &self.potentials.target])?;
+        let [f, transform] = [0, 1].map(|side: usize| read[side].iter().map(|value| value.to_f64()).collect());
+        Ok(sides.iterate(self.kernel.epsilon(), f, g.to_vec(), transform))
+    }
+
+    /// The pairs of an iterate whose reduced cost is within reach, and within that of the c-transform of f where that is
+    /// larger than g: so every atom has an arc. One pass, or two where weights differ much.
+    pub(super) fn list(&mut self, sides: &Sides, iterate: &Iterate, reach: Reach) -> Result<Arcs, Error> {
+        let raised: Vec<f64> =
+            iterate.g.iter().zip(&iterate.transform).map(|(g, transform)| g.max(*transform)).collect();
+        self.write(&iterate.f, &raised)?;
+        let thresholds = reach.of_atoms(sides);
+        let mut listed: Vec<PricedArc> = Vec::new();
+        for atoms in &thresholds {
+            self.listings += 1;
+            let threshold = ArcThreshold { base: reach.base(), atoms: Some([&atoms[0], &atoms[1]]) };
+            let Some(hard) = self.kernel.hard_transform() else { continue };
+            let (f, g) = (&self.potentials.source, &self.potentials.target);
+            listed.extend(hard.arcs_below(f, g, 0, threshold, MOST_ARCS)?);
+        }
+        if thresholds.len() > 1 {
+            listed.sort_unstable_by_key(|arc| (arc.source, arc.target));
+            listed.dedup_by_key(|arc| (arc.source, arc.target));
+        }
+        Ok(Arcs::new(&listed, iterate.f.clone(), raised, reach))
+    }
+}
+
+/// More arcs than this are not solved on: 16 bytes each.
+const MOST_ARCS: usize = 1 << 28;

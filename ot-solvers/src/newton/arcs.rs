@@ -1,0 +1,187 @@
+//! The listed arcs, and the problem restricted to them.
+
+use std::ops::Range;
+
+use ot_core::{LOG_ZERO, PricedArc, Side};
+
+use super::{
+    laplacian::{Curvature, PlanLaplacian},
+    sides::{Iterate, Sides},
+};
+
+/// How far arcs are listed at an epsilon: all with P_ij > share a_i or P_ij > share b_j, now and after the potentials have
+/// risen by `margin` epsilon.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(super) struct Reach {
+    pub(super) epsilon: f64,
+    pub(super) share: f64,
+    pub(super) margin: f64,
+}
+
+impl Reach {
+    /// The reduced cost below which all pairs are listed, but for the logarithm of a weight.
+    pub(super) fn base(self) -> f64 {
+        self.epsilon * (self.margin - self.share.ln())
+    }
+
+    /// P_ij > share a_i where C_ij - f_i - g_j < epsilon (log b_j - log share), and the same of b_j: what is added to the
+    /// base for the atoms of both sides. One list does for both where weights are nearly alike.
+    pub(super) fn of_atoms(self, sides: &Sides) -> Vec<[Vec<f64>; 2]> {
+        let zero = |side: Side| vec![0.0; sides.len(side)];
+        let scaled = |side: Side| -> Vec<f64> {
+            sides.log_weights[side.index()].iter().map(|logarithm| self.epsilon * logarithm).collect()
+        };
+        let [least, most] = spread(sides);
+        match most - least <= ALIKE {
+            true => vec![[vec![self.epsilon * most; sides.len(Side::Source)], zero(Side::Target)]],
+            false => {
+                vec![[zero(Side::Source), scaled(Side::Target)], [scaled(Side::Source), zero(Side::Target)]]
+            }
+        }
+    }
+
+    /// By how much the sum of two potentials may rise at another epsilon and share until an arc may be missing.
+    fn room(self, sides: &Sides, epsilon: f64, share: f64) -> f64 {
+        let [least, most] = spread(sides);
+        let logarithm = if most - least <= ALIKE { most } else { least };
+        self.base() + epsilon * share.ln() + (self.epsilon - epsilon) * logarithm
+    }
+}
+
+/// Logarithms of weights within this are treated alike.
+const ALIKE: f64 = 2.0;
+
+/// The least and the most of the logarithms of the weights of both sides, zeros left out.
+fn spread(sides: &Sides) -> [f64; 2] {
+    let of_mass = sides.log_weights.iter().flatten().filter(|logarithm| **logarithm > LOG_ZERO);
+    of_mass.fold([f64::INFINITY, f64::NEG_INFINITY], |[least, most], &value| [least.min(value), most.max(value)])
+}
+
+/// Arcs row by row, with their costs, and the potentials that they were listed at.
+#[derive(Debug)]
+pub(super) struct Arcs {
+    rows: Vec<usize>,
+    columns: Vec<u32>,
+    costs: Vec<f64>,
+    f: Vec<f64>,
+    g: Vec<f64>,
+    reach: Reach,
+}
+
+impl Arcs {
+    /// Arcs in the order of their rows.
+    pub(super) fn new(listed: &[PricedArc], f: Vec<f64>, g: Vec<f64>, reach: Reach) -> Self {
+        let mut rows = vec![0; f.len() + 1];
+        for arc in listed {
+            rows[arc.source as usize + 1] += 1;
+        }
+        for row in 0..f.len() {
+            rows[row + 1] += rows[row];
+        }
+        let cost = |arc: &PricedArc| arc.reduced_cost + f[arc.source as usize] + g[arc.target as usize];
+        let columns = listed.iter().map(|arc| arc.target).collect();
+        Self { rows, columns, costs: listed.iter().map(cost).collect(), f, g, reach }
+    }
+
+    /// How far they were listed.
+    pub(super) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Is every arc of an iterate here whose part of a row or a column is above `share`?
+    pub(super) fn cover(&self, sides: &Sides, iterate: &Iterate, epsilon: f64, share: f64) -> bool {
+        let rise = |now: &[f64], then: &[f64], weights: &[f64]| {
+            let of_mass = now.iter().zip(then).zip(weights).filter(|(_, weight)| **weight > 0.0);
+            of_mass.map(|((now, then), _)| now - then).fold(0.0, f64::max)
+        };
+        let [a, b] = &sides.weights;
+        let risen = rise(&iterate.f, &self.f, a) + rise(&iterate.g, &self.g, b);
+        risen <= self.reach.room(sides, epsilon, share)
+    }
+
+    /// Those that a list of a shorter reach, made at an iterate, would have.
+    pub(super) fn within(&self, sides: &Sides, iterate: &Iterate, reach: Reach) -> Self {
+        let g: Vec<f64> = iterate.g.iter().zip(&iterate.transform).map(|(g, transform)| g.max(*transform)).collect();
+        let thresholds = reach.of_atoms(sides);
+        let (mut rows, mut columns, mut costs) = (vec![0], Vec::new(), Vec::new());
+        for i in 0..self.f.len() {
+            for arc in self.row(i) {
+                let (j, cost) = (self.columns[arc] as usize, self.costs[arc]);
+                let reduced = cost - iterate.f[i] - g[j] - reach.base();
+                if thresholds.iter().any(|[of_source, of_target]| reduced <= of_source[i] + of_target[j]) {
+                    columns.push(self.columns[arc]);
+                    costs.push(cost);
+                }
+            }
+            rows.push(columns.len());
+        }
+        Self { rows, columns, costs, f: iterate.f.clone(), g, reach }
+    }
+
+    fn row(&self, i: usize) -> Range<usize> {
+        self.rows[i]..self.rows[i + 1]
+    }
+
+    /// The iterate of a potential g, as if there were no other arcs.
+    pub(super) fn iterate(&self, sides: &Sides, epsilon: f64, g: Vec<f64>) -> Iterate {
+        let ([a, b], [_, log_b]) = (&sides.weights, &sides.log_weights);
+        let shifted: Vec<f64> = g.iter().zip(log_b).map(|(g, log_b)| g / epsilon + log_b).collect();
+        let (mut f, mut marginal) = (self.f.clone(), vec![0.0; g.len()]);
+        let mut entries = Vec::new();
+        for i in 0..self.f.len() {
+            let (columns, costs) = (&self.columns[self.row(i)], &self.costs[self.row(i)]);
+            entries.clear();
+            entries.extend(columns.iter().zip(costs).map(|(&j, cost)| shifted[j as usize] - cost / epsilon));
+            let largest = entries.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            if largest <= LOG_ZERO / 2.0 {
+                continue;
+            }
+            let mut sum = 0.0;
+            for entry in &mut entries {
+                *entry = (*entry - largest).exp();
+                sum += *entry;
+            }
+            let [potential, density] = sides.best_source(-epsilon * (largest + sum.ln()), epsilon);
+            f[i] = potential;
+            let factor = a[i] * density / sum;
+            for (&j, entry) in columns.iter().zip(&entries) {
+                marginal[j as usize] += factor * entry;
+            }
+        }
+        let transform = (0..g.len()).map(|j| match b[j] > 0.0 {
+            true => sides.best_target(g[j] - epsilon * (marginal[j].max(f64::MIN_POSITIVE) / b[j]).ln(), epsilon),
+            false => g[j],
+        });
+        let transform = transform.collect();
+        sides.iterate(epsilon, f, g, transform)
+    }
+
+    /// The matrix of Newton's method at an iterate, of the arcs whose part of a row or a column is above `share`. What
+    /// is left out of rows and columns stays in the matrix as a rank-one plan of the same sums.
+    pub(super) fn laplacian(&self, sides: &Sides, epsilon: f64, iterate: &Iterate, share: f64) -> PlanLaplacian {
+        let [a, b] = &sides.weights;
+        let [f, g] = [&iterate.f, &iterate.g];
+        let (mut rows, mut columns, mut entries, mut exponents) = (vec![0], Vec::new(), Vec::new(), Vec::new());
+        for i in 0..f.len() {
+            for arc in self.row(i) {
+                let j = self.columns[arc] as usize;
+                let exponent = (f[i] + g[j] - self.costs[arc]) / epsilon;
+                let entry = a[i] * b[j] * exponent.exp();
+                if entry > share * a[i] || entry > share * b[j] {
+                    columns.push(self.columns[arc]);
+                    entries.push(entry);
+                    exponents.push(exponent);
+                }
+            }
+            rows.push(columns.len());
+        }
+        let row_sums = f.iter().zip(a).map(|(&f, a)| a * sides.density_of_source(f, epsilon)).collect();
+        let curvature = Curvature {
+            row_sums,
+            column_sums: iterate.marginal.clone(),
+            slopes: [sides.slopes(Side::Source, f, epsilon), sides.slopes(Side::Target, &iterate.transform, epsilon)],
+            has_gauge: sides.has_gauge(),
+        };
+        PlanLaplacian::new(rows, columns, entries, exponents, curvature)
+    }
+}

@@ -1,0 +1,242 @@
+//! One column of a problem, from its start to its tolerance.
+
+use ot_core::{
+    Device, Epsilon, Error, KernelOp, Measure, Phase, Problem, Progress, Scalar, Side, Status, Support, WeightsView,
+    certificate::certify_with,
+};
+
+use super::{
+    Newton, NewtonReport,
+    all_pairs::AllPairs,
+    path::{Path, STAGE_ERROR, stages},
+    sides::Sides,
+};
+use crate::{
+    entropic::{Sinkhorn, Start},
+    history::History,
+};
+
+/// The error that Sinkhorn's iteration hands over at.
+const START_ERROR: f64 = 1e-2;
+/// The first epsilon of the path is the first that is not below this part of the bound of the cost.
+const FIRST: f64 = 5e-3;
+/// Potentials of no known epsilon are taken up at this many times the epsilon of the problem: those of an exact solution
+/// are a vertex of the dual face, which is far from its centre.
+const ABOVE: f64 = 10.0;
+/// Rounds of a stage before the last.
+const STAGE_ROUNDS: usize = 6;
+/// Tries to meet a certificate that tells more than the iteration.
+const CHANCES: usize = 3;
+/// Rounds without a smaller error after which nothing is gained any more.
+const PATIENCE: usize = 6;
+
+/// Where the path begins.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(super) enum Entry {
+    /// Nothing is known.
+    Zero,
+    /// Potentials of this epsilon, or of none that is known.
+    Given(Option<f64>),
+}
+
+impl Entry {
+    pub(super) fn of<D: Device>(start: &Start<'_, D>) -> Self {
+        match start {
+            Start::Zero => Self::Zero,
+            given => Self::Given(given.epsilon()),
+        }
+    }
+}
+
+/// The weights of one column.
+#[derive(Debug)]
+struct Weights<T>(Vec<T>);
+
+impl<T: Scalar> Measure<T> for Weights<T> {
+    fn support(&self) -> Support<'_, T> {
+        Support::Indices(self.0.len())
+    }
+
+    fn weights(&self) -> Option<WeightsView<'_, T>> {
+        WeightsView::new(&self.0, 1).ok()
+    }
+}
+
+/// The problem of one column.
+pub(super) fn single<D: Device>(problem: &Problem<D>, column: usize) -> Result<Problem<D>, Error> {
+    if problem.columns() == 1 {
+        return Ok(problem.clone());
+    }
+    let marginals = Side::BOTH.map(|side| problem.marginal(side));
+    let read = problem.backend().download(&marginals.map(|marginal| marginal.weights()))?;
+    let [a, b] = [0, 1].map(|side: usize| {
+        let len = marginals[side].len();
+        let own = if read[side].len() > len { column * len } else { 0 };
+        Weights(read[side][own..][..len].to_vec())
+    });
+    let [source, target] = marginals.map(|marginal| marginal.penalty());
+    let epsilon = Epsilon::Absolute(problem.epsilon());
+    Problem::unbalanced(std::sync::Arc::clone(problem.geometry()), &a, &b, epsilon, source, target)
+}
+
+/// Newton's method on a problem of one column.
+pub(super) struct ColumnSolver<'a, 'b, D: Device> {
+    settings: &'a Newton,
+    problem: &'a Problem<D>,
+    history: &'a mut History<'b>,
+    pub(super) status: Status,
+    pub(super) report: NewtonReport,
+}
+
+impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
+    pub(super) fn new(settings: &'a Newton, problem: &'a Problem<D>, history: &'a mut History<'b>) -> Self {
+        Self { settings, problem, history, status: Status::IterationLimit, report: NewtonReport::default() }
+    }
+
+    /// The potentials of the end, of given ones.
+    pub(super) fn solve(&mut self, entry: Entry, given: [Vec<D::Elem>; 2]) -> Result<[Vec<D::Elem>; 2], Error> {
+        let epsilon = self.problem.epsilon();
+        let sides = Sides::of(self.problem)?;
+        let mut stages = self.stages(entry)?;
+        let first = stages[0];
+        let [f, g] = match entry {
+            Entry::Zero => match self.start_at(first)? {
+                [f, g] if self.status == Status::Cancelled => return Ok([f, g]),
+                started => started,
+            },
+            Entry::Given(_) => given,
+        }
+        .map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
+        let mut kernel = self.problem.bind()?;
+        let mut pairs = AllPairs::new(self.problem, kernel.as_mut())?;
+        pairs.rebind(first, &f, &g)?;
+        let mut path = Path::new(&sides, pairs.iterate(&sides, &f, &g)?);
+        let last = stages.pop().unwrap_or(epsilon);
+        let mut ended = false;
+        for (stage, &now) in stages.iter().enumerate() {
+            let next = stages.get(stage + 1).copied().unwrap_or(last);
+            ended = ended || self.descend(&mut path, &mut pairs, STAGE_ERROR, STAGE_ROUNDS)?;
+            if ended {
+                break;
+            }
+            debug_assert!(next < now);
+            let predicted = path.predict(&mut pairs, next)?;
+            pairs.rebind(next, &path.now.f, &predicted)?;
+            path.now = pairs.iterate(&sides, &path.now.f, &predicted)?;
+        }
+        if !ended {
+            self.converge(&mut path, &mut pairs)?;
+        }
+        self.count(&path, &pairs);
+        let elements = |values: &[f64]| values.iter().map(|&value| D::Elem::from_f64(value)).collect();
+        Ok([elements(&path.now.f), elements(&path.now.g)])
+    }
+
+    /// The epsilons of the path, that of the problem last.
+    fn stages(&self, entry: Entry) -> Result<Vec<f64>, Error> {
+        let epsilon = self.problem.epsilon();
+        Ok(match entry {
+            Entry::Zero => {
+                // Of costs beyond epsilon / unit no potential tells an epsilon.
+                let told = epsilon / self.problem.backend().precision().unit;
+                let bound = self.problem.geometry().cost_bound().map_or(epsilon, |bound| bound.min(told));
+                stages(epsilon, FIRST * bound)
+            }
+            Entry::Given(None) => vec![ABOVE * epsilon, epsilon],
+            Entry::Given(Some(known)) => stages(epsilon, known * super::path::RATIO),
+        })
+    }
+
+    /// Potentials of Sinkhorn's iteration at a large epsilon.
+    fn start_at(&mut self, epsilon: f64) -> Result<[Vec<D::Elem>; 2], Error> {
+        let problem = self.problem.with_epsilon(epsilon)?;
+        let sinkhorn = Sinkhorn::new().tolerance(START_ERROR);
+        let history = &mut *self.history;
+        let mut tell = |progress: &Progress| history.tell(*progress);
+        let solution = sinkhorn.run(&problem).observer(&mut tell).solve()?;
+        self.report.start_iterations = solution.iterations();
+        if solution.status() == Status::Cancelled {
+            self.status = Status::Cancelled;
+        }
+        Ok([solution.potential(Side::Source)?, solution.potential(Side::Target)?])
+    }
+
+    /// Rounds at one epsilon until the error is within a tolerance. Says whether the solve must end.
+    fn descend<K: KernelOp<D> + ?Sized>(
+        &mut self,
+        path: &mut Path<'_>,
+        pairs: &mut AllPairs<'_, D, K>,
+        tolerance: f64,
+        rounds: usize,
+    ) -> Result<bool, Error> {
+        let (mut smallest, mut since) = (f64::INFINITY, 0);
+        for _ in 0..rounds {
+            if self.tell(path, pairs) {
+                self.status = Status::Cancelled;
+                return Ok(true);
+            }
+            if path.now.error <= tolerance {
+                return Ok(false);
+            }
+            if pairs.sweeps + pairs.listings >= self.settings.limits.most {
+                self.status = Status::IterationLimit;
+                return Ok(true);
+            }
+            since = if path.now.error < smallest * (1.0 - 1e-4) { 0 } else { since + 1 };
+            smallest = smallest.min(path.now.error);
+            if since >= PATIENCE {
+                self.status = if path.now.error.is_finite() { Status::Stalled } else { Status::NotFinite };
+                return Ok(true);
+            }
+            path.round(pairs, tolerance)?;
+        }
+        Ok(false)
+    }
+
+    /// The last stage: to the tolerance, certified.
+    fn converge<K: KernelOp<D> + ?Sized>(
+        &mut self,
+        path: &mut Path<'_>,
+        pairs: &mut AllPairs<'_, D, K>,
+    ) -> Result<(), Error> {
+        let tolerance = self.settings.tolerance_on(self.problem);
+        let mut goal = tolerance / 2.0;
+        for _ in 0..CHANCES {
+            if self.descend(path, pairs, goal, usize::MAX)? {
+                return Ok(());
+            }
+            self.status = Status::Converged;
+            pairs.write(&path.now.f, &path.now.g)?;
+            let (kernel, potentials) = pairs.kernel();
+            let certificate = certify_with(kernel, self.problem, potentials)?[0];
+            if certificate.meets(tolerance) || certificate.rounding > tolerance / 4.0 {
+                return Ok(());
+            }
+            goal /= 4.0;
+        }
+        Ok(())
+    }
+
+    /// Tells the observer of a pass. Says whether to stop.
+    fn tell<K: KernelOp<D> + ?Sized>(&mut self, path: &Path<'_>, pairs: &AllPairs<'_, D, K>) -> bool {
+        let epsilon = pairs.epsilon();
+        let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
+        let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+        let progress = Progress {
+            of: Some(self.settings.limits.most),
+            epsilon: Some(epsilon),
+            marginal_error: finite(path.now.error),
+            dual: finite(path.now.dual),
+            ..Progress::new(phase, pairs.sweeps + pairs.listings)
+        };
+        self.history.tell(progress).is_break()
+    }
+
+    fn count<K: KernelOp<D> + ?Sized>(&mut self, path: &Path<'_>, pairs: &AllPairs<'_, D, K>) {
+        self.report.sweeps = pairs.sweeps;
+        self.report.listings = pairs.listings;
+        self.report.directions = path.work.directions;
+        self.report.linear_steps = path.work.steps;
+        self.report.factors = path.work.factors;
+    }
+}

@@ -1,0 +1,172 @@
+//! Newton's matrix: the Laplacian of the plan's bipartite graph, its rows eliminated.
+//!
+//! With the plan P, its row sums r and column sums c, and the slopes t, u of the c-transforms in their softmins (1 for a
+//! prescribed marginal),
+//!
+//! ```text
+//! (L x)_j = sum_i P_ij (x_j - y_i) + c_j (1 / u_j - 1 + lambda) x_j        y_i = t_i sum_k P_ik x_k / r_i
+//! ```
+//!
+//! Written in differences, all sums are of terms that do not cancel, so that couplings of 1e-20 between clusters keep their
+//! digits. What was left out of P enters as e_r e_c^T / |e|, where e_r and e_c are what rows and columns lack: row sums, and so
+//! the constants in the kernel of L, stay exact.
+
+use std::ops::Range;
+
+/// What the arcs do not tell.
+#[derive(Debug)]
+pub(super) struct Curvature {
+    /// r.
+    pub(super) row_sums: Vec<f64>,
+    /// c.
+    pub(super) column_sums: Vec<f64>,
+    /// t and u.
+    pub(super) slopes: [Vec<f64>; 2],
+    /// Does L have constants in its kernel?
+    pub(super) has_gauge: bool,
+}
+
+/// The matrix L of a sparse plan.
+#[derive(Debug)]
+pub(super) struct PlanLaplacian {
+    rows: Vec<usize>,
+    columns: Vec<u32>,
+    entries: Vec<f64>,
+    /// (f_i + g_j - C_ij) / epsilon of each entry.
+    exponents: Vec<f64>,
+    curvature: Curvature,
+    /// What rows and columns lack.
+    lacking: [Vec<f64>; 2],
+}
+
+impl PlanLaplacian {
+    pub(super) fn new(
+        rows: Vec<usize>,
+        columns: Vec<u32>,
+        entries: Vec<f64>,
+        exponents: Vec<f64>,
+        curvature: Curvature,
+    ) -> Self {
+        let mut lacking = [curvature.row_sums.clone(), curvature.column_sums.clone()];
+        for (i, row) in rows.windows(2).enumerate() {
+            for arc in row[0]..row[1] {
+                lacking[0][i] -= entries[arc];
+                lacking[1][columns[arc] as usize] -= entries[arc];
+            }
+        }
+        lacking.iter_mut().flatten().for_each(|lacking| *lacking = lacking.max(0.0));
+        Self { rows, columns, entries, exponents, curvature, lacking }
+    }
+
+    /// Number of rows, and of columns: the order of L.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        [self.curvature.row_sums.len(), self.curvature.column_sums.len()]
+    }
+
+    /// Arcs for each row, in the mean.
+    pub(super) fn density(&self) -> f64 {
+        self.entries.len() as f64 / self.curvature.row_sums.len().max(1) as f64
+    }
+
+    pub(super) fn has_gauge(&self) -> bool {
+        self.curvature.has_gauge
+    }
+
+    /// c.
+    pub(super) fn column_sums(&self) -> &[f64] {
+        &self.curvature.column_sums
+    }
+
+    fn row(&self, i: usize) -> Range<usize> {
+        self.rows[i]..self.rows[i + 1]
+    }
+
+    /// The column and the entry of each arc of a row.
+    fn arcs(&self, i: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.columns[self.row(i)].iter().map(|&j| j as usize).zip(self.entries[self.row(i)].iter().copied())
+    }
+
+    /// What a row is divided by: its sum, as the arcs and what it lacks make it.
+    fn row_sum(&self, i: usize) -> f64 {
+        (self.entries[self.row(i)].iter().sum::<f64>() + self.lacking[0][i]).max(f64::MIN_POSITIVE)
+    }
+
+    /// The diagonal that does not come from differences, c_j (1 / u_j - 1 + lambda).
+    fn ground(&self, lambda: f64) -> Vec<f64> {
+        let Curvature { column_sums, slopes: [_, of_columns], .. } = &self.curvature;
+        column_sums.iter().zip(of_columns).map(|(sum, slope)| sum * (1.0 / slope - 1.0 + lambda)).collect()
+    }
+
+    /// out = L x.
+    pub(super) fn apply(&self, lambda: f64, x: &[f64], out: &mut [f64]) {
+        let [of_rows, of_columns] = &self.lacking;
+        let total = of_columns.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        let mean = dot(of_columns, x) / total;
+        for (out, (ground, x)) in out.iter_mut().zip(self.ground(lambda).iter().zip(x)) {
+            *out = ground * x;
+        }
+        let mut lacking = 0.0;
+        for i in 0..self.curvature.row_sums.len() {
+            let pushed: f64 = self.arcs(i).map(|(j, entry)| entry * x[j]).sum();
+            let y = self.curvature.slopes[0][i] * (pushed + of_rows[i] * mean) / self.row_sum(i);
+            lacking += of_rows[i] * y;
+            for (j, entry) in self.arcs(i) {
+                out[j] += entry * (x[j] - y);
+            }
+        }
+        let mean = lacking / of_rows.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        for (j, out) in out.iter_mut().enumerate() {
+            *out += of_columns[j] * (x[j] - mean);
+        }
+    }
+
+    /// The diagonal of L, without the rank-one part.
+    pub(super) fn diagonal(&self, lambda: f64) -> Vec<f64> {
+        let mut diagonal = self.ground(lambda);
+        diagonal.iter_mut().zip(&self.lacking[1]).for_each(|(diagonal, lacking)| *diagonal += lacking);
+        for i in 0..self.curvature.row_sums.len() {
+            let (sum, slope) = (self.row_sum(i), self.curvature.slopes[0][i]);
+            for (j, entry) in self.arcs(i) {
+                diagonal[j] += entry * (1.0 - slope * entry / sum).max(0.0);
+            }
+        }
+        diagonal
+    }
+
+    /// The graph whose elimination gives a preconditioner: rows first, then columns; edges of the arcs, and ties to the
+    /// ground.
+    pub(super) fn graph(&self, lambda: f64) -> (Vec<(u32, u32, f64)>, Vec<f64>) {
+        let [n, _] = self.shape();
+        let mut edges = Vec::with_capacity(self.entries.len());
+        let mut ground = Vec::with_capacity(n + self.curvature.column_sums.len());
+        for i in 0..n {
+            edges.extend(self.arcs(i).map(|(j, entry)| (i as u32, (n + j) as u32, entry)));
+            ground.push(self.lacking[0][i] + self.row_sum(i) * (1.0 / self.curvature.slopes[0][i] - 1.0));
+        }
+        // A tie of a rounding unit keeps every component from floating.
+        let tie = |(ground, sum): (f64, &f64)| ground + f64::EPSILON * sum;
+        let of_columns = self.ground(lambda).into_iter().zip(&self.curvature.column_sums).map(tie);
+        ground.extend(of_columns.zip(&self.lacking[1]).map(|(ground, lacking)| ground + lacking));
+        (edges, ground)
+    }
+
+    /// The derivative of the condition that g is its own transform in epsilon, times c and epsilon: with
+    /// h_i = sum_j P_ij z_ij / r_i and z_ij = (f_i + g_j - C_ij) / epsilon, sum_i P_ij (z_ij - t_i h_i).
+    pub(super) fn slope_in_epsilon(&self) -> Vec<f64> {
+        let mut out = vec![0.0; self.curvature.column_sums.len()];
+        for i in 0..self.curvature.row_sums.len() {
+            let exponents = &self.exponents[self.row(i)];
+            let weighted: f64 = self.arcs(i).zip(exponents).map(|((_, entry), exponent)| entry * exponent).sum();
+            let mean = self.curvature.slopes[0][i] * weighted / self.row_sum(i);
+            for ((j, entry), exponent) in self.arcs(i).zip(exponents) {
+                out[j] += entry * (exponent - mean);
+            }
+        }
+        out
+    }
+}
+
+/// sum_j x_j y_j.
+pub(super) fn dot(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| x * y).sum()
+}

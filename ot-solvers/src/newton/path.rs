@@ -1,0 +1,123 @@
+//! The epsilons that lead to the one of the problem, and the potentials carried from one to the next.
+
+use ot_core::{Device, Error, KernelOp};
+
+use super::{
+    all_pairs::AllPairs,
+    arcs::{Arcs, Reach},
+    direction::{Forcing, LinearWork, direction},
+    restricted::{self, CLIP, End, FAR, share_at},
+    sides::{Iterate, Sides},
+};
+
+/// The ratio of one epsilon to the one before.
+pub(super) const RATIO: f64 = 0.25;
+/// The error of a stage before the last.
+pub(super) const STAGE_ERROR: f64 = 1e-3;
+/// By how much potentials may rise on the listed arcs before arcs may be missing, in epsilons.
+const MARGIN: f64 = 32.0;
+/// The largest margin: all arcs of potentials that move no farther.
+const LARGEST_MARGIN: f64 = 4096.0;
+/// The Levenberg term of the tangent.
+const TANGENT_LEVENBERG: f64 = 1e-2;
+/// How well the tangent is solved for.
+const TANGENT_TOLERANCE: f64 = 1e-3;
+
+/// The epsilons above that of the problem, descending from the first that is not below `from`, and that of the problem.
+pub(super) fn stages(epsilon: f64, from: f64) -> Vec<f64> {
+    let mut stages: Vec<f64> = std::iter::successors(Some(epsilon), |stage| Some(stage / RATIO))
+        .take_while(|stage| *stage * RATIO < from || *stage == epsilon)
+        .collect();
+    stages.reverse();
+    stages
+}
+
+/// What is carried along the path: the potentials, and the arcs listed last.
+pub(super) struct Path<'a> {
+    pub(super) sides: &'a Sides,
+    pub(super) now: Iterate,
+    pub(super) work: LinearWork,
+    arcs: Option<Arcs>,
+    margin: f64,
+    atoms: usize,
+}
+
+impl<'a> Path<'a> {
+    pub(super) fn new(sides: &'a Sides, start: Iterate) -> Self {
+        let atoms = sides.weights.iter().map(Vec::len).max().unwrap_or(1);
+        Self { sides, now: start, work: LinearWork::default(), arcs: None, margin: MARGIN, atoms }
+    }
+
+    /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's
+    /// step.
+    pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
+        &mut self,
+        pairs: &mut AllPairs<'_, D, K>,
+        tolerance: f64,
+    ) -> Result<(), Error> {
+        let epsilon = pairs.epsilon();
+        let (sides, now) = (self.sides, &self.now);
+        if now.error > FAR || !now.error.is_finite() {
+            self.now = pairs.iterate(sides, &now.f, &now.transform)?;
+            return Ok(());
+        }
+        let goal = (0.3 * tolerance).max(1e-4 * now.error);
+        self.relist(pairs, share_at(tolerance.max(1e-3 * self.now.error), self.atoms))?;
+        let Some(arcs) = &self.arcs else { return Ok(()) };
+        let (restricted, end) = restricted::solve(arcs, sides, epsilon, self.now.g.clone(), goal, &mut self.work);
+        let next = pairs.iterate(sides, &restricted.f, &restricted.g)?;
+        let rises = next.dual >= self.now.dual - self.now.dual_rounding;
+        self.now = match next.error.is_finite() && (rises || next.error < self.now.error / 2.0) {
+            true => next,
+            false => pairs.iterate(sides, &self.now.f, &self.now.transform)?,
+        };
+        if end != End::Reached {
+            self.margin = (2.0 * self.margin).min(LARGEST_MARGIN);
+        }
+        Ok(())
+    }
+
+    /// Moves the potentials along the tangent of the path to the next epsilon.
+    pub(super) fn predict<D: Device, K: KernelOp<D> + ?Sized>(
+        &mut self,
+        pairs: &mut AllPairs<'_, D, K>,
+        next: f64,
+    ) -> Result<Vec<f64>, Error> {
+        let epsilon = pairs.epsilon();
+        if self.now.error > FAR {
+            return Ok(self.now.g.clone());
+        }
+        let share = share_at(self.now.error.min(STAGE_ERROR), self.atoms);
+        self.relist(pairs, share)?;
+        let Some(arcs) = &self.arcs else { return Ok(self.now.g.clone()) };
+        let laplacian = arcs.laplacian(self.sides, epsilon, &self.now, share);
+        let forcing = Forcing { tolerance: TANGENT_TOLERANCE, lambda: TANGENT_LEVENBERG };
+        let tangent = direction(&laplacian, &laplacian.slope_in_epsilon(), forcing, &mut self.work);
+        let moved = |(g, slope): (&f64, f64)| g + (slope * (next - epsilon)).clamp(-CLIP * epsilon, CLIP * epsilon);
+        Ok(self.now.g.iter().zip(tangent).map(moved).collect())
+    }
+
+    /// Makes sure that the arcs are those of the iterate: listed anew where some may be missing, filtered where there are
+    /// far too many.
+    fn relist<D: Device, K: KernelOp<D> + ?Sized>(
+        &mut self,
+        pairs: &mut AllPairs<'_, D, K>,
+        share: f64,
+    ) -> Result<(), Error> {
+        let epsilon = pairs.epsilon();
+        let reach = Reach { epsilon, share, margin: self.margin };
+        self.arcs = Some(match self.arcs.take() {
+            Some(arcs) if arcs.cover(self.sides, &self.now, epsilon, share) => {
+                match arcs.reach().base() > FAR_TOO_MANY * reach.base() {
+                    true => arcs.within(self.sides, &self.now, reach),
+                    false => arcs,
+                }
+            }
+            _ => pairs.list(self.sides, &self.now, reach)?,
+        });
+        Ok(())
+    }
+}
+
+/// A list whose reach is this many times that of a new one is filtered.
+const FAR_TOO_MANY: f64 = 1.5;

@@ -1,0 +1,97 @@
+//! Newton's method on the listed arcs alone.
+
+use super::{
+    arcs::Arcs,
+    direction::{Forcing, LinearWork, direction},
+    sides::{Iterate, Sides},
+};
+
+/// Why a restricted solve ended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The error is within the goal.
+    Reached,
+    /// The potentials have moved so far that arcs may be missing.
+    LeftReach,
+    /// The steps allowed were made.
+    StepLimit,
+}
+
+/// Newton's steps of one restricted solve.
+const STEPS: usize = 60;
+/// Above this error the linear model tells nothing: Sinkhorn's step is taken.
+pub(super) const FAR: f64 = 0.5;
+/// The Levenberg term over the error. It vanishes with it, so that the rate stays superlinear, and leaves alone what couples
+/// too weakly to matter.
+const LEVENBERG: f64 = 0.1;
+/// The largest change of a potential in one step, in epsilons.
+pub(super) const CLIP: f64 = 20.0;
+/// Shortenings of a step, and by how much.
+const SHORTENINGS: usize = 4;
+const SHORTENED: f64 = 0.2;
+/// The part of the promised rise that a step must bring (Armijo 1966), and the part of the error that will do instead where
+/// the dual has no digits left.
+const RISE: f64 = 1e-4;
+const FALL: f64 = 0.5;
+
+/// The part of a row or a column below which an arc does not count at an error.
+pub(super) fn share_at(error: f64, atoms: usize) -> f64 {
+    (0.1 * error / atoms as f64).min(1e-4)
+}
+
+/// Solves on the arcs from an iterate down to an error.
+pub(super) fn solve(
+    arcs: &Arcs,
+    sides: &Sides,
+    epsilon: f64,
+    start: Vec<f64>,
+    goal: f64,
+    work: &mut LinearWork,
+) -> (Iterate, End) {
+    let atoms = sides.weights.iter().map(Vec::len).max().unwrap_or(1);
+    let mut now = arcs.iterate(sides, epsilon, start);
+    for _ in 0..STEPS {
+        if now.error <= goal {
+            return (now, End::Reached);
+        }
+        let next = match now.error > FAR {
+            true => None,
+            false => {
+                let share = share_at(now.error, atoms);
+                let laplacian = arcs.laplacian(sides, epsilon, &now, share);
+                // Newton on the condition that g is its own transform: no overflow where c is far below b.
+                let slopes = sides.slopes(ot_core::Side::Target, &now.transform, epsilon);
+                let moved = now.transform.iter().zip(&now.g).map(|(transform, g)| transform - g);
+                let b: Vec<f64> =
+                    moved.zip(&now.marginal).zip(slopes).map(|((moved, c), slope)| c / slope * moved).collect();
+                let forcing = Forcing { tolerance: now.error.min(0.1), lambda: LEVENBERG * now.error };
+                let step = direction(&laplacian, &b, forcing, work);
+                ascend(arcs, sides, epsilon, &now, &step)
+            }
+        };
+        now = match next {
+            Some(next) => next,
+            None => arcs.iterate(sides, epsilon, now.transform),
+        };
+        if !arcs.cover(sides, &now, epsilon, share_at(now.error.max(goal), atoms)) {
+            return (now, End::LeftReach);
+        }
+    }
+    (now, End::StepLimit)
+}
+
+/// The iterate after a step that is long enough and no longer, if there is one.
+fn ascend(arcs: &Arcs, sides: &Sides, epsilon: f64, now: &Iterate, step: &[f64]) -> Option<Iterate> {
+    let clipped: Vec<f64> = step.iter().map(|step| step.clamp(-CLIP * epsilon, CLIP * epsilon)).collect();
+    let promised = sides.slope_along(epsilon, now, &clipped);
+    let mut length = 1.0;
+    for _ in 0..SHORTENINGS {
+        let moved = now.g.iter().zip(&clipped).map(|(g, step)| g + length * step).collect();
+        let next = arcs.iterate(sides, epsilon, moved);
+        if next.dual >= now.dual + RISE * length * promised - now.dual_rounding || next.error < FALL * now.error {
+            return next.error.is_finite().then_some(next);
+        }
+        length *= SHORTENED;
+    }
+    None
+}
