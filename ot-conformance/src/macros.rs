@@ -126,6 +126,7 @@ macro_rules! conformance_geometry {
             pull_backs_agree_with_the_reference,
             push_forwards_agree_with_the_reference,
             curvatures_agree_with_the_reference,
+            gauss_newton_products_agree_with_the_reference,
             hard_c_transforms_are_minima,
             arcs_are_complete,
             statistics_agree_with_the_reference,

@@ -336,6 +336,22 @@ impl<D: Device> CostDerivative<DeferredDevice<D>> for DeferredKernel<D> {
             out.write(|out| present(kernel.cost_derivative())?.curvature(pairs.view(), parameter, tangent, out))
         })
     }
+
+    fn gauss_newton(
+        &mut self,
+        plan: PlanView<'_, DeferredDevice<D>>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, DeferredDevice<D>>,
+        out: &mut Vector<D>,
+    ) -> Result<(), Error> {
+        let (plan, out) = (RecordedPlan::of(plan), out.share());
+        let (moving, values) = (tangent.parameter, tangent.values.share());
+        self.enqueue(move |kernel, _| {
+            let (plan, values) = (plan.read()?, values.read()?);
+            let tangent = CostTangent { parameter: moving, values: &*values };
+            out.write(|out| present(kernel.cost_derivative())?.gauss_newton(plan.view(), parameter, tangent, out))
+        })
+    }
 }
 
 impl<D: Device> PlanProduct<DeferredDevice<D>> for DeferredKernel<D> {

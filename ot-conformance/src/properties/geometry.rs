@@ -24,8 +24,8 @@ pub use self::{
         densities_are_those_of_the_plan,
     },
     derivative::{
-        curvatures_agree_with_the_reference, pull_backs_agree_with_the_reference,
-        push_forwards_agree_with_the_reference,
+        curvatures_agree_with_the_reference, gauss_newton_products_agree_with_the_reference,
+        pull_backs_agree_with_the_reference, push_forwards_agree_with_the_reference,
     },
     fenchel_gap::{gaps_of_relative_roundings_are_bounded, gaps_of_scaled_roundings_are_bounded},
     hard::{arcs_are_complete, hard_c_transforms_are_minima},

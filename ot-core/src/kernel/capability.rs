@@ -155,6 +155,24 @@ pub trait CostDerivative<D: Device>: Debug {
         tangent: CostTangent<'_, D>,
         out: &mut D::Vector,
     ) -> Result<(), Error>;
+
+    /// out = sum_ij P_ij dC_ij/dtheta (dC_ij/dtau . tangent), where theta is `parameter` and tau the parameter of the
+    /// tangent: products of first derivatives, which second derivatives of a solve need beside the
+    /// [`curvature`](Self::curvature).
+    /// The default knows none.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] for a parameter without shape, or a pair of parameters that is not known.
+    fn gauss_newton(
+        &mut self,
+        plan: PlanView<'_, D>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, D>,
+        out: &mut D::Vector,
+    ) -> Result<(), Error> {
+        let _ = (plan, parameter, tangent, out);
+        Err(Error::MissingCapability("products of first derivatives of the cost"))
+    }
 }
 
 /// Products with the plan and its transpose, or with the second derivative of the regularizer's conjugate, in one pass.

@@ -96,6 +96,21 @@ impl<T: Scalar> CostDerivative<Host<T>> for ReferencePlan<T> {
     ) -> Result<(), Error> {
         self.for_columns(parameter, out, |column, out| self.curvature_column(pairs, parameter, tangent, column, out))
     }
+
+    fn gauss_newton(
+        &mut self,
+        plan: PlanView<'_, Host<T>>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, Host<T>>,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        self.for_columns(parameter, out, |column, out| {
+            let change = self.change_of_cost(tangent, column)?;
+            let pairs = WeightedPlan { plan, weight: PairWeight::constant(1.0) };
+            let even = self.pairs(pairs, column);
+            self.pull_back_pairs(|i, j| times(even(i, j), || change(i, j)), parameter, out)
+        })
+    }
 }
 
 impl<T: Scalar> PlanProduct<Host<T>> for ReferencePlan<T> {
@@ -226,7 +241,16 @@ impl<T: Scalar> ReferencePlan<T> {
         column: usize,
         out: &mut [T],
     ) -> Result<(), Error> {
-        let weighted = self.pairs(pairs, column);
+        self.pull_back_pairs(self.pairs(pairs, column), parameter, out)
+    }
+
+    /// out = sum_ij weighted_ij dC_ij/dtheta.
+    fn pull_back_pairs(
+        &self,
+        weighted: impl Fn(usize, usize) -> f64 + Sync,
+        parameter: CostParameter,
+        out: &mut [T],
+    ) -> Result<(), Error> {
         match parameter {
             CostParameter::Points(side) => {
                 let (_, cost) = self.differentiable()?;
@@ -546,6 +570,11 @@ fn direction(side: Side, tangent: &[f64]) -> Vec<f64> {
         Side::Source => [tangent, &rest].concat(),
         Side::Target => [&rest, tangent].concat(),
     }
+}
+
+/// mass * factor, where a pair without mass has no factor.
+fn times(mass: f64, factor: impl FnOnce() -> f64) -> f64 {
+    if mass == 0.0 { 0.0 } else { mass * factor() }
 }
 
 /// sum += factor * values.

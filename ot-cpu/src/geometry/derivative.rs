@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use ot_core::{
-    CostDerivative, CostParameter, CostTangent, Error, Host, HostBackend, PairWeight, Side, WeightedPlan,
+    CostDerivative, CostParameter, CostTangent, Error, Host, HostBackend, PairWeight, PlanView, Side, WeightedPlan,
     cost::{CostParameters, GroundCost},
     host::{HostVector, for_each_chunk},
 };
@@ -299,6 +299,78 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         Ok(())
     }
 
+    /// [`CostDerivative::gauss_newton`] of one column, into the numbers of the parameter.
+    fn gauss_newton_column(
+        &self,
+        plan: PlanView<'_, Host<T>>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, Host<T>>,
+        column: usize,
+        out: &mut [T],
+    ) -> Result<(), Error> {
+        let values = self.tangent_column(tangent, column)?;
+        let even = WeightedPlan { plan, weight: PairWeight::constant(1.0) };
+        let by_cost = WeightedPlan { plan, weight: PairWeight { cost: 1.0, ..PairWeight::constant(0.0) } };
+        match (parameter, tangent.parameter) {
+            // dC = C along the scale.
+            (CostParameter::Scale, _) => {
+                let sums = self.changes(Side::Source, by_cost, column, tangent)?;
+                out[0] = T::from_f64(sums.iter().sum());
+            }
+            (_, CostParameter::Scale) => {
+                self.pull_back_column(by_cost, parameter, column, out)?;
+                out.iter_mut().for_each(|out| *out = *out * values[0]);
+            }
+            (CostParameter::Matrix, CostParameter::Matrix) if R::STORED => {
+                self.pull_back_column(even, parameter, column, out)?;
+                out.iter_mut().zip(values).for_each(|(out, &value)| *out = *out * value);
+            }
+            (CostParameter::Formula | CostParameter::Points(_), CostParameter::Formula | CostParameter::Points(_)) => {
+                let (clouds, cost) = self.differentiable(CostParameter::Points(Side::Source))?;
+                let formula = match [parameter, tangent.parameter].contains(&CostParameter::Formula) {
+                    true => Some(self.formula()?.1),
+                    false => None,
+                };
+                let slopes_in = |parameter, pair: &Pair, out: &mut [f64]| match (parameter, &formula) {
+                    (CostParameter::Formula, Some(formula)) => formula.gradient(&pair.x, &pair.y, out),
+                    _ => {
+                        cost.gradient(&pair.x, &pair.y, out);
+                    }
+                };
+                // The change of a cost, from its slopes in the parameter of the tangent.
+                let change = |(i, j): (usize, usize), slopes: &[f64]| -> f64 {
+                    let (slopes, first, points) = match tangent.parameter {
+                        CostParameter::Points(Side::Source) => {
+                            (&slopes[..clouds.dimension], i, self.cost.len(Side::Source))
+                        }
+                        CostParameter::Points(Side::Target) => {
+                            (&slopes[clouds.dimension..], j, self.cost.len(Side::Target))
+                        }
+                        _ => (slopes, 0, 1),
+                    };
+                    slopes.iter().enumerate().map(|(axis, slope)| slope * values[axis * points + first].to_f64()).sum()
+                };
+                let width = match (tangent.parameter, &formula) {
+                    (CostParameter::Formula, Some(formula)) => formula.values().len(),
+                    _ => 2 * clouds.dimension,
+                };
+                let slopes = |at, pair: &Pair, out: &mut [f64]| {
+                    let mut moving = vec![0.0; width];
+                    slopes_in(tangent.parameter, pair, &mut moving);
+                    let change = change(at, &moving);
+                    slopes_in(parameter, pair, out);
+                    out.iter_mut().for_each(|slope| *slope *= change);
+                };
+                match parameter {
+                    CostParameter::Points(side) => self.sum_over_points(side, even, column, clouds, slopes, out),
+                    _ => self.sum_over_formula(even, column, clouds, slopes, out),
+                }
+            }
+            _ => return Err(UNKNOWN),
+        }
+        Ok(())
+    }
+
     /// Calls `of_column` with the numbers of a parameter for each column of the batch.
     fn for_columns(
         &self,
@@ -387,6 +459,16 @@ impl<T: CpuScalar, R: CostRows<T>> CostDerivative<Host<T>> for Functionals<T, R>
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
         self.for_columns(parameter, out, |column, out| self.curvature_column(pairs, parameter, tangent, column, out))
+    }
+
+    fn gauss_newton(
+        &mut self,
+        plan: PlanView<'_, Host<T>>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, Host<T>>,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        self.for_columns(parameter, out, |column, out| self.gauss_newton_column(plan, parameter, tangent, column, out))
     }
 }
 

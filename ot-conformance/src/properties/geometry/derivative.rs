@@ -74,6 +74,28 @@ pub fn curvatures_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) ->
     })
 }
 
+/// out = sum_ij P_ij dC_ij/dtheta (dC_ij/dtau . tangent), for all pairs of parameters that the kernel knows.
+pub fn gauss_newton_products_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    for_each_parameter("products of slopes agree with the reference", case, |trial, scene, parameter| {
+        for moving in PARAMETERS {
+            if scene.tested.shape(moving).is_none() {
+                continue;
+            }
+            let tangent = Tangent::new(scene, moving, scene.setting.columns)?;
+            let found = match scene.tested.gauss_newton(parameter, &tangent) {
+                Err(Error::MissingCapability(_)) => continue,
+                found => found?,
+            };
+            let expected = scene.reference.gauss_newton(parameter, &tangent)?;
+            let slack = entries_slack(scene, parameter, 1.0)?;
+            let largest = slopes(case, parameter).fold(0.0, f64::max) * tangent.bound(case);
+            let trial = trial.at(format_args!("moving {moving:?}"));
+            trial.all_close("entry", &found, &expected, |entry| slack[entry] * largest)?;
+        }
+        Ok(())
+    })
+}
+
 /// Tries a property on all parameters that a kernel knows the derivative in.
 fn for_each_parameter<D: Device>(
     property: &'static str,
@@ -263,6 +285,15 @@ impl<D: Device> Iterate<D> {
         let (values, mut out) = (self.upload(&tangent.values, tangent.columns)?, self.alloc_parameter(parameter)?);
         let tangent = CostTangent { parameter: tangent.parameter, values: &values };
         self.derive(weight, |derivative, pairs| derivative.curvature(pairs, parameter, tangent, &mut out))?;
+        self.download(&out)
+    }
+
+    fn gauss_newton(&mut self, parameter: CostParameter, tangent: &Tangent) -> Result<Vec<f64>, Error> {
+        let (values, mut out) = (self.upload(&tangent.values, tangent.columns)?, self.alloc_parameter(parameter)?);
+        let tangent = CostTangent { parameter: tangent.parameter, values: &values };
+        self.derive(&Weight::one(), |derivative, pairs| {
+            derivative.gauss_newton(pairs.plan, parameter, tangent, &mut out)
+        })?;
         self.download(&out)
     }
 

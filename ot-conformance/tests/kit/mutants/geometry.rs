@@ -61,6 +61,7 @@ enum Fault {
     FirstTangentForAll,
     NoCurvature,
     NoMixedCurvature,
+    NoGaussNewton,
     MinimumOfAll,
     ArgumentOff,
     ArcsMissing,
@@ -506,6 +507,18 @@ impl CostDerivative<Device> for FaultyKernel {
         }
         Ok(())
     }
+
+    fn gauss_newton(
+        &mut self,
+        plan: PlanView<'_, Device>,
+        parameter: CostParameter,
+        tangent: CostTangent<'_, Device>,
+        out: &mut Vector,
+    ) -> Result<(), Error> {
+        present(self.inner.cost_derivative()).gauss_newton(plan, parameter, tangent, out)?;
+        self.spoil(Fault::NoGaussNewton, out.values_mut(), |values| values.fill(0.0));
+        Ok(())
+    }
 }
 
 impl PlanProduct<Device> for FaultyKernel {
@@ -634,6 +647,7 @@ const TABLE: [(Fault, Property); 65] = [
     (Fault::FirstTangentForAll, properties::push_forwards_agree_with_the_reference),
     (Fault::NoCurvature, properties::curvatures_agree_with_the_reference),
     (Fault::NoMixedCurvature, properties::curvatures_agree_with_the_reference),
+    (Fault::NoGaussNewton, properties::gauss_newton_products_agree_with_the_reference),
     (Fault::MinimumOfAll, properties::hard_c_transforms_are_minima),
     (Fault::ArgumentOff, properties::hard_c_transforms_are_minima),
     (Fault::ArcsMissing, properties::arcs_are_complete),

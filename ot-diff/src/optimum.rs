@@ -1,0 +1,89 @@
+//! A solved problem: its potentials, and the softmins of both sides there.
+
+use std::sync::Arc;
+
+use ot_core::{
+    ActiveColumns, Balanced, CTransform, Certificate, Device, Error, KernelOp, PlanView, Potentials, RecordedPenalty,
+    Side, Solution, Status,
+};
+
+use crate::{
+    algebra::Sided,
+    frame::{Frame, HalfStep},
+};
+
+/// Potentials (f, g) with the softmins (s, t) of each other:
+///
+/// ```text
+/// f = step_a(s),  s_i = -epsilon log sum_j b_j exp((g_j - C_ij) / epsilon)
+/// g = step_b(t),  t_j = -epsilon log sum_i a_i exp((f_i - C_ij) / epsilon)
+/// ```
+#[derive(Debug)]
+pub(crate) struct Optimum<D: Device> {
+    pub(crate) frame: Frame<D>,
+    pub(crate) potentials: Arc<Potentials<D>>,
+    /// s and t.
+    pub(crate) softmins: Sided<D::Vector>,
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) status: Status,
+}
+
+impl<D: Device> Optimum<D> {
+    /// That of a solution, and a kernel for it.
+    pub(crate) fn new(solution: &Solution<D>) -> Result<(Self, Box<dyn KernelOp<D>>), Error> {
+        let potentials = Arc::clone(solution.potentials());
+        let frame = Frame::new(solution.problem().with_epsilon(potentials.epsilon)?)?;
+        let mut kernel = frame.problem.bind()?;
+        let softmins = frame.backend().scope(|| {
+            kernel.recenter(frame.problem.view(&potentials))?;
+            let active = ActiveColumns::all(frame.columns());
+            // Under a prescribed marginal, a c-transform is a softmin.
+            let prescribed = RecordedPenalty::new(&Balanced)?;
+            Sided::try_new(|side| {
+                let mut out = frame.unwritten(side)?;
+                let plan = frame.problem.view(&potentials);
+                let request = CTransform { side, plan, penalty: &prescribed, active: &active };
+                kernel.c_transform(frame.backend(), request, &mut out, None)?;
+                Ok(out)
+            })
+        })?;
+        let (certificates, status) = (solution.certificates().to_vec(), solution.status());
+        Ok((Self { frame, potentials, softmins, certificates, status }, kernel))
+    }
+
+    /// P.
+    pub(crate) fn plan(&self) -> PlanView<'_, D> {
+        self.frame.problem.view(&self.potentials)
+    }
+
+    /// The potential of a side.
+    pub(crate) fn potential(&self, side: Side) -> &D::Vector {
+        self.potentials.side(side)
+    }
+
+    /// The softmin of a side and what it is taken of.
+    pub(crate) fn half_step(&self, side: Side) -> HalfStep<'_, D> {
+        HalfStep { side, softmin: &self.softmins[side], other: self.plan().side(side.opposite()) }
+    }
+
+    /// The distributions of the other side's atoms given those of `side`: T for `Source`, the transpose of S for `Target`.
+    pub(crate) fn conditional(&self, side: Side) -> PlanView<'_, D> {
+        self.frame.conditional(self.half_step(side))
+    }
+
+    /// The densities of [`conditional`](Self::conditional) in the weights: K for `Source`.
+    pub(crate) fn density(&self, side: Side) -> PlanView<'_, D> {
+        self.frame.density(self.half_step(side))
+    }
+
+    /// The plan with weights of one on `side`: its derivative in the weights of that side.
+    pub(crate) fn per_weight(&self, side: Side) -> PlanView<'_, D> {
+        self.plan().with_side(side, self.frame.unweighted(side, self.potential(side)))
+    }
+
+    /// exp((s_i + t_j - C_ij) / epsilon).
+    pub(crate) fn gibbs(&self) -> PlanView<'_, D> {
+        let of = |side: Side| self.frame.unweighted(side, &self.softmins[side]);
+        PlanView { source: of(Side::Source), target: of(Side::Target) }
+    }
+}
