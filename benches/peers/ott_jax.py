@@ -11,6 +11,7 @@ from ott.geometry.geometry import Geometry
 from ott.geometry.semidiscrete_pointcloud import SemidiscretePointCloud
 from ott.problems.linear.linear_problem import LinearProblem
 from ott.problems.linear.semidiscrete_linear_problem import SemidiscreteLinearProblem
+from ott.solvers.linear.implicit_differentiation import ImplicitDiff
 from ott.solvers.linear.semidiscrete import SemidiscreteSolver
 from ott.solvers.linear.sinkhorn import Sinkhorn
 
@@ -92,4 +93,46 @@ def semidiscrete(problem, request):
     return run
 
 
-SOLVERS = {"semidiscrete": semidiscrete, "sinkhorn": sinkhorn, "sinkhorn_unbalanced": sinkhorn_unbalanced}
+def gradient(problem, request, implicit_diff, statistic):
+    """The gradient in the cost matrix of a statistic of the plan, after a solve."""
+    iterations = request["iterations"]
+    iteration = Sinkhorn(
+        threshold=request["threshold"],
+        min_iterations=iterations if request["fixed"] else 0,
+        max_iterations=iterations,
+        implicit_diff=implicit_diff,
+    )
+
+    def value(cost, a, b):
+        output = iteration(LinearProblem(Geometry(cost_matrix=cost, epsilon=problem.epsilon), a=a, b=b))
+        plan = jnp.exp((output.f[:, None] + output.g[None, :] - cost) / problem.epsilon)
+        return statistic(plan, cost), output.n_iters
+
+    arrays = (problem.cost, problem.source, problem.target)
+    compiled = jax.jit(jax.grad(value, has_aux=True)).lower(*arrays).compile()
+
+    def run():
+        slopes, done = compiled(*map(jnp.asarray, arrays))
+        # Files are column after column.
+        return {"gradient": np.asarray(slopes).reshape(-1)}, done
+
+    return run
+
+
+def implicit_gradient(problem, request):
+    n, m = problem.cost.shape
+    w, v = jnp.cos(jnp.arange(n)), jnp.sin(jnp.arange(m))
+    return gradient(problem, request, ImplicitDiff(), lambda plan, cost: w @ plan @ v)
+
+
+def unrolled_gradient(problem, request):
+    return gradient(problem, request, None, lambda plan, cost: jnp.sum(plan * cost))
+
+
+SOLVERS = {
+    "implicit_gradient": implicit_gradient,
+    "unrolled_gradient": unrolled_gradient,
+    "semidiscrete": semidiscrete,
+    "sinkhorn": sinkhorn,
+    "sinkhorn_unbalanced": sinkhorn_unbalanced,
+}

@@ -13,6 +13,7 @@
 mod batch;
 mod best;
 mod dense;
+mod diff;
 mod discrepancy;
 mod divergence;
 mod exact;
@@ -65,6 +66,8 @@ pub enum Suite {
     Many,
     /// Small epsilon, over nine families.
     Newton,
+    /// Derivatives, implicit and unrolled.
+    Diff,
     /// What the machine can do.
     Roof,
 }
@@ -160,6 +163,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Exact => exact::run(&mut bench)?,
         Suite::Many => many::run(&mut bench)?,
         Suite::Newton => newton::run(&mut bench)?,
+        Suite::Diff => diff::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

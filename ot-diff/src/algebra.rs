@@ -2,7 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use ot_core::{Backend, Device, Error, Fold, Operand, Program, Recorder, Side};
+use ot_core::{Backend, Device, Error, Fold, Operand, Program, Recorder, Scalar, Side};
 
 /// One thing for each side.
 #[derive(Copy, Clone, Debug, Default, PartialEq)]
@@ -101,18 +101,24 @@ pub(crate) fn times<D: Device>(backend: &dyn Backend<D>, x: &D::Vector, y: &D::V
     vector(backend, backend.shape(y), [x, y].map(Operand::Vector), |[x, y]| x * y)
 }
 
-/// Vectors side by side, `blocks` of them, added up: one of as many columns as a block has.
+/// Vectors side by side, `blocks` of them, added up: one of as many columns as a block has. More than one block is added up
+/// on the host.
 pub(crate) fn sum_of_blocks<D: Device>(
     backend: &dyn Backend<D>,
-    side_by_side: &D::Vector,
+    side_by_side: D::Vector,
     blocks: usize,
 ) -> Result<D::Vector, Error> {
-    let (rows, all) = backend.shape(side_by_side);
-    let columns = all / blocks.max(1);
-    let entry = |index: usize| if index / columns % columns == index % columns { 1.0 } else { 0.0 };
-    let mut out = backend.alloc(rows, columns)?;
-    backend.mix(side_by_side, &(0..all * columns).map(entry).collect::<Vec<_>>(), &mut out)?;
-    Ok(out)
+    if blocks == 1 {
+        return Ok(side_by_side);
+    }
+    let (rows, all) = backend.shape(&side_by_side);
+    let columns = all / blocks;
+    let mut sums = vec![0.0; rows * columns];
+    for block in host(backend, &side_by_side)?.chunks_exact((rows * columns).max(1)) {
+        sums.iter_mut().zip(block).for_each(|(sum, value)| *sum += value.to_f64());
+    }
+    let sums: Vec<_> = sums.into_iter().map(D::Elem::from_f64).collect();
+    backend.upload(&sums, columns)
 }
 
 /// The channels of each column of a batch added up.
@@ -219,7 +225,8 @@ mod tests {
         let backend = ReferenceBackend::<f64>::default();
         let backend: &dyn Backend<Host<f64>> = &backend;
         let four = backend.upload(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], 4).unwrap();
-        assert_eq!(host(backend, &sum_of_blocks(backend, &four, 2).unwrap()).unwrap(), [6.0, 8.0, 10.0, 12.0]);
+        let copy = backend.copied(&four).unwrap();
+        assert_eq!(host(backend, &sum_of_blocks(backend, copy, 2).unwrap()).unwrap(), [6.0, 8.0, 10.0, 12.0]);
         assert_eq!(host(backend, &sum_of_channels(backend, &four, 2).unwrap()).unwrap(), [4.0, 6.0, 12.0, 14.0]);
         let two = backend.upload(&[1.0, 2.0, 3.0, 4.0], 2).unwrap();
         let repeated = host(backend, &for_channels(backend, &two, 2).unwrap()).unwrap();

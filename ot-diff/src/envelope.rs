@@ -9,18 +9,25 @@
 //! dD/dtheta   = sum_ij P_ij dC_ij / dtheta
 //! dD/da_i     = -phi*(-f_i) - epsilon (P 1)_i / a_i + epsilon mass(b)
 //! dD/depsilon = mass(a) mass(b) - sum_ij P_ij + sum_ij P_ij (f_i + g_j - C_ij) / epsilon
-//! dD/drho     = -sum_i a_i dphi*(-f_i) / drho
+//! dD/drho     = sum_i a_i dphi(r_i) / drho,    r_i = (P 1)_i / a_i
 //! ```
 //!
 //! for a parameter theta of the cost and a parameter rho of phi. The theorem speaks of the *optimal value* alone. The
 //! transport cost <P, C> of an entropic plan is no optimal value, and its derivative is not sum P dC: that goes through
 //! [`Linearised`](crate::Linearised).
 //!
-//! Divergences, discrepancies and distances without entropy have gradients of the same kind: [`divergence`], [`discrepancy`],
-//! [`exact`], [`gaussian`].
+//! Divergences, discrepancies and distances without entropy have gradients of the same kind: [`divergence_and_gradient`](crate::divergence_and_gradient),
+//! [`DiscrepancyGradient`](crate::DiscrepancyGradient), [`exact_gradient`](crate::exact_gradient),
+//! [`sliced_gradient`](crate::sliced_gradient), [`gaussian_gradient`](crate::gaussian_gradient).
+
+pub(crate) mod discrepancy;
+pub(crate) mod divergence;
+pub(crate) mod exact;
+pub(crate) mod gaussian;
 
 use ot_core::{
-    CostParameter, Device, Error, KernelOp, Operand, PairWeight, Plan, Program, Real, Side, Solution, WeightedPlan,
+    CostParameter, Device, Error, Fold, KernelOp, Operand, PairWeight, Plan, Program, Real, Side, Solution,
+    WeightedPlan,
 };
 
 use crate::{
@@ -147,14 +154,16 @@ impl<D: Device> Gradient<D> for ValueGradient<D> {
         let optimum = &self.optimum;
         let (frame, backend) = (&optimum.frame, optimum.frame.backend());
         frame.for_penalty_parameters(side, |index| {
-            let conjugate = frame.problem.marginal(side).penalty().parameter_derivative(index)?.conjugate;
-            let program = Program::try_record(|[f, a]| {
-                let [slope] = conjugate.call([-f])?;
-                Ok([-(a * slope)])
+            let value = frame.problem.marginal(side).penalty().parameter_derivative(index)?.value;
+            let program = Program::try_record(|[f, s, a, epsilon]| {
+                let [slope] = value.call([((f - s) / epsilon).exp()])?;
+                Ok([a.select(a * slope, 0.0)])
             })?;
             let mut out = backend.alloc_reduced(frame.columns())?;
-            let operands = [optimum.potential(side), frame.weights(side)].map(Operand::Vector);
-            backend.reduce(&program, ot_core::Fold::Sum, frame.len(side), &operands, &mut [&mut out])?;
+            let [f, s, a] =
+                [optimum.potential(side), &optimum.softmins[side], frame.weights(side)].map(Operand::Vector);
+            let operands = [f, s, a, Operand::Constant(frame.epsilon())];
+            backend.reduce(&program, Fold::Sum, frame.len(side), &operands, &mut [&mut out])?;
             total(backend, &out)
         })
     }

@@ -197,7 +197,7 @@ impl<D: Device> Frame<D> {
         let (rows, columns) = self.parameter_shape(kernel, parameter)?;
         let mut sums = self.backend().alloc(rows, columns * self.columns())?;
         kernel.cost_derivative().ok_or(NO_DERIVATIVE)?.pull_back(pairs, parameter, &mut sums)?;
-        sum_of_blocks(self.backend(), &sums, self.columns())
+        sum_of_blocks(self.backend(), sums, self.columns())
     }
 
     /// For the atoms i of `side`: sum_j P_ij w_ij.

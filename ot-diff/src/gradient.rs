@@ -128,7 +128,7 @@ impl<D: Device> Frame<D> {
     pub(crate) fn of_histograms(&self, side: Side, weights: D::Vector) -> Result<Vec<D::Elem>, Error> {
         let shared = self.histograms(side) < self.columns();
         let weights = match shared {
-            true => sum_of_blocks(self.backend(), &weights, self.columns())?,
+            true => sum_of_blocks(self.backend(), weights, self.columns())?,
             false => weights,
         };
         crate::algebra::host(self.backend(), &weights)

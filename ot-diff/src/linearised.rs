@@ -163,6 +163,12 @@ impl<D: Device> Linearised<D> {
         &self.inner_weights.target
     }
 
+    /// Number of atoms of a side.
+    #[must_use]
+    pub fn atoms(&self, side: Side) -> usize {
+        self.optimum.frame.len(side)
+    }
+
     /// What was proven of each column of the solution.
     #[must_use]
     pub fn certificates(&self) -> &[Certificate] {
@@ -210,13 +216,18 @@ impl<D: Device> Linearised<D> {
             preconditioner: preconditioner.as_mut().map(|boxed| &mut **boxed as &mut dyn Preconditioner<D>),
         };
         let start = last[mode as usize].as_ref().filter(|_| solver.warm);
-        let (dt, report) = conjugate_gradient.solve(&reduced, start, |dt, out| {
+        let (mut dt, report) = conjugate_gradient.solve(&reduced, start, |dt, out| {
             respond(Side::Source, dt, &mut ds)?;
             respond(Side::Target, &ds, out)?;
             backend.map(&subtract, &[Operand::Vector(dt), Operand::Output(0)], &mut [out])
         })?;
         respond(Side::Source, &dt, &mut ds)?;
         backend.map(&subtract, &[Operand::Vector(&rho), Operand::Output(0)], &mut [&mut ds])?;
+        if !frame.problem.is_balanced() {
+            // Where sigma is 0 the inner product sees nothing: these softmins follow from the others.
+            respond(Side::Target, &ds, &mut dt)?;
+            backend.map(&subtract, &[Operand::Vector(&tau), Operand::Output(0)], &mut [&mut dt])?;
+        }
         last[mode as usize] = match solver.warm {
             true => Some(backend.copied(&dt)?),
             false => None,

@@ -54,6 +54,10 @@ pub enum Solver {
     PotSemiDiscrete,
     /// OTT-JAX's semi-discrete solver, compiled, by Adam with a decaying step.
     OttSemiDiscrete,
+    /// OTT-JAX's gradient by the implicit function theorem, compiled.
+    OttImplicit,
+    /// OTT-JAX's gradient through its iterations, compiled.
+    OttUnrolled,
     /// POT's dual of a plan regularised by squares, by L-BFGS.
     PotSmoothDual,
     /// POT's network simplex on a matrix.
@@ -104,6 +108,8 @@ impl Solver {
             Self::GeomLossGaussian => ("geomloss_samples", "gaussian", "GeomLoss gaussian, online"),
             Self::PotSemiDiscrete => ("pot", "semidiscrete", "POT solve_semidiscrete"),
             Self::OttSemiDiscrete => ("ott_jax", "semidiscrete", "OTT-JAX SemidiscreteSolver"),
+            Self::OttImplicit => ("ott_jax", "implicit_gradient", "OTT-JAX ImplicitDiff"),
+            Self::OttUnrolled => ("ott_jax", "unrolled_gradient", "OTT-JAX, unrolled"),
             Self::PotSmoothDual => ("pot", "smooth_dual", "POT smooth_ot_dual"),
             Self::PotEmd => ("exact", "emd", "POT emd"),
             Self::PotEmd2 => ("exact", "emd2", "POT emd2"),

@@ -15,7 +15,7 @@ use ot_core::{CostParameter, CostTangent, Device, Error, Operand, PairWeight, Si
 use super::{Change, Linearised, Output};
 use crate::{
     Gradient, LinearSolve, Tangent,
-    algebra::{add, host, scaled, sum, sum_of_blocks, update},
+    algebra::{add, scaled, sum, sum_of_blocks, update},
     frame::NO_DERIVATIVE,
 };
 
@@ -117,20 +117,22 @@ impl<D: Device> Gradient<D> for HessianProduct<'_, D> {
             }
         }
         let (rows, columns) = frame.parameter_shape(kernel.as_mut(), parameter)?;
-        let mut sums = backend.alloc(rows, columns * frame.columns())?;
+        let unwritten = || backend.alloc(rows, columns * frame.columns());
         for (moving, values) in &exponents.cost {
             let direction = CostTangent { parameter: *moving, values };
             let derivative = kernel.cost_derivative().ok_or(NO_DERIVATIVE)?;
+            let mut sums = unwritten()?;
             derivative.gauss_newton(optimum.plan(), parameter, direction, &mut sums)?;
-            let products = scaled(backend, &sum_of_blocks(backend, &sums, frame.columns())?, -1.0)?;
+            let products = scaled(backend, &sum_of_blocks(backend, sums, frame.columns())?, -1.0)?;
             add(backend, &mut total, &products)?;
         }
         for (moving, values) in &tangent.cost {
             let direction = CostTangent { parameter: *moving, values };
             let pairs = WeightedPlan { plan: optimum.plan(), weight: PairWeight::constant(1.0) };
             let derivative = kernel.cost_derivative().ok_or(NO_DERIVATIVE)?;
+            let mut sums = unwritten()?;
             derivative.curvature(pairs, parameter, direction, &mut sums)?;
-            add(backend, &mut total, &sum_of_blocks(backend, &sums, frame.columns())?)?;
+            add(backend, &mut total, &sum_of_blocks(backend, sums, frame.columns())?)?;
         }
         frame.on_host(&total)
     }
@@ -154,10 +156,7 @@ impl<D: Device> Gradient<D> for HessianProduct<'_, D> {
             let density = ot_core::Real::exp(exponent);
             density * ds + moved * (density * (exponent - 1.0) + mass) + epsilon * gained
         })?;
-        match frame.histograms(side) < frame.columns() {
-            true => host(backend, &sum_of_blocks(backend, &out, frame.columns())?),
-            false => host(backend, &out),
-        }
+        frame.of_histograms(side, out)
     }
 
     fn epsilon(&mut self) -> Result<f64, Error> {

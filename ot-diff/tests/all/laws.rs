@@ -205,7 +205,6 @@ macro_rules! laws_on {
 }
 
 laws_on! {
-    reference: ReferenceBackend::<f64>::default();
     deferred: DeferredBuilder::new(ReferenceBackend::<f64>::default());
     dense: CpuBackend::<f64>::new(2).unwrap().with_dense_limit(usize::MAX);
     streaming: CpuBackend::<f64>::new(2).unwrap().with_dense_limit(0);

@@ -8,5 +8,6 @@ mod data;
 mod gauge;
 mod laws;
 mod linear_solve;
+mod losses;
 mod single;
 mod unrolled;

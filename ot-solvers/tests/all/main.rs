@@ -7,7 +7,6 @@ mod boxed;
 mod certificate;
 mod closed_form;
 mod conversions;
-mod derivative;
 mod divergence;
 mod exact;
 mod extremes;
