@@ -10,7 +10,7 @@
 
 use ot_core::{Backend, Device, Error, Fold, Operand, Program, Real, Status};
 
-use crate::{LinearSolve, LinearSolver, Preconditioner};
+use crate::{LinearSolve, LinearSolver, Preconditioner, algebra::update};
 
 /// The squared residual, relative to the right-hand side, at which a column rests.
 const RESTING: f64 = 1e-34;
@@ -87,7 +87,7 @@ impl<D: Device> ConjugateGradient<'_, D> {
         if let Some(start) = start {
             backend.copy(start, &mut x)?;
             operator(&x, &mut image)?;
-            crate::algebra::update(backend, &mut r, [Operand::Vector(&image)], |r, [image]| r - image)?;
+            update(backend, &mut r, [Operand::Vector(&image)], |r, [image]| r - image)?;
             self.project(&programs, &mut r)?;
         }
         let resting = backend.upload_reduced(&scale.iter().map(|scale| RESTING * scale).collect::<Vec<_>>())?;
@@ -146,7 +146,7 @@ impl<D: Device> ConjugateGradient<'_, D> {
         }
 
         operator(&x, &mut image)?;
-        crate::algebra::update(backend, &mut asked, [Operand::Vector(&image)], |asked, [image]| asked - image)?;
+        update(backend, &mut asked, [Operand::Vector(&image)], |asked, [image]| asked - image)?;
         self.project(&programs, &mut asked)?;
         self.inner(&programs, &asked, &asked, &mut norm)?;
         let residual = worst(&backend.read(&[&norm])?[0]);

@@ -5,7 +5,7 @@ use ot_core::{
     Side, WeightedPlan,
 };
 
-use crate::algebra::{Sided, add, sum, sum_of_blocks, vector};
+use crate::algebra::{Sided, add, scaled, sum, sum_of_blocks, sum_of_channels, times, update, vector};
 
 /// A direction in which parameters of the cost move.
 pub(crate) type CostDirection<D> = [(CostParameter, <D as Device>::Vector)];
@@ -217,17 +217,15 @@ impl<D: Device> Frame<D> {
                 None => Operand::Constant(0.0),
             };
             let operands = [Operand::Constant(weight.constant), factor, Operand::Vector(&mass)];
-            crate::algebra::update(backend, &mut total, operands, |out, [constant, own, mass]| {
-                out + (constant + own) * mass
-            })?;
+            update(backend, &mut total, operands, |out, [constant, own, mass]| out + (constant + own) * mass)?;
         }
         if let Some(values) = &weight.sides[other] {
             add(backend, &mut total, &self.apply(kernel, side, plan, &self.in_all_columns(other, values)?)?)?;
         }
         if let Some(product) = &weight.product {
             let image = self.apply(kernel, side, plan, &product[other])?;
-            let channels = crate::algebra::times(backend, &product[side], &image)?;
-            add(backend, &mut total, &crate::algebra::sum_of_channels(backend, &channels, self.columns())?)?;
+            let channels = times(backend, &product[side], &image)?;
+            add(backend, &mut total, &sum_of_channels(backend, &channels, self.columns())?)?;
         }
         if weight.cost != 0.0 {
             let pairs = WeightedPlan { plan, weight: PairWeight::constant(weight.cost) };
@@ -256,9 +254,7 @@ impl<D: Device> Frame<D> {
             let weights = self.in_all_columns(side.opposite(), weights)?;
             let density = self.apply(kernel, side, self.density(half), &weights)?;
             let operands = [Operand::Vector(&density), Operand::Constant(self.epsilon())];
-            crate::algebra::update(backend, &mut change, operands, |change, [density, epsilon]| {
-                change - epsilon * density
-            })?;
+            update(backend, &mut change, operands, |change, [density, epsilon]| change - epsilon * density)?;
         }
         if epsilon != 0.0 {
             let cost = self.cost_rows(kernel, side, even, &self.scale)?;
@@ -266,7 +262,7 @@ impl<D: Device> Frame<D> {
             let mean = self.apply(kernel, side, conditional, &potential)?;
             let [s, mean, cost] = [half.softmin, &mean, &cost].map(Operand::Vector);
             let operands = [Operand::Constant(epsilon / self.epsilon()), s, mean, cost];
-            crate::algebra::update(backend, &mut change, operands, |change, [relative, s, mean, cost]| {
+            update(backend, &mut change, operands, |change, [relative, s, mean, cost]| {
                 change + relative * (s + mean - cost)
             })?;
         }
@@ -311,7 +307,7 @@ impl<D: Device> Weight<D> {
 
     /// A multiple.
     pub(crate) fn scaled(&self, backend: &dyn Backend<D>, factor: f64) -> Result<Self, Error> {
-        let times = |vector: &D::Vector| crate::algebra::scaled(backend, vector, factor);
+        let times = |vector: &D::Vector| scaled(backend, vector, factor);
         let product = match &self.product {
             Some(product) => Some(Sided { source: times(&product.source)?, target: backend.copied(&product.target)? }),
             None => None,

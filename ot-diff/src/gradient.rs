@@ -4,7 +4,7 @@ use ot_core::{CostParameter, Device, Error, Scalar, Side};
 
 use crate::{
     Tangent,
-    algebra::{row_major, sum_of_blocks},
+    algebra::{host, row_major, sum_of_blocks},
     frame::Frame,
 };
 
@@ -120,7 +120,7 @@ impl<D: Device> Frame<D> {
     /// A vector over a parameter of the cost on the host, row by row.
     pub(crate) fn on_host(&self, parameter: &D::Vector) -> Result<Vec<D::Elem>, Error> {
         let (rows, columns) = self.backend().shape(parameter);
-        Ok(row_major(&crate::algebra::host(self.backend(), parameter)?, rows, columns))
+        Ok(row_major(&host(self.backend(), parameter)?, rows, columns))
     }
 
     /// Derivatives in the weights of a side, one for each column of the batch, summed over the columns that share a
@@ -131,7 +131,7 @@ impl<D: Device> Frame<D> {
             true => sum_of_blocks(self.backend(), weights, self.columns())?,
             false => weights,
         };
-        crate::algebra::host(self.backend(), &weights)
+        host(self.backend(), &weights)
     }
 
     /// What the penalty of a side tells at each of its parameters, as long as `of(index)` does.

@@ -106,7 +106,7 @@ pub use envelope::{
 };
 pub use gradient::Gradient;
 pub use linear_solve::{LinearSolve, LinearSolver, Preconditioner};
-pub use linearised::{Change, Cotangent, HessianProduct, Linearised, Output};
+pub use linearised::{Change, Cotangent, HessianProduct, Linearised, Output, Seed};
 pub use pullback::{Pullback, value_and_pullback};
 pub use tangent::Tangent;
 pub use unrolled::{Memory, Objective, Trajectory, Unrolled, UnrolledGradient};

@@ -33,10 +33,15 @@ mod second_order;
 
 use ot_core::{Certificate, Device, Dual, Error, Fold, KernelOp, Operand, Program, Real, Side, Solution, Status};
 
-pub use self::{forward::Change, output::Output, reverse::Cotangent, second_order::HessianProduct};
+pub use self::{
+    forward::Change,
+    output::Output,
+    reverse::{Cotangent, Seed},
+    second_order::HessianProduct,
+};
 use crate::{
     LinearSolve, LinearSolver, Preconditioner,
-    algebra::{Sided, pairing, update, vector},
+    algebra::{Sided, add, pairing, scaled, update, vector},
     conjugate_gradient::ConjugateGradient,
     optimum::Optimum,
     tangent::DeviceTangent,
@@ -263,9 +268,9 @@ impl<D: Device> Linearised<D> {
     fn drift(&self, tangent: &DeviceTangent<D>) -> Result<Sided<D::Vector>, Error> {
         let frame = &self.optimum.frame;
         Sided::try_new(|side| {
-            let mut drift = crate::algebra::scaled(frame.backend(), &self.drifts[side], tangent.epsilon)?;
+            let mut drift = scaled(frame.backend(), &self.drifts[side], tangent.epsilon)?;
             if let Some(of_penalty) = self.penalty_drift(side, &tangent.penalties[side])? {
-                crate::algebra::add(frame.backend(), &mut drift, &of_penalty)?;
+                add(frame.backend(), &mut drift, &of_penalty)?;
             }
             Ok(drift)
         })

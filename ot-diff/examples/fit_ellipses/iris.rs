@@ -50,10 +50,9 @@ impl Flowers {
                 axis.iter().map(|x| x * largest.signum()).collect()
             })
             .collect();
-        let project = |row: usize| {
-            axes.iter()
-                .map(move |axis| axis.iter().enumerate().map(|(column, x)| x * table[(row, column)]).sum::<f64>())
-                .collect::<Vec<f64>>()
+        let project = |row: usize| -> Vec<f64> {
+            let along = |axis: &Vec<f64>| -> f64 { axis.iter().zip(table.row(row).iter()).map(|(x, y)| x * y).sum() };
+            axes.iter().map(along).collect()
         };
         let points = (0..rows).flat_map(project).collect();
         Self { points, classes }

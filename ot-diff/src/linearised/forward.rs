@@ -144,7 +144,7 @@ impl<D: Device> Change<'_, D> {
                     _ => self.of_product(&values)?,
                 };
                 let frame = &self.linearised.optimum.frame;
-                frame.from_columns(output, values.side, &host(frame.backend(), &change)?)
+                frame.laid_out(output, values.side, &host(frame.backend(), &change)?)
             }
         }
     }

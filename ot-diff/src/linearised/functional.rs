@@ -15,7 +15,7 @@ use super::{
     output::{Values, product},
 };
 use crate::{
-    algebra::{for_channels, host, pairing, scaled, sum_of_channels, times, total},
+    algebra::{for_channels, pairing, scaled, sum_of_channels, times, total},
     frame::Weight,
     optimum::Optimum,
 };
@@ -156,16 +156,19 @@ impl<D: Device> Functional<D> {
         Ok(-exponents / (frame.epsilon() * frame.epsilon()))
     }
 
-    /// Its derivative in the values v of an output R v, as the device has them; `None` if it has none.
+    /// The side of the values v of an output R v, if it takes any.
+    pub(super) fn side_of_values(&self) -> Option<Side> {
+        self.seed.as_ref().map(|(side, _)| side.opposite())
+    }
+
+    /// Its derivative in these values; `None` if it has none.
     pub(super) fn in_values(
         &self,
         optimum: &Optimum<D>,
         kernel: &mut dyn KernelOp<D>,
-    ) -> Result<Option<(Side, Vec<D::Elem>)>, Error> {
+    ) -> Result<Option<D::Vector>, Error> {
         let Some((side, seed)) = &self.seed else { return Ok(None) };
-        let other = side.opposite();
-        let image = optimum.frame.apply(kernel, other, self.plan(optimum), seed)?;
-        Ok(Some((other, host(optimum.frame.backend(), &image)?)))
+        optimum.frame.apply(kernel, side.opposite(), self.plan(optimum), seed).map(Some)
     }
 }
 

@@ -73,7 +73,7 @@ impl<D: Device> Linearised<D> {
             Output::Product { .. } | Output::Projection { .. } => {
                 let Some(Values { side, vector, .. }) = values else { return Ok(Vec::new()) };
                 let image = frame.apply(kernel.as_mut(), side, optimum.plan_of(output), &vector)?;
-                optimum.frame.from_columns(output, side, &host(backend, &image)?)
+                optimum.frame.laid_out(output, side, &host(backend, &image)?)
             }
         })
     }
@@ -140,7 +140,7 @@ impl<D: Device> crate::optimum::Optimum<D> {
 
 impl<D: Device> crate::frame::Frame<D> {
     /// Numbers of an output as the host has them: projections point by point.
-    pub(super) fn from_columns(
+    pub(super) fn laid_out(
         &self,
         output: &Output<D::Elem>,
         side: Side,

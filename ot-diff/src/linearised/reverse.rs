@@ -15,8 +15,11 @@ use ot_core::{CostParameter, Device, Error, Operand, PairWeight, Scalar, Side, W
 use super::{Linearised, Mode, Output, functional::Functional, sign};
 use crate::{
     Gradient, LinearSolve,
-    algebra::{Sided, add, numbers, pairing, row_major, scaled, sum, times, total, update, vector},
+    algebra::{Sided, add, host, numbers, pairing, row_major, scaled, sum, times, total, update, vector},
 };
+
+/// An output and a cotangent of it, in its layout.
+pub type Seed<'a, T> = (&'a Output<T>, &'a [T]);
 
 impl<D: Device> Linearised<D> {
     /// Cotangents of outputs, pulled back: the gradient of sum_k <cotangent_k, output_k> in all data. Solves one linear
@@ -27,7 +30,7 @@ impl<D: Device> Linearised<D> {
     /// # Errors
     /// [`Error::Length`] for a cotangent that does not fit its output, [`Error::Parameter`] for one that is not finite,
     /// [`Error::Disagreement`] for transport costs of unlike cotangents; those of [`value`](Self::value).
-    pub fn pull_back(&mut self, cotangents: &[(&Output<D::Elem>, &[D::Elem])]) -> Result<Cotangent<'_, D>, Error> {
+    pub fn pull_back(&mut self, cotangents: &[Seed<'_, D::Elem>]) -> Result<Cotangent<'_, D>, Error> {
         let mut functionals = Vec::with_capacity(cotangents.len());
         let mut potentials = Sided::try_new(|side| self.optimum.frame.filled(side, 0.0))?;
         for (output, cotangent) in cotangents {
@@ -127,7 +130,11 @@ impl<D: Device> Cotangent<'_, D> {
     pub fn values(&mut self, output: usize) -> Result<Vec<D::Elem>, Error> {
         let Linearised { optimum, kernel, .. } = &mut *self.linearised;
         let Some(Some(functional)) = self.functionals.get(output) else { return Ok(Vec::new()) };
-        let Some((side, values)) = functional.in_values(optimum, kernel.as_mut())? else { return Ok(Vec::new()) };
+        let (Some(side), Some(values)) = (functional.side_of_values(), functional.in_values(optimum, kernel.as_mut())?)
+        else {
+            return Ok(Vec::new());
+        };
+        let values = host(optimum.frame.backend(), &values)?;
         if !functional.is_projection() {
             return Ok(values);
         }

@@ -227,7 +227,7 @@ fn small_epsilon_overflows_nothing() {
     let single = CpuBackend::<f32>::new(1).unwrap();
     let mut run = Unrolled::new(150).run(&data.problem(&single)).unwrap();
     let found = run.gradient(Objective::TransportCost).unwrap().along(&data.moving_points(Side::Source, 81).tangent());
-    assert!((f64::from(found.unwrap()) - forward).abs() < 1e-2 * (1.0 + forward.abs()));
+    assert!((found.unwrap() - forward).abs() < 1e-2 * (1.0 + forward.abs()));
 }
 
 /// Single precision gives the same numbers to 1e-3.
