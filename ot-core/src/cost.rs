@@ -14,6 +14,9 @@
 //! | [`Manhattan`] | sum_k abs(x_k - y_k) | `PowerOfNorm { norm: 1, exponent: 1 }` |
 //! | [`Chebyshev`] | max_k abs(x_k - y_k) | `PowerOfNorm { norm: inf, exponent: 1 }` |
 //! | [`PNorm`] | (sum_k abs(x_k - y_k)^p)^(1/p), p in [1, inf] | `PowerOfNorm { norm: p, exponent: 1 }` |
+//! | [`SumOfPowers`] | sum_k abs(x_k - y_k)^p, p > 0 | `PowerOfNorm { norm: p, exponent: p }` |
+//! | [`Separable`] | sum_k c_k(x_k, y_k), a cost for each axis | that of the axes, if they share one |
+//! | [`Periodic`] | the cost of the nearest images on a torus | `Generic` |
 //! | [`Cosine`] | 1 - cos(x, y) | `Cosine` |
 //! | [`CostMatrix`] | C_ij | `Matrix` |
 //! | [`CostFunction`] | any closure | `Generic` |
@@ -35,13 +38,15 @@ mod lanes;
 mod matrix;
 mod norm;
 mod parameters;
+mod periodic;
 mod range;
+mod separable;
 mod summary;
 
 use std::{fmt::Debug, sync::Arc};
 
 pub use self::{
-    between::CostBetween,
+    between::{CostBetween, CostHandle},
     blur::Blur,
     cosine::Cosine,
     distance::{Euclidean, HalfSqEuclidean, PowerOfDistance, SqEuclidean},
@@ -51,6 +56,8 @@ pub use self::{
     matrix::{CostMatrix, MatrixValues, MatrixView, SharedEntries, SharedMatrix, StridedMatrix},
     norm::{Chebyshev, Manhattan, PNorm},
     parameters::CostParameters,
+    periodic::Periodic,
+    separable::{Separable, SumOfPowers},
     summary::{CostSummary, check_bound, check_row},
 };
 use crate::{
@@ -141,6 +148,14 @@ pub trait GroundCost: Debug + Send + Sync {
     /// is better stored as a matrix.
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
         None
+    }
+
+    /// The cost c_k between coordinates k alone, if this cost is a sum over the axes, c(x, y) = sum_k c_k(x_k, y_k): its
+    /// [form](Self::form) tells what a kernel on a grid can do. `None` for an axis beyond the
+    /// [dimension](Self::dimension). The default is what the form knows.
+    fn axis_cost(&self, axis: usize) -> Option<Arc<dyn GroundCost>> {
+        let fits = self.dimension().is_none_or(|dimension| axis < dimension);
+        if fits { separable::axis_cost_of(self.form()) } else { None }
     }
 
     /// The matrix that this cost is, if its entries are kept and lie row after row: a geometry that stores costs takes

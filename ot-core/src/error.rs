@@ -36,6 +36,19 @@ pub enum Error {
         /// Coordinates per target point.
         target_dimension: usize,
     },
+    /// Two grids that lie in different spaces: a line and a circle, or two circles.
+    #[error(
+        "axis {axis} of the source grid has {}, that of the target {}: expected the same",
+        period_in_words(*.source_period), period_in_words(*.target_period)
+    )]
+    PeriodMismatch {
+        /// Index of the axis.
+        axis: usize,
+        /// The period of the source; none on a line.
+        source_period: Option<f64>,
+        /// The period of the target; none on a line.
+        target_period: Option<f64>,
+    },
     /// Two measures with different numbers of columns.
     #[error(
         "the source has {source_columns} columns, the target {target_columns}: expected one each or, where batches are \
@@ -250,6 +263,11 @@ pub enum Error {
     /// A failure that a backend met while running what was enqueued.
     #[error("the backend failed: {0}")]
     Backend(#[from] BackendFailure),
+}
+
+/// A period, or that there is none.
+fn period_in_words(period: Option<f64>) -> String {
+    period.map_or_else(|| "no period".into(), |period| format!("period {period}"))
 }
 
 /// How a device or an operating system failed.

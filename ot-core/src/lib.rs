@@ -67,8 +67,8 @@ pub use backend::{Backend, Device, Fold, Operand, Precision};
 pub use certificate::{Certificate, RoundedPlan, certify};
 pub use cost::{
     Chebyshev, Cosine, CostBetween, CostForm, CostFormula, CostFunction, CostMatrix, CostSummary, Euclidean,
-    GroundCost, HalfSqEuclidean, Manhattan, MatrixValues, MatrixView, PNorm, PowerOfDistance, SharedEntries,
-    SharedMatrix, SqEuclidean, StridedMatrix,
+    GroundCost, HalfSqEuclidean, Manhattan, MatrixValues, MatrixView, PNorm, Periodic, PowerOfDistance, Separable,
+    SharedEntries, SharedMatrix, SqEuclidean, StridedMatrix, SumOfPowers,
 };
 pub use dual::Dual;
 pub use entropy::{CountingEntropy, counting_potential};
@@ -86,7 +86,9 @@ pub use kernel::{
     },
 };
 pub use marginal::Marginal;
-pub use measure::{BoundingBox, Histogram, Measure, PointCloud, PointsView, Support, WeightsView};
+pub use measure::{
+    Axis, BoundingBox, Grid, GridHistogram, Histogram, Measure, PointCloud, PointsView, Support, WeightsView,
+};
 pub use penalty::{
     Balanced, Capped, Free, Kl, MarginalPenalty, PenaltyDerivative, PenaltyKind, Range, RecordedPenalty, TotalVariation,
 };

@@ -3,13 +3,15 @@
 //! Optimal transport asks of a measure two things only: where its atoms lie (a [`Support`]) and how
 //! heavy they are (a [`WeightsView`]). Everything else (how a grid, a mesh, a graph or a distribution is
 //! stored) stays with the type that implements [`Measure`]. What this crate ships is validated when
-//! it is built: [`PointCloud`] for atoms with coordinates, [`Histogram`] for atoms known by their
-//! index.
+//! it is built: [`PointCloud`] for atoms with coordinates, [`GridHistogram`] for the nodes of a [`Grid`], [`Histogram`]
+//! for atoms known by their index.
 //!
 //! A measure may be a batch: several histograms, the *columns*, over one support. Zero weights are
 //! legal; a column without mass is not, unless [`PointCloud::without_mass`] says that it is meant.
 
 mod bounding_box;
+mod grid;
+mod grid_histogram;
 mod histogram;
 mod point_cloud;
 mod points;
@@ -18,9 +20,15 @@ mod weights;
 use std::{any::Any, fmt::Debug, sync::Arc};
 
 pub use self::{
-    bounding_box::BoundingBox, histogram::Histogram, point_cloud::PointCloud, points::PointsView, weights::WeightsView,
+    bounding_box::BoundingBox,
+    grid::{Axis, Grid},
+    grid_histogram::GridHistogram,
+    histogram::Histogram,
+    point_cloud::PointCloud,
+    points::PointsView,
+    weights::WeightsView,
 };
-use crate::scalar::Scalar;
+use crate::{error::Error, scalar::Scalar};
 
 /// Where the atoms of a measure lie.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +36,12 @@ use crate::scalar::Scalar;
 pub enum Support<'a, T> {
     /// Atoms with coordinates: the cost is a function of two points.
     Points(PointsView<'a, T>),
+    /// The nodes of a grid: the cost is a function of two points. Backends that know grids never store the points, nor a
+    /// kernel between them.
+    Grid(&'a Grid<T>),
     /// This many atoms known by their index alone: the cost is a matrix, or a function of two indices.
     Indices(usize),
-    /// A support that this crate does not know (a grid, a mesh, a graph, a third party's distribution). A
+    /// A support that this crate does not know (a mesh, a graph, a third party's distribution). A
     /// backend that knows the type downcasts it.
     Foreign {
         /// What the support is, in a word, for errors.
@@ -42,12 +53,13 @@ pub enum Support<'a, T> {
     },
 }
 
-impl<T: Scalar> Support<'_, T> {
+impl<'a, T: Scalar> Support<'a, T> {
     /// The number of atoms; `None` for a distribution that is not discrete.
     #[must_use]
     pub fn len(&self) -> Option<usize> {
         match self {
             Self::Points(points) => Some(points.len()),
+            Self::Grid(grid) => Some(grid.len()),
             Self::Indices(len) => Some(*len),
             Self::Foreign { len, .. } => *len,
         }
@@ -59,11 +71,33 @@ impl<T: Scalar> Support<'_, T> {
         self.len() == Some(0)
     }
 
-    /// What the support is, in a word: `"points"`, `"indices"`, or what a foreign one calls itself.
+    /// The atoms as points of a vector space, if they are: those of a cloud, and the nodes of a grid none of whose axes is
+    /// periodic.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] for the nodes of a grid.
+    pub fn points(&self) -> Result<Option<PointsView<'a, T>>, Error> {
+        match *self {
+            Self::Points(points) => Ok(Some(points)),
+            Self::Grid(grid) if !grid.is_periodic() => grid.points().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Does every atom have coordinates, on a line or a circle each?
+    #[must_use]
+    pub fn has_coordinates(&self) -> bool {
+        matches!(self, Self::Points(_) | Self::Grid(_))
+    }
+
+    /// What the support is, in a word: `"points"`, `"grid"`, `"periodic grid"`, `"indices"`, or what a foreign one calls
+    /// itself.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Points(_) => "points",
+            Self::Grid(grid) if grid.is_periodic() => "periodic grid",
+            Self::Grid(_) => "grid",
             Self::Indices(_) => "indices",
             Self::Foreign { kind, .. } => kind,
         }
@@ -127,14 +161,14 @@ mod tests {
     use crate::error::Error;
 
     #[derive(Debug)]
-    struct Grid {
+    struct Mesh {
         side: usize,
         weights: Vec<f64>,
     }
 
-    impl Measure<f64> for Grid {
+    impl Measure<f64> for Mesh {
         fn support(&self) -> Support<'_, f64> {
-            Support::Foreign { kind: "grid", len: Some(self.side * self.side), support: &self.side }
+            Support::Foreign { kind: "mesh", len: Some(self.side * self.side), support: &self.side }
         }
 
         fn weights(&self) -> Option<WeightsView<'_, f64>> {
@@ -144,15 +178,15 @@ mod tests {
 
     #[test]
     fn a_foreign_support_is_downcast_by_who_knows_it() {
-        let grid = Grid { side: 3, weights: vec![1.0; 9] };
-        let Support::Foreign { support, .. } = grid.support() else {
-            panic!("a grid is foreign");
+        let mesh = Mesh { side: 3, weights: vec![1.0; 9] };
+        let Support::Foreign { support, .. } = mesh.support() else {
+            panic!("a mesh is foreign");
         };
         assert_eq!(support.downcast_ref::<usize>(), Some(&3));
         assert_eq!(support.downcast_ref::<f64>(), None);
-        assert_eq!(grid.support().kind(), "grid");
-        assert_eq!(grid.support().len(), Some(9));
-        assert!(!grid.support().is_empty());
+        assert_eq!(mesh.support().kind(), "mesh");
+        assert_eq!(mesh.support().len(), Some(9));
+        assert!(!mesh.support().is_empty());
     }
 
     #[test]

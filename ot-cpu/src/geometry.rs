@@ -30,7 +30,7 @@ mod transport_cost;
 
 use std::sync::Arc;
 
-use ot_core::{CostBetween, Error, Geometry, GeometryBuilder, GroundCost, Host, Scalar, Support};
+use ot_core::{CostBetween, CostForm, Error, Geometry, GeometryBuilder, GroundCost, Host, Scalar, Support, cost::Blur};
 
 pub use self::{dense::DenseGeometry, streaming::StreamingGeometry};
 use crate::{
@@ -50,7 +50,7 @@ impl<T: CpuScalar> GeometryBuilder for CpuBackend<T> {
         target: Support<'_, T>,
         cost: &dyn GroundCost,
     ) -> Result<Arc<dyn Geometry<Host<T>>>, Error> {
-        T::geometry(self, &CostBetween::new(source, target, cost)?, cost)
+        T::geometry(self, &CostBetween::new(source, target, cost)?, cost.form())
     }
 }
 
@@ -61,7 +61,7 @@ pub trait CpuScalar: Scalar + VectorMath + Stored<f32> + Stored<Self> {
     fn geometry(
         backend: &CpuBackend<Self>,
         costs: &CostBetween<'_, Self>,
-        cost: &dyn GroundCost,
+        form: CostForm<'_>,
     ) -> Result<Arc<dyn Geometry<Host<Self>>>, Error>;
 }
 
@@ -73,9 +73,9 @@ macro_rules! implement_cpu_scalar {
             fn geometry(
                 backend: &CpuBackend<Self>,
                 costs: &CostBetween<'_, Self>,
-                cost: &dyn GroundCost,
+                form: CostForm<'_>,
             ) -> Result<Arc<dyn Geometry<Host<Self>>>, Error> {
-                between(backend, costs, cost)
+                between(backend, costs, form)
             }
         }
     };
@@ -84,21 +84,21 @@ macro_rules! implement_cpu_scalar {
 implement_cpu_scalar!(f32);
 implement_cpu_scalar!(f64);
 
-/// The geometry of costs, `cost` being where they come from.
+/// The geometry of costs made of a cost of this form.
 fn between<T: CpuScalar>(
     backend: &CpuBackend<T>,
     costs: &CostBetween<'_, T>,
-    cost: &dyn GroundCost,
+    form: CostForm<'_>,
 ) -> Result<Arc<dyn Geometry<Host<T>>>, Error> {
-    let (rows, columns) = costs.shape();
+    let ((rows, columns), cost, blur) = (costs.shape(), costs.cost(), Blur::of(form));
     if let Some(points) = costs.points()
         && rows.saturating_mul(columns) > backend.dense_limit()
         && let Some(cost) = cost.shared()
     {
-        return Ok(Arc::new(StreamingGeometry::between(backend, points, cost, costs.bound()?)?));
+        return Ok(Arc::new(StreamingGeometry::between(backend, points, cost, costs.bound()?, blur)?));
     }
     Ok(Arc::new(match cost.shared_matrix() {
         Some(matrix) if costs.matrix().is_some() => DenseGeometry::from_shared(backend, &matrix)?,
-        _ => DenseGeometry::between(backend, costs)?,
+        _ => DenseGeometry::between(backend, costs, blur)?,
     }))
 }

@@ -104,8 +104,8 @@ impl MaximumMeanDiscrepancy {
             DiscrepancyKernel::Energy(cost) => Some(cost.exponent()),
             DiscrepancyKernel::Gaussian { .. } => None,
         };
-        let units = Units::of([source, target], degree);
-        let (source, target) = (units.measure(source), units.measure(target));
+        let units = Units::of([source, target], degree)?;
+        let (source, target) = (units.measure(source)?, units.measure(target)?);
         let sums = |one: &dyn Measure<D::Elem>, other: &dyn Measure<D::Elem>| match self.kernel {
             DiscrepancyKernel::Energy(cost) => PairSums::energy(builder, one, other, &cost),
             DiscrepancyKernel::Gaussian { epsilon } => PairSums::gaussian(builder, one, other, &SqEuclidean, epsilon),

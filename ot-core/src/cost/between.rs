@@ -1,6 +1,8 @@
 //! The cost between two supports: what fits what, and its rows.
 
-use super::{CostForm, CostSummary, GroundCost, MatrixView, check_bound, summary::is_cost};
+use std::{ops::Deref, sync::Arc};
+
+use super::{CostForm, CostSummary, GroundCost, MatrixView, Periodic, check_bound, summary::is_cost};
 use crate::{
     error::Error,
     host::try_zeros,
@@ -15,9 +17,11 @@ use crate::{
 /// |---|---|---|
 /// | of form [`CostForm::Matrix`] | indices, as many as rows and columns | entry (i, j) |
 /// | of form [`CostForm::Generic`], for one coordinate | indices | c(i, j): an index is a point of one coordinate |
-/// | any but a matrix | points of one dimension, that of the cost | c(x_i, y_j) |
+/// | any but a matrix | points or grids of one dimension, that of the cost | c(x_i, y_j) |
+/// | a power of a norm | the same, a grid of periodic axes among them | the [cost of the nearest images](Periodic) |
 ///
-/// Nothing is copied or evaluated before it is asked for.
+/// The nodes of a grid are read as points, which the grid keeps. Nothing else is copied, and nothing evaluated before it
+/// is asked for.
 ///
 /// ```
 /// use ot_core::{CostBetween, CostSummary, Error, PointsView, SqEuclidean, Support};
@@ -38,10 +42,30 @@ use crate::{
 /// assert_eq!(refused, Some(Error::UnsupportedSupport { what: "a cost between points", found: "indices" }));
 /// # Ok::<(), Error>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CostBetween<'a, T> {
-    cost: &'a dyn GroundCost,
+    cost: CostHandle<'a>,
     atoms: Atoms<'a, T>,
+}
+
+/// A cost that is borrowed, or kept.
+#[derive(Clone, Debug)]
+pub enum CostHandle<'a> {
+    /// The cost that was given.
+    Borrowed(&'a dyn GroundCost),
+    /// A cost made of it.
+    Shared(Arc<dyn GroundCost>),
+}
+
+impl<'a> Deref for CostHandle<'a> {
+    type Target = dyn GroundCost + 'a;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Borrowed(cost) => *cost,
+            Self::Shared(cost) => cost.as_ref(),
+        }
+    }
 }
 
 /// The atoms of both sides, at least one of each.
@@ -52,14 +76,17 @@ enum Atoms<'a, T> {
 }
 
 impl<'a, T: Scalar> CostBetween<'a, T> {
-    /// Pairs two supports with a cost. O((n + m) d) for points, else O(1).
+    /// Pairs two supports with a cost. O((n + m) d) for points and grids, else O(1).
     ///
     /// # Errors
     /// [`Error::UnsupportedSupport`] for a support that is not in the table above; [`Error::EmptyMeasure`];
+    /// [`Error::PeriodMismatch`] for two grids of different periods, and [`Error::MissingCapability`] for a cost without
+    /// periodic form between supports of which one has periods; [`Error::OutOfMemory`] for the nodes of a grid;
     /// [`Error::Coordinate`] for one that is not finite; [`Error::DimensionMismatch`]; [`Error::Length`] for a matrix of
     /// another shape, and for points of another dimension than the cost [asks for](GroundCost::dimension).
     pub fn new(source: Support<'a, T>, target: Support<'a, T>, cost: &'a dyn GroundCost) -> Result<Self, Error> {
         let refused = |what, found: Support<'_, T>| Err(Error::UnsupportedSupport { what, found: found.kind() });
+        let mut handle = CostHandle::Borrowed(cost);
         let atoms = match (source, target, cost.form()) {
             (Support::Indices(rows), Support::Indices(columns), CostForm::Matrix(matrix)) => {
                 check_shape(rows, columns, matrix)?;
@@ -68,9 +95,14 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
             (Support::Indices(_), other, CostForm::Matrix(_)) | (other, _, CostForm::Matrix(_)) => {
                 return refused("a cost matrix", other);
             }
-            (Support::Points(source), Support::Points(target), _) => {
-                check_points(source, target, cost)?;
-                Atoms::Points { source, target }
+            (source, target, _) if source.has_coordinates() && target.has_coordinates() => {
+                let [x, y] = [nodes_or_points(source)?, nodes_or_points(target)?];
+                check_points(x, y, cost)?;
+                if let Some(periods) = common_periods(source, target)? {
+                    let cost = cost.shared().ok_or(Error::MissingCapability("periodic form: it cannot be shared"))?;
+                    handle = CostHandle::Shared(Arc::new(Periodic::new(cost, periods)?));
+                }
+                Atoms::Points { source: x, target: y }
             }
             (Support::Indices(rows), Support::Indices(columns), CostForm::Generic) if cost.dimension() == Some(1) => {
                 if rows == 0 || columns == 0 {
@@ -78,9 +110,10 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
                 }
                 Atoms::Indices { rows, columns }
             }
-            (Support::Points(_), other, _) | (other, ..) => return refused("a cost between points", other),
+            (source, other, _) if source.has_coordinates() => return refused("a cost between points", other),
+            (other, ..) => return refused("a cost between points", other),
         };
-        Ok(Self { cost, atoms })
+        Ok(Self { cost: handle, atoms })
     }
 
     /// The numbers of atoms, n and m, neither of them zero.
@@ -92,9 +125,15 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
         }
     }
 
-    /// The cost itself.
+    /// The cost itself: that of the nearest images, where a grid has periods.
     #[must_use]
-    pub fn cost(&self) -> &'a dyn GroundCost {
+    pub fn cost(&self) -> &dyn GroundCost {
+        &*self.cost
+    }
+
+    /// The cost itself, to be kept.
+    #[must_use]
+    pub fn into_cost(self) -> CostHandle<'a> {
         self.cost
     }
 
@@ -110,9 +149,12 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
     /// The matrix, n x m, if the cost is one.
     #[must_use]
     pub fn matrix(&self) -> Option<MatrixView<'a>> {
-        match self.cost.form() {
-            CostForm::Matrix(matrix) => Some(matrix),
-            _ => None,
+        match self.cost {
+            CostHandle::Borrowed(cost) => match cost.form() {
+                CostForm::Matrix(matrix) => Some(matrix),
+                _ => None,
+            },
+            CostHandle::Shared(_) => None,
         }
     }
 
@@ -155,7 +197,7 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
     pub fn row(&self, i: usize, out: &mut [T]) {
         match (self.atoms, self.matrix()) {
             (Atoms::Points { source, target }, _) => {
-                self.cost.costs(source.point(i), target.coordinates(), out);
+                self.cost().costs(source.point(i), target.coordinates(), out);
                 self.mark_overflow(source.point(i), target, out);
             }
             (_, Some(matrix)) => matrix.copy_row(i, out),
@@ -250,6 +292,36 @@ fn check_shape(rows: usize, columns: usize, matrix: MatrixView<'_>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The points of a cloud, or the nodes of a grid.
+fn nodes_or_points<'a, T: Scalar>(support: Support<'a, T>) -> Result<PointsView<'a, T>, Error> {
+    match support {
+        Support::Points(points) => Ok(points),
+        Support::Grid(grid) => grid.points(),
+        other => Err(Error::UnsupportedSupport { what: "a cost between points", found: other.kind() }),
+    }
+}
+
+/// The periods of the axes of the space that both supports lie in, if there are any: those of its grids.
+fn common_periods<T: Scalar>(
+    source: Support<'_, T>,
+    target: Support<'_, T>,
+) -> Result<Option<Vec<Option<f64>>>, Error> {
+    let of = |support: Support<'_, T>| match support {
+        Support::Grid(grid) => Some(grid.axes().iter().map(|axis| axis.period()).collect::<Vec<_>>()),
+        _ => None,
+    };
+    let periods = match (of(source), of(target)) {
+        (Some(source), Some(target)) => {
+            if let Some(axis) = (0..source.len()).find(|&axis| source[axis] != target[axis]) {
+                return Err(Error::PeriodMismatch { axis, source_period: source[axis], target_period: target[axis] });
+            }
+            Some(source)
+        }
+        (source, target) => source.or(target),
+    };
+    Ok(periods.filter(|periods| periods.iter().any(Option::is_some)))
 }
 
 /// Are these points, and do they fit each other and the cost?

@@ -6,6 +6,7 @@ use super::{
     CostForm, GroundCost,
     lanes::Lanes,
     range::{Extremes, ScaledPair, mend_row},
+    separable::axis_cost_of,
 };
 use crate::{
     dual::Dual,
@@ -74,6 +75,12 @@ pub trait CostFormula: Clone + Debug + Send + Sync + 'static {
     /// See [`GroundCost::bound`]; by default what the form knows.
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         self.form().bound(source, target)
+    }
+
+    /// See [`GroundCost::axis_cost`]; by default what the form knows.
+    fn axis_cost(&self, axis: usize) -> Option<Arc<dyn GroundCost>> {
+        let fits = self.dimension().is_none_or(|dimension| axis < dimension);
+        if fits { axis_cost_of(self.form()) } else { None }
     }
 }
 
@@ -149,6 +156,10 @@ impl<F: CostFormula> GroundCost for F {
 
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
         Some(Arc::new(self.clone()))
+    }
+
+    fn axis_cost(&self, axis: usize) -> Option<Arc<dyn GroundCost>> {
+        CostFormula::axis_cost(self, axis)
     }
 }
 

@@ -33,6 +33,18 @@ impl BoundingBox {
         Self { low, high }
     }
 
+    /// The box between two corners of as many coordinates.
+    pub(crate) fn corners(low: Vec<f64>, high: Vec<f64>) -> Self {
+        Self { low, high }
+    }
+
+    /// The interval that the box spans along an axis; `None` beyond the last.
+    #[must_use]
+    pub fn along(&self, axis: usize) -> Option<Self> {
+        let (low, high) = (self.low.get(axis)?, self.high.get(axis)?);
+        Some(Self { low: vec![*low], high: vec![*high] })
+    }
+
     /// Coordinates per point.
     #[must_use]
     pub fn dimension(&self) -> usize {

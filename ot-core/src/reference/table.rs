@@ -47,7 +47,7 @@ impl<T: Scalar> CostTable<T> {
             dimension: x.dimension(),
             source: T::wide(x.coordinates()).into_owned(),
             target: T::wide(y.coordinates()).into_owned(),
-            cost: cost.shared(),
+            cost: costs.cost().shared(),
         });
         Ok(Self { rows, columns, entries, origin, blur: Blur::of(cost.form()), summary })
     }

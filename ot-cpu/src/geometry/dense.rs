@@ -52,11 +52,16 @@ impl<T: CpuScalar> DenseGeometry<T> {
         target: PointsView<'_, T>,
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
-        Self::between(backend, &CostBetween::new(Support::Points(source), Support::Points(target), cost)?)
+        let costs = CostBetween::new(Support::Points(source), Support::Points(target), cost)?;
+        Self::between(backend, &costs, Blur::of(cost.form()))
     }
 
     /// The costs between two supports, each evaluated once.
-    pub(super) fn between(backend: &CpuBackend<T>, costs: &CostBetween<'_, T>) -> Result<Self, Error> {
+    pub(super) fn between(
+        backend: &CpuBackend<T>,
+        costs: &CostBetween<'_, T>,
+        blur: Option<Blur>,
+    ) -> Result<Self, Error> {
         costs.bound()?;
         let ((rows, columns), cost) = (costs.shape(), costs.cost());
         let clouds = match costs.points() {
@@ -71,7 +76,7 @@ impl<T: CpuScalar> DenseGeometry<T> {
             }
         };
         let stored = StoredCost::evaluate(backend, rows, columns, row)?;
-        Ok(Self::of(backend, StoredCost { clouds, ..stored }, Blur::of(cost.form())))
+        Ok(Self::of(backend, StoredCost { clouds, ..stored }, blur))
     }
 
     /// The costs given as a matrix, which is copied and rounded to the element type.

@@ -32,6 +32,7 @@ use crate::{backend::CpuBackend, simd::GibbsTerms};
 pub struct StreamingGeometry<T> {
     backend: CpuBackend<T>,
     cost: Arc<StreamedCost<T>>,
+    blur: Option<Blur>,
 }
 
 impl<T: CpuScalar> StreamingGeometry<T> {
@@ -48,7 +49,8 @@ impl<T: CpuScalar> StreamingGeometry<T> {
         cost: Arc<dyn GroundCost>,
     ) -> Result<Self, Error> {
         let bound = CostBetween::new(Support::Points(source), Support::Points(target), cost.as_ref())?.bound()?;
-        Self::between(backend, [source, target], cost, bound)
+        let blur = Blur::of(cost.form());
+        Self::between(backend, [source, target], cost, bound, blur)
     }
 
     /// The costs between points that have been found to fit, under this bound if the cost tells one.
@@ -57,13 +59,14 @@ impl<T: CpuScalar> StreamingGeometry<T> {
         [source, target]: [PointsView<'_, T>; 2],
         cost: Arc<dyn GroundCost>,
         bound: Option<f64>,
+        blur: Option<Blur>,
     ) -> Result<Self, Error> {
         let clouds = Clouds::new(source, target, cost.form(), Some(Arc::clone(&cost)))?;
         let streamed = StreamedCost { clouds, cost, bound };
         if bound.is_none() {
             streamed.check(backend)?;
         }
-        Ok(Self { backend: backend.clone(), cost: Arc::new(streamed) })
+        Ok(Self { backend: backend.clone(), cost: Arc::new(streamed), blur })
     }
 }
 
@@ -93,7 +96,7 @@ impl<T: CpuScalar> Geometry<Host<T>> for StreamingGeometry<T> {
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
-        Blur::of(self.cost.cost.form()).map(|blur| blur.epsilon(sigma))
+        self.blur.map(|blur| blur.epsilon(sigma))
     }
 
     fn may_forbid(&self) -> bool {

@@ -22,26 +22,23 @@ pub(super) struct Units {
 
 impl Units {
     /// Units of two measures, that of length only for a kernel with a degree.
-    pub(super) fn of<T: Scalar>(measures: [&dyn Measure<T>; 2], degree: Option<f64>) -> Self {
-        Self {
-            length: degree.map_or(0.0, |degree| length_unit(measures, degree)),
+    pub(super) fn of<T: Scalar>(measures: [&dyn Measure<T>; 2], degree: Option<f64>) -> Result<Self, Error> {
+        Ok(Self {
+            length: degree.map_or(Ok(0.0), |degree| length_unit(measures, degree))?,
             mass: mass_exponent(measures),
             degree: degree.unwrap_or(0.0),
-        }
+        })
     }
 
     /// A measure in these units.
-    pub(super) fn measure<'a, T: Scalar>(self, measure: &'a dyn Measure<T>) -> InUnits<'a, T> {
+    pub(super) fn measure<'a, T: Scalar>(self, measure: &'a dyn Measure<T>) -> Result<InUnits<'a, T>, Error> {
         let divided = |values: &[T], unit: f64| -> Option<Vec<T>> {
             let of = |value: &T| T::from_f64(times_power_of_two(value.to_f64(), -unit));
             (unit != 0.0).then(|| values.iter().map(of).collect())
         };
-        let coordinates = match measure.support() {
-            Support::Points(points) => divided(points.coordinates(), self.length),
-            _ => None,
-        };
+        let coordinates = measure.support().points()?.and_then(|points| divided(points.coordinates(), self.length));
         let weights = measure.weights().and_then(|weights| divided(weights.values(), self.mass));
-        InUnits { measure, coordinates, weights }
+        Ok(InUnits { measure, coordinates, weights })
     }
 
     /// Binary logarithm of the factor of a squared discrepancy.
@@ -61,10 +58,9 @@ impl Units {
 }
 
 /// The unit of length, where costs are not small beside the epsilon that is beyond them all, or near the smallest numbers.
-fn length_unit<T: Scalar>(measures: [&dyn Measure<T>; 2], degree: f64) -> f64 {
-    let [Support::Points(source), Support::Points(target)] = measures.map(|measure| measure.support()) else {
-        return 0.0;
-    };
+fn length_unit<T: Scalar>(measures: [&dyn Measure<T>; 2], degree: f64) -> Result<f64, Error> {
+    let [source, target] = measures.map(|measure| measure.support().points());
+    let (Some(source), Some(target)) = (source?, target?) else { return Ok(0.0) };
     let boxes = [source, target].map(BoundingBox::of);
     // Halves, of which the difference is finite.
     let low =
@@ -75,10 +71,10 @@ fn length_unit<T: Scalar>(measures: [&dyn Measure<T>; 2], degree: f64) -> f64 {
     let half = (0..source.dimension()).map(|axis| 0.5 * high(axis) - 0.5 * low(axis)).fold(0.0, f64::max);
     let [least, most] = [T::TINY / T::EPSILON.powi(2), BEYOND_ALL_COSTS * T::EPSILON];
     let length = binary_exponent(half) + 1.0;
-    match degree * length {
+    Ok(match degree * length {
         cost if half > 0.0 && !(least.log2()..=most.log2()).contains(&cost) => 2.0 * (0.5 * length).ceil(),
         _ => 0.0,
-    }
+    })
 }
 
 /// A measure whose points and weights have been divided by units.
@@ -91,11 +87,12 @@ pub(super) struct InUnits<'a, T: Scalar> {
 
 impl<T: Scalar> Measure<T> for InUnits<'_, T> {
     fn support(&self) -> Support<'_, T> {
-        match (self.measure.support(), &self.coordinates) {
-            (Support::Points(points), Some(coordinates)) => {
-                PointsView::new(coordinates, points.dimension()).map_or(Support::Points(points), Support::Points)
+        let support = self.measure.support();
+        match (support.points(), &self.coordinates) {
+            (Ok(Some(points)), Some(coordinates)) => {
+                PointsView::new(coordinates, points.dimension()).map_or(support, Support::Points)
             }
-            (support, _) => support,
+            _ => support,
         }
     }
 

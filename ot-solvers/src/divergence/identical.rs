@@ -8,6 +8,7 @@ pub(super) fn are_identical<T: Scalar>(source: &dyn Measure<T>, target: &dyn Mea
         (Support::Points(x), Support::Points(y)) => {
             x.dimension() == y.dimension() && x.coordinates() == y.coordinates()
         }
+        (Support::Grid(x), Support::Grid(y)) => x == y,
         (Support::Indices(rows), Support::Indices(columns)) => rows == columns,
         _ => false,
     };

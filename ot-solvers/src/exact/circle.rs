@@ -16,7 +16,7 @@
 mod levels;
 mod power;
 
-use ot_core::{Error, Measure, PlanEntry, Scalar, Support, cost::check_bound};
+use ot_core::{Error, Measure, PlanEntry, Scalar, cost::check_bound};
 
 use self::{
     levels::{Lap, Levels, centred},
@@ -99,7 +99,7 @@ impl CircleTransport {
             return Err(Error::Parameter { name: "the order of a distance on the circle", value: p, expected });
         }
         check_bound::<f64>(circumference)?;
-        if let (Support::Points(x), Support::Points(y)) = (source.support(), target.support())
+        if let (Some(x), Some(y)) = (source.support().points()?, target.support().points()?)
             && x.dimension() != y.dimension()
         {
             let (source_dimension, target_dimension) = (x.dimension(), y.dimension());

@@ -2,7 +2,7 @@
 
 use ot_core::{
     CostBetween, Error, GroundCost, MatrixView, PointsView, Scalar, Support,
-    cost::{check_bound, check_row},
+    cost::{CostHandle, check_bound, check_row},
 };
 
 /// Costs C_ij that are read row by row.
@@ -45,7 +45,7 @@ pub(super) struct PairCosts<'a> {
 #[derive(Debug)]
 enum Kind<'a> {
     /// Coordinates of the atoms, point after point.
-    Points { cost: &'a dyn GroundCost, dimension: usize, source: Vec<f64>, target: Vec<f64> },
+    Points { cost: CostHandle<'a>, dimension: usize, source: Vec<f64>, target: Vec<f64> },
     /// Places of the atoms in the matrix; `whole` if the columns are all of them in their order.
     Matrix { matrix: MatrixView<'a>, rows: Vec<u32>, columns: Vec<u32>, whole: bool },
 }
@@ -89,7 +89,7 @@ impl<'a> PairCosts<'a> {
         let kind = match (costs.points(), costs.matrix()) {
             (Some([x, y]), _) => {
                 let (source, target) = (gathered(x, atoms[0])?, gathered(y, atoms[1])?);
-                Kind::Points { cost, dimension: x.dimension(), source, target }
+                Kind::Points { cost: costs.into_cost(), dimension: x.dimension(), source, target }
             }
             (None, Some(matrix)) => {
                 let is_place = |(place, &j): (usize, &u32)| place == j as usize;
@@ -99,7 +99,7 @@ impl<'a> PairCosts<'a> {
             // An index is a point of one coordinate.
             (None, None) => {
                 let [source, target] = atoms.map(|atoms| atoms.iter().map(|&atom| f64::from(atom)).collect());
-                Kind::Points { cost, dimension: 1, source, target }
+                Kind::Points { cost: costs.into_cost(), dimension: 1, source, target }
             }
         };
         Ok(Self { kind, rows, columns, rests: [false; 2], may_overflow, level: f64::INFINITY })

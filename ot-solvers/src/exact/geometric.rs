@@ -6,7 +6,7 @@
 
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Device, Epsilon, Error, GeometryBuilder, GroundCost, KernelOp, Measure,
-    PointCloud, PointsView, Potentials, PricedArc, Problem, Scalar, Side, Support, Sweep, UNREACHABLE,
+    PointCloud, PointsView, Potentials, PricedArc, Problem, Scalar, Side, Sweep, UNREACHABLE,
 };
 
 use super::{column_generation::Pricing, network_simplex::ROUNDING, sum::sum_of};
@@ -104,9 +104,8 @@ fn coarse_to_fine<D: Device>(
     weights: &[Vec<f64>; 2],
     cost: &dyn GroundCost,
 ) -> Result<Option<Guided<D>>, Error> {
-    let [Support::Points(x), Support::Points(y)] = measures.map(Measure::support) else {
-        return Ok(None);
-    };
+    let [x, y] = measures.map(|measure| measure.support().points());
+    let (Some(x), Some(y)) = (x?, y?) else { return Ok(None) };
     // Another unit of mass guides no other way.
     let unit = power_of_two(sum_of(weights[0].iter().copied()));
     let clouds = [cloud(x, atoms[0], &weights[0], unit)?, cloud(y, atoms[1], &weights[1], unit)?];

@@ -196,10 +196,12 @@ pub fn line_costs<T: Scalar>(
     cost: &dyn GroundCost,
 ) -> Result<Vec<f64>, Error> {
     let measures = [source, target];
-    let [source_dimension, target_dimension] = measures.map(|measure| match measure.support() {
+    let dimension = |measure: &dyn Measure<T>| match measure.support() {
         Support::Points(points) => points.dimension(),
+        Support::Grid(grid) => grid.dimension(),
         _ => 1,
-    });
+    };
+    let [source_dimension, target_dimension] = measures.map(dimension);
     if source_dimension != target_dimension {
         return Err(Error::DimensionMismatch { source_dimension, target_dimension });
     }

@@ -9,7 +9,7 @@
 
 mod directions;
 
-use ot_core::{Error, HostBackend, Measure, PointsView, Scalar, Support, cost::check_bound};
+use ot_core::{Error, HostBackend, Measure, PointsView, Scalar, cost::check_bound};
 
 use self::directions::{GROUPS, draw};
 use super::{
@@ -259,7 +259,7 @@ struct Cloud {
 
 impl Cloud {
     fn of<T: Scalar>(measure: &dyn Measure<T>) -> Result<Self, Error> {
-        let Support::Points(points) = measure.support() else {
+        let Some(points) = measure.support().points()? else {
             return Err(Error::UnsupportedSupport { what: "a projection", found: measure.support().kind() });
         };
         points.validate()?;

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use ot_core::{
     Backend, Error, GeometryBuilder, GroundCost, Host, HostBackend, Measure, Observer, Phase, PlanEntry, Progress,
-    Scalar, Support,
+    Scalar,
 };
 
 pub(super) use self::potentials::gauge;
@@ -50,9 +50,7 @@ impl Guide {
     fn is_entropic<T: Scalar>(self, source: &dyn Measure<T>, target: &dyn Measure<T>) -> bool {
         let atoms = |measure: &dyn Measure<T>| measure.support().len().unwrap_or(0);
         match self {
-            Guide::Automatic => {
-                matches!(source.support(), Support::Points(_)) && atoms(source) + atoms(target) >= FEWEST_GUIDED
-            }
+            Guide::Automatic => source.support().has_coordinates() && atoms(source) + atoms(target) >= FEWEST_GUIDED,
             Guide::Entropic => true,
             Guide::Minima => false,
         }
@@ -261,11 +259,13 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
         let is_guided = start.is_none() && settings.mass.is_none() && settings.guide.is_entropic(source, target);
         let atoms = [(source, &a), (target, &b)].map(|(measure, weights)| {
             let mut atoms: Vec<u32> = (0..weights.len() as u32).filter(|&i| weights[i as usize] > 0.0).collect();
-            if let (Support::Points(points), true) = (measure.support(), is_guided) {
+            if is_guided && let Some(points) = measure.support().points()? {
                 halve(points, &mut atoms, u32::MAX);
             }
-            atoms
+            Ok::<_, Error>(atoms)
         });
+        let [of_source, of_target] = atoms;
+        let atoms = [of_source?, of_target?];
         let of_side = |side: usize| {
             let moves = atoms[side].partition_point(|&atom| is_guided || (atom as usize) < moving[side]);
             (&atoms[side][..moves], moves < atoms[side].len())

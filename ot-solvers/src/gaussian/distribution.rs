@@ -1,6 +1,6 @@
 //! A Gaussian distribution.
 
-use ot_core::{Error, Measure, Scalar, Support, cost::check_bound};
+use ot_core::{Error, Measure, Scalar, cost::check_bound};
 
 use super::{
     AffineMap, Matrix, Vector,
@@ -89,7 +89,7 @@ impl Gaussian {
     /// [`Error::Coordinate`], [`Error::Weight`], [`Error::Mass`] for numbers that are none, [`Error::Parameter`] for a
     /// covariance that overflows.
     pub fn of<T: Scalar>(measure: &dyn Measure<T>, column: usize) -> Result<Self, Error> {
-        let (Support::Points(points), Some(weights)) = (measure.support(), measure.weights()) else {
+        let (Some(points), Some(weights)) = (measure.support().points()?, measure.weights()) else {
             return Err(Error::UnsupportedSupport { what: "moments", found: measure.support().kind() });
         };
         points.validate()?;

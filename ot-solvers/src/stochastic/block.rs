@@ -107,13 +107,13 @@ impl<'a, D: Device> Atoms<'a, D> {
         weights: &[f64],
         potential: &[f64],
     ) -> Result<Block, Error> {
-        match (source, self.cost.form()) {
-            (Support::Points(points), _) => {
+        match (source.points()?, source, self.cost.form()) {
+            (Some(points), ..) => {
                 let d = points.dimension();
                 let block = &points.coordinates()[first * d..][..weights.len() * d];
                 self.meet_points(PointsView::new(block, d)?, weights, potential, Grade::Step)
             }
-            (Support::Indices(_), CostForm::Matrix(matrix)) => {
+            (None, Support::Indices(_), CostForm::Matrix(matrix)) => {
                 let columns = matrix.columns();
                 let mut rows = vec![D::Elem::default(); weights.len() * columns];
                 for (row, out) in rows.chunks_exact_mut(columns.max(1)).enumerate() {
@@ -122,7 +122,7 @@ impl<'a, D: Device> Atoms<'a, D> {
                 let rows = CostMatrix::new(rows, weights.len(), columns)?;
                 self.meet(Support::Indices(weights.len()), &rows, weights, potential, Grade::Step)
             }
-            (other, _) => Err(Error::UnsupportedSupport { what: "a block of the source", found: other.kind() }),
+            (_, other, _) => Err(Error::UnsupportedSupport { what: "a block of the source", found: other.kind() }),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ot_core::{Error, Measure, Scalar, Support, cost::check_bound};
+use ot_core::{Error, Measure, Scalar, cost::check_bound};
 
 use super::{
     coupled::{Atoms, Coupled},
@@ -51,7 +51,7 @@ pub(super) struct Sorted {
 impl Sorted {
     /// One coordinate of the points of a measure.
     pub(super) fn axis<T: Scalar>(measure: &dyn Measure<T>, axis: usize) -> Result<Arc<Self>, Error> {
-        let Support::Points(points) = measure.support() else {
+        let Some(points) = measure.support().points()? else {
             return Err(Error::UnsupportedSupport { what: "a quantile function", found: measure.support().kind() });
         };
         points.validate()?;
@@ -72,7 +72,7 @@ impl QuantileFunction {
     /// and for a column that is not there; [`Error::Coordinate`], [`Error::Weight`] and [`Error::Mass`] for numbers that
     /// are none.
     pub fn of<T: Scalar>(measure: &dyn Measure<T>, column: usize) -> Result<Self, Error> {
-        if let Support::Points(points) = measure.support()
+        if let Some(points) = measure.support().points()?
             && points.dimension() != 1
         {
             let what = "coordinates of a point on the line";
