@@ -1,6 +1,6 @@
 //! Geometries of the host, and which one a request gets.
 //!
-//! All of them are rows of costs: whatever is asked of a plan is computed from tiles of costs, rows of
+//! A separable cost between grids is worked with axis by axis. All others are rows of costs: whatever is asked of a plan is computed from tiles of costs, rows of
 //! either side, and written once. A geometry that stores its costs also keeps an absorbed copy of its
 //! Gibbs kernel; one that does not makes entries from coordinates as it goes.
 
@@ -13,6 +13,7 @@ mod derivative;
 mod entries;
 mod functionals;
 mod general;
+mod grid;
 mod guard;
 mod hard;
 mod instead;
@@ -30,9 +31,11 @@ mod transport_cost;
 
 use std::sync::Arc;
 
-use ot_core::{CostBetween, CostForm, Error, Geometry, GeometryBuilder, GroundCost, Host, Scalar, Support, cost::Blur};
+use ot_core::{
+    CostBetween, CostForm, Error, Geometry, GeometryBuilder, Grid, GroundCost, Host, Scalar, Support, cost::Blur,
+};
 
-pub use self::{dense::DenseGeometry, streaming::StreamingGeometry};
+pub use self::{dense::DenseGeometry, grid::GridGeometry, streaming::StreamingGeometry};
 use crate::{
     backend::CpuBackend,
     simd::{Stored, VectorMath},
@@ -41,7 +44,8 @@ use crate::{
 impl<T: CpuScalar> GeometryBuilder for CpuBackend<T> {
     type Device = Host<T>;
 
-    /// Points on both sides: costs are stored up to [`dense_limit`](CpuBackend::dense_limit) entries, and
+    /// Grids on both sides and a cost that is a sum over the axes: a [`GridGeometry`]. Points on both sides, and other
+    /// grids, which are read as points: costs are stored up to [`dense_limit`](CpuBackend::dense_limit) entries, and
     /// recomputed beyond if the cost can be [shared](GroundCost::shared). Indices on both sides: the cost is a
     /// matrix, and stored.
     fn geometry(
@@ -50,6 +54,11 @@ impl<T: CpuScalar> GeometryBuilder for CpuBackend<T> {
         target: Support<'_, T>,
         cost: &dyn GroundCost,
     ) -> Result<Arc<dyn Geometry<Host<T>>>, Error> {
+        if let (Support::Grid(source), Support::Grid(target)) = (source, target)
+            && let Some(geometry) = T::grid_geometry(self, source, target, cost)?
+        {
+            return Ok(geometry);
+        }
         T::geometry(self, &CostBetween::new(source, target, cost)?, cost.form())
     }
 }
@@ -63,6 +72,15 @@ pub trait CpuScalar: Scalar + VectorMath + Stored<f32> + Stored<Self> {
         costs: &CostBetween<'_, Self>,
         form: CostForm<'_>,
     ) -> Result<Arc<dyn Geometry<Host<Self>>>, Error>;
+
+    /// Builds a geometry between grids, if it is to be one; see [`geometry`](Self::geometry).
+    #[doc(hidden)]
+    fn grid_geometry(
+        backend: &CpuBackend<Self>,
+        source: &Grid<Self>,
+        target: &Grid<Self>,
+        cost: &dyn GroundCost,
+    ) -> Result<Option<Arc<dyn Geometry<Host<Self>>>>, Error>;
 }
 
 /// Implements [`CpuScalar`] for one type.
@@ -76,6 +94,17 @@ macro_rules! implement_cpu_scalar {
                 form: CostForm<'_>,
             ) -> Result<Arc<dyn Geometry<Host<Self>>>, Error> {
                 between(backend, costs, form)
+            }
+
+            #[inline(never)]
+            fn grid_geometry(
+                backend: &CpuBackend<Self>,
+                source: &Grid<Self>,
+                target: &Grid<Self>,
+                cost: &dyn GroundCost,
+            ) -> Result<Option<Arc<dyn Geometry<Host<Self>>>>, Error> {
+                let geometry = GridGeometry::if_separable(backend, source, target, cost)?;
+                Ok(geometry.map(|geometry| Arc::new(geometry) as Arc<dyn Geometry<Host<Self>>>))
             }
         }
     };

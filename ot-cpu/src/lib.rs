@@ -1,6 +1,7 @@
 //! CPU backend of a computational optimal transport framework.
 //!
-//! A [`CpuBackend`] is a pool of threads with vectorised arithmetic. It makes two geometries:
+//! A [`CpuBackend`] is a pool of threads with vectorised arithmetic. It makes three geometries: [`GridGeometry`] works
+//! with the axes of two grids under a separable cost, and forms neither matrix nor kernel;
 //! [`DenseGeometry`] keeps a cost matrix and iterates on an absorbed copy of its Gibbs kernel, one
 //! multiply-add per entry; [`StreamingGeometry`] keeps two point clouds and recomputes entries from
 //! coordinates, one exponential per pair and full iteration, in memory O(n + m).
@@ -25,7 +26,8 @@ pub mod geometry;
 mod simd;
 
 pub use backend::{CpuBackend, KeptEntries};
-pub use geometry::{CpuScalar, DenseGeometry, StreamingGeometry};
+pub use geometry::{CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
+pub use simd::LineCounts;
 
 /// The vectorised passes at every instruction-set level, for the benchmarks of this repository alone: they are methods
 /// of [`CpuScalar`], and take these.

@@ -24,6 +24,7 @@
 use super::costs::{self, Fold, PointCost, PointPairs};
 use super::gibbs::{self, GibbsTerms};
 use super::level::{Level, dispatch};
+use super::lines::{self, LineCost, LineCounts, LineScratch};
 use super::positive::{self, SquareChange};
 use super::product::{self, PRODUCT_LANES};
 use super::vector::Vectors;
@@ -99,6 +100,15 @@ macro_rules! passes {
         fn are_within_at(low: $T, high: $T, x: &[$T]) -> bool = elements costs::are_within;
 
         // The same bits at every level that fuses.
+
+        /// `out[i] = log Σ_j exp(line[j] − C[i][j]/ε)`, with each term times its cost (over ε, above the least) if asked.
+        ///
+        /// The line has as many inputs as the cost, followed by [`LINE_PADDING`](super::LINE_PADDING) entries of no mass
+        /// (−1e30), which is also what a sum of nothing is. Panics where slices or scratch are shorter than the cost asks for.
+        fn log_sums_at, log_sums(
+            cost: &LineCost<$T>, line: &[$T], times_cost: bool, out: &mut [$T], scratch: &mut LineScratch<$T>,
+            counts: &mut LineCounts
+        ) = elements lines::log_sums;
 
         /// Replaces each entry by its exponential.
         ///

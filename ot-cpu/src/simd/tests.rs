@@ -2,6 +2,7 @@
 //! of position, and the agreement of levels.
 
 mod costs;
+mod lines;
 mod reference;
 
 use super::{Level, SquareChange, VectorMath};

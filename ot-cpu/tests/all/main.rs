@@ -4,5 +4,6 @@
 
 mod conformance;
 mod geometries;
+mod grid;
 mod kernels;
 mod support;

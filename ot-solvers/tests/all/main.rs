@@ -10,6 +10,7 @@ mod conversions;
 mod divergence;
 mod exact;
 mod extremes;
+mod grid;
 mod hostile;
 mod many;
 mod map;

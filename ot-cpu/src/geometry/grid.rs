@@ -1,0 +1,202 @@
+//! A separable cost between two grids, of which neither the matrix nor the kernel is ever formed.
+//!
+//! ```text
+//! exp(-C / epsilon) = exp(-C_1 / epsilon) x ... x exp(-C_d / epsilon)        C(x, y) = sum_k C_k(x_k, y_k)
+//! ```
+//!
+//! so that a sum over the N nodes is d passes of sums along the lines of one axis (Solomon et al. 2015): N (n_1 + ... + n_d)
+//! terms instead of N^2. Here the passes take logarithms to logarithms ([`crate::simd`]'s lines), so that they hold at
+//! any epsilon, and look at the terms that matter only.
+
+mod axis;
+mod hard;
+mod kernel;
+mod moments;
+mod pass;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ot_core::{
+    Backend, CostBetween, CostForm, CostStatistics, Error, Geometry, Grid, GroundCost, Host, KernelOp,
+    RecordedRegularizer, RegularizerKind, Side,
+    cost::{Blur, Periodic, check_bound},
+    measure::{Support, WeightsView},
+};
+
+use self::{axis::AxisPair, kernel::GridKernel};
+use super::{CpuScalar, between};
+use crate::{backend::CpuBackend, simd::LineCounts};
+
+/// A cost between two grids that is a sum over the axes: memory O(N) for N nodes.
+///
+/// A softmin is a pass over each axis, from logarithms to logarithms, accurate to the element type at any epsilon. Its
+/// cost is N times the nodes of a line that matter to an output, about sqrt(40 epsilon / c) for a cost c between
+/// neighbours, whatever the length of the line. How blocks of outputs are summed:
+///
+/// | cost of the axis | sum | where |
+/// |---|---|---|
+/// | a multiple of the square | a product with a small factor that all blocks share, tilted around the largest term | nearly everywhere |
+/// | another | a product with a table of factors, stabilised block by block | where the terms that matter span a third of the exponents |
+/// | any | exponentials of their own for each output | elsewhere |
+///
+/// [`counts`](Self::counts) tells how many were summed in which way. Terms that are left out are, together, less than a
+/// quarter of a rounding of the sum that they are left out of. Axes may differ between the sides in origin, spacing and
+/// length, and may be periodic. Cloning shares the axes.
+///
+/// Regularizers other than entropy, which do not factor over the axes, get the kernels of the nodes as points.
+///
+/// ```
+/// use ot_core::{Geometry, Grid, Side, SqEuclidean};
+/// use ot_cpu::{CpuBackend, GridGeometry};
+///
+/// let image = Grid::pixels(&[48, 64])?;
+/// let geometry = GridGeometry::<f32>::new(&CpuBackend::new(2)?, &image, &image, &SqEuclidean)?;
+/// assert_eq!(geometry.len(Side::Source), 3072);
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct GridGeometry<T> {
+    backend: CpuBackend<T>,
+    grids: Arc<Grids<T>>,
+}
+
+/// Two grids and the cost of each pair of their axes.
+#[derive(Debug)]
+struct Grids<T> {
+    sides: [Grid<T>; 2],
+    axes: Vec<AxisPair>,
+    blur: Option<Blur>,
+    /// The cost, if it can be kept, for what does not factor.
+    cost: Option<Arc<dyn GroundCost>>,
+    counts: Mutex<LineCounts>,
+}
+
+impl<T: CpuScalar> GridGeometry<T> {
+    /// The cost between the nodes of two grids.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`] and [`Error::PeriodMismatch`] for grids of different spaces;
+    /// [`Error::MissingCapability`] for a cost that is no sum over the axes, that may forbid pairs, or that has no periodic
+    /// form; [`Error::Cost`] and [`Error::CostOverflow`] for costs that are none or too large; [`Error::CostUnderflow`];
+    /// [`Error::OutOfMemory`].
+    pub fn new(
+        backend: &CpuBackend<T>,
+        source: &Grid<T>,
+        target: &Grid<T>,
+        cost: &dyn GroundCost,
+    ) -> Result<Self, Error> {
+        let (source_dimension, target_dimension) = (source.dimension(), target.dimension());
+        if source_dimension != target_dimension {
+            return Err(Error::DimensionMismatch { source_dimension, target_dimension });
+        }
+        if cost.may_forbid() {
+            return Err(Error::MissingCapability("kernel of forbidden pairs on a grid"));
+        }
+        let mut axes = Vec::with_capacity(source_dimension);
+        let strides = [source, target].map(strides_of);
+        for (k, (x, y)) in source.axes().iter().zip(target.axes()).enumerate() {
+            if x.period() != y.period() {
+                let (source_period, target_period) = (x.period(), y.period());
+                return Err(Error::PeriodMismatch { axis: k, source_period, target_period });
+            }
+            let along = cost.axis_cost(k).ok_or(Error::MissingCapability("kernel on a grid: no sum over the axes"))?;
+            let along = match x.period() {
+                Some(period) => Arc::new(Periodic::new(along, vec![Some(period)])?),
+                None => along,
+            };
+            axes.push(AxisPair::new([*x, *y], along.as_ref(), strides.each_ref().map(|strides| strides[k]))?);
+        }
+        let bound: f64 = axes.iter().map(AxisPair::bound).sum();
+        check_bound::<T>(bound)?;
+        let is_square = matches!(cost.form(), CostForm::SqEuclidean { .. });
+        if is_square && bound < T::TINY && axes.iter().any(AxisPair::has_extent) {
+            return Err(Error::CostUnderflow { bound, element: T::NAME, limit: T::TINY });
+        }
+        let sides = [source.clone(), target.clone()];
+        let blur = Blur::of(cost.form());
+        let counts = Mutex::new(LineCounts::default());
+        Ok(Self { backend: backend.clone(), grids: Arc::new(Grids { sides, axes, blur, cost: cost.shared(), counts }) })
+    }
+
+    /// How blocks of outputs have been summed by all kernels of this geometry so far.
+    #[must_use]
+    pub fn counts(&self) -> LineCounts {
+        *self.grids.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The geometry, if the cost is a sum over the axes whose tables are not too large.
+    pub(super) fn if_separable(
+        backend: &CpuBackend<T>,
+        source: &Grid<T>,
+        target: &Grid<T>,
+        cost: &dyn GroundCost,
+    ) -> Result<Option<Self>, Error> {
+        let pairs = || source.axes().iter().zip(target.axes()).enumerate();
+        let is_small = |k: usize, lengths: [usize; 2], is_periodic: bool| match cost.axis_cost(k) {
+            None => false,
+            Some(along) => {
+                let is_square = matches!(along.form(), CostForm::SqEuclidean { .. }) && !is_periodic;
+                is_square || lengths[0].saturating_mul(lengths[1]) <= backend.dense_limit()
+            }
+        };
+        let fits = source.dimension() == target.dimension()
+            && cost.dimension().is_none_or(|dimension| dimension == source.dimension())
+            && !cost.may_forbid()
+            && pairs().all(|(k, (x, y))| is_small(k, [x.len(), y.len()], x.period().is_some()));
+        if fits { Self::new(backend, source, target, cost).map(Some) } else { Ok(None) }
+    }
+}
+
+/// From a node to the next along each axis.
+fn strides_of<T: CpuScalar>(grid: &Grid<T>) -> Vec<usize> {
+    let mut stride = grid.len();
+    grid.axes()
+        .iter()
+        .map(|axis| {
+            stride /= axis.len();
+            stride
+        })
+        .collect()
+}
+
+impl<T: CpuScalar> Geometry<Host<T>> for GridGeometry<T> {
+    fn backend(&self) -> Arc<dyn Backend<Host<T>>> {
+        Arc::new(self.backend.clone())
+    }
+
+    fn len(&self, side: Side) -> usize {
+        side.of(self.grids.sides.each_ref()).len()
+    }
+
+    fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
+        Ok(Box::new(GridKernel::new(&self.backend, &self.grids, epsilon, columns)?))
+    }
+
+    fn bind(
+        &self,
+        regularizer: &RecordedRegularizer,
+        epsilon: f64,
+        columns: usize,
+    ) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
+        if regularizer.kind() == RegularizerKind::Entropy {
+            return self.bind_entropic(epsilon, columns);
+        }
+        let cost = self.grids.cost.as_deref();
+        let cost = cost.ok_or(Error::MissingCapability("kernel of another regularizer: the cost cannot be kept"))?;
+        let [source, target] = self.grids.sides.each_ref().map(Support::Grid);
+        let points = between(&self.backend, &CostBetween::new(source, target, cost)?, cost.form())?;
+        points.bind(regularizer, epsilon, columns)
+    }
+
+    fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
+        self.grids.blur.map(|blur| blur.epsilon(sigma))
+    }
+
+    fn cost_bound(&self) -> Option<f64> {
+        Some(self.grids.axes.iter().map(AxisPair::bound).sum())
+    }
+
+    fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {
+        moments::cost_statistics(&self.grids, source, target)
+    }
+}

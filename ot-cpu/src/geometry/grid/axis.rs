@@ -1,0 +1,130 @@
+//! The cost of one axis, between the nodes of both sides.
+
+use ot_core::{Axis, CostForm, Error, GroundCost, Side, cost::check_bound};
+
+use crate::{
+    geometry::CpuScalar,
+    simd::{LineCost, Squares, Table},
+};
+
+/// Two axes and the cost between their nodes.
+#[derive(Debug)]
+pub(super) struct AxisPair {
+    axes: [Axis; 2],
+    cost: AxisCost,
+    least: f64,
+    largest: f64,
+}
+
+/// How the cost of an axis is kept.
+#[derive(Debug)]
+pub(super) enum AxisCost {
+    /// This factor times the square of a difference.
+    Squares(f64),
+    /// All entries, row after row.
+    Table(Vec<f64>),
+}
+
+impl AxisPair {
+    /// Pairs two axes with a cost between coordinates; `strides` lead from a node of each grid to the next along the
+    /// axis.
+    ///
+    /// # Errors
+    /// [`Error::Cost`] for an entry that is none, [`Error::CostOverflow`] for one that is infinite.
+    pub(super) fn new(axes: [Axis; 2], cost: &dyn GroundCost, strides: [usize; 2]) -> Result<Self, Error> {
+        let [x, y] = axes.map(|axis| axis.coordinates().collect::<Vec<_>>());
+        if let CostForm::SqEuclidean { scale } = cost.form() {
+            // The ends of a line, and the pair of nodes next to each other.
+            let ends = [x[0] - y[y.len() - 1], x[x.len() - 1] - y[0]];
+            let largest = ends.iter().map(|end| scale * end * end).fold(0.0, f64::max);
+            let nearest = |x: &f64| {
+                let place = ((x - y[0]) / axes[1].spacing()).round().clamp(0.0, (y.len() - 1) as f64);
+                let difference = x - y[place as usize];
+                scale * difference * difference
+            };
+            let least = x.iter().map(nearest).fold(f64::INFINITY, f64::min);
+            return Ok(Self { axes, cost: AxisCost::Squares(scale), least, largest });
+        }
+        let mut table = ot_core::host::try_zeros::<f64>(x.len().saturating_mul(y.len()), "the costs of an axis")?;
+        let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
+        for (i, (x, row)) in x.iter().zip(table.chunks_exact_mut(y.len())).enumerate() {
+            cost.costs_f64(&[*x], &y, row);
+            for (j, &entry) in row.iter().enumerate() {
+                if entry.is_nan() || entry == f64::NEG_INFINITY {
+                    let (source_index, target_index) = (i * strides[0], j * strides[1]);
+                    return Err(Error::Cost { source_index, target_index, value: entry });
+                }
+                check_bound::<f64>(entry)?;
+                (least, largest) = (least.min(entry), largest.max(entry));
+            }
+        }
+        Ok(Self { axes, cost: AxisCost::Table(table), least, largest })
+    }
+
+    /// Number of nodes of a side.
+    pub(super) fn len(&self, side: Side) -> usize {
+        side.of(self.axes).len()
+    }
+
+    /// A bound of the absolute value.
+    pub(super) fn bound(&self) -> f64 {
+        self.least.abs().max(self.largest.abs())
+    }
+
+    /// The least cost, and the largest.
+    pub(super) fn range(&self) -> [f64; 2] {
+        [self.least, self.largest]
+    }
+
+    /// Do any nodes differ?
+    pub(super) fn has_extent(&self) -> bool {
+        let [x, y] = self.axes;
+        x.len() > 1 || y.len() > 1 || x.origin() != y.origin()
+    }
+
+    /// How the cost is kept.
+    pub(super) fn cost(&self) -> &AxisCost {
+        &self.cost
+    }
+
+    /// The cost between node `own` of a side and node `other` of the opposite one.
+    pub(super) fn between(&self, side: Side, own: usize, other: usize) -> f64 {
+        let (i, j) = if side == Side::Source { (own, other) } else { (other, own) };
+        match &self.cost {
+            AxisCost::Squares(scale) => {
+                let difference = self.axes[0].coordinate(i) - self.axes[1].coordinate(j);
+                scale * difference * difference
+            }
+            AxisCost::Table(table) => table[i * self.axes[1].len() + j],
+        }
+    }
+
+    /// The place of the first node of a side and the step to the next, in units of the spacing of the opposite side, and
+    /// seen from its first node.
+    pub(super) fn places(&self, side: Side) -> [f64; 2] {
+        let (own, other) = (side.of(self.axes), side.opposite().of(self.axes));
+        [(own.origin() - other.origin()) / other.spacing(), own.spacing() / other.spacing()]
+    }
+
+    /// The spacing of a side.
+    pub(super) fn spacing(&self, side: Side) -> f64 {
+        side.of(self.axes).spacing()
+    }
+
+    /// The cost over epsilon, for the lines of one side.
+    pub(super) fn line_cost<T: CpuScalar>(&self, side: Side, epsilon: f64) -> LineCost<T> {
+        let (outputs, inputs) = (self.len(side), self.len(side.opposite()));
+        match &self.cost {
+            AxisCost::Squares(scale) => {
+                let spacing = self.spacing(side.opposite());
+                let curvature = scale * spacing * spacing / epsilon;
+                LineCost::Squares(Squares::new(inputs, outputs, self.places(side), curvature))
+            }
+            AxisCost::Table(_) => {
+                let pairs = (0..outputs).flat_map(|i| (0..inputs).map(move |j| (i, j)));
+                let costs: Vec<f64> = pairs.map(|(i, j)| self.between(side, i, j) / epsilon).collect();
+                LineCost::Table(Table::new(inputs, outputs, &costs))
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Logarithms of sums along the lines of a grid: one axis of a Gibbs kernel that is never formed.
+//!
+//! ```text
+//! out_i = log sum_j exp(h_j - C_ij / epsilon)
+//! ```
+//!
+//! for inputs h_j, given as logarithms, and a cost C between the nodes of one axis. Outputs are worked on in blocks of a
+//! few neighbours. For each block the inputs that matter to any of its outputs are found, with a bound of all others,
+//! and their terms are written as a product,
+//!
+//! ```text
+//! exp(h_j - C_ij / epsilon) = exp(reference) u_j K_ij        u_j <= 1
+//! ```
+//!
+//! with one exponential for each input and one multiplication for each pair. [`Squares`] have the same small factor K
+//! for all blocks, once the terms of each are tilted around its largest ([`squares`]); other costs keep a table of K
+//! ([`Table`]). Where the terms of a block span more than the exponents of the element type, each output takes a sum of
+//! exponentials of its own. Every line is a question by itself: results do not depend on the lines beside it.
+
+pub(super) mod squares;
+pub(super) mod table;
+pub(super) mod windows;
+
+pub use self::{squares::Squares, table::Table};
+use std::ops::AddAssign;
+
+use super::element::Element;
+
+/// The logarithm of no mass.
+const LOG_ZERO: f64 = ot_log_zero();
+
+/// That of the contract, [`LOG_ZERO`](https://docs.rs/ot-core), repeated here because passes know nothing but numbers.
+const fn ot_log_zero() -> f64 {
+    -1e30
+}
+
+/// Inputs that are looked at together. Lines are followed by as many entries of no mass.
+pub const LINE_PADDING: usize = 8;
+
+/// The largest number of outputs of a block.
+pub const LARGEST_BLOCK: usize = 16;
+
+/// The cost of one axis over epsilon, seen from the outputs.
+#[derive(Clone, Debug)]
+pub enum LineCost<T> {
+    /// A multiple of the square of a difference, between evenly spaced nodes.
+    Squares(Squares<T>),
+    /// Anything else.
+    Table(Table<T>),
+}
+
+impl<T> LineCost<T> {
+    /// The number of inputs.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Squares(squares) => squares.inputs,
+            Self::Table(table) => table.inputs,
+        }
+    }
+
+    /// The least cost over epsilon: what is taken from the cost that multiplies terms.
+    pub fn least_weight(&self) -> f64
+    where
+        T: Element,
+    {
+        match self {
+            Self::Squares(_) => 0.0,
+            Self::Table(table) => table.least(),
+        }
+    }
+
+    /// The number of outputs.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Squares(squares) => squares.outputs,
+            Self::Table(table) => table.outputs,
+        }
+    }
+}
+
+/// How blocks of outputs were summed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCounts {
+    /// By one product of a factor that all blocks share.
+    pub tilted: u64,
+    /// By one product of a factor from a table.
+    pub stabilised: u64,
+    /// Output by output, by exponentials of their own.
+    pub direct: u64,
+    /// Not at all: lines without mass.
+    pub unlit: u64,
+}
+
+impl AddAssign for LineCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.tilted += other.tilted;
+        self.stabilised += other.stabilised;
+        self.direct += other.direct;
+        self.unlit += other.unlit;
+    }
+}
+
+/// What a thread works with while it is at a line.
+#[derive(Clone, Debug)]
+pub struct LineScratch<T> {
+    /// Maxima at the borders of blocks, and where they are.
+    borders: Vec<(T, usize)>,
+    /// The inputs that matter to each block, from the first to behind the last.
+    windows: Vec<(usize, usize)>,
+    /// Factors u.
+    factors: Vec<T>,
+}
+
+impl<T: Element> LineScratch<T> {
+    /// For lines of so many inputs and outputs.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        let blocks = outputs.div_ceil(LARGEST_BLOCK / 2) + 1;
+        Self {
+            borders: vec![(T::NEUTRAL_OF_SUM, 0); blocks],
+            windows: vec![(0, 0); blocks],
+            factors: vec![T::NEUTRAL_OF_SUM; inputs + 2 * LINE_PADDING],
+        }
+    }
+}
+
+/// A term that is smaller than the largest by more than this exponent is left out: all of them together, of this many
+/// inputs, are less than a quarter of a rounding of the sum.
+pub fn least_exponent<T: Element>(inputs: usize) -> f64 {
+    (8.0 * inputs as f64 / T::GAP).ln()
+}
+
+/// The largest exponent within which a factor of the element type keeps `relevant` exponents below one.
+fn exponent_range<T: Element>() -> f64 {
+    -T::SMALLEST_NORMAL.ln() - 1.0
+}
+
+/// The sums along one line, plain, or each term times its cost (over epsilon, above the least): `line` has the inputs
+/// followed by [`LINE_PADDING`] entries without mass.
+#[inline(always)]
+pub(super) fn log_sums<T: Element, const FUSED: bool>(
+    cost: &LineCost<T>,
+    line: &[T],
+    times_cost: bool,
+    out: &mut [T],
+    scratch: &mut LineScratch<T>,
+    counts: &mut LineCounts,
+) {
+    let dark = T::of_double(LOG_ZERO);
+    let mut top = dark;
+    for &input in line {
+        top = top.larger(input);
+    }
+    if top.as_double() <= 0.5 * LOG_ZERO {
+        out.fill(dark);
+        counts.unlit += 1;
+        return;
+    }
+    match cost {
+        LineCost::Squares(squares) => match (squares.block, times_cost) {
+            (8, false) => squares::log_sums::<T, 8, false, FUSED>(squares, line, out, scratch, counts),
+            (8, true) => squares::log_sums::<T, 8, true, FUSED>(squares, line, out, scratch, counts),
+            (_, false) => squares::log_sums::<T, 16, false, FUSED>(squares, line, out, scratch, counts),
+            (_, true) => squares::log_sums::<T, 16, true, FUSED>(squares, line, out, scratch, counts),
+        },
+        LineCost::Table(table) if times_cost => table::log_sums::<T, true, FUSED>(table, line, out, scratch, counts),
+        LineCost::Table(table) => table::log_sums::<T, false, FUSED>(table, line, out, scratch, counts),
+    }
+}
+
+/// `sum_j u_j K_j` for the rows of a factor, four sums in turn, so that additions need not wait for each other. `factors`
+/// are a multiple of four, and as many as rows.
+#[inline(always)]
+fn product<T: Element, const B: usize, const FUSED: bool>(factors: &[T], rows: &[[T; B]]) -> [T; B] {
+    let mut sums = [[T::NEUTRAL_OF_SUM; B]; 4];
+    let (factors, _) = factors.as_chunks::<4>();
+    let (rows, _) = rows.as_chunks::<4>();
+    for (factors, rows) in factors.iter().zip(rows) {
+        for part in 0..4 {
+            for k in 0..B {
+                sums[part][k] = rows[part][k].multiply_add::<FUSED>(factors[part], sums[part][k]);
+            }
+        }
+    }
+    let mut total = [T::NEUTRAL_OF_SUM; B];
+    for k in 0..B {
+        total[k] = (sums[0][k] + sums[1][k]) + (sums[2][k] + sums[3][k]);
+    }
+    total
+}
+
+/// The logarithms of the sums of a block: a plain loop, which is compiled with the code around it.
+#[inline(always)]
+fn logarithms<T: Element, const B: usize, const FUSED: bool>(mut sums: [T; B]) -> [T; B] {
+    for sum in &mut sums {
+        *sum = sum.logarithm::<FUSED>();
+    }
+    sums
+}
