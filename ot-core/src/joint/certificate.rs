@@ -66,8 +66,11 @@ pub fn certify_joint<D: Device>(
     let mut sums = vec![Sums::default(); problem.columns()];
     for (term, potentials) in problem.terms().iter().zip(&host) {
         let certificates = certify_term(term, potentials, &measures)?;
-        for (sums, certificate) in sums.iter_mut().zip(certificates) {
-            sums.add(term.weight, &certificate);
+        for (column, (sums, certificate)) in sums.iter_mut().zip(certificates).enumerate() {
+            // Nothing is asked of a term without weight.
+            if term.weight(column) > 0.0 {
+                sums.add(term.weight(column), &certificate);
+            }
         }
     }
     Ok(sums.into_iter().map(|sums| sums.certificate(problem.epsilon())).collect())
@@ -89,9 +92,10 @@ fn scale<D: Device>(problem: &JointProblem<D>, measure: usize, values: &mut [D::
 /// above.
 fn cancel<D: Device>(problem: &JointProblem<D>, measure: usize, unit: f64, potentials: &mut [Vec<Vec<D::Elem>>]) {
     let ends: Vec<(usize, Side)> = problem.ends_of(measure).collect();
-    let weight = |term: usize| problem.terms()[term].weight;
-    let total: f64 = ends.iter().map(|&(term, _)| weight(term)).sum();
-    for entry in 0..problem.unknown()[measure] * problem.columns() {
+    let len = problem.unknown()[measure];
+    for entry in 0..len * problem.columns() {
+        let weight = |term: usize| problem.terms()[term].weight(entry / len);
+        let total: f64 = ends.iter().map(|&(term, _)| weight(term)).sum();
         let at = |potentials: &[Vec<Vec<D::Elem>>], (term, side): (usize, Side)| {
             weight(term) * potentials[term][side.index()][entry].to_f64()
         };

@@ -16,15 +16,23 @@ pub enum End {
 pub struct JointTerm<D: Device> {
     /// Geometry, measures, epsilon and penalties.
     pub problem: Problem<D>,
-    /// lambda > 0, the factor of the term in the objective.
-    pub weight: f64,
+    /// lambda >= 0, the factor of the term in the objective: one number that serves all columns, or one for each.
+    pub weights: Vec<f64>,
     /// What the source and the target are.
     pub ends: [End; 2],
 }
 
+impl<D: Device> JointTerm<D> {
+    /// lambda of one column.
+    #[must_use]
+    pub fn weight(&self, column: usize) -> f64 {
+        if let [shared] = self.weights[..] { shared } else { self.weights[column] }
+    }
+}
+
 impl<D: Device> Clone for JointTerm<D> {
     fn clone(&self) -> Self {
-        Self { problem: self.problem.clone(), ..*self }
+        Self { problem: self.problem.clone(), weights: self.weights.clone(), ends: self.ends }
     }
 }
 
@@ -39,7 +47,8 @@ impl<D: Device> Clone for JointTerm<D> {
 /// the potentials of each unknown measure cancel, sum_k lambda_k g_k <= 0.
 ///
 /// A barycenter of inputs a_k with weights lambda_k has a term (a_k, m) for each, with ends
-/// `[End::Given, End::Unknown(0)]` (Agueh, Carlier 2011; Benamou et al. 2015). A given end may have any penalty.
+/// `[End::Given, End::Unknown(0)]` (Agueh, Carlier 2011; Benamou et al. 2015). A given end may have any penalty. A term of
+/// weight zero adds nothing, and its plan is one to the measures that the others make.
 #[derive(Debug)]
 pub struct JointProblem<D: Device> {
     terms: Vec<JointTerm<D>>,
@@ -51,9 +60,10 @@ impl<D: Device> JointProblem<D> {
     /// Checks that the terms fit together.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for no terms, a weight that is not positive and finite, epsilons that differ, an index of an unknown
-    /// measure without a term, or a penalty on one that is not [`Balanced`](crate::Balanced);
-    /// [`Error::Length`] for unknown measures with different numbers of atoms; [`Error::BatchMismatch`];
+    /// [`Error::Parameter`] for no terms, a weight that is negative or not finite, epsilons that differ, an index of an unknown
+    /// measure without a term, an unknown measure that no term has a weight for, one at both ends of a term, or a penalty on
+    /// one that is not [`Balanced`](crate::Balanced); [`Error::Length`] for weights that are neither one number nor one for
+    /// each column, and for unknown measures with different numbers of atoms; [`Error::BatchMismatch`];
     /// [`Error::MissingCapability`] for another regularizer than entropy.
     pub fn new(terms: Vec<JointTerm<D>>) -> Result<Self, Error> {
         let first = terms.first().ok_or(parameter("the number of terms", 0.0, "at least one"))?;
@@ -73,10 +83,18 @@ impl<D: Device> JointProblem<D> {
             ));
         }
         let mut unknown = vec![None; count];
-        for JointTerm { problem, weight, ends } in &terms {
+        for JointTerm { problem, weights, ends } in &terms {
             problem.require_entropy()?;
-            if !(weight.is_finite() && *weight > 0.0) {
-                return Err(parameter("the weight of a term", *weight, "a finite number > 0"));
+            if weights.len() != 1 && weights.len() != columns {
+                return Err(Error::Length { what: "the weights of a term", expected: columns, found: weights.len() });
+            }
+            if let Some(&weight) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
+                return Err(parameter("the weight of a term", weight, "a finite number >= 0"));
+            }
+            if let [End::Unknown(source), End::Unknown(target)] = *ends
+                && source == target
+            {
+                return Err(parameter("the unknown measure at both ends of a term", source as f64, "two measures"));
             }
             if problem.epsilon() != epsilon {
                 return Err(parameter("the epsilon of a term", problem.epsilon(), "that of the first term"));
@@ -103,7 +121,22 @@ impl<D: Device> JointProblem<D> {
             len.ok_or(parameter("the index of an unknown measure without a term", index as f64, "a term of it"))
         };
         let unknown = unknown.into_iter().enumerate().map(known).collect::<Result<_, _>>()?;
-        Ok(Self { terms, unknown })
+        let problem = Self { terms, unknown };
+        let weighs = |column: usize, terms: &mut dyn Iterator<Item = usize>| {
+            let total: f64 = terms.map(|term| problem.terms[term].weight(column)).sum();
+            if total.is_finite() && total > 0.0 {
+                Ok(())
+            } else {
+                Err(parameter("the sum of the weights of terms that meet", total, "a finite number > 0"))
+            }
+        };
+        for column in 0..columns {
+            weighs(column, &mut (0..problem.terms.len()))?;
+            for measure in 0..problem.unknown.len() {
+                weighs(column, &mut problem.ends_of(measure).map(|(term, _)| term))?;
+            }
+        }
+        Ok(problem)
     }
 
     /// The terms.

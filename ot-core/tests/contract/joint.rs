@@ -39,7 +39,7 @@ fn problem(
     let term = |(deviation, weight): (f64, f64)| {
         let (input, epsilon) = (cloud(normal(deviation))?, Epsilon::Absolute(EPSILON));
         let problem = Problem::unbalanced(geometry.clone(), &input, &reference, epsilon, penalty, &Balanced)?;
-        Ok::<_, Error>(JointTerm { problem, weight, ends: [End::Given, End::Unknown(0)] })
+        Ok::<_, Error>(JointTerm { problem, weights: vec![weight], ends: [End::Given, End::Unknown(0)] })
     };
     JointProblem::new(deviations.into_iter().zip(weights).map(term).collect::<Result<_, _>>()?)
 }
@@ -51,7 +51,7 @@ type Iterate = (Vec<Potentials<Host<f64>>>, HostVector<f64>);
 fn project(joint: &JointProblem<Host<f64>>, iterations: usize) -> Result<Iterate, Error> {
     let backend = Reference::default();
     let (len, all) = (joint.unknown()[0], ActiveColumns::all(1));
-    let total: f64 = joint.terms().iter().map(|term| term.weight).sum();
+    let total: f64 = joint.terms().iter().map(|term| term.weight(0)).sum();
     let mut kernels = joint.terms().iter().map(|term| term.problem.bind()).collect::<Result<Vec<_>, _>>()?;
     let zeros = || {
         Ok::<_, Error>(Potentials { source: backend.alloc(len, 1)?, target: backend.alloc(len, 1)?, epsilon: EPSILON })
@@ -73,7 +73,7 @@ fn project(joint: &JointProblem<Host<f64>>, iterations: usize) -> Result<Iterate
         // log (p / m) = -sum_k lambda_k s_k / epsilon, and g_k = s_k + epsilon log (p / m).
         let mean: Vec<f64> = (0..len)
             .map(|j| {
-                joint.terms().iter().zip(&softmins).map(|(term, s)| term.weight * s.values()[j]).sum::<f64>() / total
+                joint.terms().iter().zip(&softmins).map(|(term, s)| term.weight(0) * s.values()[j]).sum::<f64>() / total
             })
             .collect();
         for (own, softmin) in potentials.iter_mut().zip(&softmins) {
@@ -190,9 +190,14 @@ fn terms_that_do_not_fit_are_refused() {
     let terms = problem([0.7, 1.5], [0.5, 0.5], &balanced).unwrap().terms().to_vec();
     let parameter = |terms: Vec<JointTerm<Host<f64>>>| matches!(JointProblem::new(terms), Err(Error::Parameter { .. }));
     assert!(parameter(Vec::new()));
+    // A sum of weights that is zero or overflows, and numbers that are no weights.
     for weight in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(parameter(vec![JointTerm { weight, ..terms[0].clone() }]));
+        assert!(parameter(vec![JointTerm { weights: vec![weight], ..terms[0].clone() }]));
     }
+    assert!(parameter(terms.iter().map(|term| JointTerm { weights: vec![f64::MAX], ..term.clone() }).collect()));
+    let two = JointTerm { weights: vec![0.5, 0.5], ..terms[0].clone() };
+    assert!(matches!(JointProblem::new(vec![two]), Err(Error::Length { expected: 1, found: 2, .. })));
+    assert!(parameter(vec![JointTerm { ends: [End::Unknown(0), End::Unknown(0)], ..terms[0].clone() }]));
     assert!(parameter(vec![JointTerm { ends: [End::Given, End::Unknown(1)], ..terms[0].clone() }]));
     assert!(parameter(vec![JointTerm { ends: [End::Given, End::Unknown(usize::MAX)], ..terms[0].clone() }]));
     let mut other = terms.clone();
