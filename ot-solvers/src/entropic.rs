@@ -2,6 +2,8 @@
 
 mod annealing;
 mod bounds;
+mod column;
+mod front;
 mod gauge;
 mod iteration;
 mod multiscale;
@@ -10,7 +12,6 @@ mod sinkhorn;
 mod start;
 mod update;
 
-pub(crate) use self::gauge::fix_gauge;
 pub use self::{
     annealing::Annealing,
     bounds::{UnregularizedBounds, unregularized_bounds},
@@ -18,4 +19,9 @@ pub use self::{
     sinkhorn::{Run, Sinkhorn},
     start::Start,
     update::Update,
+};
+pub(crate) use self::{
+    column::{Column, Goal, SECOND_CHANCES, STAGE_ITERATIONS, choose_columns, verdict},
+    gauge::fix_gauge,
+    relaxation::Observed,
 };

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod ascent;
+pub mod barycenter;
 mod clusters;
 pub mod discrepancy;
 pub mod divergence;
@@ -44,6 +45,9 @@ struct Readme;
 
 pub use ascent::{
     Ascent, ConcaveObjective, DualAscent, DualAscentRun, DualObjective, HardSemiDualObjective, Lbfgs, SemiDualObjective,
+};
+pub use barycenter::{
+    Barycenter, BoundedEntropy, BoundedEntropyRun, BregmanProjections, BregmanRun, EntropyBound, barycenter,
 };
 pub use discrepancy::{Discrepancy, MaximumMeanDiscrepancy};
 pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};

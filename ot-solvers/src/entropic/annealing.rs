@@ -34,11 +34,24 @@ impl Annealing {
     const TENTH: f64 = 0.1;
 
     /// The automatic schedule after potentials of another epsilon.
-    pub(super) fn after(epsilon: Option<f64>) -> Self {
+    pub(crate) fn after(epsilon: Option<f64>) -> Self {
         match epsilon {
             Some(epsilon) => Annealing::Geometric { start: Some(Self::TENTH * epsilon), factor: Self::TENTH },
             None => Annealing::Off,
         }
+    }
+
+    /// The stages that at most half of the iterations are shared out to, so that the rest is left to the epsilon that was
+    /// asked for, and the share of each. A run of fewer than eight iterations is not annealed.
+    pub(crate) fn shared_out(stages: Vec<f64>, most: usize) -> (Vec<f64>, usize) {
+        /// Fewer iterations than this are not shared out.
+        const LEAST: usize = 8;
+
+        let budget = if most < LEAST { 0 } else { most / 2 };
+        let stride = stages.len().div_ceil(budget.max(1)).max(1);
+        let stages: Vec<f64> = stages.into_iter().step_by(stride).take(budget).collect();
+        let share = budget / stages.len().max(1);
+        (stages, share)
     }
 
     /// All epsilons of a solve, descending, the last being `epsilon` itself. Empty of stages

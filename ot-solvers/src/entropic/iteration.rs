@@ -7,32 +7,21 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, Certificate, Device, Error, KernelOp, Observer, Operand, Phase, Potentials,
-    Problem, Program, Progress, Real, Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with,
+    ActiveColumns, ByProducts, Certificate, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Program,
+    Progress, Real, Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with,
     kernel::simultaneous_sweep,
 };
 
 use super::{
     Sinkhorn, Start, Update,
+    column::{Column, Goal, SECOND_CHANCES, STAGE_ITERATIONS, choose_columns, verdict},
     gauge::fix_gauge,
-    relaxation::{Controller, Observed, Relaxation},
+    relaxation::{Observed, Relaxation},
 };
 use crate::history::History;
 
-/// The marginal error at which a stage of the annealing ends.
-const STAGE_TOLERANCE: f64 = 1e-2;
-
-/// The most iterations of a stage of the annealing.
-const STAGE_ITERATIONS: usize = 200;
-
-/// Checks without a smaller error or a larger dual after which a column has stalled.
-const PATIENCE: usize = 50;
-
 /// Iterations of a start from given potentials that are each followed by a check.
 const WATCHED: usize = 4;
-
-/// How often a column that rested too early is sent on.
-const SECOND_CHANCES: usize = 4;
 
 /// The state of one run.
 pub(super) struct Iteration<'a, D: Device> {
@@ -59,30 +48,6 @@ pub(super) struct Iteration<'a, D: Device> {
     history: History<'a>,
     /// Why the whole run must end, if it must.
     ended: Option<Status>,
-}
-
-/// What the host remembers of one column.
-#[derive(Copy, Clone, Debug)]
-struct Column {
-    controller: Controller,
-    /// What was seen of the best iterate at this epsilon.
-    best: Option<Observed>,
-    /// What was seen at the last check.
-    last: Option<Observed>,
-    /// The smallest error and the largest dual since the column last woke.
-    reached: [f64; 2],
-    /// Checks without a smaller error or a larger dual.
-    checks_since: usize,
-    /// Why the column rests; `Converged` until certified is a guess.
-    rest: Option<Status>,
-}
-
-/// When a column comes to rest.
-#[derive(Copy, Clone, Debug)]
-struct Goal {
-    tolerance: f64,
-    last_iteration: usize,
-    patience: usize,
 }
 
 impl<'a, D: Device> Iteration<'a, D> {
@@ -112,7 +77,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             choose: Program::record(|[now, other, chosen]| [chosen.select(other, now)])?,
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
-            columns: vec![Column::new(settings); columns],
+            columns: vec![Column::new(settings.relaxation.controller()); columns],
             watched: if matches!(start, Start::Zero) { 0 } else { WATCHED },
             iterations: 0,
             checked: 0,
@@ -172,18 +137,17 @@ impl<'a, D: Device> Iteration<'a, D> {
     /// A stage of the annealing: near enough to its solution, and no more, in at most so many iterations.
     pub(super) fn approach<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, share: usize) -> Result<(), Error> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
-        let tolerance = STAGE_TOLERANCE.max(self.settings.tolerance_on(self.problem));
-        self.descend(kernel, Goal { tolerance, last_iteration, patience: PATIENCE })?;
+        self.descend(kernel, Goal::stage(self.settings.tolerance_on(self.problem), last_iteration))?;
         self.choose_best(|column| column.rest == Some(Status::NotFinite))?;
         self.wake(|_| true);
-        self.columns.iter_mut().for_each(|column| (column.best, column.last) = (None, None));
+        self.columns.iter_mut().for_each(Column::forget);
         Ok(())
     }
 
     /// The last stage: to the tolerance, certified.
     pub(super) fn converge<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) -> Result<Vec<Certificate>, Error> {
         let (tolerance, max_iterations) = (self.settings.tolerance_on(self.problem), self.settings.limits.most);
-        let mut goal = Goal { tolerance, last_iteration: max_iterations, patience: PATIENCE };
+        let mut goal = Goal::new(tolerance, max_iterations);
         for chance in 0.. {
             self.descend(kernel, goal)?;
             self.choose_best(|column| column.rest != Some(Status::Converged))?;
@@ -338,7 +302,7 @@ impl<'a, D: Device> Iteration<'a, D> {
         self.active = ActiveColumns::all(self.columns.len());
         for (index, column) in self.columns.iter_mut().enumerate() {
             if which(column) {
-                column.wake(self.settings);
+                column.wake(self.settings.relaxation.controller());
             } else {
                 self.active.freeze(index);
             }
@@ -364,96 +328,8 @@ impl<'a, D: Device> Iteration<'a, D> {
 
     /// Goes back to the best iterate of some columns.
     fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
-        let worse = |column: &Column| column.rest == Some(Status::NotFinite) || column.last != column.best;
-        let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && worse(column)).collect();
+        let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && column.has_better()).collect();
         let Self { problem, potentials, best, choose, chosen, .. } = self;
         choose_columns(problem.backend(), choose, potentials, best, &wanted, chosen)
-    }
-}
-
-/// Takes the wanted columns of `now` from `other`.
-fn choose_columns<D: Device>(
-    backend: &dyn Backend<D>,
-    choose: &Program,
-    now: &mut Potentials<D>,
-    other: &Potentials<D>,
-    wanted: &[bool],
-    chosen: &mut D::Reduced,
-) -> Result<(), Error> {
-    if !wanted.contains(&true) {
-        return Ok(());
-    }
-    let flags: Vec<f64> = wanted.iter().map(|&wanted| f64::from(u8::from(wanted))).collect();
-    backend.write_reduced(&flags, chosen)?;
-    for (now, other) in [(&mut now.source, &other.source), (&mut now.target, &other.target)] {
-        let operands = [Operand::Output(0), Operand::Vector(other), Operand::Reduced(chosen)];
-        backend.map(choose, &operands, &mut [now])?;
-    }
-    Ok(())
-}
-
-impl Column {
-    fn new(settings: &Sinkhorn) -> Self {
-        Self {
-            controller: settings.relaxation.controller(),
-            best: None,
-            last: None,
-            reached: [f64::INFINITY, f64::NEG_INFINITY],
-            checks_since: 0,
-            rest: None,
-        }
-    }
-
-    fn wake(&mut self, settings: &Sinkhorn) {
-        let Self { best, last, .. } = *self;
-        *self = Self { best, last, ..Self::new(settings) };
-    }
-
-    /// Takes in a check, and comes to rest if there is a reason. Says whether this is the best iterate so far, and
-    /// whether it `blew_up`, so that the best one should be gone back to.
-    fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal, blew_up: &mut bool) -> bool {
-        if !(observed.error.is_finite() && observed.dual.is_finite()) {
-            self.last = None;
-            self.rest = Some(Status::NotFinite);
-            return false;
-        }
-        *blew_up = self.controller.observe(observed, iterations);
-        let [smallest_error, largest_dual] = self.reached;
-        let nearer = observed.error < smallest_error * (1.0 - 1e-4);
-        let higher = observed.dual > largest_dual + observed.dual_rounding;
-        self.checks_since = if nearer || higher { 0 } else { self.checks_since + 1 };
-        self.reached = [smallest_error.min(observed.error), largest_dual.max(observed.dual)];
-        let improves = self.best.is_none_or(|best| observed.is_better_than(&best));
-        if improves {
-            self.best = Some(observed);
-        }
-        self.last = Some(if *blew_up { self.best.unwrap_or(observed) } else { observed });
-        if observed.error <= goal.tolerance {
-            self.rest = Some(Status::Converged);
-        } else if self.checks_since >= goal.patience {
-            // Over-relaxation may be what stands in the way: the plain iteration gets its chance.
-            if self.controller.calm() {
-                self.checks_since = 0;
-            } else {
-                self.rest = Some(Status::Stalled);
-            }
-        }
-        improves
-    }
-}
-
-/// What a certificate says of a column that came to rest for a reason; `None` to go on.
-fn verdict(rest: Option<Status>, certificate: &Certificate, tolerance: f64, may_go_on: bool) -> Option<Status> {
-    let Certificate { marginal_error, rounding, .. } = *certificate;
-    let at_precision = rounding > tolerance / 4.0 && rounding < 1.0 && marginal_error <= tolerance.max(2.0 * rounding);
-    match rest {
-        _ if certificate.meets(tolerance) => Some(Status::Converged),
-        Some(Status::Cancelled | Status::NotFinite) => rest,
-        // Within reach: the by-products do not tell the rounding.
-        Some(Status::Converged) if may_go_on && rounding <= tolerance / 2.0 => None,
-        _ if at_precision => Some(Status::PrecisionLimit { floor: rounding }),
-        Some(Status::Converged) if may_go_on => None,
-        Some(Status::Converged) | None => Some(Status::Stalled),
-        Some(reason) => Some(reason),
     }
 }

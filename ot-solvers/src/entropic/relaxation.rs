@@ -110,6 +110,14 @@ impl Controller {
         Self { adaptive: true, ceiling: Self::CEILING, ..Self::fixed(1.0) }
     }
 
+    /// Starts from the best relaxation at a rate of the plain iteration that was predicted; the rate observed takes over.
+    pub(crate) fn predicted(mut self, eta: Option<f64>) -> Self {
+        if let Some(eta) = eta.filter(|_| self.adaptive) {
+            self.set(2.0 / (1.0 + (1.0 - eta.clamp(0.0, 1.0)).sqrt()));
+        }
+        self
+    }
+
     /// The relaxation in use.
     pub(crate) fn omega(&self) -> f64 {
         self.omega
@@ -219,6 +227,16 @@ mod tests {
         let adaptive = iterations_to(1e-9, eta, Relaxation::Adaptive);
         assert!(plain > 8 * best, "plain {plain}, best {best}");
         assert!(adaptive <= 2 * best, "adaptive {adaptive}, best {best}");
+    }
+
+    #[test]
+    fn a_predicted_rate_is_where_it_starts() {
+        let controller = Relaxation::Adaptive.controller().predicted(Some(0.75));
+        assert!((controller.omega() - 4.0 / 3.0).abs() < 1e-15);
+        assert_eq!(Relaxation::Adaptive.controller().predicted(Some(1.0)).omega(), Controller::CEILING);
+        assert_eq!(Relaxation::Adaptive.controller().predicted(None).omega(), 1.0);
+        assert_eq!(Relaxation::Off.controller().predicted(Some(0.75)).omega(), 1.0);
+        assert_eq!(Relaxation::Fixed(1.5).controller().predicted(Some(0.75)).omega(), 1.5);
     }
 
     #[test]

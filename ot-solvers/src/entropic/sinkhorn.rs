@@ -119,9 +119,6 @@ impl Sinkhorn {
     }
 }
 
-/// Fewer iterations than this are not shared out between stages.
-const LEAST_TO_ANNEAL: usize = 8;
-
 /// One run of [`Sinkhorn`] on one problem.
 pub struct Run<'a, D: Device> {
     settings: &'a Sinkhorn,
@@ -176,20 +173,13 @@ impl<'a, D: Device> Run<'a, D> {
                 None => settings.annealing.stages(problem.epsilon(), bound)?,
             };
             let last = stages.pop().unwrap_or(problem.epsilon());
-            if settings.limits.most < LEAST_TO_ANNEAL {
-                stages.clear();
-            }
+            let (stages, share) = Annealing::shared_out(stages, settings.limits.most);
             if !stages.is_empty() {
                 kernel.rebind(last)?;
                 if let Some(certificates) = iteration.try_start(kernel)? {
                     return Ok(iteration.solution(certificates));
                 }
             }
-            // At least half of the iterations are left to the epsilon that was asked for.
-            let budget = settings.limits.most / 2;
-            let stride = stages.len().div_ceil(budget.max(1)).max(1);
-            let stages: Vec<f64> = stages.into_iter().step_by(stride).take(budget).collect();
-            let share = budget / stages.len().max(1);
             for epsilon in stages {
                 kernel.rebind(epsilon)?;
                 iteration.approach(kernel, share)?;

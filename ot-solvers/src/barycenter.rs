@@ -1,0 +1,26 @@
+//! Barycenters: measures in the middle of others, over any kernel.
+//!
+//! ```text
+//! min over p   sum_k lambda_k min_P <P, C_k> + epsilon KL(P | a_k m^T)
+//! ```
+//!
+//! where P has the marginals a_k and p, and m is a fixed reference measure on the support of p. What is asked is a
+//! [`JointProblem`](ot_core::JointProblem), which [`Barycenter`] makes of inputs; [`BregmanProjections`] solves it, as it
+//! solves any other problem of unknown measures between given ones. The reference m makes the problem one of convex
+//! optimisation with two blocks of dual variables, and blurs: p has the width of the entropy.
+
+mod bregman;
+mod front;
+mod inputs;
+mod iteration;
+mod rate;
+mod sharpening;
+mod term;
+mod unknown;
+
+pub use self::{
+    bregman::{BregmanProjections, BregmanRun},
+    front::barycenter,
+    inputs::Barycenter,
+    sharpening::{BoundedEntropy, BoundedEntropyRun, EntropyBound},
+};
