@@ -10,6 +10,7 @@
 //! optimisation with two blocks of dual variables, and blurs: p has the width of the entropy.
 
 mod bregman;
+mod free_support;
 mod front;
 mod inputs;
 mod iteration;
@@ -20,6 +21,7 @@ mod unknown;
 
 pub use self::{
     bregman::{BregmanProjections, BregmanRun},
+    free_support::{FreeSupport, FreeSupportRun, FreeSupportSolution, InnerTransport},
     front::barycenter,
     inputs::Barycenter,
     sharpening::{BoundedEntropy, BoundedEntropyRun, EntropyBound},
