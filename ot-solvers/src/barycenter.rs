@@ -10,6 +10,7 @@
 //! optimisation with two blocks of dual variables, and blurs: p has the width of the entropy.
 
 mod bregman;
+mod debiased;
 mod free_support;
 mod front;
 mod inputs;
@@ -21,6 +22,7 @@ mod unknown;
 
 pub use self::{
     bregman::{BregmanProjections, BregmanRun},
+    debiased::{DebiasedBarycenter, DebiasedRun, DebiasedSolution},
     free_support::{FreeSupport, FreeSupportRun, FreeSupportSolution, InnerTransport},
     front::barycenter,
     inputs::Barycenter,
