@@ -8,8 +8,12 @@
 //! [`JointProblem`](ot_core::JointProblem), which [`Barycenter`] makes of inputs; [`BregmanProjections`] solves it, as it
 //! solves any other problem of unknown measures between given ones. The reference m makes the problem one of convex
 //! optimisation with two blocks of dual variables, and blurs: p has the width of the entropy.
+//!
+//! [`BoundedEntropy`] bounds the blur, [`DebiasedBarycenter`] takes it out, [`FreeSupport`] moves the points of a cloud instead of
+//! weighing those of a support, and [`BarycentricCoordinates`] asks which weights make a given histogram.
 
 mod bregman;
+mod coordinates;
 mod debiased;
 mod free_support;
 mod front;
@@ -22,6 +26,7 @@ mod unknown;
 
 pub use self::{
     bregman::{BregmanProjections, BregmanRun},
+    coordinates::{BarycentricCoordinates, CoordinateLoss, Coordinates},
     debiased::{DebiasedBarycenter, DebiasedRun, DebiasedSolution},
     free_support::{FreeSupport, FreeSupportRun, FreeSupportSolution, InnerTransport},
     front::barycenter,

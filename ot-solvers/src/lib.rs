@@ -47,8 +47,9 @@ pub use ascent::{
     Ascent, ConcaveObjective, DualAscent, DualAscentRun, DualObjective, HardSemiDualObjective, Lbfgs, SemiDualObjective,
 };
 pub use barycenter::{
-    Barycenter, BoundedEntropy, BoundedEntropyRun, BregmanProjections, BregmanRun, DebiasedBarycenter, DebiasedRun,
-    DebiasedSolution, EntropyBound, FreeSupport, FreeSupportRun, FreeSupportSolution, InnerTransport, barycenter,
+    Barycenter, BarycentricCoordinates, BoundedEntropy, BoundedEntropyRun, BregmanProjections, BregmanRun,
+    CoordinateLoss, Coordinates, DebiasedBarycenter, DebiasedRun, DebiasedSolution, EntropyBound, FreeSupport,
+    FreeSupportRun, FreeSupportSolution, InnerTransport, barycenter,
 };
 pub use discrepancy::{Discrepancy, MaximumMeanDiscrepancy};
 pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};

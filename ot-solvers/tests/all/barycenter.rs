@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bregman;
+mod coordinates;
 mod debiased;
 mod free_support;
 mod linear_programme;
