@@ -1,4 +1,4 @@
-"""POT: Sinkhorn's iteration on scaling vectors and in the log domain, between penalised marginals, and from a sampled source."""
+"""POT: Sinkhorn's iteration on scaling vectors and in the log domain, between penalised marginals, from a sampled source; barycenters."""
 
 import os
 
@@ -92,7 +92,58 @@ def smooth_dual(problem, request):
     return run
 
 
+def barycenter(method):
+    # The columns of the target are the inputs, lambda.f64 their weights.
+    def prepare(problem, request):
+        weights = problem.read("lambda", (request["columns"],))
+
+        def run():
+            p, log = ot.bregman.barycenter(
+                problem.target,
+                problem.cost,
+                problem.epsilon,
+                weights=weights,
+                method=method,
+                numItermax=request["iterations"],
+                stopThr=0.0 if request["fixed"] else request["threshold"],
+                log=True,
+                warn=False,
+            )
+            return {"p": p}, log.get("niter", len(log["err"]))
+
+        return run
+
+    return prepare
+
+
+def free_support_barycenter(problem, request):
+    # Inputs of one size: points.f64 (inputs x m x d), the columns of the target their weights. The source has the first points.
+    count, m, d = request["columns"], request["m"], request["d"]
+    points, weights = problem.read("points", (count, m, d)), problem.read("lambda", (count,))
+    locations = [np.ascontiguousarray(points[k]) for k in range(count)]
+    masses = [np.ascontiguousarray(problem.target[:, k]) for k in range(count)]
+    start = problem.read("start", (request["n"], d))
+
+    def run():
+        x, log = ot.lp.free_support_barycenter(
+            locations,
+            masses,
+            start,
+            b=problem.source,
+            weights=weights,
+            numItermax=request["iterations"],
+            stopThr=0.0 if request["fixed"] else request["threshold"],
+            log=True,
+        )
+        return {"x": x.T}, len(log["displacement_square_norms"])
+
+    return run
+
+
 SOLVERS = {
+    "barycenter": barycenter("sinkhorn"),
+    "barycenter_log": barycenter("sinkhorn_log"),
+    "free_support_barycenter": free_support_barycenter,
     "smooth_dual": smooth_dual,
     "sinkhorn": solver("sinkhorn"),
     "sinkhorn_log": solver("sinkhorn_log"),

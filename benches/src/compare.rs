@@ -10,6 +10,7 @@
 //!   ratio is a lower bound.
 //! - Limits are measured in the same process (see [`roof`]).
 
+mod barycenter;
 mod batch;
 mod best;
 mod dense;
@@ -68,6 +69,8 @@ pub enum Suite {
     Newton,
     /// Derivatives, implicit and unrolled.
     Diff,
+    /// Barycenters on a fixed support, and of clouds with free points.
+    Barycenter,
     /// What the machine can do.
     Roof,
 }
@@ -164,6 +167,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Many => many::run(&mut bench)?,
         Suite::Newton => newton::run(&mut bench)?,
         Suite::Diff => diff::run(&mut bench)?,
+        Suite::Barycenter => barycenter::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Failure,
     posed::Posed,
-    problem::{Arrays, Cost},
+    problem::Cost,
     recompute::Recomputed,
     row::{Measured, Reached},
     timing::median,
@@ -60,6 +60,12 @@ pub enum Solver {
     OttUnrolled,
     /// POT's dual of a plan regularised by squares, by L-BFGS.
     PotSmoothDual,
+    /// POT's barycenter on a fixed support, on scaling vectors.
+    PotBarycenter,
+    /// The same in the log domain.
+    PotBarycenterLog,
+    /// POT's barycenter of clouds with free points, by its network simplex.
+    PotFreeSupport,
     /// POT's network simplex on a matrix.
     PotEmd,
     /// The value of POT's network simplex, without the plan.
@@ -111,6 +117,9 @@ impl Solver {
             Self::OttImplicit => ("ott_jax", "implicit_gradient", "OTT-JAX ImplicitDiff"),
             Self::OttUnrolled => ("ott_jax", "unrolled_gradient", "OTT-JAX, unrolled"),
             Self::PotSmoothDual => ("pot", "smooth_dual", "POT smooth_ot_dual"),
+            Self::PotBarycenter => ("pot", "barycenter", "POT bregman.barycenter"),
+            Self::PotBarycenterLog => ("pot", "barycenter_log", "POT bregman.barycenter, log"),
+            Self::PotFreeSupport => ("pot", "free_support_barycenter", "POT free_support_barycenter"),
             Self::PotEmd => ("exact", "emd", "POT emd"),
             Self::PotEmd2 => ("exact", "emd2", "POT emd2"),
             Self::PotManyExact => ("many", "exact", "POT emd2 in a loop"),
@@ -221,7 +230,7 @@ impl Peers {
     ) -> Result<Option<Reached>, Failure> {
         const PROBE: usize = 20;
         const TRIES: usize = 8;
-        self.write(posed.arrays())?;
+        self.write(posed)?;
         let probe = Ask { threshold: tolerance, iterations: PROBE, fixed: true, repeats: 0, budget };
         let Some(outcome) = self.ask(solver, posed, probe)? else { return Ok(None) };
         let iterations = ((budget * PROBE as f64 / outcome.seconds) as usize).clamp(PROBE, 1_000_000);
@@ -253,7 +262,7 @@ impl Peers {
         first: usize,
         budget: f64,
     ) -> Result<Option<Reached>, Failure> {
-        self.write(posed.arrays())?;
+        self.write(posed)?;
         let mut iterations = first;
         loop {
             let ask = Ask { threshold: 0.0, iterations, fixed: true, repeats: 1, budget };
@@ -274,7 +283,7 @@ impl Peers {
         repeats: usize,
         budget: f64,
     ) -> Result<Option<Measured>, Failure> {
-        self.write(posed.arrays())?;
+        self.write(posed)?;
         let ask = Ask { threshold: 0.0, iterations: 0, fixed: false, repeats, budget };
         Ok(self.ask(solver, posed, ask)?.map(|outcome| measured(solver, &outcome)))
     }
@@ -303,7 +312,7 @@ impl Peers {
         repeats: usize,
         budget: f64,
     ) -> Result<Option<Measured>, Failure> {
-        self.write(posed.arrays())?;
+        self.write(posed)?;
         let fixed = |iterations| Ask { threshold: 1e-9, iterations, fixed: true, repeats, budget };
         let Some(few) = self.ask(solver, posed, fixed(first))? else { return Ok(None) };
         let Some(many) = self.ask(solver, posed, fixed(last))? else { return Ok(None) };
@@ -389,7 +398,8 @@ impl Peers {
     }
 
     /// The arrays as files of little-endian doubles.
-    fn write(&self, arrays: &Arrays) -> Result<(), Failure> {
+    fn write(&self, posed: &dyn Posed) -> Result<(), Failure> {
+        let arrays = posed.arrays();
         if !self.python.exists() {
             return Ok(());
         }
@@ -408,6 +418,7 @@ impl Peers {
         };
         write("source", &arrays.source)?;
         write("target", &arrays.target)?;
+        posed.more_arrays().iter().try_for_each(|(name, values)| write(name, values))?;
         match &arrays.cost {
             Cost::Matrix(cost) => write("cost", cost),
             Cost::HalfSquares { x, y, .. } => write("x", x).and_then(|()| write("y", y)),
@@ -468,7 +479,7 @@ fn measured(solver: Solver, outcome: &Outcome) -> Measured {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::problem::Arrays, *};
 
     #[test]
     fn without_an_environment_peers_are_left_out() {

@@ -10,6 +10,11 @@ pub(super) trait Posed {
     /// What either side is given.
     fn arrays(&self) -> &Arrays;
 
+    /// What either side is given beside them: arrays by their names in the protocol of the peers.
+    fn more_arrays(&self) -> Vec<(&'static str, Vec<f64>)> {
+        Vec::new()
+    }
+
     /// The arrays that an answer consists of: their names in the protocol of the peers, and their lengths.
     fn outputs(&self) -> Vec<(&'static str, usize)>;
 
