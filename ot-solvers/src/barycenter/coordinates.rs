@@ -12,10 +12,11 @@ mod unrolled;
 
 use std::ops::ControlFlow;
 
-use ot_core::{Backend, Device, End, Error, JointProblem, Phase, Progress, Scalar, Side, Status};
+use ot_core::{Backend, Device, Error, JointProblem, Phase, Progress, Scalar, Side, Status};
 
 pub use self::loss::CoordinateLoss;
 use self::unrolled::Unrolled;
+use super::inputs::require_inputs;
 use crate::{
     ascent::{ConcaveObjective, Lbfgs},
     limits::{Limits, at_least_one},
@@ -165,10 +166,7 @@ impl BarycentricCoordinates {
 
 /// Is there one unknown measure, at the target of every term, and a histogram on its support?
 fn check<D: Device>(problem: &JointProblem<D>, histogram: &[D::Elem]) -> Result<(), Error> {
-    if !problem.terms().iter().all(|term| term.ends == [End::Given, End::Unknown(0)]) {
-        let (name, expected) = ("the number of unknown measures", "1, as the target of every term");
-        return Err(Error::Parameter { name, value: problem.unknown().len() as f64, expected });
-    }
+    require_inputs(problem)?;
     if !problem.terms().iter().all(|term| term.problem.is_balanced()) {
         return Err(Error::MissingCapability("coordinates among penalised inputs"));
     }

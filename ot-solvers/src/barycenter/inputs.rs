@@ -271,3 +271,29 @@ impl<T: Scalar> Measure<T> for Reweighted<'_, T> {
         Some(self.weights)
     }
 }
+
+/// Weights over atoms that a geometry knows.
+#[derive(Debug)]
+pub(super) struct Weighted<'a, T>(pub(super) WeightsView<'a, T>);
+
+impl<T: Scalar> Measure<T> for Weighted<'_, T> {
+    fn support(&self) -> Support<'_, T> {
+        Support::Indices(self.0.len())
+    }
+
+    fn weights(&self) -> Option<WeightsView<'_, T>> {
+        Some(self.0)
+    }
+}
+
+/// Is there one unknown measure, and is every term from an input to it?
+pub(super) fn require_inputs<D: Device>(problem: &JointProblem<D>) -> Result<(), Error> {
+    match problem.terms().iter().all(|term| term.ends == [End::Given, End::Unknown(0)]) {
+        true => Ok(()),
+        false => Err(Error::Parameter {
+            name: "the number of unknown measures",
+            value: problem.unknown().len() as f64,
+            expected: "1, as the target of every term",
+        }),
+    }
+}

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use ot_core::{
-    Device, Epsilon, Error, Geometry, JointProblem, Measure, Problem, Scalar, Side, Solution, Support, WeightsView,
-};
+use ot_core::{Device, Epsilon, Error, Geometry, JointProblem, Problem, Scalar, Side, Solution, WeightsView};
 
-use crate::entropic::{Sinkhorn, Update};
+use crate::{
+    barycenter::inputs::Weighted,
+    entropic::{Sinkhorn, Update},
+};
 
 /// The loss between the barycenter p and the histogram q.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -87,26 +88,12 @@ impl<D: Device> Loss<D> {
     fn transport(&self, histograms: [&[f64]; 2]) -> Result<(f64, Vec<f64>), Error> {
         let narrow = |values: &[f64]| values.iter().copied().map(D::Elem::from_f64).collect::<Vec<_>>();
         let [p, q] = histograms.map(narrow);
-        let (source, target) = (Indexed(WeightsView::new(&p, 1)?), Indexed(WeightsView::new(&q, 1)?));
+        let (source, target) = (Weighted(WeightsView::new(&p, 1)?), Weighted(WeightsView::new(&q, 1)?));
         let problem = Problem::new(Arc::clone(&self.geometry), &source, &target, Epsilon::Absolute(self.epsilon))?;
         let tolerance = (1e-3 * problem.backend().precision().default_tolerance()).max(1e-9);
         let update = if histograms[0] == histograms[1] { Update::Symmetric } else { Update::Alternating };
         let solution: Solution<D> = Sinkhorn::new().update(update).tolerance(tolerance).solve(&problem)?;
         let f = solution.potential(Side::Source)?;
         Ok((solution.certificate().dual, f.iter().map(|f| f.to_f64()).collect()))
-    }
-}
-
-/// Weights of atoms that a geometry knows.
-#[derive(Debug)]
-struct Indexed<'a, T>(WeightsView<'a, T>);
-
-impl<T: Scalar> Measure<T> for Indexed<'_, T> {
-    fn support(&self) -> Support<'_, T> {
-        Support::Indices(self.0.len())
-    }
-
-    fn weights(&self) -> Option<WeightsView<'_, T>> {
-        Some(self.0)
     }
 }

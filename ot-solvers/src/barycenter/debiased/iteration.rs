@@ -1,0 +1,187 @@
+//! The loop of the debiased barycenter, and its gap.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use ot_core::{
+    ActiveColumns, Backend, CTransform, Device, Epsilon, Error, Geometry, JointProblem, KernelOp, Operand, Phase,
+    PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Status, WeightsView,
+};
+
+use super::{DebiasedBarycenter, DebiasedSolution};
+use crate::{
+    barycenter::{
+        inputs::Weighted,
+        term::{Pace, Term},
+        unknown::Unknown,
+    },
+    entropic::{Sinkhorn, Start, Update},
+    history::History,
+};
+
+/// The state of one run.
+pub(super) struct Iteration<'a, D: Device> {
+    settings: &'a DebiasedBarycenter,
+    problem: &'a JointProblem<D>,
+    backend: &'a dyn Backend<D>,
+    geometry: Arc<dyn Geometry<D>>,
+    terms: Vec<Term<'a, D>>,
+    unknown: Unknown<D>,
+    /// The kernel of p with itself.
+    kernel: Box<dyn KernelOp<D>>,
+    /// h, and its softmin.
+    own: D::Vector,
+    softmin: D::Vector,
+    /// epsilon log(p / m).
+    logarithm: D::Vector,
+    /// (h, s) to h - s.
+    subtract: Program,
+    /// (s_k, l) to s_k + l.
+    add: Program,
+    /// (h, l, softmin of h) to their mean as above.
+    average: Program,
+    /// (l, log m, epsilon) to p.
+    mass: Program,
+}
+
+impl<'a, D: Device> Iteration<'a, D> {
+    pub(super) fn new(
+        settings: &'a DebiasedBarycenter,
+        problem: &'a JointProblem<D>,
+        backend: &'a dyn Backend<D>,
+        geometry: Arc<dyn Geometry<D>>,
+    ) -> Result<Self, Error> {
+        let (len, columns) = (problem.unknown()[0], problem.columns());
+        let largest = D::Elem::MAX.ln();
+        Ok(Self {
+            terms: problem.terms().iter().map(|term| Term::new(term, &Start::Zero)).collect::<Result<_, _>>()?,
+            unknown: Unknown::new(problem, 0)?,
+            kernel: geometry.bind_entropic(problem.epsilon(), columns)?,
+            own: backend.filled(0.0, len, columns)?,
+            softmin: backend.filled(0.0, len, columns)?,
+            logarithm: backend.filled(0.0, len, columns)?,
+            subtract: Program::record(|[own, mean]| [own - mean])?,
+            add: Program::record(|[softmin, logarithm]| [softmin + logarithm])?,
+            average: Program::record(|[own, logarithm, softmin]| [0.5 * (own + logarithm + softmin)])?,
+            mass: Program::record(move |[logarithm, log_m, epsilon]| {
+                [(logarithm / epsilon + log_m).min(largest).exp()]
+            })?,
+            settings,
+            problem,
+            backend,
+            geometry,
+        })
+    }
+
+    pub(super) fn run(mut self, mut history: History<'_>) -> Result<DebiasedSolution<D>, Error> {
+        let (limits, epsilon, columns) = (self.settings.limits, self.problem.epsilon(), self.problem.columns());
+        let tolerance = limits.tolerance_or(1e-3);
+        let relaxation = self.backend.upload_reduced(&vec![1.0; columns])?;
+        let active = ActiveColumns::all(columns);
+        let pace = Pace { relaxation: &relaxation, active: &active, at_check: false };
+        let mut iterations = 0_usize;
+        loop {
+            iterations += 1;
+            self.step(pace, epsilon)?;
+            if !iterations.is_multiple_of(limits.check_interval) && iterations != limits.most {
+                continue;
+            }
+            let (measure, gaps) = self.gaps(epsilon)?;
+            let scale = |column: usize| epsilon * self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
+            let meets = |column: usize| gaps[column] <= tolerance * scale(column);
+            let progress = Progress {
+                of: Some(limits.most),
+                epsilon: Some(epsilon),
+                gap: gaps.iter().copied().reduce(f64::max),
+                active_columns: columns,
+                ..Progress::new(Phase::Iterations, iterations)
+            };
+            let cancelled = matches!(history.tell(progress), ControlFlow::Break(()));
+            let is_finite = measure.iter().all(|p| p.is_finite());
+            let all = (0..columns).all(meets);
+            if all || cancelled || !is_finite || iterations == limits.most {
+                let reason = match () {
+                    () if !is_finite => Status::NotFinite,
+                    () if cancelled => Status::Cancelled,
+                    () => Status::IterationLimit,
+                };
+                let status = |column| if meets(column) { Status::Converged } else { reason };
+                let statuses = (0..columns).map(status).collect();
+                return Ok(DebiasedSolution { measure, gaps, statuses, iterations, history: history.into_told() });
+            }
+        }
+    }
+
+    /// One scaling of everything.
+    fn step(&mut self, pace: Pace<'_, D>, epsilon: f64) -> Result<(), Error> {
+        self.unknown.step(&mut self.terms, pace)?;
+        let Self { backend, terms, unknown, kernel, own, softmin, logarithm, .. } = self;
+        let reference = terms[0].problem().marginal(Side::Target);
+        let operands = [Operand::Vector(own), Operand::Vector(unknown.mean())];
+        backend.map(&self.subtract, &operands, &mut [&mut *logarithm])?;
+        for &(term, side) in unknown.ends() {
+            let operands = [Operand::Output(0), Operand::Vector(logarithm)];
+            backend.map(&self.add, &operands, &mut [terms[term].potentials.side_mut(side)])?;
+        }
+        let both = PlanSide::new(own, reference.device_weights());
+        let request = CTransform {
+            side: Side::Source,
+            plan: PlanView { source: both, target: both },
+            penalty: reference.penalty(),
+            active: pace.active,
+        };
+        kernel.c_transform(*backend, request, softmin, None)?;
+        let operands = [Operand::Output(0), Operand::Vector(logarithm), Operand::Vector(softmin)];
+        backend.map(&self.average, &operands, &mut [own])?;
+        let operands =
+            [Operand::Vector(logarithm), Operand::Vector(reference.log_weights()), Operand::Constant(epsilon)];
+        backend.map(&self.mass, &operands, &mut [unknown.masses_and_mass().0])
+    }
+
+    /// p of the mass of the inputs, and the gap of each column.
+    fn gaps(&self, epsilon: f64) -> Result<(Vec<D::Elem>, Vec<f64>), Error> {
+        let (len, columns) = (self.problem.unknown()[0], self.problem.columns());
+        let mut measure = self.backend.download(&[self.unknown.masses()])?.swap_remove(0);
+        for (column, values) in measure.chunks_exact_mut(len).enumerate() {
+            let mass = self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
+            let ratio = mass / values.iter().map(|p| p.to_f64()).sum::<f64>();
+            values.iter_mut().for_each(|p| *p = D::Elem::from_f64(p.to_f64() * ratio));
+        }
+        let weights = WeightsView::new(&measure, columns)?;
+        if weights.validate().is_err() {
+            return Ok((measure, vec![f64::INFINITY; columns]));
+        }
+        let sinkhorn = Sinkhorn::new().tolerance(self.settings.inner_tolerance);
+        let mut slope = vec![0.0; len * columns];
+        for (state, term) in self.terms.iter().zip(self.problem.terms()) {
+            let given = term.problem.with_weights(Side::Target, weights)?;
+            let solution = sinkhorn.run(&given).start(Start::Warm(&state.potentials)).solve()?;
+            let g = self.exact(&given, solution.potentials())?;
+            let total = |column: usize| -> f64 { self.problem.terms().iter().map(|term| term.weight(column)).sum() };
+            for (column, (slope, g)) in slope.chunks_exact_mut(len).zip(g.chunks_exact(len)).enumerate() {
+                let weight = term.weight(column) / total(column);
+                slope.iter_mut().zip(g).for_each(|(slope, g)| *slope += weight * g.to_f64());
+            }
+        }
+        let atoms = Weighted(weights);
+        let own = Problem::new(Arc::clone(&self.geometry), &atoms, &atoms, Epsilon::Absolute(epsilon))?;
+        let solution = sinkhorn.update(Update::Symmetric).solve(&own)?;
+        let h = self.exact(&own, solution.potentials())?;
+        slope.iter_mut().zip(&h).for_each(|(slope, h)| *slope -= h.to_f64());
+        let gap = |(p, slope): (&[D::Elem], &[f64])| -> f64 {
+            let least = slope.iter().copied().fold(f64::INFINITY, f64::min);
+            p.iter().zip(slope).map(|(p, slope)| p.to_f64() * (slope - least)).sum()
+        };
+        let gaps = measure.chunks_exact(len).zip(slope.chunks_exact(len)).map(gap).collect();
+        Ok((measure, gaps))
+    }
+
+    /// The potential of p at all atoms: the softmin of that of the other side.
+    fn exact(&self, problem: &Problem<D>, potentials: &Potentials<D>) -> Result<Vec<D::Elem>, Error> {
+        let active = ActiveColumns::all(problem.columns());
+        let penalty = problem.marginal(Side::Target).penalty();
+        let request = CTransform { side: Side::Target, plan: problem.view(potentials), penalty, active: &active };
+        let mut out = self.backend.alloc(problem.marginal(Side::Target).len(), problem.columns())?;
+        problem.bind()?.c_transform(self.backend, request, &mut out, None)?;
+        Ok(self.backend.download(&[&out])?.swap_remove(0))
+    }
+}
