@@ -62,12 +62,15 @@
 //! | [`solvers`] | every solver, over any backend |
 //! | [`core`](crate::core) | measures, costs, penalties, problems, solutions, certificates; the contract for a part of your own |
 //! | [`cpu`] | the backend of this machine |
+//! | `diff` | derivatives of solutions (feature `diff`) |
 //!
 //! Libraries that add a cost, a kernel or a solver depend on `ot-core` alone.
 
 pub use ot_core as core;
 #[cfg(feature = "cpu")]
 pub use ot_cpu as cpu;
+#[cfg(feature = "diff")]
+pub use ot_diff as diff;
 pub use ot_solvers as solvers;
 
 #[cfg(feature = "cpu")]
@@ -79,21 +82,24 @@ pub use self::threads::{ThisMachine, Threaded, cross, pairwise, transport, zip};
 /// What most programs name: measures, costs, penalties, epsilon, solutions, solvers.
 pub mod prelude {
     pub use ot_core::{
-        Balanced, Certificate, Cosine, CostFunction, CostMatrix, Epsilon, Error, Euclidean, Free, GeometryBuilder,
-        GroundCost, HalfSqEuclidean, Histogram, Kl, Manhattan, Measure, Observer, PointCloud, PowerOfDistance, Problem,
-        Progress, Range, Side, Solution, SqEuclidean, Status, TotalVariation,
+        Axis, Balanced, Certificate, Cosine, CostFunction, CostMatrix, Epsilon, Error, Euclidean, Free,
+        GeometryBuilder, Grid, GridHistogram, GroundCost, HalfSqEuclidean, Histogram, Kl, Manhattan, Measure, Observer,
+        PointCloud, PowerOfDistance, Problem, Progress, Range, Side, Solution, SqEuclidean, Status, TotalVariation,
     };
     #[cfg(feature = "cpu")]
     pub use ot_cpu::CpuBackend;
     pub use ot_solvers::{
-        ExactSolution, ExactTransport, Method, PairTable, Sinkhorn, SinkhornDivergence, SlicedWasserstein, Start,
-        Transport,
+        ExactSolution, ExactTransport, Method, Newton, PairTable, Sinkhorn, SinkhornDivergence, SlicedWasserstein,
+        Start, Transport,
     };
 }
 
 /// The pages with programs, compiled and run.
 #[cfg(all(doctest, feature = "cpu"))]
 mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+
     #[doc = include_str!("../docs/from-pot.md")]
     struct FromPot;
 

@@ -3,7 +3,6 @@
 mod annealing;
 mod bounds;
 mod column;
-mod front;
 mod gauge;
 mod iteration;
 mod multiscale;

@@ -38,11 +38,6 @@ pub mod stochastic;
 mod unit;
 pub mod unregularized;
 
-/// The code of the README, compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
 pub use ascent::{
     Ascent, ConcaveObjective, DualAscent, DualAscentRun, DualObjective, HardSemiDualObjective, Lbfgs, SemiDualObjective,
 };

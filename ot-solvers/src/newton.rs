@@ -38,7 +38,7 @@ use ot_core::{
 
 use self::column::{ColumnSolver, Entry, single};
 use crate::{
-    entropic::{Start, fix_gauge},
+    entropic::{Start, fix_gauge, verdict},
     history::History,
     limits::Limits,
 };
@@ -231,7 +231,8 @@ fn solve<D: Device>(
     fix_gauge(problem, &mut potentials)?;
     let certificates = certify_with(problem.bind()?.as_mut(), problem, &potentials)?;
     let tolerance = settings.tolerance_on(problem);
-    let statuses = statuses.into_iter().zip(&certificates).map(|(end, told)| verdict(end, told, tolerance)).collect();
+    let verdict = |(end, told): (Status, &Certificate)| verdict(Some(end), told, tolerance, false).unwrap_or(end);
+    let statuses = statuses.into_iter().zip(&certificates).map(verdict).collect();
     let solution = Solution::new(
         problem.clone(),
         Arc::new(potentials),
@@ -241,17 +242,4 @@ fn solve<D: Device>(
         history.into_told(),
     );
     Ok((solution, report))
-}
-
-/// What a certificate makes of why a column ended.
-fn verdict(end: Status, certificate: &Certificate, tolerance: f64) -> Status {
-    let Certificate { marginal_error, rounding, .. } = *certificate;
-    let at_precision = rounding > tolerance / 4.0 && rounding < 1.0 && marginal_error <= tolerance.max(2.0 * rounding);
-    match end {
-        _ if certificate.meets(tolerance) => Status::Converged,
-        Status::Cancelled | Status::NotFinite => end,
-        _ if at_precision => Status::PrecisionLimit { floor: rounding },
-        Status::Converged => Status::Stalled,
-        _ => end,
-    }
 }

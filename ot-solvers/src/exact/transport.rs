@@ -12,11 +12,11 @@ use ot_core::{
 };
 
 pub(super) use self::potentials::gauge;
+pub use self::solution::{ExactSolution, SearchReport};
 use self::{
     large_costs::without_large_costs,
     potentials::{check_start, completed, gauged, minima},
 };
-pub use self::solution::{ExactSolution, SearchReport};
 use super::{
     SparsePlan,
     candidates::Parallel,
