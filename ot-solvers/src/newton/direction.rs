@@ -42,7 +42,7 @@ pub(super) fn direction(laplacian: &PlanLaplacian, b: &[f64], forcing: Forcing, 
                 *out = residual / diagonal.max(f64::MIN_POSITIVE);
             }
         };
-        if let Some(solved) = conjugate_gradients(laplacian, b, forcing, DIAGONAL_STEPS, by_diagonal, work).ok() {
+        if let Ok(solved) = conjugate_gradients(laplacian, b, forcing, DIAGONAL_STEPS, by_diagonal, work) {
             return solved;
         }
     }

@@ -106,10 +106,10 @@ impl PlanLaplacian {
             *out = ground * x;
         }
         let mut lacking = 0.0;
-        for i in 0..self.curvature.row_sums.len() {
+        for (i, (of_row, slope)) in of_rows.iter().zip(&self.curvature.slopes[0]).enumerate() {
             let pushed: f64 = self.arcs(i).map(|(j, entry)| entry * x[j]).sum();
-            let y = self.curvature.slopes[0][i] * (pushed + of_rows[i] * mean) / self.row_sum(i);
-            lacking += of_rows[i] * y;
+            let y = slope * (pushed + of_row * mean) / self.row_sum(i);
+            lacking += of_row * y;
             for (j, entry) in self.arcs(i) {
                 out[j] += entry * (x[j] - y);
             }
