@@ -18,6 +18,8 @@ mod diff;
 mod discrepancy;
 mod divergence;
 mod exact;
+
+mod grid;
 mod many;
 mod monolith;
 mod newton;
@@ -71,6 +73,8 @@ pub enum Suite {
     Diff,
     /// Barycenters on a fixed support, and of clouds with free points.
     Barycenter,
+    /// Images and volumes.
+    Grid,
     /// What the machine can do.
     Roof,
 }
@@ -168,6 +172,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Newton => newton::run(&mut bench)?,
         Suite::Diff => diff::run(&mut bench)?,
         Suite::Barycenter => barycenter::run(&mut bench)?,
+        Suite::Grid => grid::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

@@ -3,8 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use ot_core::{
-    CostMatrix, Device, Elem, Error, Geometry, GeometryBuilder, GroundCost, PointsView, ReferenceGeometry, Scalar,
-    Side, Support, cost::CostParameters,
+    Axis, CostBetween, CostMatrix, Device, Elem, Error, Geometry, GeometryBuilder, Grid, GroundCost, PointsView,
+    ReferenceGeometry, Scalar, Side, Support,
+    cost::{CostHandle, CostParameters},
 };
 
 use crate::{
@@ -100,6 +101,33 @@ impl<D: Device> GeometryCase<D> {
         )?;
         let points = CasePoints { dimension, cost, coordinates };
         Ok(Self::of(name.into(), SupportKind::Points, geometry, reference, Some(points)))
+    }
+
+    /// The geometry that a builder makes of a cost between the nodes of two grids, the costs those between the nodes as
+    /// points, or between their nearest images.
+    ///
+    /// # Errors
+    /// Those of [`Grid::new`] and [`GeometryBuilder::geometry`].
+    pub fn between_grids<G: GeometryBuilder<Device = D> + ?Sized>(
+        builder: &G,
+        name: impl Into<String>,
+        axes: [&[Axis]; 2],
+        cost: Arc<dyn GroundCost>,
+    ) -> Result<Self, Error> {
+        let [x, y] = axes.map(|axes| Grid::<Elem<G>>::new(axes.iter().copied()));
+        let geometry = builder.geometry(Support::Grid(&x?), Support::Grid(&y?), cost.as_ref())?;
+        let [x, y] = axes.map(|axes| Grid::<f64>::new(axes.iter().copied()));
+        let (x, y) = (x?, y?);
+        let (source, target) = (Support::Grid(&x), Support::Grid(&y));
+        let backend = Arc::new(ReferenceBackend::<f64>::default());
+        let reference = ReferenceGeometry::new(backend, source, target, cost.as_ref())?;
+        let coordinates = [x.points()?.coordinates().to_vec(), y.points()?.coordinates().to_vec()];
+        let images = match CostBetween::new(source, target, cost.as_ref())?.into_cost() {
+            CostHandle::Shared(images) => Some(images),
+            CostHandle::Borrowed(_) => None,
+        };
+        let points = CasePoints { dimension: x.dimension(), cost: images.unwrap_or(cost), coordinates };
+        Ok(Self::of(name.into(), SupportKind::Other, geometry, reference, Some(points)))
     }
 
     /// The geometry that a builder makes of a cost matrix, row-major, rounded to the element type.

@@ -90,6 +90,10 @@ pub enum Solver {
     ScipyLine,
     /// POT's distance on the line.
     PotLine,
+    /// POT's convolutions in the log domain: a barycenter of one image, whose iteration is that of transport.
+    PotConvolutionalLog,
+    /// OTT-JAX on a grid, compiled, in the log domain and f64.
+    OttGrid,
 }
 
 impl Solver {
@@ -132,6 +136,8 @@ impl Solver {
             Self::LapxLapjvs => ("exact", "lapjvs", "lapx lapjvs"),
             Self::ScipyLine => ("exact", "scipy_line", "SciPy wasserstein_distance"),
             Self::PotLine => ("exact", "pot_line", "POT wasserstein_1d"),
+            Self::PotConvolutionalLog => ("pot", "convolutional_log", "POT convolutional, log domain"),
+            Self::OttGrid => ("ott_jax", "grid", "OTT-JAX sinkhorn on a Grid"),
         }
     }
 

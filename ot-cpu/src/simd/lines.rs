@@ -167,25 +167,43 @@ pub(super) fn log_sums<T: Element, const FUSED: bool>(
     }
 }
 
-/// `sum_j u_j K_j` for the rows of a factor, four sums in turn, so that additions need not wait for each other. `factors`
-/// are a multiple of four, and as many as rows.
+/// `sum_j u_j K_j` for the rows of a factor. `factors` are a multiple of eight, and no more than rows.
 #[inline(always)]
 fn product<T: Element, const B: usize, const FUSED: bool>(factors: &[T], rows: &[[T; B]]) -> [T; B] {
-    let mut sums = [[T::NEUTRAL_OF_SUM; B]; 4];
-    let (factors, _) = factors.as_chunks::<4>();
-    let (rows, _) = rows.as_chunks::<4>();
+    // As many sums in turn as registers hold beside what else they need: additions do not wait for each other.
+    match B * size_of::<T>() / 32 {
+        1 => product_in_turn::<T, B, 8, FUSED>(factors, rows),
+        2 => product_in_turn::<T, B, 4, FUSED>(factors, rows),
+        _ => product_in_turn::<T, B, 2, FUSED>(factors, rows),
+    }
+}
+
+/// [`product`], in so many sums in turn.
+#[inline(always)]
+fn product_in_turn<T: Element, const B: usize, const TURNS: usize, const FUSED: bool>(
+    factors: &[T],
+    rows: &[[T; B]],
+) -> [T; B] {
+    let mut sums = [[T::NEUTRAL_OF_SUM; B]; TURNS];
+    let (factors, _) = factors.as_chunks::<TURNS>();
+    let (rows, _) = rows.as_chunks::<TURNS>();
     for (factors, rows) in factors.iter().zip(rows) {
-        for part in 0..4 {
+        for turn in 0..TURNS {
             for k in 0..B {
-                sums[part][k] = rows[part][k].multiply_add::<FUSED>(factors[part], sums[part][k]);
+                sums[turn][k] = rows[turn][k].multiply_add::<FUSED>(factors[turn], sums[turn][k]);
             }
         }
     }
-    let mut total = [T::NEUTRAL_OF_SUM; B];
-    for k in 0..B {
-        total[k] = (sums[0][k] + sums[1][k]) + (sums[2][k] + sums[3][k]);
+    let mut width = TURNS / 2;
+    while width > 0 {
+        for turn in 0..width {
+            for k in 0..B {
+                sums[turn][k] = sums[turn][k] + sums[turn + width][k];
+            }
+        }
+        width /= 2;
     }
-    total
+    sums[0]
 }
 
 /// The logarithms of the sums of a block: a plain loop, which is compiled with the code around it.
@@ -195,4 +213,10 @@ fn logarithms<T: Element, const B: usize, const FUSED: bool>(mut sums: [T; B]) -
         *sum = sum.logarithm::<FUSED>();
     }
     sums
+}
+
+/// The index of a node as a number: lines are shorter than 2^31, and signed conversions are single instructions.
+#[inline(always)]
+fn number<T: Element>(index: usize) -> T {
+    T::of_double(f64::from(index as i32))
 }

@@ -15,7 +15,7 @@
 //! output of the block.
 
 use super::{
-    LARGEST_BLOCK, LINE_PADDING, LineCounts, LineScratch, exponent_range, least_exponent, logarithms, product,
+    LARGEST_BLOCK, LINE_PADDING, LineCounts, LineScratch, exponent_range, least_exponent, logarithms, number, product,
     windows::{self, Line},
 };
 use crate::simd::element::Element;
@@ -148,18 +148,18 @@ impl<T: Element> Tilt<'_, T> {
     #[inline(always)]
     fn exponents<const FUSED: bool>(&self, line: &[T], slope: T, start: usize) -> [T; LINE_PADDING] {
         let (curvature, highest) = (T::of_double(self.squares.curvature), line[self.peak]);
-        let first = T::of_double(start as f64 - self.peak as f64);
+        let first = T::of_double(f64::from(start as i32 - self.peak as i32));
         let inputs = &line[start..start + LINE_PADDING];
         let mut out = [T::NEUTRAL_OF_SUM; LINE_PADDING];
         for lane in 0..LINE_PADDING {
-            let t = first + T::of_double(lane as f64);
+            let t = first + number(lane);
             let tilted = (T::NEUTRAL_OF_SUM - curvature).multiply_add::<FUSED>(t, slope);
             out[lane] = tilted.multiply_add::<FUSED>(t, inputs[lane] - highest);
         }
         out
     }
 
-    /// u, for the inputs that matter, and zeros up to a multiple of four.
+    /// u, for the inputs that matter, and zeros up to a multiple of eight.
     #[inline(always)]
     fn factors<'b, const FUSED: bool>(&self, line: &[T], factors: &'b mut [T]) -> &'b [T] {
         let slope = T::of_double(2.0 * self.squares.curvature * (self.centre - self.peak as f64));
@@ -174,7 +174,7 @@ impl<T: Element> Tilt<'_, T> {
             offset += LINE_PADDING;
         }
         factors[len..len + LINE_PADDING].fill(T::NEUTRAL_OF_SUM);
-        &factors[..len.next_multiple_of(4)]
+        &factors[..len.next_multiple_of(LINE_PADDING)]
     }
 
     /// Logarithms of the sums of a block, relative to the reference, each from its own largest term.
@@ -191,7 +191,7 @@ impl<T: Element> Tilt<'_, T> {
             slopes[k] = T::of_double(2.0 * curvature * (place - self.peak as f64));
         }
         let curvature = T::of_double(curvature);
-        let term = |j: usize| (T::of_double(j as f64 - self.peak as f64), line[j] - highest);
+        let term = |j: usize| (T::of_double(f64::from(j as i32 - self.peak as i32)), line[j] - highest);
         for j in self.first..self.behind {
             let (t, input) = term(j);
             for k in 0..B {

@@ -112,7 +112,8 @@ pub(super) fn log_sums<T: Element, const TIMES_COST: bool, const FUSED: bool>(
                 *factor = (*factor - top).exponential::<FUSED>();
             }
             factors[inputs..inputs + LINE_PADDING].fill(T::NEUTRAL_OF_SUM);
-            let sums = product::<T, BLOCK, FUSED>(&factors[..inputs.next_multiple_of(4)], &rows[b * stride..]);
+            let sums =
+                product::<T, BLOCK, FUSED>(&factors[..inputs.next_multiple_of(LINE_PADDING)], &rows[b * stride..]);
             let logs = logarithms::<T, BLOCK, FUSED>(sums);
             for (out, log) in out.iter_mut().zip(logs) {
                 *out = top + log;

@@ -11,7 +11,7 @@
 //! maxima at the borders of blocks are found by halving (Aggarwal et al. 1987 search monotone matrices in this way), the
 //! first and last inputs by two pointers that never turn back, in steps of a few inputs.
 
-use super::{LINE_PADDING, LineScratch};
+use super::{LINE_PADDING, LineScratch, number};
 use crate::simd::element::Element;
 
 /// Inputs that are compared at once.
@@ -72,9 +72,9 @@ impl<T: Element> Line<'_, T> {
     fn values<const FUSED: bool>(&self, x: T, first: usize) -> [T; LANES] {
         let mut out = [T::NEUTRAL_OF_SUM; LANES];
         let inputs = &self.inputs[first..first + LANES];
-        let start = x - T::of_double(first as f64);
+        let start = x - number(first);
         for lane in 0..LANES {
-            let distance = start - T::of_double(lane as f64);
+            let distance = start - number(lane);
             out[lane] = (T::NEUTRAL_OF_SUM - self.curvature * distance).multiply_add::<FUSED>(distance, inputs[lane]);
         }
         out
@@ -116,7 +116,7 @@ impl<T: Element> Line<'_, T> {
         let mut start = first;
         while start <= last {
             let values = self.values::<FUSED>(x, start);
-            let here = T::of_double(start as f64);
+            let here = number(start);
             for lane in 0..LANES {
                 let is_better = values[lane] > best[lane];
                 best[lane] = if is_better { values[lane] } else { best[lane] };
@@ -125,7 +125,7 @@ impl<T: Element> Line<'_, T> {
             start += LANES;
         }
         for lane in 0..LANES {
-            place[lane] = place[lane] + T::of_double(lane as f64);
+            place[lane] = place[lane] + number(lane);
         }
         let mut width = LANES / 2;
         while width > 0 {
@@ -136,6 +136,6 @@ impl<T: Element> Line<'_, T> {
             }
             width /= 2;
         }
-        (best[0], (place[0].as_double() as usize).min(last))
+        (best[0], (place[0].as_double() as i32 as usize).min(last))
     }
 }
