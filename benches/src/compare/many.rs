@@ -133,7 +133,7 @@ fn histograms(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let weights: Vec<Vec<f64>> = (0..count).map(|_| draw()).collect();
     let cost: Vec<f64> = (0..atoms * atoms).map(|pair| squares(place(pair / atoms), place(pair % atoms))).collect();
     let backend = CpuBackend::<f64>::new(bench.options.threads)?;
-    let measures = weights.iter().map(|weights| Histogram::new(weights)).collect::<Result<Vec<_>, _>>()?;
+    let measures = weights.iter().map(Histogram::new).collect::<Result<Vec<_>, _>>()?;
     let matrix = CostMatrix::new(&cost, atoms, atoms)?;
     let mean = cost.iter().sum::<f64>() / cost.len() as f64;
     let arrays = Arrays {
