@@ -205,7 +205,12 @@ impl RecordedRegularizer {
     /// h'(p).
     #[must_use]
     pub fn slope_at(&self, density: f64) -> f64 {
-        if density > 0.0 { number(self.programs.slope.call([density])) } else { self.programs.slope_at_zero }
+        match self.programs.kind {
+            // The formula keeps densities where f32 holds them.
+            RegularizerKind::Entropy if density > 0.0 => density.ln(),
+            _ if density > 0.0 => number(self.programs.slope.call([density])),
+            _ => self.programs.slope_at_zero,
+        }
     }
 }
 

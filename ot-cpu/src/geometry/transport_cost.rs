@@ -13,7 +13,6 @@ use ot_core::{
     Error, Host, PlanView, RecordedRegularizer, RegularizerKind, Side, TransportCost,
     host::{HostReduced, HostVector},
     power_of_two::product,
-    regularizer::entropic_mass,
 };
 
 use super::{
@@ -128,12 +127,9 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// largest number. Entries are made in f64, by the masses of both atoms: densities between tiny masses are larger than any
     /// number.
     fn careful_plan_cost(&self, plan: PlanColumn<'_, T>) -> f64 {
-        let mass: fn([f64; 2], f64) -> f64 = match plan.regularizer.map(RecordedRegularizer::kind) {
-            None => entropic_mass,
-            Some(RegularizerKind::SquaredL2) => |[a, b], exponent| match a * b {
-                weight if weight.is_normal() => weight * exponent.max(0.0),
-                _ => product([a, b, exponent.max(0.0)]),
-            },
+        let density: fn(f64) -> [f64; 2] = match plan.regularizer.map(RecordedRegularizer::kind) {
+            None => |exponent| [(0.5 * exponent).exp(); 2],
+            Some(RegularizerKind::SquaredL2) => |exponent| [exponent.max(0.0), 1.0],
             Some(_) => return self.plan_cost_of_programs(plan),
         };
         self.sum_blocks(|block, buffers| {
@@ -144,8 +140,15 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 let partners = plan.other_potential[others.clone()].iter().zip(&plan.other_weights[others]);
                 for (cost, (g, b)) in costs.iter().zip(partners).filter(|(cost, _)| cost.is_finite()) {
                     let (cost, g, b) = (cost.to_f64(), g.to_f64(), b.to_f64());
-                    if a > 0.0 && b > 0.0 {
-                        total += mass([a, b], (f + g - cost) / plan.epsilon) * cost;
+                    if a > 0.0 && b > 0.0 && cost != 0.0 {
+                        // The density in two factors: it may be out of range, and so may any product but the last.
+                        let [root, other] = density((f + g - cost) / plan.epsilon);
+                        let paid = match (a * root) * (b * other) * cost.abs() {
+                            _ if root == 0.0 => 0.0,
+                            plain if plain.is_normal() => plain,
+                            _ => product([a, b, root, other, cost.abs()]),
+                        };
+                        total += paid.copysign(cost);
                     }
                 }
             });
