@@ -163,6 +163,13 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
         // Without epsilon h(0) mass(a) mass(b), which both bounds have. Entries of the plan, and masses of the rounded one, are
         // known to their rounding.
         let at_zero = epsilon * value_at_zero * source.weight * target.weight;
+        // Terms below the normal numbers are known to the smallest one.
+        let atoms: usize = Side::BOTH.iter().map(|&side| problem.marginal(side).len()).sum();
+        let size = source.size + target.size + at_zero.abs() + conjugate.abs();
+        let smallest = match size > 0.0 && size < f64::MIN_POSITIVE / f64::EPSILON {
+            true => f64::from_bits(1) * (4 * atoms) as f64,
+            false => 0.0,
+        };
         let below = source.dual + target.dual
             - conjugate
             - precision.unit * (source.size + target.size)
@@ -173,11 +180,11 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
             + precision.unit * (of_source.size + of_target.size)
             + rounding * (of_source.sensitivity + of_target.sensitivity + epsilon * value_of_plan.abs());
         // Of potentials that are no numbers no dual is claimed.
-        let dual = match below + at_zero - precision.unit * at_zero.abs() {
+        let dual = match below + at_zero - precision.unit * at_zero.abs() - smallest {
             dual if dual.is_nan() => f64::NEG_INFINITY,
             dual => dual,
         };
-        let primal = match above + at_zero + precision.unit * at_zero.abs() {
+        let primal = match above + at_zero + precision.unit * at_zero.abs() + smallest {
             primal if primal.is_finite() && *feasible => primal,
             _ => f64::INFINITY,
         };

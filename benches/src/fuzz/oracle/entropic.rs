@@ -224,7 +224,10 @@ impl Problem {
         let gains = [gains(0), gains(1)].concat();
         let conjugate = sum(conjugate);
         let product = match self.regularizer {
-            Regularizer::Entropy => self.epsilon * sum(a.iter().copied()) * sum(b.iter().copied()),
+            Regularizer::Entropy => {
+                let [a, b] = [sum(a.iter().copied()), sum(b.iter().copied())];
+                (self.epsilon * a.max(b)) * a.min(b)
+            }
             Regularizer::SquaredL2 => 0.0,
         };
         Evaluation {
@@ -330,6 +333,8 @@ impl Problem {
         for (index, &entry) in plan.iter().enumerate() {
             let (i, j) = (index / m, index % m);
             let product = a[i] * b[j];
+            // The product alone may vanish.
+            let at_zero = (self.epsilon * a[i].max(b[j])) * a[i].min(b[j]);
             if entry > 0.0 {
                 terms.push(entry * self.costs[index]);
             }
@@ -337,13 +342,13 @@ impl Problem {
                 Regularizer::Entropy if entry > 0.0 => {
                     let log = entry.ln() - a[i].ln() - b[j].ln();
                     let value = if log.abs() < 1e-3 && product.is_normal() {
-                        product * relative_entropy(entry / product)
+                        self.epsilon * (product * relative_entropy(entry / product))
                     } else {
-                        entry * log - entry + product
+                        self.epsilon * entry * log - self.epsilon * entry + at_zero
                     };
-                    terms.push(self.epsilon * value);
+                    terms.push(value);
                 }
-                Regularizer::Entropy => terms.push(self.epsilon * product),
+                Regularizer::Entropy => terms.push(at_zero),
                 Regularizer::SquaredL2 if entry > 0.0 => terms.push(0.5 * self.epsilon * entry * (entry / product)),
                 Regularizer::SquaredL2 => {}
             }
