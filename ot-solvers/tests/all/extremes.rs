@@ -268,7 +268,7 @@ fn gaussians_of_the_smallest_spreads_are_built() {
     }
 }
 
-/// Potentials of either side are told of both sides of a certificate.
+/// The mass of a plan, and epsilon times it, are told where f32 holds neither.
 #[test]
 fn certificates_of_tiny_masses_name_their_mass() {
     let backend = CpuBackend::<f32>::new(1).unwrap();
