@@ -171,14 +171,14 @@ fn refusals_name_the_measure_or_the_pair() -> Result<(), Error> {
     let Some(Error::OfMeasure { list: "the sources", index: 1, error }) = &refused else { panic!("{refused:?}") };
     assert_eq!(**error, Error::Length { what: "columns of a measure", expected: 1, found: 2 });
 
+    let list = [good.clone(), good.clone()];
     for method in [Method::exact(), Method::entropic(Epsilon::Absolute(0.1))] {
-        let refused = cross(&backend, &[good.clone()], &[good.clone(), heavy.clone()], &cost, &method).solve().err();
+        let refused = cross(&backend, &list[..1], &[good.clone(), heavy.clone()], &cost, &method).solve().err();
         let Some(Error::OfPair { first: 0, second: 1, error }) = &refused else { panic!("{refused:?}") };
         assert!(matches!(**error, Error::MassMismatch { column: 0, .. }), "{error}");
         assert!(refused.unwrap().to_string().starts_with("pair (0, 1): "));
     }
     let skew = CostMatrix::new(vec![0.0, 1.0, 2.0, 0.0], 2, 2)?;
-    let list = [good.clone(), good.clone()];
     assert!(matches!(pairwise(&backend, &list, &skew, &method).solve(), Err(Error::Disagreement { .. })));
     assert_eq!(cross(&backend, &list, &list, &skew, &method).solve()?.value(0, 1), Some(0.0));
     assert_eq!(pairwise(&backend, &list[..0], &cost, &method).solve().err(), Some(Error::EmptyBatch));
