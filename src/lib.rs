@@ -60,7 +60,7 @@
 //! |---|---|
 //! | here | [`transport`], [`pairwise`], [`cross`], [`zip`] on the threads of this machine (feature `cpu`, on by default) |
 //! | [`solvers`] | every solver, over any backend |
-//! | [`core`](crate::core) | measures, costs, penalties, problems, solutions, certificates; the contract for a part of your own |
+//! | [`core`] | measures, costs, penalties, problems, solutions, certificates; the contract for a part of your own |
 //! | [`cpu`] | the backend of this machine |
 //! | `diff` | derivatives of solutions (feature `diff`) |
 //!
