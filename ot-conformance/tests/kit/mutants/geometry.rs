@@ -595,7 +595,7 @@ impl HardTransform<Device> for FaultyKernel {
 type Property = fn(&GeometryCase<Device>) -> Verdict;
 
 /// Each fault, and the property that is there to find it.
-const TABLE: [(Fault, Property); 65] = [
+const TABLE: [(Fault, Property); 66] = [
     (Fault::OneEntryOff, properties::c_transforms_agree_with_the_reference),
     (Fault::OnlyOneSideIsRight, properties::c_transforms_agree_with_the_reference),
     (Fault::ZeroWeightsCount, properties::c_transforms_agree_with_the_reference),
