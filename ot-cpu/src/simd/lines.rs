@@ -21,18 +21,12 @@ pub(super) mod squares;
 pub(super) mod table;
 pub(super) mod windows;
 
-pub use self::{squares::Squares, table::Table};
 use std::ops::AddAssign;
 
+use ot_core::LOG_ZERO;
+
+pub use self::{squares::Squares, table::Table};
 use super::element::Element;
-
-/// The logarithm of no mass.
-const LOG_ZERO: f64 = ot_log_zero();
-
-/// That of the contract, [`LOG_ZERO`](https://docs.rs/ot-core), repeated here because passes know nothing but numbers.
-const fn ot_log_zero() -> f64 {
-    -1e30
-}
 
 /// Inputs that are looked at together. Lines are followed by as many entries of no mass.
 pub const LINE_PADDING: usize = 8;

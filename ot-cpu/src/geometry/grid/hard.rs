@@ -67,7 +67,9 @@ impl<T: CpuScalar> HardTransform<Host<T>> for GridKernel<T> {
         let minima = PartialMinima::new(&self.backend, &self.grids.axes, Side::Source, leaves)?;
         let largest = |values: &[T]| values.iter().fold(0.0_f64, |most, value| most.max(value.to_f64().abs()));
         let bound: f64 = self.grids.axes.iter().map(AxisPair::bound).sum();
-        let rounding = 16.0 * f64::EPSILON * (bound + largest(f) + largest(g));
+        let of_targets =
+            threshold.atoms.map_or(0.0, |[_, target]| target.iter().fold(0.0, |most: f64, t| most.max(t.abs())));
+        let rounding = 16.0 * f64::EPSILON * (bound + largest(f) + largest(g) + of_targets);
         let mut found: [Vec<PricedArc>; TASKS] = std::array::from_fn(|_| Vec::new());
         let task = f.len().div_ceil(TASKS);
         for_each_chunk(
@@ -78,11 +80,10 @@ impl<T: CpuScalar> HardTransform<Host<T>> for GridKernel<T> {
                 for i in index * task..f.len().min((index + 1) * task) {
                     let of_source = threshold.base + threshold.atoms.map_or(0.0, |[source, _]| source[i]);
                     let highest = of_source + f[i].to_f64();
-                    let slack =
-                        rounding + 4.0 * f64::EPSILON * of_target_bound(threshold) + 4.0 * f64::EPSILON * highest.abs();
+                    let of_highest = if highest.is_finite() { 4.0 * f64::EPSILON * highest.abs() } else { 0.0 };
                     // One arc over the limit is enough to tell that there are too many.
                     let most = limit.saturating_add(1);
-                    minima.visit_below(i, highest + slack, |j, cost| {
+                    minima.visit_below(i, highest + rounding + of_highest, |j, cost| {
                         let reduced_cost = cost - f[i].to_f64() - g[j].to_f64();
                         if reduced_cost <= of_source + of_target(j) && found.len() < most {
                             found.push(PricedArc { source: i as u32, target: j as u32, reduced_cost });
@@ -99,11 +100,6 @@ impl<T: CpuScalar> HardTransform<Host<T>> for GridKernel<T> {
         }
         Ok(found.into_iter().flatten().collect())
     }
-}
-
-/// The largest size of a threshold of the target atoms.
-fn of_target_bound(threshold: ArcThreshold<'_>) -> f64 {
-    threshold.atoms.map_or(0.0, |[_, target]| target.iter().fold(0.0, |most, value| most.max(value.abs())))
 }
 
 /// Minima over the last axes of C - g: level 0 has none, level d all of them. Level l has the nodes of the opposite side
