@@ -21,19 +21,19 @@ pub struct Arguments {
     pub output: PathBuf,
 
     /// Side of a picture, in pixels: the work of a barycenter grows with its fourth power
-    #[arg(long, value_name = "PIXELS", default_value_t = 40, value_parser = clap::value_parser!(u32).range(8..=128))]
+    #[arg(long, value_name = "PIXELS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(8..=128))]
     pub size: u32,
 
     /// Tiles along a side of the sheet
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=16))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=16))]
     pub tiles: u32,
 
     /// Entropic regularization, in squared pixels
-    #[arg(long, value_name = "SQUARES", default_value_t = 4.0, value_parser = positive)]
+    #[arg(long, value_name = "SQUARES", default_value_t = 3.0, value_parser = positive)]
     pub epsilon: f64,
 
     /// Marginal error at which a barycenter counts as converged
-    #[arg(long, value_name = "ERROR", default_value = "1e-5", value_parser = positive)]
+    #[arg(long, value_name = "ERROR", default_value = "1e-4", value_parser = positive)]
     pub tolerance: f64,
 
     /// Threads; as many as can run at once if not given

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! cargo run --release --example image_barycenter
-//! cargo run --release --example image_barycenter -- --corners a.png b.png c.png d.png --size 40
+//! cargo run --release --example image_barycenter -- --corners a.png b.png c.png d.png --size 32
 //! ```
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
@@ -64,7 +64,7 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         };
         bar.inc(1);
         blurred.draw(tile, &solution.measure(0)?);
-        let bounded = BoundedEntropy::new().tolerance(1e-3).max_iterations(200);
+        let bounded = BoundedEntropy::new().tolerance(1e-2).max_iterations(60);
         sharp.draw(tile, &bounded.run(&problem).start(&solution).solve()?.measure(0)?);
         bar.inc(1);
         worst.take_in(&solution);
