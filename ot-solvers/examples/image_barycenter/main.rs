@@ -64,7 +64,7 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         };
         bar.inc(1);
         blurred.draw(tile, &solution.measure(0)?);
-        let bounded = BoundedEntropy::new().tolerance(1e-2).max_iterations(60);
+        let bounded = BoundedEntropy::new().max_iterations(15);
         sharp.draw(tile, &bounded.run(&problem).start(&solution).solve()?.measure(0)?);
         bar.inc(1);
         worst.take_in(&solution);

@@ -33,6 +33,10 @@ pub enum EntropyBound {
 /// if it converged, each of whose plans has the marginals a_k and p. The certificate is that of the transports to p: `primal` and
 /// `dual` bound the objective at p, and nothing tells how much better another p of this entropy is.
 ///
+/// Where the bound takes much away, that is where epsilon is large beside the shapes, many iterations may lead to fixed points that
+/// have lost the symmetries of the inputs. From a converged barycenter ([`BoundedEntropyRun::start`]) some ten iterations sharpen it;
+/// [`max_iterations`](Self::max_iterations) stops them.
+///
 /// Cost: as [`BregmanProjections`](super::BregmanProjections), and six sums over p an iteration.
 ///
 /// ```
