@@ -51,7 +51,7 @@ type ElementOf<S> = Elem<<S as BackendSource>::Builder>;
 /// let ask = || Transport::between(&a, &b, &SqEuclidean, &backend);
 ///
 /// assert_eq!(ask().exact()?.distance(2.0), Some(2.5_f64.sqrt()));
-/// let entropic = ask().epsilon(Epsilon::Absolute(0.1)).tolerance(1e-9).solve()?;
+/// let entropic = ask().epsilon(Epsilon::Absolute(1.0)).tolerance(1e-9).solve()?;
 /// assert!(entropic.status().is_converged() && entropic.transport_cost() > Some(2.5));
 /// let unbalanced = ask().epsilon(Epsilon::Absolute(0.1)).penalty(&Kl::new(1.0)?).solve()?;
 /// assert!(unbalanced.certificate().mass < 1.0);
