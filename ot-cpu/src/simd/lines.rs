@@ -190,9 +190,10 @@ fn product_in_turn<T: Element, const B: usize, const TURNS: usize, const FUSED: 
     }
     let mut width = TURNS / 2;
     while width > 0 {
-        for turn in 0..width {
-            for k in 0..B {
-                sums[turn][k] = sums[turn][k] + sums[turn + width][k];
+        let (low, high) = sums.split_at_mut(width);
+        for (low, high) in low.iter_mut().zip(high) {
+            for (low, high) in low.iter_mut().zip(high) {
+                *low = *low + *high;
             }
         }
         width /= 2;

@@ -176,7 +176,7 @@ impl<'a> PartialMinima<'a> {
     /// Calls `visit(j, C_ij)` for the nodes j with C_ij plus its leaf at most `highest`, in order, until it says no.
     fn visit_below(&self, node: usize, highest: f64, mut visit: impl FnMut(usize, f64) -> bool) {
         let dimension = self.axes.len();
-        if !(self.values()[node] <= highest) {
+        if highest.is_nan() || self.values()[node] > highest {
             return;
         }
         let mut own = vec![0; dimension];

@@ -148,7 +148,7 @@ impl<T: CpuScalar> GridKernel<T> {
     }
 
     /// a_i exp(f_i / epsilon + sums_i), in place of the sums.
-    fn to_plan(&mut self, side: Side, own: PlanSide<'_, Host<T>>, column: usize) {
+    fn weigh_by_plan(&mut self, side: Side, own: PlanSide<'_, Host<T>>, column: usize) {
         let inverse = 1.0 / self.binding.epsilon();
         let (potential, log_weights) = (own.potential.column(column), own.log_weights.column(column));
         let len = self.binding.len(side);
@@ -233,7 +233,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
             for sign in [1.0, -1.0] {
                 if values.iter().any(|value| sign * value.to_f64() > 0.0) {
                     self.column_sums(side, other, column, Some((values, sign)), None);
-                    self.to_plan(side, own, column);
+                    self.weigh_by_plan(side, own, column);
                     for (out, &sum) in out.column_mut(channel).iter_mut().zip(&self.sums) {
                         *out = *out + T::from_f64(sign) * sum;
                     }
@@ -285,13 +285,13 @@ impl<T: CpuScalar> TransportCost<Host<T>> for GridKernel<T> {
             *out = 0.0;
             for axis in 0..self.grids.axes.len() {
                 self.column_sums(side, other, column, None, Some(axis));
-                self.to_plan(side, own, column);
+                self.weigh_by_plan(side, own, column);
                 *out += epsilon * self.total(side);
             }
             let least: f64 = self.lines[0].iter().map(|cost| cost.least_weight()).sum();
             if least != 0.0 {
                 self.column_sums(side, other, column, None, None);
-                self.to_plan(side, own, column);
+                self.weigh_by_plan(side, own, column);
                 *out += epsilon * least * self.total(side);
             }
         }

@@ -124,8 +124,8 @@ impl<T: Element> Line<'_, T> {
             }
             start += LANES;
         }
-        for lane in 0..LANES {
-            place[lane] = place[lane] + number(lane);
+        for (lane, place) in place.iter_mut().enumerate() {
+            *place = *place + number(lane);
         }
         let mut width = LANES / 2;
         while width > 0 {
