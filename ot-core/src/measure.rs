@@ -90,6 +90,20 @@ impl<'a, T: Scalar> Support<'a, T> {
         matches!(self, Self::Points(_) | Self::Grid(_))
     }
 
+    /// Are the atoms known to be the same, in the same order? Foreign supports never are.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Points(x), Self::Points(y)) => {
+                let (one, other) = (x.coordinates(), y.coordinates());
+                x.dimension() == y.dimension() && (std::ptr::eq(one, other) || one == other)
+            }
+            (Self::Grid(x), Self::Grid(y)) => x == y,
+            (Self::Indices(rows), Self::Indices(columns)) => rows == columns,
+            _ => false,
+        }
+    }
+
     /// What the support is, in a word: `"points"`, `"grid"`, `"periodic grid"`, `"indices"`, or what a foreign one calls
     /// itself.
     #[must_use]

@@ -80,7 +80,7 @@ impl<'a, G: GeometryBuilder + ?Sized> Barycenter<'a, G> {
         weights: &[f64],
         penalty: &impl MarginalPenalty,
     ) -> Result<Self, Error> {
-        let known = self.inputs.iter().find(|input| are_same(input.measure.support(), measure.support()));
+        let known = self.inputs.iter().find(|input| input.measure.support().is_same(&measure.support()));
         let geometry = match known {
             Some(input) => Arc::clone(&input.geometry),
             None => self.builder.geometry(measure.support(), self.reference.support(), self.cost)?,
@@ -242,17 +242,6 @@ fn reached<D: Device>(input: &Input<'_, D>, reference: &dyn Measure<D::Elem>) ->
 /// The number of a column, where one number may serve all.
 fn at(numbers: &[f64], column: usize) -> f64 {
     if let [shared] = numbers { *shared } else { numbers[column] }
-}
-
-/// Are two supports known to be the same?
-fn are_same<T: Scalar>(left: Support<'_, T>, right: Support<'_, T>) -> bool {
-    match (left, right) {
-        (Support::Points(x), Support::Points(y)) => {
-            x.dimension() == y.dimension() && x.coordinates() == y.coordinates()
-        }
-        (Support::Indices(left), Support::Indices(right)) => left == right,
-        _ => false,
-    }
 }
 
 /// A support with other weights.

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use ot_core::{CostForm, Error, GroundCost, HostBackend, Measure, Scalar, Support, host::for_each_chunk};
+use ot_core::{CostForm, Error, GroundCost, HostBackend, Measure, Scalar, host::for_each_chunk};
 
 /// Pairs of one task, whatever the threads.
 const PAIRS: usize = 4;
@@ -10,14 +10,7 @@ const PAIRS: usize = 4;
 /// Have all measures the atoms of the first?
 pub(super) fn is_shared<'a, T: Scalar>(mut measures: impl Iterator<Item = &'a dyn Measure<T>>) -> bool {
     let Some(first) = measures.next() else { return false };
-    measures.all(|measure| match (first.support(), measure.support()) {
-        (Support::Points(x), Support::Points(y)) => {
-            let (one, other) = (x.coordinates(), y.coordinates());
-            x.dimension() == y.dimension() && (std::ptr::eq(one, other) || one == other)
-        }
-        (Support::Indices(rows), Support::Indices(columns)) => rows == columns,
-        _ => false,
-    })
+    measures.all(|measure| first.support().is_same(&measure.support()))
 }
 
 /// Refuses a matrix that is not the same transposed.
