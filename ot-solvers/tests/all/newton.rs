@@ -155,7 +155,7 @@ fn hard_cases_end_certified() {
         .map(|(pair, cost)| if (pair / n).abs_diff(pair % n) % 4 == 3 { f64::INFINITY } else { *cost })
         .collect();
     let duplicates: Vec<f64> = (0..n * n).map(|pair| line[(pair / n / 3 * 3) * n + pair % n / 3 * 3]).collect();
-    let cases: [(&str, &Vec<f64>, &Vec<f64>, &Vec<f64>); 8] = [
+    let cases = [
         ("permutation", &line, &uniform, &uniform),
         ("twelve decades", &line, &decades, &uniform),
         ("twelve decades of the target", &line, &uniform, &decades),
