@@ -45,7 +45,7 @@ use crate::{
 
 /// Settings of Newton's method.
 ///
-/// When to use it: epsilon below about 1e-3 of the largest cost, where [`Sinkhorn`] takes thousands of iterations; from
+/// When to use it: epsilon below about 1e-3 of the largest cost, where [`Sinkhorn`](crate::Sinkhorn) takes thousands of iterations; from
 /// potentials of [`ExactTransport`](crate::ExactTransport) at any epsilon. For penalties with a derivative (prescribed
 /// marginals, Kullback-Leibler, yours), over any kernel that lists [arcs](ot_core::HardTransform).
 ///
