@@ -34,23 +34,23 @@ pub fn times_power_of_two(value: f64, exponent: f64) -> f64 {
     value * power_of_two(third) * power_of_two(third) * power_of_two(exponent - 2.0 * third)
 }
 
-/// The product of numbers that are not negative. It overflows or vanishes only if it is out of range itself.
+/// The product of numbers that are not negative. It overflows or vanishes only if it is out of range itself, and powers of
+/// two in the factors are powers of two in the product, to the bit.
 ///
 /// ```
 /// use ot_core::power_of_two::product;
 ///
 /// assert_eq!(product([1e200, 1e-200, 1e200, 1e-200]), 1.0);
+/// assert_eq!(product([0.1, 0.3 * 2_f64.powi(-500), 0.7]), 2_f64.powi(-500) * product([0.1, 0.3, 0.7]));
 /// ```
 #[must_use]
-pub fn product<const N: usize>(mut factors: [f64; N]) -> f64 {
-    factors.sort_by(f64::total_cmp);
-    let (mut product, mut left) = (1.0, &factors[..]);
-    // Small factors and large ones in turn.
-    while let [least, .., largest] | [least @ largest] = left {
-        (product, left) =
-            if product >= 1.0 { (product * least, &left[1..]) } else { (product * largest, &left[..left.len() - 1]) };
+pub fn product<const N: usize>(factors: [f64; N]) -> f64 {
+    if factors.contains(&0.0) {
+        return 0.0;
     }
-    product
+    let exponents = factors.map(binary_exponent);
+    let mantissas = factors.iter().zip(exponents).map(|(&factor, exponent)| times_power_of_two(factor, -exponent));
+    times_power_of_two(mantissas.product(), exponents.iter().sum())
 }
 
 /// 2^exponent, of a size that is a normal number.

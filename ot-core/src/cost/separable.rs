@@ -32,7 +32,7 @@ use crate::{
 /// let mut row = [0.0; 2];
 /// cost.costs_f64(&[0.0, 0.0], &[3.0, 2.0, 0.0, -1.0], &mut row);
 /// assert_eq!(row, [11.0, 10.0]);
-/// assert!(cost.axis_cost(1).is_some() && Euclidean.axis_cost(0).is_none());
+/// assert!(cost.axis_cost(1).is_some() && GroundCost::axis_cost(&Euclidean, 0).is_none());
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ use super::{
     costs::CostRows,
     masses::{WholeMasses, balance, single_weights},
     network_simplex::{Allocation, Ending, NetworkSimplex},
-    transport::{ExactSolution, Guide, SearchReport, gauge},
+    transport::{ExactSolution, Guide, SearchReport, gauge, take_digits},
 };
 
 /// The most pairs of a table.
@@ -79,8 +79,8 @@ impl ExactWorkspace {
         }
     }
 
-    /// Solves a small problem, and says so; any other, and one with costs that are infinite or at an end of the range of
-    /// numbers, is left to who takes more care.
+    /// Solves a small problem, and says so; any other, and one with costs that are infinite, at an end of the range of
+    /// numbers, or so large beside those paid that they take their digits, is left to who takes more care.
     ///
     /// # Errors
     /// Those of [`ExactRun::solve`](super::ExactRun::solve).
@@ -141,6 +141,13 @@ impl ExactWorkspace {
             ending = Ending::Cancelled;
         }
 
+        let (f, minus_g) = simplex.potentials();
+        offsets.clear();
+        offsets.extend(simplex.flows().filter(|(.., units)| *units > 0).map(|(_, _, cost, _)| cost));
+        if ending == Ending::Optimal && take_digits(f.iter().chain(minus_g), &*offsets) {
+            return Ok(false);
+        }
+
         let shape @ (n, m) = costs.shape();
         let flows = simplex.flows().map(|(source, target, _, units)| PlanEntry {
             source: atoms[0][source as usize],
@@ -148,7 +155,6 @@ impl ExactWorkspace {
             mass: masses.mass(units),
         });
         solution.plan.refill(n, m, flows);
-        let (f, minus_g) = simplex.potentials();
         let is_complete = ending == Ending::Optimal && (rows, columns) == shape;
         place(&mut solution.potentials[0], n, &atoms[0], f.iter().copied());
         place(&mut solution.potentials[1], m, &atoms[1], minus_g.iter().map(|minus_g| -minus_g));

@@ -11,8 +11,8 @@ use ot_core::{
     Scalar,
 };
 
-pub(super) use self::potentials::gauge;
 pub use self::solution::{ExactSolution, SearchReport};
+pub(super) use self::{large_costs::take_digits, potentials::gauge};
 use self::{
     large_costs::without_large_costs,
     potentials::{check_start, completed, gauged, minima},

@@ -49,7 +49,7 @@ impl Reach {
 }
 
 /// Logarithms of weights within this are treated alike.
-const ALIKE: f64 = 2.0;
+const ALIKE: f64 = 6.0;
 
 /// The least and the most of the logarithms of the weights of both sides, zeros left out.
 fn spread(sides: &Sides) -> [f64; 2] {

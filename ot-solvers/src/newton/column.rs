@@ -99,33 +99,34 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         let sides = Sides::of(self.problem)?;
         let mut stages = self.stages(entry)?;
         let first = stages[0];
-        let [f, g] = match entry {
-            Entry::Zero => match self.start_at(first)? {
-                [f, g] if self.status == Status::Cancelled => return Ok([f, g]),
-                started => started,
-            },
+        let start = match entry {
+            Entry::Zero => self.start_at(first)?,
             Entry::Given(_) => given,
-        }
-        .map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
+        };
+        let mut ended = self.status == Status::Cancelled;
+        let [f, g] = start.map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
         let mut kernel = self.problem.bind()?;
         let mut pairs = AllPairs::new(self.problem, kernel.as_mut())?;
-        pairs.rebind(first, &f, &g)?;
+        pairs.rebind(if ended { epsilon } else { first }, &f, &g)?;
         let mut path = Path::new(&sides, pairs.iterate(&sides, &f, &g)?);
         let last = stages.pop().unwrap_or(epsilon);
-        let mut ended = false;
-        for (stage, &now) in stages.iter().enumerate() {
-            let next = stages.get(stage + 1).copied().unwrap_or(last);
+        for next in stages.iter().copied().skip(1).chain([last]) {
             ended = ended || self.descend(&mut path, &mut pairs, STAGE_ERROR, STAGE_ROUNDS)?;
             if ended {
                 break;
             }
-            debug_assert!(next < now);
             let predicted = path.predict(&mut pairs, next)?;
             pairs.rebind(next, &path.now.f, &predicted)?;
             path.now = pairs.iterate(&sides, &path.now.f, &predicted)?;
         }
-        if !ended {
-            self.converge(&mut path, &mut pairs)?;
+        match ended {
+            false => self.converge(&mut path, &mut pairs)?,
+            true if pairs.epsilon() != epsilon => {
+                // A plan at the epsilon of the problem, whose rows are met, is left behind.
+                pairs.rebind(epsilon, &path.now.f, &path.now.g)?;
+                path.now = pairs.iterate(&sides, &path.now.f, &path.now.g)?;
+            }
+            true => {}
         }
         self.count(&path, &pairs);
         let elements = |values: &[f64]| values.iter().map(|&value| D::Elem::from_f64(value)).collect();

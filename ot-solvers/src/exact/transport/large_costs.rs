@@ -15,6 +15,14 @@ use super::{
 /// Potentials up to so many times the largest cost paid leave it enough digits: 2^20, about six of sixteen are lost.
 const LARGE: f64 = (1 << 20) as f64;
 
+/// Have potentials become so large that they have taken the digits of the costs paid?
+pub(in super::super) fn take_digits<'a>(
+    potentials: impl IntoIterator<Item = &'a f64>,
+    paid: impl IntoIterator<Item = &'a f64>,
+) -> bool {
+    largest_size(potentials) > LARGE * largest_size(paid)
+}
+
 /// The level over the largest cost paid, and how much higher the next one is.
 const HEADROOM: f64 = 64.0;
 
@@ -30,7 +38,7 @@ pub(super) fn without_large_costs<'a>(
 ) -> Result<Found, Error> {
     let largest = largest_size(found.potentials.iter().flatten());
     let paid = paid_by(&found, &costs);
-    if found.ending != Ending::Optimal || largest <= LARGE * largest_size(&paid) {
+    if found.ending != Ending::Optimal || !take_digits(found.potentials.iter().flatten(), &paid) {
         return Ok(found);
     }
     let [f, g] = minima(&costs);
