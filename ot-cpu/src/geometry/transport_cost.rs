@@ -120,7 +120,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// May products of costs and weights be too small for the element type?
     fn products_vanish(&self, plan: PlanColumn<'_, T>) -> bool {
         let heaviest = plan.other_weights.iter().fold(0.0, |heaviest, weight| weight.to_f64().max(heaviest));
-        self.cost.bound().is_some_and(|bound| bound > 0.0 && bound * heaviest < T::TINY / (T::EPSILON * T::EPSILON))
+        self.cost.bound().is_some_and(|bound| bound > 0.0 && bound * heaviest < T::TINY / T::EPSILON)
     }
 
     /// <P, C> of one column with forbidden pairs, which carry nothing and cost nothing, or with entries beyond the

@@ -107,7 +107,7 @@ fn a_solution_at_another_epsilon_is_a_start() {
         assert_eq!(report.start_iterations, 0);
     }
     let again = solver.run(&high).start(Start::Warm(first.potentials())).solve_with_report().unwrap();
-    assert!(again.1.passes() <= 2, "{:?}", again.1);
+    assert!(again.1.passes() <= 4, "{:?}", again.1);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn an_observer_hears_of_passes_and_may_cancel() {
     assert_eq!(solution.history(), seen);
     assert!(seen.iter().any(|progress| progress.phase == Phase::Annealing));
     assert!(seen.last().is_some_and(|last| last.marginal_error.is_some_and(|error| error <= 1e-9)));
-    for allowed in [0, 3, 20] {
+    for allowed in [0, 3, 8] {
         let mut left = allowed;
         let mut observer = |_: &Progress| {
             left -= 1;
