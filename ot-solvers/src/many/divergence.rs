@@ -6,8 +6,7 @@ use super::{
     Problems,
     entropic::common_epsilon,
     method::Divergence,
-    of_pair,
-    shared::for_each,
+    shared::{each_pair, for_each},
     table::{PairResult, PairValue},
     watch::Watch,
 };
@@ -35,38 +34,26 @@ pub(super) fn solve<T: Scalar>(
                     .map_err(problems.of_measure(index))
             },
         )?;
-        for_each(
-            problems.backend,
-            pairs.len(),
-            || (),
-            |(), index| {
-                if watch.is_cancelled() {
-                    return Ok(None);
-                }
-                let (i, j) = (pairs[index].0, problems.place_of_target(pairs[index].1));
-                let solve = || {
-                    let [source, target] = [&terms[i], &terms[j]].map(SelfTerm::Frozen);
-                    let found = divergence.solve(&between(i, j)?, source, target)?;
-                    let potential = |side| {
-                        let values = found.cross().potential(side)?;
-                        Ok::<_, Error>(values.iter().map(|value| value.to_f64()).collect::<Vec<_>>())
-                    };
-                    let value = PairValue {
-                        value: found.value(),
-                        transport_cost: found.cross().certificate().transport_cost,
-                        gap: Some(found.error_bound()),
-                        status: found.status(),
-                    };
-                    let potentials = match problems.keeps.potentials {
-                        true => Some([potential(Side::Source)?, potential(Side::Target)?]),
-                        false => None,
-                    };
-                    Ok(PairResult { potentials, ..PairResult::of(value) })
-                };
-                let result = solve().map_err(of_pair(pairs[index]))?;
-                watch.done(1);
-                Ok(Some(result))
-            },
-        )
+        let solve = |(): &mut (), (i, j): (usize, usize)| {
+            let j = problems.place_of_target(j);
+            let [source, target] = [&terms[i], &terms[j]].map(SelfTerm::Frozen);
+            let found = divergence.solve(&between(i, j)?, source, target)?;
+            let potential = |side| {
+                let values = found.cross().potential(side)?;
+                Ok::<_, Error>(values.iter().map(|value| value.to_f64()).collect::<Vec<_>>())
+            };
+            let value = PairValue {
+                value: found.value(),
+                transport_cost: found.cross().certificate().transport_cost,
+                gap: Some(found.error_bound()),
+                status: found.status(),
+            };
+            let potentials = match problems.keeps.potentials {
+                true => Some([potential(Side::Source)?, potential(Side::Target)?]),
+                false => None,
+            };
+            Ok(PairResult { potentials, ..PairResult::of(value) })
+        };
+        each_pair(problems.backend, pairs, watch, || (), solve)
     })
 }

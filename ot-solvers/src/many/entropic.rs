@@ -10,7 +10,7 @@ use super::{
     Problems,
     method::Entropic,
     of_pair,
-    shared::{for_each, is_shared},
+    shared::{each_pair, is_shared},
     table::{PairResult, PairValue},
     watch::Watch,
 };
@@ -91,25 +91,13 @@ fn one_by_one<T: Scalar>(
 ) -> Result<Vec<Option<PairResult>>, Error> {
     let backend: &dyn Backend<Host<T>> = problems.backend;
     backend.scope(|| {
-        for_each(
-            problems.backend,
-            pairs.len(),
-            || (),
-            |(), index| {
-                if watch.is_cancelled() {
-                    return Ok(None);
-                }
-                let [source, target] = problems.pair(pairs[index]);
-                let solve = || {
-                    let geometry = problems.builder.geometry(source.support(), target.support(), problems.cost)?;
-                    let solution = settings.sinkhorn.solve(&problem(settings, geometry, [source, target])?)?;
-                    Ok(results(&solution, problems.keeps.potentials)?.swap_remove(0))
-                };
-                let result = solve().map_err(of_pair(pairs[index]))?;
-                watch.done(1);
-                Ok(Some(result))
-            },
-        )
+        let solve = |(): &mut (), pair: (usize, usize)| {
+            let [source, target] = problems.pair(pair);
+            let geometry = problems.builder.geometry(source.support(), target.support(), problems.cost)?;
+            let solution = settings.sinkhorn.solve(&problem(settings, geometry, [source, target])?)?;
+            Ok(results(&solution, problems.keeps.potentials)?.swap_remove(0))
+        };
+        each_pair(problems.backend, pairs, watch, || (), solve)
     })
 }
 

@@ -3,8 +3,8 @@
 use ot_core::{Backend, CostBetween, CostForm, CostMatrix, Error, GroundCost, Histogram, Host, Measure, Scalar, Side};
 
 use super::{
-    Problems, of_pair,
-    shared::{for_each, is_shared},
+    Problems,
+    shared::{each_pair, is_shared},
     table::{PairResult, PairValue},
     watch::Watch,
 };
@@ -20,24 +20,18 @@ pub(super) fn solve<T: Scalar>(
     watch: &Watch<'_>,
 ) -> Result<Vec<Option<PairResult>>, Error> {
     let matrix = shared_matrix(problems)?;
-    let job = |workspace: &mut ExactWorkspace, index: usize| {
-        if watch.is_cancelled() {
-            return Ok(None);
-        }
-        let [source, target] = problems.pair(pairs[index]);
-        let solved = match &matrix {
+    let solve = |workspace: &mut ExactWorkspace, pair: (usize, usize)| {
+        let [source, target] = problems.pair(pair);
+        match &matrix {
             Some(matrix) => {
                 let [a, b] = [indexed(source)?, indexed(target)?];
                 one(problems, settings, [&a, &b], matrix, workspace)
             }
             None => one(problems, settings, [source, target], problems.cost, workspace),
-        };
-        let result = solved.map_err(of_pair(pairs[index]))?;
-        watch.done(1);
-        Ok(Some(result))
+        }
     };
     let backend: &dyn Backend<Host<T>> = problems.backend;
-    backend.scope(|| for_each(problems.backend, pairs.len(), ExactWorkspace::new, job))
+    backend.scope(|| each_pair(problems.backend, pairs, watch, ExactWorkspace::new, solve))
 }
 
 /// One pair.

@@ -3,8 +3,8 @@
 use ot_core::{Backend, Error, Host, Measure, Scalar, Status, Support};
 
 use super::{
-    Problems, of_pair,
-    shared::for_each,
+    Problems,
+    shared::{each_pair, for_each},
     table::{PairResult, PairValue},
     watch::Watch,
 };
@@ -25,32 +25,17 @@ pub(super) fn solve<T: Scalar>(
         let sort =
             |(): &mut (), index: usize| QuantileFunction::of(measures[index], 0).map_err(problems.of_measure(index));
         let sorted = for_each(problems.backend, measures.len(), || (), sort)?;
-        for_each(
-            problems.backend,
-            pairs.len(),
-            || (),
-            |(), index| {
-                if watch.is_cancelled() {
-                    return Ok(None);
-                }
-                let (i, j) = pairs[index];
-                let solve = || {
-                    let transport =
-                        LineTransport::new(&sorted[i], &sorted[problems.place_of_target(j)], problems.cost)?;
-                    let cost = transport.transport_cost()?;
-                    let value =
-                        PairValue { value: cost, transport_cost: Some(cost), gap: None, status: Status::Converged };
-                    Ok(PairResult {
-                        value,
-                        plan: if problems.keeps.plans { Some(transport.plan()?) } else { None },
-                        potentials: problems.keeps.potentials.then(|| transport.potentials()),
-                    })
-                };
-                let result = solve().map_err(of_pair(pairs[index]))?;
-                watch.done(1);
-                Ok(Some(result))
-            },
-        )
+        let solve = |(): &mut (), (i, j): (usize, usize)| {
+            let transport = LineTransport::new(&sorted[i], &sorted[problems.place_of_target(j)], problems.cost)?;
+            let cost = transport.transport_cost()?;
+            let value = PairValue { value: cost, transport_cost: Some(cost), gap: None, status: Status::Converged };
+            Ok(PairResult {
+                value,
+                plan: if problems.keeps.plans { Some(transport.plan()?) } else { None },
+                potentials: problems.keeps.potentials.then(|| transport.potentials()),
+            })
+        };
+        each_pair(problems.backend, pairs, watch, || (), solve)
     })
 }
 
@@ -69,22 +54,11 @@ pub(super) fn solve_slices<T: Scalar>(
             Slices::new(settings, measures[index], unit).map_err(problems.of_measure(index))
         };
         let slices = for_each(problems.backend, measures.len(), || (), arrange)?;
-        for_each(
-            problems.backend,
-            pairs.len(),
-            || (),
-            |(), index| {
-                if watch.is_cancelled() {
-                    return Ok(None);
-                }
-                let (i, j) = pairs[index];
-                let distance = slices[i].distance_to(&slices[problems.place_of_target(j)], settings);
-                let value = distance.and_then(|distance| distance.power()).map_err(of_pair(pairs[index]))?;
-                watch.done(1);
-                let status = Status::Converged;
-                Ok(Some(PairResult::of(PairValue { value, transport_cost: None, gap: None, status })))
-            },
-        )
+        let solve = |(): &mut (), (i, j): (usize, usize)| {
+            let value = slices[i].distance_to(&slices[problems.place_of_target(j)], settings)?.power()?;
+            Ok(PairResult::of(PairValue { value, transport_cost: None, gap: None, status: Status::Converged }))
+        };
+        each_pair(problems.backend, pairs, watch, || (), solve)
     })
 }
 

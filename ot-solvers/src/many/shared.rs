@@ -4,6 +4,8 @@ use std::sync::Mutex;
 
 use ot_core::{CostForm, Error, GroundCost, HostBackend, Measure, Scalar, host::for_each_chunk};
 
+use super::{of_pair, table::PairResult, watch::Watch};
+
 /// Pairs of one task, whatever the threads.
 const PAIRS: usize = 4;
 
@@ -47,4 +49,22 @@ pub(super) fn for_each<T: Scalar, Memory: Send, R: Send>(
         lock().push(memory);
     });
     results.into_iter().flatten().collect()
+}
+
+/// The result of each pair, as [`for_each`] finds it; none of the pairs that are left when the observer has cancelled.
+pub(super) fn each_pair<T: Scalar, Memory: Send>(
+    backend: &dyn HostBackend<T>,
+    pairs: &[(usize, usize)],
+    watch: &Watch<'_>,
+    fresh: impl Fn() -> Memory + Sync,
+    solve: impl Fn(&mut Memory, (usize, usize)) -> Result<PairResult, Error> + Sync,
+) -> Result<Vec<Option<PairResult>>, Error> {
+    for_each(backend, pairs.len(), fresh, |memory, index| {
+        if watch.is_cancelled() {
+            return Ok(None);
+        }
+        let result = solve(memory, pairs[index]).map_err(of_pair(pairs[index]))?;
+        watch.done(1);
+        Ok(Some(result))
+    })
 }
