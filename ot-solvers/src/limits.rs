@@ -1,6 +1,6 @@
 //! How far a solver goes, and which numbers its settings may be.
 
-use ot_core::Error;
+use ot_core::{Backend, Device, Error};
 
 /// Tolerance, steps and checks of a solver.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -36,6 +36,11 @@ impl Limits {
     /// The tolerance asked for, or the default of the solver.
     pub(crate) fn tolerance_or(&self, default: f64) -> f64 {
         self.tolerance.unwrap_or(default)
+    }
+
+    /// The tolerance asked for, or what a backend can be asked for.
+    pub(crate) fn tolerance_on<D: Device>(&self, backend: &dyn Backend<D>) -> f64 {
+        self.tolerance_or(backend.precision().default_tolerance())
     }
 
     /// # Errors

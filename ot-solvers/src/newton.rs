@@ -112,7 +112,7 @@ impl Newton {
 
     /// The tolerance asked for, or what the backend of a problem can be asked for.
     fn tolerance_on<D: Device>(&self, problem: &Problem<D>) -> f64 {
-        self.limits.tolerance_or(problem.backend().precision().default_tolerance())
+        self.limits.tolerance_on(problem.backend())
     }
 }
 

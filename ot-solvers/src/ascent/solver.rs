@@ -127,7 +127,7 @@ impl<'a, D: Device> DualAscentRun<'a, D> {
                 return Err(Error::Parameter { name: "bound of a potential", value, expected });
             }
         }
-        let tolerance = settings.limits.tolerance_or(problem.backend().precision().default_tolerance());
+        let tolerance = settings.limits.tolerance_on(problem.backend());
         let climb = Climb { settings, problem, tolerance };
         problem.backend().scope(|| match settings.ascent {
             Ascent::Dual => climb.dual(History::new(observer)),

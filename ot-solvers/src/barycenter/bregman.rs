@@ -121,7 +121,7 @@ impl BregmanProjections {
 
     /// The tolerance asked for, or what the backend can be asked for.
     pub(super) fn tolerance_on<D: Device>(&self, backend: &dyn Backend<D>) -> f64 {
-        self.limits.tolerance_or(backend.precision().default_tolerance())
+        self.limits.tolerance_on(backend)
     }
 }
 

@@ -115,7 +115,7 @@ impl Sinkhorn {
 
     /// The tolerance asked for, or what the backend of a problem can be asked for.
     pub(super) fn tolerance_on<D: Device>(&self, problem: &Problem<D>) -> f64 {
-        self.limits.tolerance_or(problem.backend().precision().default_tolerance())
+        self.limits.tolerance_on(problem.backend())
     }
 }
 

@@ -181,7 +181,7 @@ struct Ascent<'a, D: Device> {
 impl<D: Device> Ascent<'_, D> {
     fn climb(&self, kernel: &mut dyn KernelOp<D>, mut history: History<'_>) -> Result<Solution<D>, Error> {
         let StochasticAveragedGradient { limits, seed, .. } = *self.settings;
-        let tolerance = limits.tolerance_or(self.problem.backend().precision().default_tolerance());
+        let tolerance = limits.tolerance_on(self.problem.backend());
         let mut iterate = Iterate::new(self);
         let mut epoch = 0;
         loop {

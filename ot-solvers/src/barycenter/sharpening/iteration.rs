@@ -31,7 +31,7 @@ impl<D: Device> Iteration<'_, D> {
     pub(super) fn run(mut self, mut history: History<'_>) -> Result<JointSolution<D>, Error> {
         let Self { limits, problem, backend, .. } = self;
         let (epsilon, columns) = (problem.epsilon(), problem.columns());
-        let tolerance = limits.tolerance_or(backend.precision().default_tolerance());
+        let tolerance = limits.tolerance_on(backend);
         let (relaxation, active) = (backend.upload_reduced(&vec![1.0; columns])?, ActiveColumns::all(columns));
         let (mut goal, mut iterations) = (tolerance, 0);
         loop {
