@@ -35,7 +35,7 @@ mod plan;
 mod sliced;
 mod small;
 mod sparse_costs;
-mod sum;
+pub(crate) mod sum;
 mod transport;
 
 pub use self::{

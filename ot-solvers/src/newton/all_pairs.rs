@@ -94,8 +94,7 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
     /// The pairs of an iterate whose reduced cost is within reach, and within that of the c-transform of f where that is
     /// larger than g: so every atom has an arc. One pass, or two where weights differ much.
     pub(super) fn list(&mut self, sides: &Sides, iterate: &Iterate, reach: Reach) -> Result<Arcs, Error> {
-        let raised: Vec<f64> =
-            iterate.g.iter().zip(&iterate.transform).map(|(g, transform)| g.max(*transform)).collect();
+        let raised = iterate.raised();
         self.write(&iterate.f, &raised)?;
         let thresholds = reach.of_atoms(sides);
         let mut listed: Vec<PricedArc> = Vec::new();

@@ -101,7 +101,7 @@ impl Arcs {
 
     /// Those that a list of a shorter reach, made at an iterate, would have.
     pub(super) fn within(&self, sides: &Sides, iterate: &Iterate, reach: Reach) -> Self {
-        let g: Vec<f64> = iterate.g.iter().zip(&iterate.transform).map(|(g, transform)| g.max(*transform)).collect();
+        let g = iterate.raised();
         let thresholds = reach.of_atoms(sides);
         let (mut rows, mut columns, mut costs) = (vec![0], Vec::new(), Vec::new());
         for i in 0..self.f.len() {

@@ -70,7 +70,7 @@ fn conjugate_gradients(
     work: &mut LinearWork,
 ) -> Result<Vec<f64>, Vec<f64>> {
     let c = laplacian.column_sums();
-    let total = c.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let (total, ground) = (c.iter().sum::<f64>().max(f64::MIN_POSITIVE), laplacian.ground(lambda));
     let project = |residual: &mut [f64]| {
         if laplacian.has_gauge() {
             let mean = residual.iter().sum::<f64>() / total;
@@ -89,7 +89,7 @@ fn conjugate_gradients(
             break;
         }
         work.steps += 1;
-        laplacian.apply(lambda, &p, &mut image);
+        laplacian.apply(&ground, &p, &mut image);
         let curvature = dot(&p, &image);
         if !(curvature > 0.0 && size.is_finite()) {
             break;

@@ -37,6 +37,8 @@ pub(super) struct PlanLaplacian {
     curvature: Curvature,
     /// What rows and columns lack.
     lacking: [Vec<f64>; 2],
+    /// What rows are divided by: their sums, as the arcs and what they lack make them.
+    row_sums: Vec<f64>,
 }
 
 impl PlanLaplacian {
@@ -55,7 +57,11 @@ impl PlanLaplacian {
             }
         }
         lacking.iter_mut().flatten().for_each(|lacking| *lacking = lacking.max(0.0));
-        Self { rows, columns, entries, exponents, curvature, lacking }
+        let sum = |(row, lacking): (&[usize], &f64)| {
+            (entries[row[0]..row[1]].iter().sum::<f64>() + lacking).max(f64::MIN_POSITIVE)
+        };
+        let row_sums = rows.windows(2).zip(&lacking[0]).map(sum).collect();
+        Self { rows, columns, entries, exponents, curvature, lacking, row_sums }
     }
 
     /// Number of rows, and of columns: the order of L.
@@ -86,29 +92,24 @@ impl PlanLaplacian {
         self.columns[self.row(i)].iter().map(|&j| j as usize).zip(self.entries[self.row(i)].iter().copied())
     }
 
-    /// What a row is divided by: its sum, as the arcs and what it lacks make it.
-    fn row_sum(&self, i: usize) -> f64 {
-        (self.entries[self.row(i)].iter().sum::<f64>() + self.lacking[0][i]).max(f64::MIN_POSITIVE)
-    }
-
     /// The diagonal that does not come from differences, c_j (1 / u_j - 1 + lambda).
-    fn ground(&self, lambda: f64) -> Vec<f64> {
+    pub(super) fn ground(&self, lambda: f64) -> Vec<f64> {
         let Curvature { column_sums, slopes: [_, of_columns], .. } = &self.curvature;
         column_sums.iter().zip(of_columns).map(|(sum, slope)| sum * (1.0 / slope - 1.0 + lambda)).collect()
     }
 
-    /// out = L x.
-    pub(super) fn apply(&self, lambda: f64, x: &[f64], out: &mut [f64]) {
+    /// out = L x, for a [diagonal](Self::ground) that does not come from differences.
+    pub(super) fn apply(&self, ground: &[f64], x: &[f64], out: &mut [f64]) {
         let [of_rows, of_columns] = &self.lacking;
         let total = of_columns.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         let mean = dot(of_columns, x) / total;
-        for (out, (ground, x)) in out.iter_mut().zip(self.ground(lambda).iter().zip(x)) {
+        for (out, (ground, x)) in out.iter_mut().zip(ground.iter().zip(x)) {
             *out = ground * x;
         }
         let mut lacking = 0.0;
         for (i, (of_row, slope)) in of_rows.iter().zip(&self.curvature.slopes[0]).enumerate() {
             let pushed: f64 = self.arcs(i).map(|(j, entry)| entry * x[j]).sum();
-            let y = slope * (pushed + of_row * mean) / self.row_sum(i);
+            let y = slope * (pushed + of_row * mean) / self.row_sums[i];
             lacking += of_row * y;
             for (j, entry) in self.arcs(i) {
                 out[j] += entry * (x[j] - y);
@@ -125,7 +126,7 @@ impl PlanLaplacian {
         let mut diagonal = self.ground(lambda);
         diagonal.iter_mut().zip(&self.lacking[1]).for_each(|(diagonal, lacking)| *diagonal += lacking);
         for i in 0..self.curvature.row_sums.len() {
-            let (sum, slope) = (self.row_sum(i), self.curvature.slopes[0][i]);
+            let (sum, slope) = (self.row_sums[i], self.curvature.slopes[0][i]);
             for (j, entry) in self.arcs(i) {
                 diagonal[j] += entry * (1.0 - slope * entry / sum).max(0.0);
             }
@@ -141,7 +142,7 @@ impl PlanLaplacian {
         let mut ground = Vec::with_capacity(n + self.curvature.column_sums.len());
         for i in 0..n {
             edges.extend(self.arcs(i).map(|(j, entry)| (i as u32, (n + j) as u32, entry)));
-            ground.push(self.lacking[0][i] + self.row_sum(i) * (1.0 / self.curvature.slopes[0][i] - 1.0));
+            ground.push(self.lacking[0][i] + self.row_sums[i] * (1.0 / self.curvature.slopes[0][i] - 1.0));
         }
         // A tie of a rounding unit keeps every component from floating.
         let tie = |(ground, sum): (f64, &f64)| ground + f64::EPSILON * sum;
@@ -157,7 +158,7 @@ impl PlanLaplacian {
         for i in 0..self.curvature.row_sums.len() {
             let exponents = &self.exponents[self.row(i)];
             let weighted: f64 = self.arcs(i).zip(exponents).map(|((_, entry), exponent)| entry * exponent).sum();
-            let mean = self.curvature.slopes[0][i] * weighted / self.row_sum(i);
+            let mean = self.curvature.slopes[0][i] * weighted / self.row_sums[i];
             for ((j, entry), exponent) in self.arcs(i).zip(exponents) {
                 out[j] += entry * (exponent - mean);
             }

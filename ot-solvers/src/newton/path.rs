@@ -44,8 +44,7 @@ pub(super) struct Path<'a> {
 
 impl<'a> Path<'a> {
     pub(super) fn new(sides: &'a Sides, start: Iterate) -> Self {
-        let atoms = sides.weights.iter().map(Vec::len).max().unwrap_or(1);
-        Self { sides, now: start, work: LinearWork::default(), arcs: None, margin: MARGIN, atoms }
+        Self { sides, now: start, work: LinearWork::default(), arcs: None, margin: MARGIN, atoms: sides.most_atoms() }
     }
 
     /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's

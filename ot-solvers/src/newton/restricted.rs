@@ -48,7 +48,7 @@ pub(super) fn solve(
     goal: f64,
     work: &mut LinearWork,
 ) -> (Iterate, End) {
-    let atoms = sides.weights.iter().map(Vec::len).max().unwrap_or(1);
+    let atoms = sides.most_atoms();
     let mut now = arcs.iterate(sides, epsilon, start);
     for _ in 0..STEPS {
         if now.error <= goal {

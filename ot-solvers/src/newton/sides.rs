@@ -2,6 +2,8 @@
 
 use ot_core::{Device, Dual, Error, LOG_ZERO, MarginalPenalty, PenaltyKind, Problem, RecordedPenalty, Scalar, Side};
 
+use crate::exact::sum::CompensatedSum;
+
 /// A penalty whose conjugate has a derivative everywhere: its potential moves smoothly with the softmin.
 #[derive(Clone, Debug)]
 pub(super) struct SmoothPenalty {
@@ -85,6 +87,13 @@ pub(super) struct Iterate {
     pub(super) error: f64,
 }
 
+impl Iterate {
+    /// g, or its transform where that is larger: at these every atom has an arc within reach.
+    pub(super) fn raised(&self) -> Vec<f64> {
+        self.g.iter().zip(&self.transform).map(|(g, transform)| g.max(*transform)).collect()
+    }
+}
+
 impl Sides {
     /// # Errors
     /// [`Error::MissingCapability`] for a penalty with kinks; a failure of the device.
@@ -103,6 +112,11 @@ impl Sides {
     /// Number of atoms.
     pub(super) fn len(&self, side: Side) -> usize {
         side.of([&self.weights[0], &self.weights[1]]).len()
+    }
+
+    /// Atoms of the larger side.
+    pub(super) fn most_atoms(&self) -> usize {
+        self.weights.iter().map(Vec::len).max().unwrap_or(1)
     }
 
     /// Is a constant free between f and g?
@@ -141,7 +155,11 @@ impl Sides {
             target.density(transform, epsilon) * ((g - transform) / epsilon).min(LARGEST_EXPONENT).exp()
         };
         let mut marginal = Vec::with_capacity(b.len());
-        let (mut dual, mut missed) = (Sum::default(), Sum::default());
+        let (mut dual, mut size, mut missed) = (CompensatedSum::default(), 0.0, CompensatedSum::default());
+        let mut gain = |term: f64| {
+            dual.add(term);
+            size += term.abs();
+        };
         for (j, &weight) in b.iter().enumerate() {
             if weight == 0.0 {
                 g[j] = transform[j];
@@ -150,16 +168,16 @@ impl Sides {
             }
             let mass = weight * density(g[j], transform[j]);
             marginal.push(mass);
-            dual.add(weight * target.dual(g[j]));
+            gain(weight * target.dual(g[j]));
             missed.add((mass - weight * target.density(g[j], epsilon)).abs());
         }
         for (&weight, &f) in a.iter().zip(&f).filter(|(weight, _)| **weight > 0.0) {
-            dual.add(weight * source.dual(f));
+            gain(weight * source.dual(f));
             if !source.is_balanced {
-                dual.add(-epsilon * weight * source.density(f, epsilon));
+                gain(-epsilon * weight * source.density(f, epsilon));
             }
         }
-        let (dual, dual_rounding) = (dual.value(), 4.0 * f64::EPSILON * dual.size);
+        let (dual, dual_rounding) = (dual.value(), 4.0 * f64::EPSILON * size);
         Iterate { f, g, transform, marginal, dual, dual_rounding, error: missed.value() / self.mean_mass }
     }
 
@@ -173,26 +191,3 @@ impl Sides {
 
 /// Exponents above this stand for "far too large".
 const LARGEST_EXPONENT: f64 = 600.0;
-
-/// A sum with its rounding carried along (Neumaier 1974): dual values of neighbouring iterates are compared.
-#[derive(Default)]
-struct Sum {
-    sum: f64,
-    carried: f64,
-    /// The sum of the sizes.
-    size: f64,
-}
-
-impl Sum {
-    fn add(&mut self, term: f64) {
-        let total = self.sum + term;
-        self.carried +=
-            if self.sum.abs() >= term.abs() { (self.sum - total) + term } else { (term - total) + self.sum };
-        self.sum = total;
-        self.size += term.abs();
-    }
-
-    fn value(&self) -> f64 {
-        self.sum + self.carried
-    }
-}
