@@ -13,6 +13,7 @@ mod assignment;
 mod circle;
 mod discrepancy;
 mod divergence;
+mod entropic;
 mod exact;
 mod gaussian;
 pub mod generate;
@@ -23,7 +24,6 @@ mod majorize;
 pub mod oracle;
 mod partial;
 mod report;
-mod sinkhorn;
 mod sliced;
 mod views;
 
@@ -48,15 +48,16 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 14] = [
+pub static TARGETS: [Target; 15] = [
     Target { name: "exact", single: exact::case, double: exact::case },
     Target { name: "assignment", single: assignment::case, double: assignment::case },
     Target { name: "line", single: line::case, double: line::case },
     Target { name: "circle", single: circle::case, double: circle::case },
     Target { name: "sliced", single: sliced::case, double: sliced::case },
-    Target { name: "sinkhorn", single: sinkhorn::balanced, double: sinkhorn::balanced },
-    Target { name: "unbalanced", single: sinkhorn::unbalanced, double: sinkhorn::unbalanced },
-    Target { name: "squared-l2", single: sinkhorn::squared_l2, double: sinkhorn::squared_l2 },
+    Target { name: "sinkhorn", single: entropic::balanced, double: entropic::balanced },
+    Target { name: "unbalanced", single: entropic::unbalanced, double: entropic::unbalanced },
+    Target { name: "squared-l2", single: entropic::squared_l2, double: entropic::squared_l2 },
+    Target { name: "newton", single: entropic::newton, double: entropic::newton },
     Target { name: "divergence", single: divergence::case, double: divergence::case },
     Target { name: "discrepancy", single: discrepancy::case, double: discrepancy::case },
     Target { name: "partial", single: partial::case, double: partial::case },

@@ -7,6 +7,7 @@ use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Divergence, DivergenceForm, Sinkhorn, SinkhornDivergence};
 
 use super::{
+    entropic::{numbers, recorded},
     generate::{below, decade, free_masses, masses, one_of, percent, rounded, typical_cost},
     instance::{Instance, Points, sizes},
     oracle::{
@@ -14,7 +15,6 @@ use super::{
         sum::sum,
     },
     report::Report,
-    sinkhorn::{numbers, recorded},
 };
 use crate::seeded::Seeded;
 

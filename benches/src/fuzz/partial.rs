@@ -5,6 +5,7 @@ use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{ExactTransport, PartialSolution, PartialTransport, Sinkhorn};
 
 use super::{
+    entropic::numbers,
     generate::{below, decade, masses, percent, typical_cost},
     instance::{Instance, sizes},
     oracle::{
@@ -12,7 +13,6 @@ use super::{
         transport::{Optimum, least_cost},
     },
     report::Report,
-    sinkhorn::numbers,
 };
 use crate::seeded::Seeded;
 

@@ -20,12 +20,12 @@ pub struct Arguments {
     #[arg(long, value_name = "IMAGE", default_value = "image_barycenter.png")]
     pub output: PathBuf,
 
-    /// Side of a picture, in pixels: the work of a barycenter grows with its fourth power
-    #[arg(long, value_name = "PIXELS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(8..=128))]
+    /// Side of a picture, in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=512))]
     pub size: u32,
 
     /// Tiles along a side of the sheet
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=16))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(2..=16))]
     pub tiles: u32,
 
     /// Entropic regularization, in squared pixels

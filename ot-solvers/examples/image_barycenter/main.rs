@@ -1,11 +1,12 @@
 //! Barycenters of four pictures, from corner to corner (Solomon et al. 2015): each tile of the sheet is the entropic barycenter
 //! of the corners with the weights of bilinear interpolation, beside it the one of no more entropy than the corners have.
 //!
-//! A picture is a measure: the darker a pixel, the heavier. The mass between two pictures moves instead of fading.
+//! A picture is a measure on the grid of its pixels: the darker a pixel, the heavier. The mass between two pictures moves instead
+//! of fading, and the kernel between all pairs of pixels is applied axis by axis, never formed.
 //!
 //! ```text
 //! cargo run --release --example image_barycenter
-//! cargo run --release --example image_barycenter -- --corners a.png b.png c.png d.png --size 32
+//! cargo run --release --example image_barycenter -- --corners a.png b.png c.png d.png --size 128
 //! ```
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
@@ -19,7 +20,8 @@ use std::{error::Error, process::ExitCode, sync::Arc, time::Instant};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use ot_core::{
-    Epsilon, Geometry, GeometryBuilder, Host, JointProblem, JointSolution, Measure, PointCloud, SqEuclidean,
+    Balanced, Epsilon, Geometry, GeometryBuilder, Grid, GridHistogram, Host, JointProblem, JointSolution, Measure,
+    SqEuclidean,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::{Barycenter, BoundedEntropy, BregmanProjections};
@@ -44,9 +46,11 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None => CpuBackend::with_available_threads()?,
     };
     let size = arguments.size as usize;
-    let corners = shapes::corners(arguments)?;
-    let corners = corners.iter().map(|masses| picture(size, masses)).collect::<Result<Vec<_>, _>>()?;
-    let support = picture(size, &vec![1.0; size * size])?;
+    let masses = shapes::corners(arguments)?;
+    let pixels = Grid::pixels(&[size, size])?;
+    let corners = masses.iter().map(|masses| Ok(GridHistogram::new(&pixels, masses.as_slice())?.normalized()));
+    let corners = corners.collect::<Result<Vec<_>, ot_core::Error>>()?;
+    let support = GridHistogram::uniform(&pixels)?;
     let geometry = backend.geometry(support.support(), support.support(), &SqEuclidean)?;
 
     let tiles = arguments.tiles as usize;
@@ -84,24 +88,18 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A picture as a measure of mass one on the centres of its pixels.
-fn picture(size: usize, masses: &[f64]) -> Result<PointCloud<'static, f64>, ot_core::Error> {
-    let centres = (0..size * size).flat_map(|pixel| [(pixel % size) as f64, (pixel / size) as f64]);
-    Ok(PointCloud::new(centres.collect::<Vec<_>>(), 2, masses.to_vec())?.normalized())
-}
-
 /// The barycenter of the corners with these weights.
 fn problem(
     backend: &CpuBackend<f64>,
     geometry: &Arc<dyn Geometry<Host<f64>>>,
-    corners: &[PointCloud<'static, f64>],
-    support: &PointCloud<'static, f64>,
+    corners: &[GridHistogram<'_, f64>],
+    support: &GridHistogram<'_, f64>,
     weights: [f64; 4],
     epsilon: f64,
 ) -> Result<JointProblem<Host<f64>>, ot_core::Error> {
     let mut barycenter = Barycenter::new(backend, support, &SqEuclidean, Epsilon::Absolute(epsilon));
     for (corner, weight) in corners.iter().zip(weights) {
-        barycenter = barycenter.input_over(geometry.clone(), corner, &[weight], &ot_core::Balanced)?;
+        barycenter = barycenter.input_over(geometry.clone(), corner, &[weight], &Balanced)?;
     }
     barycenter.problem()
 }

@@ -61,15 +61,14 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
             let [target, target_size] = pairing(&vectors[3], &vectors[1], b.len(), column);
             // Potentials and costs are known to some units, masses of the rounded plan to the rounding of its entries.
             let (units, size) = (UNITS * backend.precision().unit, source_size + target_size);
-            let rounding = solution.certificates()[column].rounding;
-            let (lower, upper) =
-                (source + target - units * size, upper + units * upper.abs() + rounding * (size + upper.abs()));
-            // Of a plan without digits nothing is known but that no mass pays more than the largest cost.
-            let upper = match problem.geometry().cost_bound() {
-                _ if rounding < 1.0 => upper,
-                Some(bound) => upper.max(a.mass(column) * bound),
+            let rounding = solution.certificates()[column].rounding.min(1.0);
+            // What rounding hides of the mass may have to pay the largest cost.
+            let hidden = match problem.geometry().cost_bound() {
+                Some(bound) => rounding * a.mass(column) * bound,
+                None if rounding < 1.0 => rounding * (size + upper.abs()),
                 None => f64::INFINITY,
             };
+            let (lower, upper) = (source + target - units * size, upper + units * upper.abs() + hidden);
             // What is no number is no bound.
             UnregularizedBounds {
                 lower: if lower.is_nan() { f64::NEG_INFINITY } else { lower },

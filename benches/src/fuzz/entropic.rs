@@ -1,11 +1,11 @@
-//! Sinkhorn's iteration and its certificates beside the definitions in f64.
+//! Entropic solvers and their certificates beside the definitions in f64.
 
 use ot_core::{
     Balanced, Certificate, Entropy, Epsilon, Error, Free, GeometryBuilder, Host, Kl, MarginalPenalty, Problem, Range,
     RecordedPenalty, Side, Solution, SquaredL2, TotalVariation,
 };
 use ot_cpu::{CpuBackend, CpuScalar, KeptEntries};
-use ot_solvers::{Annealing, Relaxation, Sinkhorn, Update, unregularized_bounds};
+use ot_solvers::{Annealing, Newton, Relaxation, Sinkhorn, Update, unregularized_bounds};
 
 use super::{
     generate::{below, decade, free_masses, masses, one_of, percent, rounded, typical_cost, wide},
@@ -21,19 +21,28 @@ use crate::seeded::Seeded;
 
 /// Prescribed marginals, entropy.
 pub fn balanced<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, report: &mut Report) {
-    case(backends, random, report, [Penalty::Balanced; 2], Regularizer::Entropy);
+    case(backends, random, report, [Penalty::Balanced; 2], Regularizer::Entropy, Method::Sinkhorn);
+}
+
+/// Penalties with a derivative, entropy, by Newton's method.
+pub fn newton<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, report: &mut Report) {
+    let penalties = match percent(random, 60) {
+        true => [Penalty::Balanced; 2],
+        false => penalties(random),
+    };
+    case(backends, random, report, penalties, Regularizer::Entropy, Method::Newton);
 }
 
 /// Any penalties, entropy.
 pub fn unbalanced<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, report: &mut Report) {
     let penalties = penalties(random);
-    case(backends, random, report, penalties, Regularizer::Entropy);
+    case(backends, random, report, penalties, Regularizer::Entropy, Method::Sinkhorn);
 }
 
 /// Any penalties, plans with zeros.
 pub fn squared_l2<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, report: &mut Report) {
     let penalties = if percent(random, 60) { [Penalty::Balanced; 2] } else { penalties(random) };
-    case(backends, random, report, penalties, Regularizer::SquaredL2);
+    case(backends, random, report, penalties, Regularizer::SquaredL2, Method::Sinkhorn);
 }
 
 /// Penalties with strengths in units of a cost of one.
@@ -81,6 +90,7 @@ fn case<T: CpuScalar>(
     report: &mut Report,
     penalties: [Penalty; 2],
     regularizer: Regularizer,
+    method: Method,
 ) {
     let [n, m] = sizes(random);
     let prescribed = penalties.iter().all(|penalty| *penalty == Penalty::Balanced);
@@ -116,7 +126,10 @@ fn case<T: CpuScalar>(
             Regularizer::Entropy => problem.with_regularizer(&Entropy)?,
             Regularizer::SquaredL2 => problem.with_regularizer(&SquaredL2)?,
         };
-        settings.solver().solve(&problem)
+        match method {
+            Method::Sinkhorn => settings.sinkhorn().solve(&problem),
+            Method::Newton => settings.newton().solve(&problem),
+        }
     };
     let solution = match solve(&backends[0]) {
         Ok(solution) => solution,
@@ -125,6 +138,8 @@ fn case<T: CpuScalar>(
                 Error::Epsilon(_) => true,
                 Error::MassMismatch { .. } => !prescribed,
                 Error::Stranded { .. } => instance.forbids(),
+                // Of penalties with kinks.
+                Error::MissingCapability(_) => method == Method::Newton && !penalties.iter().all(has_derivative),
                 _ => instance.leaves_range::<T>() || instance.sums_leave_range::<T>(strength),
             };
             return report.refused(&error, allowed);
@@ -149,6 +164,18 @@ fn case<T: CpuScalar>(
             report.require(same, || format!("other bits with {} threads", backend.threads()));
         }
     }
+}
+
+/// Who solves.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Method {
+    Sinkhorn,
+    Newton,
+}
+
+/// Does the c-transform under a penalty have a derivative everywhere?
+fn has_derivative(penalty: &Penalty) -> bool {
+    matches!(penalty, Penalty::Balanced | Penalty::Kl(_) | Penalty::Free)
 }
 
 /// How a problem is solved.
@@ -181,7 +208,11 @@ impl Settings {
         backend.clone().with_dense_limit(limit).with_kept_entries(self.kept)
     }
 
-    fn solver(&self) -> Sinkhorn {
+    fn newton(&self) -> Newton {
+        Newton::new().tolerance(self.tolerance).max_passes(self.iterations)
+    }
+
+    fn sinkhorn(&self) -> Sinkhorn {
         Sinkhorn::new()
             .tolerance(self.tolerance)
             .max_iterations(self.iterations)
