@@ -156,9 +156,10 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
         let ColumnValues { sides: [source, target], rounded: [of_source, of_target], feasible, energy } = values;
         let [conjugate, gap_of_plan, value_of_plan] = [0, 1, 2].map(|number| read[number][column]);
         let conjugate = problem.regularizer().conjugate_of_plan(*energy, epsilon * conjugate);
-        let largest_potentials = source.largest_potential + target.largest_potential;
         let mean_mass = (source.weight / 2.0 + target.weight / 2.0).max(f64::MIN_POSITIVE);
-        let rounding = precision.marginal_rounding(largest_potentials, epsilon);
+        let rounding = precision.marginal_rounding(source.exponent(epsilon) + target.exponent(epsilon));
+        // Of a mass whose exponents are known to this.
+        let of_mass = rounding.exp_m1();
 
         // Without epsilon h(0) mass(a) mass(b), which both bounds have. Entries of the plan, and masses of the rounded one, are
         // known to their rounding.
@@ -173,12 +174,12 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
         let below = source.dual + target.dual
             - conjugate
             - precision.unit * (source.size + target.size)
-            - rounding * conjugate.abs();
+            - of_mass * conjugate.abs();
         let above = of_source.primal
             + of_target.primal
             + epsilon * value_of_plan
             + precision.unit * (of_source.size + of_target.size)
-            + rounding * (of_source.sensitivity + of_target.sensitivity + epsilon * value_of_plan.abs());
+            + of_mass * (of_source.sensitivity + of_target.sensitivity + epsilon * value_of_plan.abs());
         // Of potentials that are no numbers no dual is claimed.
         let dual = match below + at_zero - precision.unit * at_zero.abs() - smallest {
             dual if dual.is_nan() => f64::NEG_INFINITY,

@@ -263,8 +263,12 @@ pub(super) fn judge<T: CpuScalar>(
         report.at_most(
             "error of a converged plan",
             found.error,
-            tolerance + certificate.rounding + 4.0 * of_costs + 1e-14,
+            tolerance + certificate.rounding + 4.0 * of_costs.exp_m1() + 1e-14,
         );
+    }
+    // Of entries without digits nothing is claimed.
+    if rounding >= 1.0 {
+        return Ok(problem);
     }
     let mean = problem.mean_mass();
     let size = rounding * found.mass.max(mean);
@@ -283,7 +287,8 @@ pub(super) fn judge<T: CpuScalar>(
     {
         // Entries too small for the element type may be its smallest one, or none.
         let vanishing = problem.costs.iter().filter(|cost| cost.is_finite()).map(|cost| cost.abs()).sum::<f64>();
-        let vanishing = 64.0 * T::TINY * mean * mean * vanishing;
+        let smallest = 64.0 * T::TINY * T::EPSILON * problem.costs.len() as f64;
+        let vanishing = 64.0 * T::TINY * mean * mean * vanishing + smallest;
         let slack = (8.0 * rounding * found.cost_size).max(found.cost_rounding) + vanishing + 1e-300;
         report.near("transport cost", cost, found.transport_cost, slack);
     }
@@ -293,7 +298,8 @@ pub(super) fn judge<T: CpuScalar>(
 
 /// What rounding makes of a mass, relative to the larger of those of the plan and of the problem.
 fn rounding<T: CpuScalar>(problem: &entropic::Problem, found: &Evaluation) -> f64 {
-    let exponent = found.largest_potential / problem.epsilon;
+    let of_mass = |weights: &Vec<f64>| sum(weights.iter().copied()).max(f64::MIN_POSITIVE).ln().abs();
+    let exponent = found.largest_potential / problem.epsilon + problem.weights.iter().map(of_mass).sum::<f64>();
     T::EPSILON
         * match problem.regularizer {
             Regularizer::Entropy => 8.0 + exponent,

@@ -20,11 +20,11 @@ impl Precision {
         Self { unit: T::EPSILON }
     }
 
-    /// The relative marginal error that rounding may cause or hide: unit (|f| / epsilon + |g| / epsilon + 8), with the
-    /// sum of the largest |f_i| and |g_j| as `potentials`.
+    /// The relative marginal error that rounding may cause or hide: unit (exponent + 8), of entries whose exponents are sums of
+    /// terms of this size: |f| / epsilon, |g| / epsilon, and the logarithms of the masses.
     #[must_use]
-    pub fn marginal_rounding(&self, potentials: f64, epsilon: f64) -> f64 {
-        self.unit * (potentials / epsilon + TERMS)
+    pub fn marginal_rounding(&self, exponent: f64) -> f64 {
+        self.unit * (exponent + TERMS)
     }
 
     /// The marginal error that solvers ask for if no tolerance is given: 1e-6, or 1e-4 where the unit is that of f32.

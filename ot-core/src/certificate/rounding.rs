@@ -280,9 +280,9 @@ fn round_column<D: Device>(
     let values = [source?, target?];
 
     // What rounding of the potentials makes of a mass.
-    let largest_potentials: f64 = values.iter().map(|side| side.largest_potential).sum();
+    let exponent = values.iter().map(|side| side.exponent(epsilon)).sum();
     let mass = values[0].weight.max(values[1].weight);
-    let rounding = precision.marginal_rounding(largest_potentials, epsilon) * mass;
+    let rounding = precision.marginal_rounding(exponent) * mass;
     let bounds = penalties.map(|penalty| penalty.density_bounds());
     let bounded = |index: usize| Bounded {
         marginal: &sides[index].scaled,

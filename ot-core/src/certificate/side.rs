@@ -28,6 +28,14 @@ pub(super) struct SideValues {
     pub(super) largest_potential: f64,
 }
 
+impl SideValues {
+    /// The size of this side's terms in the exponents of entries: the potential over epsilon, and the logarithm of the mass.
+    pub(super) fn exponent(&self, epsilon: f64) -> f64 {
+        let of_mass = if self.weight > 0.0 { self.weight.ln().abs() } else { 0.0 };
+        self.largest_potential / epsilon + of_mass
+    }
+}
+
 /// The values of a side at its potential.
 pub(super) fn side_values(
     penalty: &RecordedPenalty,

@@ -151,6 +151,9 @@ fn cost_error<D: Device>(solution: &Solution<D>, certificate: &Certificate, colu
     let problem = solution.problem();
     let Some(bound) = problem.geometry().cost_bound().filter(|_| problem.is_balanced()) else { return f64::INFINITY };
     let Certificate { source_residual, target_residual, gap, epsilon, rounding, .. } = *certificate;
+    if bound == 0.0 {
+        return 0.0;
+    }
     let mass = problem.marginal(Side::Source).mass(column);
     // sqrt(2 mass gap / epsilon), no part of which leaves the range alone.
     let of_gap = mass.sqrt() * (2.0 * gap).sqrt() / epsilon.sqrt();

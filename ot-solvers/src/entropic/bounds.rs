@@ -61,14 +61,15 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
             let [target, target_size] = pairing(&vectors[3], &vectors[1], b.len(), column);
             // Potentials and costs are known to some units, masses of the rounded plan to the rounding of its entries.
             let (units, size) = (UNITS * backend.precision().unit, source_size + target_size);
-            let rounding = solution.certificates()[column].rounding.min(1.0);
-            // What rounding hides of the mass may have to pay the largest cost.
-            let hidden = match problem.geometry().cost_bound() {
-                Some(bound) => rounding * a.mass(column) * bound,
-                None if rounding < 1.0 => rounding * (size + upper.abs()),
-                None => f64::INFINITY,
+            let rounding = solution.certificates()[column].rounding;
+            // No mass pays more than the largest cost: what rounding hides of it may, and all of it where nothing is known.
+            let most = problem.geometry().cost_bound().map(|bound| a.mass(column) * bound);
+            let upper = match most {
+                Some(most) if rounding < 1.0 => upper + units * upper.abs() + rounding * most,
+                None if rounding < 1.0 => upper + units * upper.abs() + rounding * (size + upper.abs()),
+                _ => most.unwrap_or(f64::INFINITY),
             };
-            let (lower, upper) = (source + target - units * size, upper + units * upper.abs() + hidden);
+            let lower = source + target - units * size;
             // What is no number is no bound.
             UnregularizedBounds {
                 lower: if lower.is_nan() { f64::NEG_INFINITY } else { lower },

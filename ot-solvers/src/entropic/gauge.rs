@@ -12,22 +12,25 @@ pub(crate) fn fix_gauge<D: Device>(problem: &Problem<D>, potentials: &mut Potent
         return Ok(());
     }
     let (backend, columns) = (problem.backend(), problem.columns());
-    let pairing = Program::record(|[weight, potential]| [weight * potential])?;
+    let mass = |column: usize| Side::BOTH.map(|side| problem.marginal(side).mass(column)).iter().sum::<f64>();
+    let masses = backend.upload_reduced(&(0..columns).map(mass).collect::<Vec<_>>())?;
+    // Shares of the mass: weights times potentials may leave the range of the element type.
+    let share = Program::record(|[weight, potential, mass]| [weight / mass * potential])?;
     let mut pairings = [backend.alloc_reduced(columns)?, backend.alloc_reduced(columns)?];
     for (side, pairing_of_side) in Side::BOTH.into_iter().zip(&mut pairings) {
         let marginal = problem.marginal(side);
-        let operands = [Operand::Vector(marginal.weights()), Operand::Vector(potentials.side(side))];
-        backend.reduce(&pairing, Fold::Sum, marginal.len(), &operands, &mut [pairing_of_side])?;
+        let vectors = [marginal.weights(), potentials.side(side)].map(Operand::Vector);
+        let operands = [vectors[0], vectors[1], Operand::Reduced(&masses)];
+        backend.reduce(&share, Fold::Sum, marginal.len(), &operands, &mut [pairing_of_side])?;
     }
 
-    let masses: Vec<f64> = (0..columns)
-        .map(|column| problem.marginal(Side::Source).mass(column) + problem.marginal(Side::Target).mass(column))
-        .collect();
-    let masses = backend.upload_reduced(&masses)?;
-    let half_difference = Program::record(|[source, target, masses]| [(target - source) / masses])?;
+    let difference = Program::record(|[source, target]| [target - source])?;
     let mut shift = backend.alloc_reduced(columns)?;
-    let operands = [Operand::Reduced(&pairings[0]), Operand::Reduced(&pairings[1]), Operand::Reduced(&masses)];
-    backend.map_reduced(&half_difference, &operands, &mut [&mut shift])?;
+    backend.map_reduced(
+        &difference,
+        &pairings.each_ref().map(|pairing| Operand::Reduced(pairing)),
+        &mut [&mut shift],
+    )?;
 
     let add = Program::record(|[potential, shift]| [potential + shift])?;
     let subtract = Program::record(|[potential, shift]| [potential - shift])?;

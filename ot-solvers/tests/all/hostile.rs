@@ -321,3 +321,41 @@ fn a_start_that_meets_the_tolerance_is_kept() {
         assert!(solution.iterations() <= 5, "{}", solution.iterations());
     }
 }
+
+/// Weights times potentials beyond f32, whose potentials are numbers of f32.
+#[test]
+fn masses_times_potentials_may_leave_the_range() {
+    let third = 37_367_326_965_760.0;
+    let costs = [9.999_999_848_243_207e30, 0.458_757_2, 0.305_388_6];
+    let problem = problem::<f32>(&costs, &[3.0 * third], &[third; 3], 2.357e29, balanced());
+    let solution = Sinkhorn::new().max_iterations(1).tolerance(0.01).solve(&problem).unwrap();
+    assert_eq!(solution.status(), Status::Converged, "{:?}", solution.certificate());
+}
+
+/// A light atom that a Kullback-Leibler penalty fills e^250 times: the dual counts what that costs.
+#[test]
+fn a_dual_counts_the_densities_of_light_atoms() {
+    let penalties = [penalty(TotalVariation::new(0.27).unwrap()), penalty(Kl::new(2.5e-6).unwrap())];
+    let (a, b) = ([0.2, 0.8], [6.7e-110, 1.0]);
+    let problem = problem::<f64>(&[0.0, 1.0, 4.0, 1.0], &a, &b, 1e-4, penalties);
+    let (f, g) = ([0.02, 0.27], [-6.27e-4, 4e-5]);
+    let found = certificate_at(&problem, &f, &g);
+    let of_target: f64 = b.iter().zip(g).map(|(b, g): (&f64, f64)| -2.5e-6 * b * (-g / 2.5e-6).exp_m1()).sum();
+    let entry = |i: usize, j: usize, cost: f64| a[i] * b[j] * ((f[i] + g[j] - cost) / 1e-4).exp();
+    let mass = entry(0, 0, 0.0) + entry(0, 1, 1.0) + entry(1, 0, 4.0) + entry(1, 1, 1.0);
+    let dual = a[0] * f[0] + a[1] * f[1] + of_target - 1e-4 * (mass - 1.0);
+    assert_close(found.dual, dual, 1e-12);
+}
+
+/// A plan that pays for sentinels is known to the rounding of what they cost.
+#[test]
+fn bounds_charge_the_largest_cost_for_what_rounding_hides() {
+    let s = 4e29;
+    let costs = [-0.5, -0.5, -0.5, -0.5, s, -0.5, -0.5, -0.5, -0.5, -0.5, -0.5, s, -0.5, s];
+    let (a, b) = ([217.0, 248.0], [15.0, 30.0, 30.0, 135.0, 45.0, 75.0, 135.0]);
+    let problem = problem::<f64>(&costs, &a, &b, 0.004_782, balanced());
+    let bounds = unregularized_bounds(&Sinkhorn::new().max_iterations(300).solve(&problem).unwrap()).unwrap()[0];
+    // The fifth target pays from either source, and only it must.
+    let optimum = 45.0 * s;
+    assert!(bounds.lower <= optimum && optimum <= bounds.upper, "{bounds:?}");
+}
