@@ -64,7 +64,7 @@ pub mod status;
 pub mod translation;
 
 pub use backend::{Backend, Device, Fold, Operand, Precision};
-pub use certificate::{Certificate, RoundedPlan, certify};
+pub use certificate::{Certificate, RelativePlan, RoundedPlan, RoundingForm, certify, certify_along_plan};
 pub use cost::{
     Chebyshev, Cosine, CostBetween, CostForm, CostFormula, CostFunction, CostMatrix, CostSummary, Euclidean,
     GroundCost, HalfSqEuclidean, Manhattan, MatrixValues, MatrixView, PNorm, Periodic, PowerOfDistance, Separable,

@@ -10,6 +10,8 @@ pub enum Phase {
     Annealing,
     /// Iterations on the problem itself.
     Iterations,
+    /// Passes of Newton's method over all pairs, at the epsilon of the problem or on the way down to it.
+    NewtonPasses,
     /// Pivots of a simplex.
     Pivots,
     /// Blocks of samples.

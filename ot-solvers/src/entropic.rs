@@ -4,6 +4,7 @@ mod annealing;
 mod bounds;
 mod column;
 mod gauge;
+mod hand_over;
 mod iteration;
 mod multiscale;
 mod relaxation;
@@ -14,8 +15,9 @@ mod update;
 pub use self::{
     annealing::Annealing,
     bounds::{UnregularizedBounds, unregularized_bounds},
+    hand_over::HandOver,
     relaxation::Relaxation,
-    sinkhorn::{Run, Sinkhorn},
+    sinkhorn::{Run, Sinkhorn, SinkhornReport},
     start::Start,
     update::Update,
 };

@@ -48,7 +48,10 @@ pub use barycenter::{
 };
 pub use discrepancy::{Discrepancy, MaximumMeanDiscrepancy};
 pub use divergence::{Divergence, DivergenceForm, SelfTerm, SinkhornDivergence};
-pub use entropic::{Annealing, Relaxation, Run, Sinkhorn, Start, UnregularizedBounds, Update, unregularized_bounds};
+pub use entropic::{
+    Annealing, HandOver, Relaxation, Run, Sinkhorn, SinkhornReport, Start, UnregularizedBounds, Update,
+    unregularized_bounds,
+};
 pub use exact::{
     Assignment, CircleTransport, ExactRun, ExactSolution, ExactTransport, ExactWorkspace, Guide, LineTransport,
     OptimalityCertificate, QuantileFunction, QuantileMap, SearchReport, SlicedDistance, SlicedWasserstein, SparseCosts,

@@ -33,10 +33,15 @@ mod sides;
 use std::sync::Arc;
 
 use ot_core::{
-    Certificate, Device, Error, Observer, Potentials, Problem, Side, Solution, Status, certificate::certify_with,
+    Certificate, Device, Error, KernelOp, Observer, Potentials, Problem, Side, Solution, Status,
+    certificate::certify_with,
 };
 
-use self::column::{ColumnSolver, Entry, single};
+pub(crate) use self::column::{ColumnEnd, Entry};
+use self::{
+    column::{ColumnSolver, column_of},
+    sides::SmoothPenalty,
+};
 use crate::{
     entropic::{Start, fix_gauge, verdict},
     history::History,
@@ -68,6 +73,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Newton {
     limits: Limits,
+    /// More arcs than this are not solved on: 16 bytes each.
+    most_arcs: usize,
 }
 
 impl Default for Newton {
@@ -80,20 +87,25 @@ impl Newton {
     /// Tolerance 1e-6 in f64 and 1e-4 in f32, at most 200 passes for each column.
     #[must_use]
     pub fn new() -> Self {
-        Self { limits: Limits::new("max_passes", 200) }
+        Self { limits: Limits::new("max_passes", 200), most_arcs: 1 << 28 }
     }
 
     /// The marginal error that counts as converged: both sides, L1, relative to the mass,
     /// rounding included (see [`Certificate`]).
     #[must_use]
     pub fn tolerance(self, tolerance: f64) -> Self {
-        Self { limits: self.limits.tolerance(tolerance) }
+        Self { limits: self.limits.tolerance(tolerance), ..self }
     }
 
     /// The most passes over all pairs for each column, after the start.
     #[must_use]
     pub fn max_passes(self, max_passes: usize) -> Self {
-        Self { limits: self.limits.most(max_passes) }
+        Self { limits: self.limits.most(max_passes), ..self }
+    }
+
+    /// The most arcs that are solved on.
+    pub(crate) fn most_arcs(self, most_arcs: usize) -> Self {
+        Self { most_arcs, ..self }
     }
 
     /// Solves a problem from potentials of zero.
@@ -141,7 +153,7 @@ impl NewtonReport {
         self.sweeps + self.listings
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.start_iterations += other.start_iterations;
         self.sweeps += other.sweeps;
         self.listings += other.listings;
@@ -209,19 +221,17 @@ fn solve<D: Device>(
     let (backend, columns) = (problem.backend(), problem.columns());
     let from = start.potentials(problem)?;
     let given = backend.download(&[&from.source, &from.target])?;
+    let mut kernel = problem.bind()?;
     let (mut f, mut g, mut statuses, mut report) = (Vec::new(), Vec::new(), Vec::new(), NewtonReport::default());
     for column in 0..columns {
-        let own = |side: Side| {
-            let len = problem.marginal(side).len();
-            given[side.index()][column * len..][..len].to_vec()
-        };
-        let single = single(problem, column)?;
-        let mut solver = ColumnSolver::new(settings, &single, &mut history);
-        let [source, target] = solver.solve(Entry::of(start), Side::BOTH.map(own))?;
+        let before = report.start_iterations + report.passes();
+        let told = Told { history: &mut history, before };
+        let end = solve_column(settings, problem, kernel.as_mut(), column, Entry::of(start), &given, told)?;
+        let [source, target] = end.potentials;
         f.extend(source);
         g.extend(target);
-        statuses.push(solver.status);
-        report.add(solver.report);
+        statuses.push(end.status);
+        report.add(end.report);
     }
     let mut potentials = Potentials {
         source: backend.upload(&f, columns)?,
@@ -229,7 +239,8 @@ fn solve<D: Device>(
         epsilon: problem.epsilon(),
     };
     fix_gauge(problem, &mut potentials)?;
-    let certificates = certify_with(problem.bind()?.as_mut(), problem, &potentials)?;
+    kernel.rebind(problem.epsilon())?;
+    let certificates = certify_with(kernel.as_mut(), problem, &potentials)?;
     let tolerance = settings.tolerance_on(problem);
     let verdict = |(end, told): (Status, &Certificate)| verdict(Some(end), told, tolerance, false).unwrap_or(end);
     let statuses = statuses.into_iter().zip(&certificates).map(verdict).collect();
@@ -242,4 +253,40 @@ fn solve<D: Device>(
         history.into_told(),
     );
     Ok((solution, report))
+}
+
+/// Who is told of passes, and how many iterations there were before them.
+pub(crate) struct Told<'a, 'b> {
+    pub(crate) history: &'a mut History<'b>,
+    pub(crate) before: usize,
+}
+
+/// One column of a problem, from potentials of all columns on the host. The kernel is that of the problem; a column of a batch
+/// binds one of its own.
+pub(crate) fn solve_column<D: Device, K: KernelOp<D> + ?Sized>(
+    settings: &Newton,
+    problem: &Problem<D>,
+    kernel: &mut K,
+    column: usize,
+    entry: Entry,
+    given: &[Vec<D::Elem>],
+    told: Told<'_, '_>,
+) -> Result<ColumnEnd<D::Elem>, Error> {
+    let own = Side::BOTH.map(|side| {
+        let len = problem.marginal(side).len();
+        given[side.index()][column * len..][..len].to_vec()
+    });
+    if problem.columns() == 1 {
+        return ColumnSolver::new(settings, problem, told).solve(kernel, entry, own);
+    }
+    let single = column_of(problem, column)?;
+    ColumnSolver::new(settings, &single, told).solve(single.bind()?.as_mut(), entry, own)
+}
+
+/// Is Newton's method for this problem, on a kernel of it?
+pub(crate) fn is_for<D: Device, K: KernelOp<D> + ?Sized>(problem: &Problem<D>, kernel: &mut K) -> bool {
+    problem.require_entropy().is_ok()
+        && problem.geometry().fixed_epsilon().is_none()
+        && Side::BOTH.iter().all(|&side| SmoothPenalty::new(problem.marginal(side).penalty()).is_ok())
+        && kernel.hard_transform().is_some()
 }

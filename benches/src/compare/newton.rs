@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Host, Measure, Problem, Side, Solution};
 use ot_cpu::CpuBackend;
-use ot_solvers::{Newton, NewtonReport, Sinkhorn};
+use ot_solvers::{HandOver, Newton, NewtonReport, Sinkhorn};
 
 use self::families::Family;
 use super::{
@@ -134,7 +134,7 @@ impl Posed {
     }
 
     fn sinkhorn(&self) -> Result<Solution<Host<f64>>, Failure> {
-        Ok(Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).solve(&self.problem()?)?)
+        Ok(Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).hand_over(HandOver::Never).solve(&self.problem()?)?)
     }
 
     /// The marginal error, recomputed.

@@ -53,6 +53,8 @@ pub(super) struct ColumnValues {
     pub(super) feasible: bool,
     /// epsilon times the mass of the plan, which by itself may be below all numbers.
     pub(super) energy: f64,
+    /// What rounding of the potentials makes of the larger mass.
+    pub(super) mass_rounding: f64,
 }
 
 impl<'a, D: Device> RoundedPlan<'a, D> {
@@ -300,7 +302,10 @@ fn round_column<D: Device>(
     let column = RoundedColumn { source, target };
     let [source, target] = Side::BOTH
         .map(|side| rounded_side_values(penalties[side.index()], column.side(side), &column.added_marginal(side)));
-    Ok((column, ColumnValues { sides: values, rounded: [source?, target?], feasible, energy: 0.0 }))
+    Ok((
+        column,
+        ColumnValues { sides: values, rounded: [source?, target?], feasible, energy: 0.0, mass_rounding: rounding },
+    ))
 }
 
 /// Adds what the scaled plan lacks to the lower bounds: what both sides lack is shared out between them, and what one

@@ -15,7 +15,7 @@
 use super::{End, JointProblem, JointTerm};
 use crate::{
     backend::Device,
-    certificate::{Certificate, certify},
+    certificate::{Certificate, RoundingForm, certify},
     error::Error,
     kernel::{ActiveColumns, Potentials},
     measure::WeightsView,
@@ -262,6 +262,7 @@ impl Sums {
             primal: self.primal,
             dual: self.dual,
             gap: self.gap,
+            form: RoundingForm::Scaled,
             rounding: self.rounding / self.weight,
         }
     }

@@ -96,6 +96,16 @@ impl Column {
         (self.best, self.last) = (None, None);
     }
 
+    /// The marginal error of the best iterate.
+    pub(crate) fn error(&self) -> Option<f64> {
+        self.best.map(|best| best.error)
+    }
+
+    /// Iterations that are left to a tolerance, where 1 - eta is that of the rate observed times `slowing`.
+    pub(crate) fn iterations_to(&self, tolerance: f64, slowing: f64) -> Option<f64> {
+        self.controller.iterations_to(tolerance, self.last?.error, slowing)
+    }
+
     /// Is the best iterate another one than the last?
     pub(crate) fn has_better(&self) -> bool {
         self.rest == Some(Status::NotFinite) || self.last != self.best

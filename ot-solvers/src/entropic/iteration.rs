@@ -13,41 +13,45 @@ use ot_core::{
 };
 
 use super::{
-    Sinkhorn, Start, Update,
+    Sinkhorn, SinkhornReport, Start, Update,
     column::{Column, Goal, SECOND_CHANCES, STAGE_ITERATIONS, choose_columns, verdict},
     gauge::fix_gauge,
+    hand_over::Watch,
     relaxation::{Observed, Relaxation},
 };
-use crate::history::History;
+use crate::{history::History, newton::NewtonReport};
 
 /// Iterations of a start from given potentials that are each followed by a check.
 const WATCHED: usize = 4;
 
 /// The state of one run.
 pub(super) struct Iteration<'a, D: Device> {
-    settings: &'a Sinkhorn,
-    problem: &'a Problem<D>,
-    potentials: Potentials<D>,
+    pub(super) settings: &'a Sinkhorn,
+    pub(super) problem: &'a Problem<D>,
+    pub(super) potentials: Potentials<D>,
     /// The iterate that the sweep of a check entered with: what its by-products speak of.
     entering: Potentials<D>,
     /// The iterate of the largest dual at this epsilon, column by column; the start before there was a check.
-    best: Potentials<D>,
+    pub(super) best: Potentials<D>,
     scratch: Potentials<D>,
     by_products: ByProducts<D>,
     relaxation: D::Reduced,
-    chosen: D::Reduced,
-    choose: Program,
+    pub(super) chosen: D::Reduced,
+    pub(super) choose: Program,
     translation: Option<Translation<D>>,
-    active: ActiveColumns,
-    columns: Vec<Column>,
+    pub(super) active: ActiveColumns,
+    pub(super) columns: Vec<Column>,
+    /// Where Newton's method may take over, and what it took.
+    pub(super) watch: Option<Watch<D>>,
+    pub(super) newton: Option<NewtonReport>,
     /// Iterations that are each looked at: the first few of a start that may be near.
     watched: usize,
-    iterations: usize,
+    pub(super) iterations: usize,
     /// The iteration of the last check.
-    checked: usize,
-    history: History<'a>,
+    pub(super) checked: usize,
+    pub(super) history: History<'a>,
     /// Why the whole run must end, if it must.
-    ended: Option<Status>,
+    pub(super) ended: Option<Status>,
 }
 
 impl<'a, D: Device> Iteration<'a, D> {
@@ -78,6 +82,8 @@ impl<'a, D: Device> Iteration<'a, D> {
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
             columns: vec![Column::new(settings.relaxation.controller()); columns],
+            watch: None,
+            newton: None,
             watched: if matches!(start, Start::Zero) { 0 } else { WATCHED },
             iterations: 0,
             checked: 0,
@@ -139,6 +145,8 @@ impl<'a, D: Device> Iteration<'a, D> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
         self.descend(kernel, Goal::stage(self.settings.tolerance_on(self.problem), last_iteration))?;
         self.choose_best(|column| column.rest == Some(Status::NotFinite))?;
+        self.active = ActiveColumns::all(self.columns.len());
+        self.watch_stage(kernel.epsilon())?;
         self.wake(|_| true);
         self.columns.iter_mut().for_each(Column::forget);
         Ok(())
@@ -149,7 +157,13 @@ impl<'a, D: Device> Iteration<'a, D> {
         let (tolerance, max_iterations) = (self.settings.tolerance_on(self.problem), self.settings.limits.most);
         let mut goal = Goal::new(tolerance, max_iterations);
         for chance in 0.. {
-            self.descend(kernel, goal)?;
+            if !self.is_handed_over() {
+                self.descend(kernel, goal)?;
+            }
+            if self.is_handed_over() {
+                self.hand_over(kernel)?;
+                self.descend(kernel, goal)?;
+            }
             self.choose_best(|column| column.rest != Some(Status::Converged))?;
             fix_gauge(self.problem, &mut self.potentials)?;
             let certificates = certify_with(kernel, self.problem, &self.potentials)?;
@@ -162,16 +176,19 @@ impl<'a, D: Device> Iteration<'a, D> {
             }
             // The by-products were too optimistic: the columns that failed the certificate continue.
             goal.tolerance /= 3.0;
-            self.wake(|column| column.rest.is_none());
+            self.wake_moving();
         }
         Ok(Vec::new())
     }
 
     /// What the run found.
-    pub(super) fn solution(self, certificates: Vec<Certificate>) -> Solution<D> {
+    pub(super) fn solution(self, certificates: Vec<Certificate>) -> (Solution<D>, SinkhornReport) {
+        let passes = self.newton.map_or(0, |newton| newton.passes());
+        let report = SinkhornReport { iterations: self.iterations - passes, newton: self.newton };
         let statuses = self.columns.iter().map(|column| column.rest.unwrap_or(Status::IterationLimit)).collect();
         let (potentials, history) = (Arc::new(self.potentials), self.history.into_told());
-        Solution::new(self.problem.clone(), potentials, statuses, certificates, self.iterations, history)
+        let problem = self.problem.clone();
+        (Solution::new(problem, potentials, statuses, certificates, self.iterations, history), report)
     }
 
     /// Sweeps until every column rests, or the run must end.
@@ -179,7 +196,8 @@ impl<'a, D: Device> Iteration<'a, D> {
         kernel.recenter(self.problem.view(&self.potentials))?;
         self.write_relaxation()?;
         let first = self.iterations;
-        while self.ended.is_none() && !self.active.is_empty() && self.iterations < goal.last_iteration {
+        let may_go_on = |now: &Self| now.ended.is_none() && !now.active.is_empty() && !now.is_handed_over();
+        while may_go_on(self) && self.iterations < goal.last_iteration {
             self.iterations += 1;
             let done = self.iterations - first;
             let at_check = done.is_multiple_of(self.settings.limits.check_interval)
@@ -279,6 +297,9 @@ impl<'a, D: Device> Iteration<'a, D> {
         if self.history.tell(seen).is_break() {
             self.ended = Some(Status::Cancelled);
         }
+        if epsilon == self.problem.epsilon() {
+            self.watch_rate();
+        }
         Ok(())
     }
 
@@ -309,6 +330,11 @@ impl<'a, D: Device> Iteration<'a, D> {
         }
     }
 
+    /// Lets the columns move that do not rest.
+    pub(super) fn wake_moving(&mut self) {
+        self.wake(|column| column.rest.is_none());
+    }
+
     /// Brings the relaxation of every column to the device: 0 for one that rests.
     fn write_relaxation(&mut self) -> Result<(), Error> {
         let omega = |(index, column): (usize, &Column)| match self.settings.update {
@@ -327,7 +353,7 @@ impl<'a, D: Device> Iteration<'a, D> {
     }
 
     /// Goes back to the best iterate of some columns.
-    fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
+    pub(super) fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
         let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && column.has_better()).collect();
         let Self { problem, potentials, best, choose, chosen, .. } = self;
         choose_columns(problem.backend(), choose, potentials, best, &wanted, chosen)

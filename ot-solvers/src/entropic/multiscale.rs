@@ -4,7 +4,7 @@ use ot_core::{
     Device, Epsilon, Error, GeometryBuilder, GroundCost, Measure, Potentials, Problem, Scalar, Side, Support,
 };
 
-use super::{Sinkhorn, Start};
+use super::{HandOver, Sinkhorn, Start};
 use crate::clusters::{Hierarchy, Scale};
 
 /// Halvings from one scale to the next: a cell is halved along three axes at most.
@@ -75,7 +75,7 @@ impl<D: Device> Start<'_, D> {
         let mut start = Start::Zero;
         for scale in (1..=coarsest).rev() {
             let scale = Scale { builder, source: &source, target: &target, cost, scale };
-            let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS);
+            let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).hand_over(HandOver::Never);
             let clusters = sinkhorn.run(&between_clusters(&scale, problem)?).start(start).solve()?;
             let extended = |side| scale.extend(clusters.problem(), clusters.potentials(), side);
             let (source, target) = (extended(Side::Source)?, extended(Side::Target)?);

@@ -64,6 +64,8 @@ pub(crate) struct Controller {
     last: Option<Observed>,
     /// Rise of the dual up to the last check.
     last_gain: f64,
+    /// The rate of the plain iteration, as last observed.
+    eta: Option<f64>,
 }
 
 /// What one check tells of one column.
@@ -103,7 +105,7 @@ impl Controller {
     const TELLING: f64 = 1e3;
 
     fn fixed(omega: f64) -> Self {
-        Self { omega, ceiling: omega, adaptive: false, checks: 0, falls: 0, last: None, last_gain: f64::NAN }
+        Self { omega, ceiling: omega, adaptive: false, checks: 0, falls: 0, last: None, last_gain: f64::NAN, eta: None }
     }
 
     fn adaptive() -> Self {
@@ -113,7 +115,7 @@ impl Controller {
     /// Starts from the best relaxation at a rate of the plain iteration that was predicted; the rate observed takes over.
     pub(crate) fn predicted(mut self, eta: Option<f64>) -> Self {
         if let Some(eta) = eta.filter(|_| self.adaptive) {
-            self.set(2.0 / (1.0 + (1.0 - eta.clamp(0.0, 1.0)).sqrt()));
+            self.set(best_relaxation(eta.clamp(0.0, 1.0)));
         }
         self
     }
@@ -162,6 +164,9 @@ impl Controller {
             } else {
                 (now.error / last.error).powf(1.0 / iterations as f64)
             };
+            if theta > 0.0 {
+                self.eta = Some(self.plain_rate(theta.min(1.0)));
+            }
             if theta < 1.0 && theta > 0.0 {
                 let wanted = self.towards_best(theta);
                 let held = wanted > self.ceiling && self.omega >= self.ceiling;
@@ -179,22 +184,48 @@ impl Controller {
     /// The next relaxation, from the rate observed at this one. Never more than a step: rates of the
     /// first iterations are not the last ones.
     fn towards_best(&self, theta: f64) -> f64 {
-        let over = self.omega - 1.0;
-        let slower_than_overrelaxed = over <= 0.0 || theta.ln() > 0.9 * over.ln();
-        if slower_than_overrelaxed {
-            let eta = ((theta + over).powi(2) / (theta * self.omega * self.omega)).min(1.0);
-            let best = 2.0 / (1.0 + (1.0 - eta).sqrt());
-            best.min(2.0 - 0.35 * (2.0 - self.omega))
+        if self.is_below_best(theta) {
+            best_relaxation(self.plain_rate(theta)).min(2.0 - 0.35 * (2.0 - self.omega))
         } else {
             // omega - 1 is the rate at the best omega and above it: step back.
             2.0 - 1.2 * (2.0 - self.omega)
         }
     }
 
+    /// Is a rate slower than what the best relaxation and all above it have?
+    fn is_below_best(&self, theta: f64) -> bool {
+        let over = self.omega - 1.0;
+        over <= 0.0 || theta.ln() > 0.9 * over.ln()
+    }
+
+    /// The rate eta of the plain iteration that a rate at this relaxation tells.
+    fn plain_rate(&self, theta: f64) -> f64 {
+        match self.is_below_best(theta) {
+            true => ((theta + self.omega - 1.0).powi(2) / (theta * self.omega * self.omega)).min(1.0),
+            false => 1.0 - (2.0 / self.omega - 1.0).powi(2),
+        }
+    }
+
+    /// Iterations that an error takes to a tolerance at the best relaxation that is allowed, where 1 - eta is that of the
+    /// rate observed times `slowing`. `None` if no rate was observed.
+    pub(crate) fn iterations_to(&self, tolerance: f64, error: f64, slowing: f64) -> Option<f64> {
+        let eta = 1.0 - slowing * (1.0 - self.eta?);
+        let omega = best_relaxation(eta).min(self.ceiling);
+        // The larger root of (theta + omega - 1)^2 = theta omega^2 eta; at the best omega both are one.
+        let discriminant = (omega * omega * eta - 4.0 * (omega - 1.0)).max(0.0);
+        let theta = ((omega * eta.sqrt() + discriminant.sqrt()) / 2.0).powi(2);
+        Some((error / tolerance).ln().max(0.0) / -theta.min(1.0 - f64::EPSILON).ln())
+    }
+
     fn set(&mut self, omega: f64) {
         self.omega = omega.clamp(1.0, self.ceiling);
         self.checks = 0;
     }
+}
+
+/// omega_best at a rate of the plain iteration.
+fn best_relaxation(eta: f64) -> f64 {
+    2.0 / (1.0 + (1.0 - eta).max(0.0).sqrt())
 }
 
 #[cfg(test)]
@@ -227,6 +258,27 @@ mod tests {
         let adaptive = iterations_to(1e-9, eta, Relaxation::Adaptive);
         assert!(plain > 8 * best, "plain {plain}, best {best}");
         assert!(adaptive <= 2 * best, "adaptive {adaptive}, best {best}");
+    }
+
+    /// What is predicted after a few checks is what the model iteration then takes.
+    #[test]
+    fn iterations_to_a_tolerance_are_predicted() {
+        for eta in [0.9_f64, 0.99, 0.999] {
+            let mut controller = Relaxation::Adaptive.controller();
+            assert_eq!(controller.iterations_to(1e-9, 1.0, 1.0), None);
+            for check in 0..5 {
+                let error = eta.powi(10 * check);
+                controller.observe(Observed { error, dual: -error * error, dual_rounding: 1e-16, dual_size: 1.0 }, 10);
+                if check == 3 {
+                    break;
+                }
+            }
+            let best = (2.0 / (1.0 + (1.0 - eta).sqrt()) - 1.0).ln();
+            let predicted = controller.iterations_to(1e-9, 1.0, 1.0).unwrap();
+            assert!((predicted / (1e-9_f64.ln() / best) - 1.0).abs() < 0.05, "{eta}: {predicted}");
+            assert!(controller.iterations_to(1e-9, 1.0, 0.1).unwrap() > 2.0 * predicted);
+            assert_eq!(controller.iterations_to(1e-9, 1e-10, 1.0), Some(0.0));
+        }
     }
 
     #[test]

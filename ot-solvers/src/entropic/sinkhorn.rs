@@ -12,8 +12,8 @@
 
 use ot_core::{Device, Error, KernelOp, Observer, Problem, Solution};
 
-use super::{Annealing, Relaxation, Start, Update, iteration::Iteration};
-use crate::limits::Limits;
+use super::{Annealing, HandOver, Relaxation, Start, Update, hand_over::Watch, iteration::Iteration};
+use crate::{limits::Limits, newton::NewtonReport};
 
 /// Settings of Sinkhorn's iteration.
 ///
@@ -40,6 +40,7 @@ pub struct Sinkhorn {
     pub(super) annealing: Annealing,
     pub(super) relaxation: Relaxation,
     pub(super) update: Update,
+    pub(super) hand_over: HandOver,
 }
 
 impl Default for Sinkhorn {
@@ -50,7 +51,7 @@ impl Default for Sinkhorn {
 
 impl Sinkhorn {
     /// Tolerance 1e-6 in f64 and 1e-4 in f32, at most 10 000 iterations, a check every 5, automatic annealing, adaptive
-    /// over-relaxation, alternating updates.
+    /// over-relaxation, alternating updates, a hand-over to Newton's method where that is cheaper.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -58,6 +59,7 @@ impl Sinkhorn {
             annealing: Annealing::Automatic,
             relaxation: Relaxation::Adaptive,
             update: Update::Alternating,
+            hand_over: HandOver::Automatic,
         }
     }
 
@@ -99,6 +101,12 @@ impl Sinkhorn {
         Self { update, ..self }
     }
 
+    /// Whether Newton's method takes over where it is cheaper: see [`HandOver`].
+    #[must_use]
+    pub fn hand_over(self, hand_over: HandOver) -> Self {
+        Self { hand_over, ..self }
+    }
+
     /// Solves a problem from potentials of zero.
     ///
     /// # Errors
@@ -117,6 +125,16 @@ impl Sinkhorn {
     pub(super) fn tolerance_on<D: Device>(&self, problem: &Problem<D>) -> f64 {
         self.limits.tolerance_on(problem.backend())
     }
+}
+
+/// What a run of [`Sinkhorn`] took.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SinkhornReport {
+    /// Iterations of Sinkhorn, over all stages of the annealing.
+    pub iterations: usize,
+    /// What Newton's method took, where it was [handed over](HandOver) to.
+    pub newton: Option<NewtonReport>,
 }
 
 /// One run of [`Sinkhorn`] on one problem.
@@ -147,8 +165,16 @@ impl<'a, D: Device> Run<'a, D> {
     /// fit, [`Error::OutOfMemory`], a failure of the device. Not converging is no error but a
     /// [`Status`](ot_core::Status).
     pub fn solve(self) -> Result<Solution<D>, Error> {
+        Ok(self.solve_with_report()?.0)
+    }
+
+    /// Solves with a kernel that is bound here, and tells what it took.
+    ///
+    /// # Errors
+    /// Those of [`solve`](Self::solve).
+    pub fn solve_with_report(self) -> Result<(Solution<D>, SinkhornReport), Error> {
         let mut kernel = self.problem.bind()?;
-        self.solve_with(kernel.as_mut())
+        self.run_on(kernel.as_mut())
     }
 
     /// Solves with a kernel of the caller's, boxed or not, which is bound to the epsilon of the
@@ -157,11 +183,16 @@ impl<'a, D: Device> Run<'a, D> {
     /// # Errors
     /// Those of [`solve`](Self::solve).
     pub fn solve_with<K: KernelOp<D> + ?Sized>(self, kernel: &mut K) -> Result<Solution<D>, Error> {
+        Ok(self.run_on(kernel)?.0)
+    }
+
+    fn run_on<K: KernelOp<D> + ?Sized>(self, kernel: &mut K) -> Result<(Solution<D>, SinkhornReport), Error> {
         let Run { settings, problem, start, observer } = self;
         settings.limits.check()?;
         settings.relaxation.check()?;
         problem.backend().scope(|| {
             let mut iteration = Iteration::new(settings, problem, &start, observer)?;
+            iteration.watch = Watch::new(settings, problem, kernel);
             // Of costs beyond epsilon / unit no potential tells an epsilon: a plan that uses them has no digits left.
             let told = problem.epsilon() / problem.backend().precision().unit;
             let bound = problem.geometry().cost_bound().map(|bound| bound.min(told));
@@ -183,6 +214,9 @@ impl<'a, D: Device> Run<'a, D> {
             for epsilon in stages {
                 kernel.rebind(epsilon)?;
                 iteration.approach(kernel, share)?;
+                if iteration.is_handed_over() {
+                    break;
+                }
             }
             kernel.rebind(last)?;
             let certificates = iteration.converge(kernel)?;

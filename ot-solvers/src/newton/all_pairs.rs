@@ -18,6 +18,8 @@ pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
     /// A relaxation of 1.
     plain: D::Reduced,
     active: ActiveColumns,
+    /// More arcs than this are not solved on: 16 bytes each.
+    most_arcs: usize,
     /// Sweeps and listings so far.
     pub(super) sweeps: usize,
     pub(super) listings: usize,
@@ -26,7 +28,7 @@ pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
 impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
     /// # Errors
     /// [`Error::MissingCapability`] of a kernel that lists no arcs; [`Error::OutOfMemory`].
-    pub(super) fn new(problem: &'a Problem<D>, kernel: &'a mut K) -> Result<Self, Error> {
+    pub(super) fn new(problem: &'a Problem<D>, kernel: &'a mut K, most_arcs: usize) -> Result<Self, Error> {
         if kernel.hard_transform().is_none() {
             return Err(Error::MissingCapability("arcs below a threshold, which Newton's method solves on"));
         }
@@ -40,6 +42,7 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
             scratch: pair()?,
             plain: backend.upload_reduced(&[1.0])?,
             active: ActiveColumns::all(1),
+            most_arcs,
             problem,
             kernel,
             sweeps: 0,
@@ -103,7 +106,7 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
             let threshold = ArcThreshold { base: reach.base(), atoms: Some([&atoms[0], &atoms[1]]) };
             let Some(hard) = self.kernel.hard_transform() else { continue };
             let (f, g) = (&self.potentials.source, &self.potentials.target);
-            listed.extend(hard.arcs_below(f, g, 0, threshold, MOST_ARCS)?);
+            listed.extend(hard.arcs_below(f, g, 0, threshold, self.most_arcs)?);
         }
         if thresholds.len() > 1 {
             listed.sort_unstable_by_key(|arc| (arc.source, arc.target));
@@ -112,6 +115,3 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         Ok(Arcs::new(&listed, iterate.f.clone(), raised, reach))
     }
 }
-
-/// More arcs than this are not solved on: 16 bytes each.
-const MOST_ARCS: usize = 1 << 28;

@@ -6,15 +6,12 @@ use ot_core::{
 };
 
 use super::{
-    Newton, NewtonReport,
+    Newton, NewtonReport, Told,
     all_pairs::AllPairs,
     path::{Path, STAGE_ERROR, stages},
     sides::Sides,
 };
-use crate::{
-    entropic::{Sinkhorn, Start},
-    history::History,
-};
+use crate::entropic::{HandOver, Sinkhorn, Start};
 
 /// The error that Sinkhorn's iteration hands over at.
 const START_ERROR: f64 = 1e-2;
@@ -32,7 +29,7 @@ const PATIENCE: usize = 6;
 
 /// Where the path begins.
 #[derive(Copy, Clone, Debug, PartialEq)]
-pub(super) enum Entry {
+pub(crate) enum Entry {
     /// Nothing is known.
     Zero,
     /// Potentials of this epsilon, or of none that is known.
@@ -62,11 +59,8 @@ impl<T: Scalar> Measure<T> for Weights<T> {
     }
 }
 
-/// The problem of one column.
-pub(super) fn single<D: Device>(problem: &Problem<D>, column: usize) -> Result<Problem<D>, Error> {
-    if problem.columns() == 1 {
-        return Ok(problem.clone());
-    }
+/// The problem of one column of a batch.
+pub(super) fn column_of<D: Device>(problem: &Problem<D>, column: usize) -> Result<Problem<D>, Error> {
     let marginals = Side::BOTH.map(|side| problem.marginal(side));
     let read = problem.backend().download(&marginals.map(|marginal| marginal.weights()))?;
     let [a, b] = [0, 1].map(|side: usize| {
@@ -79,34 +73,49 @@ pub(super) fn single<D: Device>(problem: &Problem<D>, column: usize) -> Result<P
     Problem::unbalanced(std::sync::Arc::clone(problem.geometry()), &a, &b, epsilon, source, target)
 }
 
+/// What a column ended with.
+#[derive(Debug)]
+pub(crate) struct ColumnEnd<T> {
+    /// f and g.
+    pub(crate) potentials: [Vec<T>; 2],
+    pub(crate) status: Status,
+    /// The marginal error that the last sweep told.
+    pub(crate) error: f64,
+    pub(crate) report: NewtonReport,
+}
+
 /// Newton's method on a problem of one column.
 pub(super) struct ColumnSolver<'a, 'b, D: Device> {
     settings: &'a Newton,
     problem: &'a Problem<D>,
-    history: &'a mut History<'b>,
-    pub(super) status: Status,
-    pub(super) report: NewtonReport,
+    told: Told<'a, 'b>,
+    status: Status,
+    report: NewtonReport,
 }
 
 impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
-    pub(super) fn new(settings: &'a Newton, problem: &'a Problem<D>, history: &'a mut History<'b>) -> Self {
-        Self { settings, problem, history, status: Status::IterationLimit, report: NewtonReport::default() }
+    pub(super) fn new(settings: &'a Newton, problem: &'a Problem<D>, told: Told<'a, 'b>) -> Self {
+        Self { settings, problem, told, status: Status::IterationLimit, report: NewtonReport::default() }
     }
 
-    /// The potentials of the end, of given ones.
-    pub(super) fn solve(&mut self, entry: Entry, given: [Vec<D::Elem>; 2]) -> Result<[Vec<D::Elem>; 2], Error> {
+    /// Solves from given potentials, with a kernel of one column.
+    pub(super) fn solve<K: KernelOp<D> + ?Sized>(
+        mut self,
+        kernel: &mut K,
+        entry: Entry,
+        given: [Vec<D::Elem>; 2],
+    ) -> Result<ColumnEnd<D::Elem>, Error> {
         let epsilon = self.problem.epsilon();
         let sides = Sides::of(self.problem)?;
         let mut stages = self.stages(entry)?;
         let first = stages[0];
         let start = match entry {
-            Entry::Zero => self.start_at(first)?,
+            Entry::Zero => self.start_at(kernel, first)?,
             Entry::Given(_) => given,
         };
         let mut ended = self.status == Status::Cancelled;
         let [f, g] = start.map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
-        let mut kernel = self.problem.bind()?;
-        let mut pairs = AllPairs::new(self.problem, kernel.as_mut())?;
+        let mut pairs = AllPairs::new(self.problem, kernel, self.settings.most_arcs)?;
         pairs.rebind(if ended { epsilon } else { first }, &f, &g)?;
         let mut path = Path::new(&sides, pairs.iterate(&sides, &f, &g)?);
         let last = stages.pop().unwrap_or(epsilon);
@@ -130,7 +139,8 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         }
         self.count(&path, &pairs);
         let elements = |values: &[f64]| values.iter().map(|&value| D::Elem::from_f64(value)).collect();
-        Ok([elements(&path.now.f), elements(&path.now.g)])
+        let potentials = [elements(&path.now.f), elements(&path.now.g)];
+        Ok(ColumnEnd { potentials, status: self.status, error: path.now.error, report: self.report })
     }
 
     /// The epsilons of the path, that of the problem last.
@@ -149,12 +159,12 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
     }
 
     /// Potentials of Sinkhorn's iteration at a large epsilon.
-    fn start_at(&mut self, epsilon: f64) -> Result<[Vec<D::Elem>; 2], Error> {
+    fn start_at<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, epsilon: f64) -> Result<[Vec<D::Elem>; 2], Error> {
         let problem = self.problem.with_epsilon(epsilon)?;
-        let sinkhorn = Sinkhorn::new().tolerance(START_ERROR);
-        let history = &mut *self.history;
-        let mut tell = |progress: &Progress| history.tell(*progress);
-        let solution = sinkhorn.run(&problem).observer(&mut tell).solve()?;
+        let sinkhorn = Sinkhorn::new().tolerance(START_ERROR).hand_over(HandOver::Never);
+        let Told { history, before } = &mut self.told;
+        let mut tell = |progress: &Progress| history.tell(Progress { done: *before + progress.done, ..*progress });
+        let solution = sinkhorn.run(&problem).observer(&mut tell).solve_with(kernel)?;
         self.report.start_iterations = solution.iterations();
         if solution.status() == Status::Cancelled {
             self.status = Status::Cancelled;
@@ -220,17 +230,16 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
 
     /// Tells the observer of a pass. Says whether to stop.
     fn tell<K: KernelOp<D> + ?Sized>(&mut self, path: &Path<'_>, pairs: &AllPairs<'_, D, K>) -> bool {
-        let epsilon = pairs.epsilon();
-        let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
+        let before = self.told.before + self.report.start_iterations;
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         let progress = Progress {
-            of: Some(self.settings.limits.most),
-            epsilon: Some(epsilon),
+            of: Some(before + self.settings.limits.most),
+            epsilon: Some(pairs.epsilon()),
             marginal_error: finite(path.now.error),
             dual: finite(path.now.dual),
-            ..Progress::new(phase, pairs.sweeps + pairs.listings)
+            ..Progress::new(Phase::NewtonPasses, before + pairs.sweeps + pairs.listings)
         };
-        self.history.tell(progress).is_break()
+        self.told.history.tell(progress).is_break()
     }
 
     fn count<K: KernelOp<D> + ?Sized>(&mut self, path: &Path<'_>, pairs: &AllPairs<'_, D, K>) {

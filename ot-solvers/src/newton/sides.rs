@@ -14,7 +14,7 @@ pub(super) struct SmoothPenalty {
 impl SmoothPenalty {
     /// # Errors
     /// [`Error::MissingCapability`] for a penalty with kinks: Newton's matrix jumps there.
-    fn new(penalty: &RecordedPenalty) -> Result<Self, Error> {
+    pub(super) fn new(penalty: &RecordedPenalty) -> Result<Self, Error> {
         let is_balanced = penalty.kind() == PenaltyKind::Balanced;
         // Total variation stops at a bound of the potential, ranges of the density jump at 0.
         let bounded = penalty.potential_bounds().iter().any(|bound| bound.is_finite());

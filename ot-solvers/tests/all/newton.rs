@@ -248,7 +248,7 @@ fn an_observer_hears_of_passes_and_may_cancel() {
     };
     let solution = Newton::new().tolerance(1e-9).run(&problem).observer(&mut observer).solve().unwrap();
     assert_eq!(solution.history(), seen);
-    assert!(seen.iter().any(|progress| progress.phase == Phase::Annealing));
+    assert!(seen.iter().any(|progress| progress.phase == Phase::NewtonPasses));
     assert!(seen.last().is_some_and(|last| last.marginal_error.is_some_and(|error| error <= 1e-9)));
     for allowed in [0, 3, 8] {
         let mut left = allowed;

@@ -154,6 +154,7 @@ fn added(sum: Option<Certificate>, own: Certificate, weight: f64, share: f64, of
         primal: 0.0,
         dual: 0.0,
         gap: 0.0,
+        form: own.form,
         rounding: 0.0,
     };
     let sum = sum.unwrap_or(zero);
@@ -167,6 +168,7 @@ fn added(sum: Option<Certificate>, own: Certificate, weight: f64, share: f64, of
         primal: sum.primal + weight * (own.primal + offset),
         dual: sum.dual + weight * (own.dual + offset),
         gap: sum.gap + weight * own.gap,
+        form: own.form,
         rounding: sum.rounding + share * own.rounding,
     }
 }
