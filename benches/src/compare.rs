@@ -18,6 +18,7 @@ mod diff;
 mod discrepancy;
 mod divergence;
 mod exact;
+mod figure;
 
 mod grid;
 mod many;

@@ -41,6 +41,7 @@ mod parameters;
 mod periodic;
 mod range;
 mod separable;
+mod sparse;
 mod summary;
 
 use std::{fmt::Debug, sync::Arc};
@@ -58,6 +59,7 @@ pub use self::{
     parameters::CostParameters,
     periodic::Periodic,
     separable::{Separable, SumOfPowers},
+    sparse::SparseView,
     summary::{CostSummary, check_bound, check_row},
 };
 use crate::{
@@ -129,6 +131,12 @@ pub trait GroundCost: Debug + Send + Sync {
     /// What the recorder refuses: a formula too long, or with too many intermediate values.
     fn program(&self, dimension: usize) -> Option<Result<Program, ProgramError>> {
         let _ = dimension;
+        None
+    }
+
+    /// The pairs of finite cost between indices, of a cost that lists them. Backends may then look at these alone. The default
+    /// lists none.
+    fn pairs(&self) -> Option<SparseView<'_>> {
         None
     }
 

@@ -179,6 +179,13 @@ impl<D: Device> Problem<D> {
         Self { backend, ..self }
     }
 
+    /// The mean of the masses of both sides of a column, which marginal errors are relative to; never zero.
+    #[must_use]
+    pub fn mean_mass(&self, column: usize) -> f64 {
+        let [a, b] = Side::BOTH.map(|side| self.marginal(side).mass(column));
+        (a / 2.0 + b / 2.0).max(f64::MIN_POSITIVE)
+    }
+
     /// The same problem at another epsilon.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod absorbed;
 mod anchors;
+mod arcs;
 mod clouds;
 mod cut;
 mod dense;
@@ -35,11 +36,14 @@ use ot_core::{
     CostBetween, CostForm, Error, Geometry, GeometryBuilder, Grid, GroundCost, Host, Scalar, Support, cost::Blur,
 };
 
-pub use self::{dense::DenseGeometry, grid::GridGeometry, streaming::StreamingGeometry};
+pub use self::{arcs::ArcsGeometry, dense::DenseGeometry, grid::GridGeometry, streaming::StreamingGeometry};
 use crate::{
     backend::CpuBackend,
     simd::{Stored, VectorMath},
 };
+
+/// One pair of so many, at most, where pairs are looked at by themselves: a pass over a matrix takes less for each.
+const SPARSE: usize = 16;
 
 impl<T: CpuScalar> GeometryBuilder for CpuBackend<T> {
     type Device = Host<T>;
@@ -47,7 +51,8 @@ impl<T: CpuScalar> GeometryBuilder for CpuBackend<T> {
     /// Grids on both sides and a cost that is a sum over the axes: a [`GridGeometry`]. Points on both sides, and other
     /// grids, which are read as points: costs are stored up to [`dense_limit`](CpuBackend::dense_limit) entries, and
     /// recomputed beyond if the cost can be [shared](GroundCost::shared). Indices on both sides: the cost is a
-    /// matrix, and stored.
+    /// matrix, and stored; or it [lists its pairs](GroundCost::pairs), at most a sixteenth of all, which are an
+    /// [`ArcsGeometry`] then.
     fn geometry(
         &self,
         source: Support<'_, T>,
@@ -58,6 +63,18 @@ impl<T: CpuScalar> GeometryBuilder for CpuBackend<T> {
             && let Some(geometry) = T::grid_geometry(self, source, target, cost)?
         {
             return Ok(geometry);
+        }
+        if let (Support::Indices(rows), Support::Indices(columns), Some(pairs)) = (source, target, cost.pairs())
+            && pairs.len() <= rows.saturating_mul(columns) / SPARSE
+        {
+            for (what, expected, found) in
+                [("sources of listed pairs", rows, pairs.rows()), ("targets of listed pairs", columns, pairs.columns())]
+            {
+                if expected != found {
+                    return Err(Error::Length { what, expected, found });
+                }
+            }
+            return Ok(Arc::new(ArcsGeometry::new(self, pairs)?));
         }
         T::geometry(self, &CostBetween::new(source, target, cost)?, cost.form())
     }

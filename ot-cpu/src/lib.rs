@@ -26,7 +26,7 @@ pub mod geometry;
 mod simd;
 
 pub use backend::{CpuBackend, KeptEntries};
-pub use geometry::{CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
+pub use geometry::{ArcsGeometry, CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
 pub use simd::LineCounts;
 
 /// The vectorised passes at every instruction-set level, for the benchmarks of this repository alone: they are methods

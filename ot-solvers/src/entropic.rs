@@ -3,6 +3,7 @@
 mod annealing;
 mod bounds;
 mod column;
+mod feasibility;
 mod gauge;
 mod hand_over;
 mod iteration;
@@ -23,6 +24,7 @@ pub use self::{
 };
 pub(crate) use self::{
     column::{Column, Goal, SECOND_CHANCES, STAGE_ITERATIONS, choose_columns, verdict},
+    feasibility::{CUT_SWEEPS, may_be_infeasible, refuse_violated_cuts},
     gauge::fix_gauge,
     relaxation::Observed,
 };

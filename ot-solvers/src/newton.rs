@@ -43,7 +43,7 @@ use self::{
     sides::SmoothPenalty,
 };
 use crate::{
-    entropic::{Start, fix_gauge, verdict},
+    entropic::{CUT_SWEEPS, Start, fix_gauge, may_be_infeasible, refuse_violated_cuts, verdict},
     history::History,
     limits::Limits,
 };
@@ -191,7 +191,8 @@ impl<'a, D: Device> NewtonRun<'a, D> {
     /// [`Error::MissingCapability`] for another regularizer than entropy, a penalty with kinks, or a kernel that lists no
     /// arcs; [`Error::FixedEpsilon`] from a kernel of one epsilon;
     /// [`Error::Parameter`] for settings out of range, [`Error::Length`] for a start that does not
-    /// fit, [`Error::OutOfMemory`], a failure of the device. Not converging is no error but a [`Status`].
+    /// fit, [`Error::Infeasible`] with the cut where forbidden pairs keep every plan farther from prescribed marginals than the
+    /// tolerance, [`Error::OutOfMemory`], a failure of the device. Not converging is no error but a [`Status`].
     pub fn solve(self) -> Result<Solution<D>, Error> {
         Ok(self.solve_with_report()?.0)
     }
@@ -238,8 +239,15 @@ fn solve<D: Device>(
         target: backend.upload(&g, columns)?,
         epsilon: problem.epsilon(),
     };
-    fix_gauge(problem, &mut potentials)?;
     kernel.rebind(problem.epsilon())?;
+    let failed = |column: &usize| matches!(statuses[*column], Status::Stalled | Status::IterationLimit);
+    let failed: Vec<usize> = (0..columns).filter(failed).collect();
+    if !failed.is_empty() && may_be_infeasible(problem, kernel.as_mut()) {
+        for sweeps in CUT_SWEEPS {
+            refuse_violated_cuts(kernel.as_mut(), problem, &failed, settings.tolerance_on(problem), sweeps)?;
+        }
+    }
+    fix_gauge(problem, &mut potentials)?;
     let certificates = certify_with(kernel.as_mut(), problem, &potentials)?;
     let tolerance = settings.tolerance_on(problem);
     let verdict = |(end, told): (Status, &Certificate)| verdict(Some(end), told, tolerance, false).unwrap_or(end);

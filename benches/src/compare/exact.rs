@@ -3,7 +3,6 @@
 //! An answer is a plan. Its value is <P, C> and its error that of its marginals, both recomputed here in `f64`; a note
 //! says what our own certificate proves.
 
-mod figure;
 pub(super) mod instances;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,12 +17,10 @@ use ot_solvers::{
     line_costs,
 };
 
-use self::{
-    figure::{Curve, seconds_over_sizes},
-    instances::{Photograph, gaussian_clouds, graph_metric, line, random_costs, simplex_draw},
-};
+use self::instances::{Photograph, gaussian_clouds, graph_metric, line, random_costs, simplex_draw};
 use super::{
     Bench, Failure,
+    figure::{Curve, logarithmic},
     peers::Solver,
     posed::{OneNumber, Posed},
     problem::{Arrays, Cost},
@@ -138,29 +135,29 @@ fn crossover(bench: &mut Bench<'_>) -> Result<(), Failure> {
 /// Uniform draws from the simplex over the metrics of random graphs (Cuturi 2013): POT, our exact solve, and Sinkhorn's
 /// iteration to 1e-2. The seconds are drawn beside the page.
 fn graphs(bench: &mut Bench<'_>) -> Result<(), Failure> {
-    let mut seconds: BTreeMap<String, Vec<(usize, f64)>> = BTreeMap::new();
+    let mut seconds: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for n in bench.options.pick(vec![64, 128], vec![64, 128, 256, 512, 1024, 2048]) {
         let metric = graph_metric(bench.options.seed, n);
         let [source, target] = [1, 2].map(|draw| simplex_draw(bench.options.seed + draw, n));
         let plan = Plans(Arrays { source, target, ..metric });
         let exact = transport_of_matrix(bench, &plan.0)?;
         beside(bench, "graph", &plan, None, &exact, &[Solver::PotEmd])?;
-        seconds.entry("ExactTransport".to_owned()).or_default().push((n, exact.measured.seconds));
+        seconds.entry("ExactTransport".to_owned()).or_default().push((n as f64, exact.measured.seconds));
         let last = bench.report.rows().last();
         if let Some((peer, taken)) = last.and_then(|row| row.peer.clone().zip(row.peer_s)) {
-            seconds.entry(peer).or_default().push((n, taken));
+            seconds.entry(peer).or_default().push((n as f64, taken));
         }
         for factor in [0.1, 0.02] {
             let ours = entropic(bench, &plan.0, factor, 1e-2)?;
             let name = format!("Sinkhorn to 1e-2, epsilon {factor} of the mean cost");
-            seconds.entry(name).or_default().push((n, ours.seconds));
+            seconds.entry(name).or_default().push((n as f64, ours.seconds));
             let row = Row::new("exact", "graph, entropic", (n, n), bench.options.threads, Per::Solve, ours);
             let note = format!("epsilon {factor} of the mean cost, to 1e-2, beside our exact solve");
             bench.add(row.with_peer(exact.measured.clone()).with_note(note))?;
         }
     }
     let curves: Vec<Curve> = seconds.into_iter().map(|(name, points)| Curve { name, points }).collect();
-    bench.report.picture("exact_graph.svg", &seconds_over_sizes(&curves))
+    bench.report.picture("exact_graph.svg", &logarithmic(&curves, ["atoms of each histogram", "seconds"]))
 }
 
 /// Sinkhorn's iteration at a share of the mean cost, to a tolerance.

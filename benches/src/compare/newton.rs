@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Host, Measure, Problem, Side, Solution};
 use ot_cpu::CpuBackend;
-use ot_solvers::{HandOver, Newton, NewtonReport, Sinkhorn};
+use ot_solvers::{ExactTransport, HandOver, Newton, NewtonReport, Sinkhorn, Start};
 
 use self::families::Family;
 use super::{
     Bench, Failure,
+    figure::{Curve, logarithmic},
     problem::Arrays,
     recompute::recompute,
     row::{Measured, Per, Row},
@@ -40,7 +41,73 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    for n in bench.options.pick(vec![500], vec![500, 1000, 2000]) {
+        for epsilon in [1e-1, 1e-2, 1e-3, 1e-4, 1e-5] {
+            for family in [Family::UniformClouds, Family::Clusters, Family::RandomCosts, Family::Distances] {
+                crossover(bench, family, n, epsilon)?;
+            }
+        }
+    }
+    figure(bench)
+}
+
+/// Sinkhorn's iteration that may hand over, beside itself to the end and Newton's method from the start: passes of each, and
+/// seconds as parts of those of the faster.
+fn crossover(bench: &mut Bench<'_>, family: Family, n: usize, epsilon: f64) -> Result<(), Failure> {
+    let posed = Posed::new(family.draw(bench.options.seed, n, epsilon), bench.options.threads)?;
+    let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS);
+    let (seconds, (solution, report)) =
+        time_once(|| Ok::<_, Failure>(sinkhorn.run(&posed.problem()?).solve_with_report()?))?;
+    let (alone, plain) = time_once(|| posed.sinkhorn())?;
+    let (of_newton, (_, newton)) = time_once(|| posed.newton())?;
+    let ours = Measured {
+        error: Some(posed.error(&solution)?),
+        iterations: Some(solution.iterations()),
+        ..Measured::seconds("Sinkhorn with its hand-over, dense", seconds)
+    };
+    let handed_over = report.newton.map_or("to the end".to_owned(), |newton| {
+        format!("handed over after {} iterations, {} passes", report.iterations, newton.passes())
+    });
+    let best = alone.min(of_newton);
+    let note = format!(
+        "{handed_over}; alone {} iterations ({}), Newton {} and {} passes; seconds over the faster of both {:.2}, alone {:.2}, \
+         Newton {:.2}",
+        plain.iterations(),
+        plain.status(),
+        newton.start_iterations,
+        newton.passes(),
+        seconds / best,
+        alone / best,
+        of_newton / best,
+    );
+    let case = format!("crossover, {}", family.name());
+    let row = Row::new("newton", case, posed.arrays.shape(), bench.options.threads, Per::Solve, ours);
+    bench.add(Row { epsilon: Some(epsilon), ..row }.with_note(note))
+}
+
+/// The marginal error over passes, at the epsilon of the problem, of three ways to it.
+fn figure(bench: &mut Bench<'_>) -> Result<(), Failure> {
+    let epsilon = 1e-4;
+    let n = bench.options.pick(300, 1000);
+    let posed = Posed::new(Family::UniformClouds.draw(bench.options.seed, n, epsilon), bench.options.threads)?;
+    let problem = posed.problem()?;
+    let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS);
+    let [a, b] = &posed.marginals;
+    let exact = ExactTransport::new().solve(&posed.backend, a, b, &posed.cost)?;
+    let [source, target] = Side::BOTH.map(|side| exact.potential(side).to_vec());
+    let newton = Newton::new().tolerance(TOLERANCE);
+    let solutions = [
+        ("Sinkhorn's iteration alone", posed.sinkhorn()?),
+        ("Sinkhorn's iteration, handing over to Newton's method", sinkhorn.solve(&problem)?),
+        ("Newton's method from exact potentials", newton.run(&problem).start(Start::Host { source, target }).solve()?),
+    ];
+    let curves = solutions.map(|(name, solution)| {
+        let at_epsilon = solution.history().iter().filter(|progress| progress.epsilon == Some(epsilon));
+        let points = at_epsilon.filter_map(|progress| Some((progress.done as f64, progress.marginal_error?)));
+        Curve { name: name.to_owned(), points: points.filter(|(done, error)| *done > 0.0 && *error > 0.0).collect() }
+    });
+    let axes = ["passes over all pairs, annealing and listings included", "marginal error"];
+    bench.report.picture("newton_error.svg", &logarithmic(&curves, axes))
 }
 
 /// Many draws of one family: the passes of the worst.
@@ -134,7 +201,11 @@ impl Posed {
     }
 
     fn sinkhorn(&self) -> Result<Solution<Host<f64>>, Failure> {
-        Ok(Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).hand_over(HandOver::Never).solve(&self.problem()?)?)
+        Ok(Sinkhorn::new()
+            .tolerance(TOLERANCE)
+            .max_iterations(ITERATIONS)
+            .hand_over(HandOver::Never)
+            .solve(&self.problem()?)?)
     }
 
     /// The marginal error, recomputed.

@@ -7,7 +7,12 @@
 
 use ot_core::{Device, Error, KernelOp, Potentials, Problem, Side, Status};
 
-use super::{Relaxation, Sinkhorn, Update, column::choose_columns, iteration::Iteration};
+use super::{
+    Relaxation, Sinkhorn, Update,
+    column::choose_columns,
+    feasibility::{may_be_infeasible, refuse_violated_cuts},
+    iteration::Iteration,
+};
 use crate::newton::{self, Entry, Newton, NewtonReport, Told};
 
 /// What Sinkhorn's iteration does where Newton's method is cheaper.
@@ -48,6 +53,10 @@ pub(super) struct Watch<D: Device> {
     most_arcs: usize,
     /// The iteration since which the rate is too slow.
     slow_since: Option<usize>,
+    /// Is there a Newton's method to go over to?
+    has_newton: bool,
+    /// May it be that no plan exists?
+    may_be_infeasible: bool,
     /// The potentials that the last stage of the annealing ended with.
     stage: Option<Potentials<D>>,
     /// Has it been decided?
@@ -61,12 +70,12 @@ impl<D: Device> Watch<D> {
         problem: &Problem<D>,
         kernel: &mut K,
     ) -> Option<Self> {
-        let asked = settings.hand_over == HandOver::Automatic
-            && settings.update == Update::Alternating
-            && settings.relaxation == Relaxation::Adaptive
-            && settings.limits.most > LEAST_LEFT;
         let [n, m] = Side::BOTH.map(|side| problem.marginal(side).len());
-        if !asked || n.min(m) < 2 || !newton::is_for(problem, kernel) {
+        let has_rate = settings.update == Update::Alternating && settings.relaxation == Relaxation::Adaptive;
+        let asked = settings.hand_over == HandOver::Automatic && settings.limits.most > LEAST_LEFT && n.min(m) > 1;
+        let has_newton = asked && newton::is_for(problem, kernel);
+        let may_be_infeasible = may_be_infeasible(problem, kernel);
+        if !(has_rate && (has_newton || may_be_infeasible)) {
             return None;
         }
         let atoms = (n as f64 * m as f64).sqrt();
@@ -77,6 +86,8 @@ impl<D: Device> Watch<D> {
             cost: batch * COST * (atoms / ATOMS).sqrt().max(1.0),
             most_arcs: matrix.max(MOST_ARCS + ARCS_OF_ATOM * (n + m)),
             slow_since: None,
+            has_newton,
+            may_be_infeasible,
             stage: None,
             is_due: false,
         })
@@ -122,14 +133,39 @@ impl<D: Device> Iteration<'_, D> {
         let left = self.settings.limits.most.saturating_sub(self.iterations);
         if let Some(watch) = &mut self.watch {
             watch.stage = Some(Potentials { source, target, epsilon });
-            watch.is_due = left >= LEAST_LEFT && predicted.is_some_and(|predicted| predicted > watch.cost);
+            let slow = predicted.is_some_and(|predicted| predicted > watch.cost);
+            watch.is_due = watch.has_newton && left >= LEAST_LEFT && slow;
         }
         Ok(())
+    }
+
+    /// Where forbidden pairs may leave no plan, columns that have not come to their end are searched for a cut: once with few
+    /// sweeps, and once more with many.
+    pub(super) fn refuse_violated_cuts<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) -> Result<(), Error> {
+        let (problem, tolerance) = (self.problem, self.settings.tolerance_on(self.problem));
+        let is_open = |index: &usize| matches!(self.columns[*index].rest, None | Some(Status::Stalled));
+        let open: Vec<usize> = (0..self.columns.len()).filter(is_open).collect();
+        if open.is_empty() || !may_be_infeasible(problem, kernel) {
+            return Ok(());
+        }
+        match self.searches.next() {
+            Some(sweeps) => {
+                refuse_violated_cuts(kernel, problem, &open, tolerance, sweeps.min(self.iterations))?;
+                kernel.recenter(problem.view(&self.potentials))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Newton's method for the columns that move. Those that it brings to the tolerance rest; the others iterate on.
     pub(super) fn hand_over<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) -> Result<(), Error> {
         let Some(watch) = self.watch.take() else { return Ok(()) };
+        if watch.may_be_infeasible {
+            self.refuse_violated_cuts(kernel)?;
+        }
+        if !watch.has_newton {
+            return Ok(());
+        }
         let (problem, backend, columns) = (self.problem, self.problem.backend(), self.columns.len());
         let moving = self.active.indices().to_vec();
         self.choose_best(|column| column.rest.is_none())?;

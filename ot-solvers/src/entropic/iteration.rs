@@ -15,6 +15,7 @@ use ot_core::{
 use super::{
     Sinkhorn, SinkhornReport, Start, Update,
     column::{Column, Goal, SECOND_CHANCES, STAGE_ITERATIONS, choose_columns, verdict},
+    feasibility::CUT_SWEEPS,
     gauge::fix_gauge,
     hand_over::Watch,
     relaxation::{Observed, Relaxation},
@@ -44,6 +45,8 @@ pub(super) struct Iteration<'a, D: Device> {
     /// Where Newton's method may take over, and what it took.
     pub(super) watch: Option<Watch<D>>,
     pub(super) newton: Option<NewtonReport>,
+    /// The sweeps of the searches for a violated cut that are left.
+    pub(super) searches: std::array::IntoIter<usize, 2>,
     /// Iterations that are each looked at: the first few of a start that may be near.
     watched: usize,
     pub(super) iterations: usize,
@@ -84,6 +87,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             columns: vec![Column::new(settings.relaxation.controller()); columns],
             watch: None,
             newton: None,
+            searches: CUT_SWEEPS.into_iter(),
             watched: if matches!(start, Start::Zero) { 0 } else { WATCHED },
             iterations: 0,
             checked: 0,
@@ -108,7 +112,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             self.step(kernel, at_check)?;
         }
         let read = problem.backend().read(&[&self.by_products.source_residual, &self.by_products.target_residual])?;
-        let error = |column: usize| read[0][column].max(read[1][column]) / self.mean_mass(column);
+        let error = |column: usize| read[0][column].max(read[1][column]) / problem.mean_mass(column);
         // The larger of two, and a number that is none if there is one.
         let largest = (0..self.columns.len()).map(error).fold(
             0.0,
@@ -144,6 +148,10 @@ impl<'a, D: Device> Iteration<'a, D> {
     pub(super) fn approach<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, share: usize) -> Result<(), Error> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
         self.descend(kernel, Goal::stage(self.settings.tolerance_on(self.problem), last_iteration))?;
+        if self.ended.is_none() {
+            // A stage that has not come to its end may have none.
+            self.refuse_violated_cuts(kernel)?;
+        }
         self.choose_best(|column| column.rest == Some(Status::NotFinite))?;
         self.active = ActiveColumns::all(self.columns.len());
         self.watch_stage(kernel.epsilon())?;
@@ -160,9 +168,12 @@ impl<'a, D: Device> Iteration<'a, D> {
             if !self.is_handed_over() {
                 self.descend(kernel, goal)?;
             }
-            if self.is_handed_over() {
+            while self.is_handed_over() {
                 self.hand_over(kernel)?;
                 self.descend(kernel, goal)?;
+            }
+            if self.ended != Some(Status::Cancelled) {
+                self.refuse_violated_cuts(kernel)?;
             }
             self.choose_best(|column| column.rest != Some(Status::Converged))?;
             fix_gauge(self.problem, &mut self.potentials)?;
@@ -270,7 +281,7 @@ impl<'a, D: Device> Iteration<'a, D> {
                 _ => at(0) + at(1),
             };
             let observed = Observed {
-                error: residual / self.mean_mass(index),
+                error: residual / self.problem.mean_mass(index),
                 dual: at(3) + at(4) - epsilon * at(2),
                 dual_rounding: 8.0 * <D::Elem as Scalar>::EPSILON * magnitude,
                 dual_size: magnitude,
@@ -301,12 +312,6 @@ impl<'a, D: Device> Iteration<'a, D> {
             self.watch_rate();
         }
         Ok(())
-    }
-
-    /// The mean of the masses of both sides, which errors are relative to.
-    fn mean_mass(&self, column: usize) -> f64 {
-        let [a, b] = Side::BOTH.map(|side| self.problem.marginal(side).mass(column));
-        (a / 2.0 + b / 2.0).max(f64::MIN_POSITIVE)
     }
 
     /// Makes the last iteration of all a plain one, after which the dual is no lower than before.

@@ -162,8 +162,9 @@ impl<'a, D: Device> Run<'a, D> {
     ///
     /// # Errors
     /// [`Error::Parameter`] for settings out of range, [`Error::Length`] for a start that does not
-    /// fit, [`Error::OutOfMemory`], a failure of the device. Not converging is no error but a
-    /// [`Status`](ot_core::Status).
+    /// fit, [`Error::Infeasible`] with the cut where forbidden pairs keep every plan farther from prescribed marginals than the
+    /// tolerance and the kernel has a hard c-transform, [`Error::OutOfMemory`], a failure of the device. Not converging is no
+    /// error but a [`Status`](ot_core::Status).
     pub fn solve(self) -> Result<Solution<D>, Error> {
         Ok(self.solve_with_report()?.0)
     }

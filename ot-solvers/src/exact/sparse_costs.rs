@@ -1,8 +1,11 @@
 //! Costs given for some pairs only.
 
-use ot_core::{CostForm, Error, GroundCost};
+use ot_core::{CostForm, Error, GroundCost, cost::SparseView};
 
 /// Costs of a list of pairs between atoms known by their indices; all other pairs are forbidden. Memory O(pairs).
+///
+/// For exact transport, and for entropic transport on kernels that look at the pairs alone where a backend has them
+/// (`ArcsGeometry` of `ot-cpu`).
 ///
 /// As in a [`CostMatrix`](ot_core::CostMatrix), an index is a point of one coordinate. A row takes a pass over its pairs
 /// and the points asked for.
@@ -20,11 +23,10 @@ use ot_core::{CostForm, Error, GroundCost};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SparseCosts {
-    /// The sources that have pairs, increasing.
-    sources: Vec<f64>,
-    /// Where the pairs of each of them begin, and where the last ones end.
+    columns: usize,
+    /// Where the pairs of each source begin, and where the last ones end.
     starts: Vec<usize>,
-    targets: Vec<f64>,
+    targets: Vec<u32>,
     costs: Vec<f64>,
 }
 
@@ -47,24 +49,20 @@ impl SparseCosts {
         }
         pairs.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)).then(one.2.total_cmp(&other.2)));
         pairs.dedup_by_key(|pair| (pair.0, pair.1));
-        let (mut sources, mut starts) = (Vec::new(), Vec::new());
-        for (place, &(source, ..)) in pairs.iter().enumerate() {
-            let source = f64::from(source);
-            if sources.last() != Some(&source) {
-                sources.push(source);
-                starts.push(place);
-            }
+        let mut starts = vec![0; sources + 1];
+        pairs.iter().for_each(|&(source, ..)| starts[source as usize + 1] += 1);
+        for source in 0..sources {
+            starts[source + 1] += starts[source];
         }
-        starts.push(pairs.len());
-        let (targets, costs) = pairs.into_iter().map(|(_, target, cost)| (f64::from(target), cost)).unzip();
-        Ok(Self { sources, starts, targets, costs })
+        let (of_targets, costs) = pairs.into_iter().map(|(_, target, cost)| (target, cost)).unzip();
+        Ok(Self { columns: targets, starts, targets: of_targets, costs })
     }
 
     /// The pairs of the source that a coordinate names.
-    fn pairs(&self, source: f64) -> (&[f64], &[f64]) {
-        let place = self.sources.partition_point(|known| *known < source);
-        let is_known = self.sources.get(place) == Some(&source);
-        let range = if is_known { self.starts[place]..self.starts[place + 1] } else { 0..0 };
+    fn of(&self, source: f64) -> (&[u32], &[f64]) {
+        let index = source as usize;
+        let is_known = source >= 0.0 && index as f64 == source && index + 1 < self.starts.len();
+        let range = if is_known { self.starts[index]..self.starts[index + 1] } else { 0..0 };
         (&self.targets[range.clone()], &self.costs[range])
     }
 }
@@ -80,28 +78,34 @@ impl GroundCost for SparseCosts {
 
     fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
         let &[source] = x else { return };
-        let (targets, costs) = self.pairs(source);
+        let (targets, costs) = self.of(source);
         let mut place = 0;
         for (point, out) in points.iter().zip(out) {
             // Points mostly ascend.
-            if place > 0 && targets[place - 1] >= *point {
-                place = targets.partition_point(|target| target < point);
+            if place > 0 && f64::from(targets[place - 1]) >= *point {
+                place = targets.partition_point(|target| f64::from(*target) < *point);
             }
-            while targets.get(place).is_some_and(|target| target < point) {
+            while targets.get(place).is_some_and(|target| f64::from(*target) < *point) {
                 place += 1;
             }
-            *out = if targets.get(place) == Some(point) { costs[place] } else { f64::INFINITY };
+            let is_pair = targets.get(place).is_some_and(|target| f64::from(*target) == *point);
+            *out = if is_pair { costs[place] } else { f64::INFINITY };
         }
     }
 
     fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
         let &[source] = x else { return };
-        let (targets, costs) = self.pairs(f64::from(source));
+        let (targets, costs) = self.of(f64::from(source));
         for (point, out) in points.iter().zip(out) {
-            let place = targets.partition_point(|target| *target < f64::from(*point));
-            let is_pair = targets.get(place) == Some(&f64::from(*point));
+            let point = f64::from(*point);
+            let place = targets.partition_point(|target| f64::from(*target) < point);
+            let is_pair = targets.get(place).is_some_and(|target| f64::from(*target) == point);
             *out = if is_pair { costs[place] as f32 } else { f32::INFINITY };
         }
+    }
+
+    fn pairs(&self) -> Option<SparseView<'_>> {
+        SparseView::new(self.columns, &self.starts, &self.targets, &self.costs).ok()
     }
 
     fn may_forbid(&self) -> bool {

@@ -31,7 +31,7 @@ impl Reach {
         let scaled = |side: Side| -> Vec<f64> {
             sides.log_weights[side.index()].iter().map(|logarithm| self.epsilon * logarithm).collect()
         };
-        let [least, most] = spread(sides);
+        let [least, most] = sides.log_range;
         match most - least <= ALIKE {
             true => vec![[vec![self.epsilon * most; sides.len(Side::Source)], zero(Side::Target)]],
             false => {
@@ -42,7 +42,7 @@ impl Reach {
 
     /// By how much the sum of two potentials may rise at another epsilon and share until an arc may be missing.
     fn room(self, sides: &Sides, epsilon: f64, share: f64) -> f64 {
-        let [least, most] = spread(sides);
+        let [least, most] = sides.log_range;
         let logarithm = if most - least <= ALIKE { most } else { least };
         self.base() + epsilon * share.ln() + (self.epsilon - epsilon) * logarithm
     }
@@ -50,12 +50,6 @@ impl Reach {
 
 /// Logarithms of weights within this are treated alike.
 const ALIKE: f64 = 6.0;
-
-/// The least and the most of the logarithms of the weights of both sides, zeros left out.
-fn spread(sides: &Sides) -> [f64; 2] {
-    let of_mass = sides.log_weights.iter().flatten().filter(|logarithm| **logarithm > LOG_ZERO);
-    of_mass.fold([f64::INFINITY, f64::NEG_INFINITY], |[least, most], &value| [least.min(value), most.max(value)])
-}
 
 /// Arcs row by row, with their costs, and the potentials that they were listed at.
 #[derive(Debug)]

@@ -1,7 +1,9 @@
 //! One column of a problem, from its start to its tolerance.
 
+use std::sync::Arc;
+
 use ot_core::{
-    Device, Epsilon, Error, KernelOp, Measure, Phase, Problem, Progress, Scalar, Side, Status, Support, WeightsView,
+    Device, Epsilon, Error, Histogram, KernelOp, Phase, Problem, Progress, Scalar, Side, Status,
     certificate::certify_with,
 };
 
@@ -45,20 +47,6 @@ impl Entry {
     }
 }
 
-/// The weights of one column.
-#[derive(Debug)]
-struct Weights<T>(Vec<T>);
-
-impl<T: Scalar> Measure<T> for Weights<T> {
-    fn support(&self) -> Support<'_, T> {
-        Support::Indices(self.0.len())
-    }
-
-    fn weights(&self) -> Option<WeightsView<'_, T>> {
-        WeightsView::new(&self.0, 1).ok()
-    }
-}
-
 /// The problem of one column of a batch.
 pub(super) fn column_of<D: Device>(problem: &Problem<D>, column: usize) -> Result<Problem<D>, Error> {
     let marginals = Side::BOTH.map(|side| problem.marginal(side));
@@ -66,11 +54,11 @@ pub(super) fn column_of<D: Device>(problem: &Problem<D>, column: usize) -> Resul
     let [a, b] = [0, 1].map(|side: usize| {
         let len = marginals[side].len();
         let own = if read[side].len() > len { column * len } else { 0 };
-        Weights(read[side][own..][..len].to_vec())
+        Histogram::new(&read[side][own..][..len])
     });
     let [source, target] = marginals.map(|marginal| marginal.penalty());
     let epsilon = Epsilon::Absolute(problem.epsilon());
-    Problem::unbalanced(std::sync::Arc::clone(problem.geometry()), &a, &b, epsilon, source, target)
+    Problem::unbalanced(Arc::clone(problem.geometry()), &a?, &b?, epsilon, source, target)
 }
 
 /// What a column ended with.

@@ -7,6 +7,8 @@
 //! with weights over twenty decades keep their relative accuracy. Draws come from a fixed seed: the same graph has the
 //! same factor.
 
+use crate::stochastic::Random;
+
 /// The factor: for each eliminated vertex its edges to those that were left, and its sum.
 #[derive(Debug)]
 pub(super) struct Elimination {
@@ -36,7 +38,7 @@ impl Elimination {
             weights: Vec::new(),
             sums: Vec::with_capacity(vertices),
         };
-        let mut draws = Draws(0x9e37_79b9_7f4a_7c15);
+        let mut draws = Random::new(0, 0, 0);
         while let Some((vertex, mut star)) = graph.take_least() {
             let sum = star.iter().map(|(_, weight)| weight).sum::<f64>() + ground[vertex as usize];
             let sum = sum.max(f64::MIN_POSITIVE);
@@ -172,7 +174,7 @@ impl Graph {
     }
 
     /// Some of them, with the same mean.
-    fn sampled_mesh(&mut self, star: &mut [(u32, f64)], sum: f64, draws: &mut Draws) {
+    fn sampled_mesh(&mut self, star: &mut [(u32, f64)], sum: f64, draws: &mut Random) {
         star.sort_by(|p, q| p.1.total_cmp(&q.1).then(p.0.cmp(&q.0)));
         let mut heavier = vec![0.0; star.len() + 1];
         for index in (0..star.len()).rev() {
@@ -182,7 +184,7 @@ impl Graph {
             let (p, of_p) = star[index];
             let all = heavier[index + 1];
             for _ in 0..DRAWS {
-                let drawn = draws.next() * all;
+                let drawn = draws.uniform() * all;
                 // The heavier neighbours stand behind; the sums of those from each on fall.
                 let behind = heavier[index + 1..star.len()].partition_point(|&sum| sum > drawn);
                 let (q, _) = star[index + behind.max(1)];
@@ -194,18 +196,6 @@ impl Graph {
     /// Sorts the neighbours of an eliminated vertex anew.
     fn count(&mut self, star: &[(u32, f64)]) {
         star.iter().for_each(|&(neighbour, _)| self.put(neighbour));
-    }
-}
-
-/// Uniform numbers in [0, 1) (Marsaglia 2003).
-struct Draws(u64);
-
-impl Draws {
-    fn next(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
@@ -253,15 +243,15 @@ mod tests {
     fn a_sampled_factor_is_near_the_matrix() {
         // A dense graph: the preconditioned matrix has its eigenvalues within a small range, so that the quadratic forms
         // of random vectors agree up to a factor.
-        let mut draws = Draws(7);
+        let mut draws = Random::new(7, 0, 0);
         let mut edges = Vec::new();
         for p in 0..60_u32 {
-            edges.extend((0..p).map(|q| (p, q, 0.1 + draws.next())).collect::<Vec<_>>());
+            edges.extend((0..p).map(|q| (p, q, 0.1 + draws.uniform())).collect::<Vec<_>>());
         }
         let ground = vec![0.01; 60];
         let factor = Elimination::of(&edges, ground.clone());
         for _ in 0..20 {
-            let x: Vec<f64> = (0..60).map(|_| draws.next() - 0.5).collect();
+            let x: Vec<f64> = (0..60).map(|_| draws.uniform() - 0.5).collect();
             let mut solved = product(&edges, &ground, &x);
             let energy: f64 = solved.iter().zip(&x).map(|(product, x)| product * x).sum();
             let image = solved.clone();

@@ -63,6 +63,8 @@ impl SmoothPenalty {
 pub(super) struct Sides {
     pub(super) weights: [Vec<f64>; 2],
     pub(super) log_weights: [Vec<f64>; 2],
+    /// The least and the most of the logarithms of both sides, zeros left out.
+    pub(super) log_range: [f64; 2],
     penalties: [SmoothPenalty; 2],
     mean_mass: f64,
 }
@@ -103,10 +105,12 @@ impl Sides {
         let read = problem.backend().download(&[a, b])?;
         let weights = [0, 1].map(|side: usize| read[side].iter().map(|weight| weight.to_f64()).collect::<Vec<_>>());
         let logarithm = |&weight: &f64| if weight > 0.0 { weight.ln() } else { LOG_ZERO };
-        let log_weights = [0, 1].map(|side: usize| weights[side].iter().map(logarithm).collect());
+        let log_weights: [Vec<f64>; 2] = [0, 1].map(|side: usize| weights[side].iter().map(logarithm).collect());
+        let of_mass = log_weights.iter().flatten().filter(|logarithm| **logarithm > LOG_ZERO);
+        let log_range = of_mass
+            .fold([f64::INFINITY, f64::NEG_INFINITY], |[least, most], &value| [least.min(value), most.max(value)]);
         let [source, target] = marginals.map(|marginal| SmoothPenalty::new(marginal.penalty()));
-        let mean_mass = marginals.iter().map(|marginal| marginal.mass(0) / 2.0).sum::<f64>().max(f64::MIN_POSITIVE);
-        Ok(Self { weights, log_weights, penalties: [source?, target?], mean_mass })
+        Ok(Self { weights, log_weights, log_range, penalties: [source?, target?], mean_mass: problem.mean_mass(0) })
     }
 
     /// Number of atoms.

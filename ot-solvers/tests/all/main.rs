@@ -14,6 +14,7 @@ mod extremes;
 mod grid;
 mod hand_over;
 mod hostile;
+mod infeasible;
 mod many;
 mod map;
 mod multiscale;

@@ -1,4 +1,4 @@
-//! Seconds over sizes, both axes logarithmic, as an SVG.
+//! Curves over two logarithmic axes, as an SVG.
 
 use std::fmt::Write;
 
@@ -9,16 +9,16 @@ const FRAME: [[f64; 2]; 2] = [[80.0, 830.0], [450.0, 40.0]];
 /// Colours of curves, told apart without colour vision too (Okabe, Ito 2008).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"];
 
-/// Seconds by size of one solver.
+/// Points of one solver.
 #[derive(Clone, Debug)]
 pub(super) struct Curve {
     pub(super) name: String,
-    pub(super) points: Vec<(usize, f64)>,
+    pub(super) points: Vec<(f64, f64)>,
 }
 
-/// The picture of some curves.
-pub(super) fn seconds_over_sizes(curves: &[Curve]) -> String {
-    let points = || curves.iter().flat_map(|curve| curve.points.iter().map(|&(n, seconds)| [n as f64, seconds]));
+/// The picture of some curves through positive points, with what the axes are called.
+pub(super) fn logarithmic(curves: &[Curve], [horizontal, vertical]: [&str; 2]) -> String {
+    let points = || curves.iter().flat_map(|curve| curve.points.iter().map(|&(x, y)| [x, y]));
     let decades = |axis: usize| {
         let logarithms = points().map(|point| point[axis].log10());
         let [low, high] =
@@ -55,8 +55,7 @@ pub(super) fn seconds_over_sizes(curves: &[Curve]) -> String {
     }
     for (index, Curve { name, points }) in curves.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
-        let path: Vec<String> =
-            points.iter().map(|&(n, seconds)| format!("{:.1},{:.1}", place(0, n as f64), place(1, seconds))).collect();
+        let path: Vec<String> = points.iter().map(|&(x, y)| format!("{:.1},{:.1}", place(0, x), place(1, y))).collect();
         let line =
             format!("<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" "));
         push(&mut svg, &line);
@@ -65,13 +64,10 @@ pub(super) fn seconds_over_sizes(curves: &[Curve]) -> String {
         push(&mut svg, &format!("<text x=\"{}\" y=\"{y}\">{name}</text>", x + 34.0));
     }
     let [middle, below] = [0.5 * (FRAME[0][0] + FRAME[0][1]), FRAME[1][0] + 48.0];
-    push(
-        &mut svg,
-        &format!("<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">atoms of each histogram</text>"),
-    );
+    push(&mut svg, &format!("<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{horizontal}</text>"));
     let (x, y) = (24.0, 0.5 * (FRAME[1][0] + FRAME[1][1]));
     let turned = format!("transform=\"rotate(-90 {x} {y})\"");
-    push(&mut svg, &format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\" {turned}>seconds</text>"));
+    push(&mut svg, &format!("<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\" {turned}>{vertical}</text>"));
     push(&mut svg, "</svg>");
     svg
 }
@@ -87,8 +83,8 @@ mod tests {
 
     #[test]
     fn a_curve_of_slope_one_is_straight() {
-        let curve = Curve { name: "linear".to_owned(), points: vec![(10, 1e-3), (100, 1e-2), (1000, 1e-1)] };
-        let svg = seconds_over_sizes(&[curve]);
+        let curve = Curve { name: "linear".to_owned(), points: vec![(10.0, 1e-3), (100.0, 1e-2), (1000.0, 1e-1)] };
+        let svg = logarithmic(&[curve], ["atoms", "seconds"]);
         assert!(svg.contains("points=\"80.0,450.0 455.0,245.0 830.0,40.0\""), "{svg}");
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
     }
