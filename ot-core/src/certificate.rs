@@ -85,7 +85,8 @@ pub struct Certificate {
     /// How the plan of the primal was made.
     pub form: RoundingForm,
     /// The marginal error that rounding to the element type may cause or hide at this epsilon: of the plan, whose entries
-    /// move by the unit times (|f| + |g|) / epsilon, and of what the penalties accept at potentials known to a unit.
+    /// move by the unit times (|f| + |g|) / epsilon, of what the penalties accept at potentials known to a unit, and of pairs that
+    /// the kernel [leaves out](crate::PlanOperator::left_out).
     pub rounding: f64,
 }
 
@@ -249,7 +250,8 @@ fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
         let conjugate = read[0][column];
         let conjugate = problem.regularizer().conjugate_of_plan(*energy, epsilon * conjugate);
         let mean_mass = (source.weight / 2.0 + target.weight / 2.0).max(f64::MIN_POSITIVE);
-        let rounding = precision.marginal_rounding(source.exponent(epsilon) + target.exponent(epsilon));
+        let rounding =
+            precision.marginal_rounding(source.exponent(epsilon) + target.exponent(epsilon)) + kernel.left_out();
         // Of a mass whose exponents are known to this.
         let of_mass = rounding.exp_m1();
 

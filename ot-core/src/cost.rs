@@ -152,6 +152,13 @@ pub trait GroundCost: Debug + Send + Sync {
         self.form().bound(source, target)
     }
 
+    /// A lower bound of c over pairs of points in two boxes; `None` if the cost knows none cheaply. It is what leaves out pairs
+    /// of points that are too far apart to matter, many at once: the closer the better, and never above the cost of a pair. The
+    /// default is what the [form](Self::form) knows.
+    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        self.form().least(source, target)
+    }
+
     /// This cost, to be kept by a geometry that evaluates it again and again; `None`, the default, from a cost that
     /// is better stored as a matrix.
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {

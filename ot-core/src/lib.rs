@@ -87,7 +87,8 @@ pub use kernel::{
 };
 pub use marginal::Marginal;
 pub use measure::{
-    Axis, BoundingBox, Grid, GridHistogram, Histogram, Measure, PointCloud, PointsView, Support, WeightsView,
+    Axis, BoundingBox, BoxNode, BoxTree, Grid, GridHistogram, Histogram, Measure, PointCloud, PointsView, Support,
+    WeightsView,
 };
 pub use penalty::{
     Balanced, Capped, Free, Kl, MarginalPenalty, PenaltyDerivative, PenaltyKind, Range, RecordedPenalty, TotalVariation,

@@ -10,6 +10,7 @@
 //! legal; a column without mass is not, unless [`PointCloud::without_mass`] says that it is meant.
 
 mod bounding_box;
+mod box_tree;
 mod grid;
 mod grid_histogram;
 mod histogram;
@@ -21,6 +22,7 @@ use std::{any::Any, fmt::Debug, sync::Arc};
 
 pub use self::{
     bounding_box::BoundingBox,
+    box_tree::{BoxNode, BoxTree},
     grid::{Axis, Grid},
     grid_histogram::GridHistogram,
     histogram::Histogram,

@@ -10,6 +10,9 @@ use crate::simd::VectorMath;
 /// Entries up to which costs between points are stored: 2^24, 128 MiB of `f64`.
 pub const DEFAULT_DENSE_LIMIT: usize = 1 << 24;
 
+/// Atoms of either side from which on pairs that are too far apart to matter are left out.
+pub const DEFAULT_BLOCK_LIMIT: usize = 1 << 13;
+
 /// The type in which a dense kernel keeps the entries that its sweeps go by: see
 /// [`DenseGeometry`](crate::DenseGeometry).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +55,7 @@ pub struct CpuBackend<T> {
     pool: Option<Arc<ThreadPool>>,
     threads: usize,
     dense_limit: usize,
+    block_limit: usize,
     kept_entries: KeptEntries,
     element: PhantomData<T>,
 }
@@ -74,6 +78,7 @@ impl<T: Scalar + VectorMath> CpuBackend<T> {
             pool,
             threads,
             dense_limit: DEFAULT_DENSE_LIMIT,
+            block_limit: DEFAULT_BLOCK_LIMIT,
             kept_entries: KeptEntries::Automatic,
             element: PhantomData,
         })
@@ -91,6 +96,19 @@ impl<T: Scalar + VectorMath> CpuBackend<T> {
     #[must_use]
     pub fn with_dense_limit(self, entries: usize) -> Self {
         Self { dense_limit: entries, ..self }
+    }
+
+    /// Leaves out pairs that are too far apart to matter, of costs that are recomputed, from this many atoms of either side
+    /// on; see [`BlockSparseGeometry`](crate::BlockSparseGeometry).
+    #[must_use]
+    pub fn with_block_limit(self, atoms: usize) -> Self {
+        Self { block_limit: atoms, ..self }
+    }
+
+    /// Atoms of either side from which on pairs may be left out.
+    #[must_use]
+    pub fn block_limit(&self) -> usize {
+        self.block_limit
     }
 
     /// The type in which dense kernels keep their entries.

@@ -7,6 +7,7 @@
 mod absorbed;
 mod anchors;
 mod arcs;
+mod blocks;
 mod clouds;
 mod cut;
 mod dense;
@@ -36,7 +37,10 @@ use ot_core::{
     CostBetween, CostForm, Error, Geometry, GeometryBuilder, Grid, GroundCost, Host, Scalar, Support, cost::Blur,
 };
 
-pub use self::{arcs::ArcsGeometry, dense::DenseGeometry, grid::GridGeometry, streaming::StreamingGeometry};
+pub use self::{
+    arcs::ArcsGeometry, blocks::BlockSparseGeometry, dense::DenseGeometry, grid::GridGeometry,
+    streaming::StreamingGeometry,
+};
 use crate::{
     backend::CpuBackend,
     simd::{Stored, VectorMath},
@@ -141,7 +145,14 @@ fn between<T: CpuScalar>(
         && rows.saturating_mul(columns) > backend.dense_limit()
         && let Some(cost) = cost.shared()
     {
-        return Ok(Arc::new(StreamingGeometry::between(backend, points, cost, costs.bound()?, blur)?));
+        let streaming = StreamingGeometry::between(backend, points, Arc::clone(&cost), costs.bound()?, blur)?;
+        if rows.min(columns) >= backend.block_limit()
+            && let Some(blocks) = BlockSparseGeometry::over(backend, points, &cost, &streaming)?
+            && blocks.pays()
+        {
+            return Ok(Arc::new(blocks));
+        }
+        return Ok(Arc::new(streaming));
     }
     Ok(Arc::new(match cost.shared_matrix() {
         Some(matrix) if costs.matrix().is_some() => DenseGeometry::from_shared(backend, &matrix)?,

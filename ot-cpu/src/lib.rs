@@ -1,10 +1,11 @@
 //! CPU backend of a computational optimal transport framework.
 //!
-//! A [`CpuBackend`] is a pool of threads with vectorised arithmetic. It makes three geometries: [`GridGeometry`] works
+//! A [`CpuBackend`] is a pool of threads with vectorised arithmetic. It makes four geometries: [`GridGeometry`] works
 //! with the axes of two grids under a separable cost, and forms neither matrix nor kernel;
 //! [`DenseGeometry`] keeps a cost matrix and iterates on an absorbed copy of its Gibbs kernel, one
 //! multiply-add per entry; [`StreamingGeometry`] keeps two point clouds and recomputes entries from
-//! coordinates, one exponential per pair and full iteration, in memory O(n + m).
+//! coordinates, one exponential per pair and full iteration, in memory O(n + m); [`BlockSparseGeometry`] leaves out those
+//! pairs of large clouds that are too far apart to matter, and knows by how much.
 //!
 //! Results do not depend on the number of threads, to the bit.
 //!
@@ -26,7 +27,7 @@ pub mod geometry;
 mod simd;
 
 pub use backend::{CpuBackend, KeptEntries};
-pub use geometry::{ArcsGeometry, CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
+pub use geometry::{ArcsGeometry, BlockSparseGeometry, CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
 pub use simd::LineCounts;
 
 /// The vectorised passes at every instruction-set level, for the benchmarks of this repository alone: they are methods

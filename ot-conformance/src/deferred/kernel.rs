@@ -42,6 +42,7 @@ impl<D: Device> DeferredGeometry<D> {
             parameters,
             has_transport_cost: inner.transport_cost().is_some(),
             has_hard_transform: inner.hard_transform().is_some(),
+            left_out: inner.left_out(),
             has_plan_product: inner.plan_product().is_some(),
             inner: Arc::new(Mutex::new(inner)),
         })
@@ -105,6 +106,7 @@ struct DeferredKernel<D: Device> {
     parameters: Vec<(CostParameter, (usize, usize))>,
     has_transport_cost: bool,
     has_hard_transform: bool,
+    left_out: f64,
     has_plan_product: bool,
 }
 
@@ -148,6 +150,10 @@ impl<D: Device> PlanOperator<DeferredDevice<D>> for DeferredKernel<D> {
             let (plan, values) = (plan.read()?, values.read()?);
             out.write(|out| kernel.apply(side, plan.view(), &values, out))
         })
+    }
+
+    fn left_out(&self) -> f64 {
+        self.left_out
     }
 
     fn recenter(&mut self, plan: PlanView<'_, DeferredDevice<D>>) -> Result<(), Error> {

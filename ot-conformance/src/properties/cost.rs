@@ -165,7 +165,8 @@ pub fn claims_are_true(case: &CostCase) -> Verdict {
     Ok(())
 }
 
-/// A bound of the cost over two boxes is one: between points within, between corners, and for boxes around fewer points.
+/// Bounds of the cost over two boxes are bounds, from above and from below: between points within, between corners, and for
+/// boxes around fewer points.
 pub fn bounds_are_bounds(case: &CostCase) -> Verdict {
     let trial = Trial::new("bounds are bounds", case.name());
     let clouds = Clouds::new(case);
@@ -181,18 +182,20 @@ pub fn bounds_are_bounds(case: &CostCase) -> Verdict {
     bounded(case, &trial.at("one pair"), &[first])
 }
 
-/// Are the costs of some pairs below the bound of the boxes around them?
+/// Are the costs of some pairs within the bounds of the boxes around them?
 fn bounded(case: &CostCase, trial: &Trial, pairs: &[[Vec<f64>; 2]]) -> Verdict {
     let around = |side: usize| {
         let points = pairs.iter().flat_map(|pair| pair[side].iter().copied()).collect::<Vec<_>>();
         PointsView::new(&points, case.dimension()).map(BoundingBox::of)
     };
-    let Some(bound) = case.cost().bound(&around(0)?, &around(1)?) else { return Ok(()) };
+    let (source, target) = (around(0)?, around(1)?);
+    let (bound, least) = (case.cost().bound(&source, &target), case.cost().least(&source, &target));
     for [x, y] in pairs {
         let value = case.value(x, y);
-        trial.holds(!value.is_finite() || value.abs() <= bound, || {
-            format!("the cost between {x:?} and {y:?} is {value}, above the bound {bound}")
-        })?;
+        let is_below = bound.is_none_or(|bound| !value.is_finite() || value.abs() <= bound);
+        trial.holds(is_below, || format!("the cost between {x:?} and {y:?} is {value}, above the bound {bound:?}"))?;
+        let is_above = least.is_none_or(|least| least <= value);
+        trial.holds(is_above, || format!("the cost between {x:?} and {y:?} is {value}, below the least {least:?}"))?;
     }
     Ok(())
 }

@@ -54,6 +54,48 @@ impl CostForm<'_> {
         };
         Some(bound * rounding(source.dimension()))
     }
+
+    /// A lower bound of c over pairs of points in two boxes, if the form gives one; it holds as
+    /// [`bound`](Self::bound) does.
+    #[must_use]
+    pub fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        // A difference beyond the range is one that is not known.
+        let apart = || source.apart(target).map(|apart| apart.min(f64::MAX));
+        let least = match *self {
+            Self::SqEuclidean { scale } => scale * apart().map(|apart| apart * apart).sum::<f64>(),
+            Self::PowerOfNorm { norm, exponent } => norm_of(apart, norm).powf(exponent),
+            Self::Cosine => return Some(least_cosine_distance(source, target)),
+            Self::Matrix(_) | Self::Generic => return None,
+        };
+        Some(least * (2.0 - rounding(source.dimension())))
+    }
+}
+
+/// A lower bound of 1 - cos over pairs of vectors in two boxes: each box lies in a cone around its centre, and the angle of two
+/// vectors is no less than that of the centres less the openings of both cones.
+fn least_cosine_distance(source: &BoundingBox, target: &BoundingBox) -> f64 {
+    let (Some((x, of_x)), Some((y, of_y))) = (cone(source), cone(target)) else { return -1e-12 };
+    // 2 asin(|x - y| / 2) keeps its digits at small angles.
+    let chord = x.iter().zip(&y).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt();
+    let angle = 2.0 * (0.5 * chord).min(1.0).asin() * (1.0 - 1e-12) - of_x - of_y;
+    let sine = (0.5 * angle.max(0.0)).sin();
+    2.0 * sine * sine - 1e-12
+}
+
+/// The direction of the centre of a box, and the largest angle of a vector within to it; `None` for a box that may hold the zero
+/// vector, or none at all.
+fn cone(around: &BoundingBox) -> Option<(Vec<f64>, f64)> {
+    let sides = || around.low().iter().zip(around.high());
+    let largest = sides().map(|(low, high)| low.abs().max(high.abs())).fold(0.0, f64::max);
+    if !(largest > 0.0 && largest.is_finite()) {
+        return None;
+    }
+    let centre: Vec<f64> = sides().map(|(low, high)| 0.5 * (low / largest) + 0.5 * (high / largest)).collect();
+    let norm = |squares: f64| squares.sqrt();
+    let length = norm(centre.iter().map(|x| x * x).sum());
+    let radius = norm(sides().map(|(low, high)| 0.5 * (high / largest - low / largest)).map(|half| half * half).sum());
+    let opening = radius / length * (1.0 + 1e-12) + 1e-15;
+    (opening < 1.0).then(|| (centre.iter().map(|x| x / length).collect(), opening.asin() + 1e-15))
 }
 
 /// The p-norm of non-negative numbers, scaled by the largest so that no power overflows.
@@ -114,6 +156,37 @@ mod tests {
     }
 
     #[test]
+    fn least_costs_are_attained_between_points_and_below_those_of_boxes() -> Result<(), Error> {
+        let costs: [&dyn GroundCost; 8] = [
+            &SqEuclidean,
+            &HalfSqEuclidean,
+            &Euclidean,
+            &PowerOfDistance::new(0.3)?,
+            &PNorm::new(1.7)?,
+            &Manhattan,
+            &Chebyshev,
+            &Cosine,
+        ];
+        for pair in 1..100_u32 {
+            let coordinate = |index: u32| (f64::from(13 * pair + index) * 0.618_034).fract() * 4.0 - 1.0;
+            let cloud = |first: u32| (first..first + 6).map(coordinate).collect::<Vec<_>>();
+            let (x, y) = (cloud(0), cloud(6));
+            for cost in costs {
+                let least = cost.least(&box_of(&x, 3)?, &box_of(&y, 3)?).ok_or(Error::EmptyMeasure)?;
+                for x in x.chunks(3) {
+                    let mut row = [0.0; 2];
+                    cost.costs_f64(x, &y, &mut row);
+                    assert!(row.iter().all(|cost| least <= *cost), "{cost:?}: {row:?} below {least}");
+                    let of_pair = cost.least(&box_of(x, 3)?, &box_of(&y[..3], 3)?).ok_or(Error::EmptyMeasure)?;
+                    let slack = 1e-11 * (1.0 + row[0]);
+                    assert!(of_pair <= row[0] && row[0] <= of_pair + slack, "{cost:?}: {of_pair} {row:?}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn bounds_at_the_ends_of_the_range() -> Result<(), Error> {
         let (zero, far) = (box_of(&[0.0, 0.0], 2)?, box_of(&[1e200, 1e200], 2)?);
         let bound = |cost: &dyn GroundCost, to| cost.bound(&zero, to);
@@ -121,6 +194,10 @@ mod tests {
         assert!(bound(&Euclidean, &far).is_some_and(|bound| (bound / 1e200 - 2_f64.sqrt()).abs() < 1e-12));
         assert_eq!(bound(&PNorm::new(3.0)?, &zero), Some(0.0));
         assert_eq!(bound(&Chebyshev, &zero), Some(0.0));
+        let (low, high) = (box_of(&[-1.7e308], 1)?, box_of(&[1.7e308], 1)?);
+        let root = 2.0_f64.sqrt() * 1.7e308_f64.sqrt();
+        assert!(PowerOfDistance::new(0.5)?.least(&low, &high).is_some_and(|least| least <= root));
+        assert!(Cosine.least(&zero, &far).is_some_and(|least| least <= 0.0));
         Ok(())
     }
 }

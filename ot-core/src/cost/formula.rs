@@ -77,6 +77,11 @@ pub trait CostFormula: Clone + Debug + Send + Sync + 'static {
         self.form().bound(source, target)
     }
 
+    /// See [`GroundCost::least`]; by default what the form knows.
+    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        self.form().least(source, target)
+    }
+
     /// See [`GroundCost::axis_cost`]; by default what the form knows.
     fn axis_cost(&self, axis: usize) -> Option<Arc<dyn GroundCost>> {
         let fits = self.dimension().is_none_or(|dimension| axis < dimension);
@@ -152,6 +157,10 @@ impl<F: CostFormula> GroundCost for F {
 
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         CostFormula::bound(self, source, target)
+    }
+
+    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        CostFormula::least(self, source, target)
     }
 
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {

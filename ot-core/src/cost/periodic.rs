@@ -129,15 +129,29 @@ impl GroundCost for Periodic {
             return None;
         }
         let reach = source.reach(target).zip(&self.periods);
-        // An image is rounded.
-        let size = |k: usize| [source.low()[k], source.high()[k], target.low()[k], target.high()[k]];
-        let rounding = |k: usize| 4.0 * f64::EPSILON * size(k).iter().fold(0.0, |most: f64, x| most.max(x.abs()));
         let farthest = reach.enumerate().map(|(k, (reach, period))| match *period {
-            Some(period) => reach.min(0.5 * period) + rounding(k) + 4.0 * f64::EPSILON * period,
+            Some(period) => reach.min(0.5 * period) + image_rounding(k, source, target, period),
             None => reach,
         });
-        let origin = BoundingBox::corners(vec![0.0; self.periods.len()], vec![0.0; self.periods.len()]);
-        self.cost.bound(&origin, &BoundingBox::corners(vec![0.0; self.periods.len()], farthest.collect()))
+        let origin = || vec![0.0; self.periods.len()];
+        self.cost.bound(&point(origin()), &BoundingBox::corners(origin(), farthest.collect()))
+    }
+
+    /// That of the least differences between images, since the cost does not fall where they grow.
+    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        if !(self.fits(source.dimension()) && self.fits(target.dimension())) {
+            return None;
+        }
+        let apart = source.apart(target).zip(&self.periods).enumerate().map(|(k, (apart, period))| match *period {
+            Some(period) => {
+                let width = (target.high()[k] - target.low()[k]) + (source.high()[k] - source.low()[k]);
+                let first = (target.low()[k] - source.high()[k]).rem_euclid(period);
+                let nearest = if first + width < period { first.min(period - first - width) } else { 0.0 };
+                (nearest - image_rounding(k, source, target, period)).max(0.0)
+            }
+            None => apart,
+        });
+        self.cost.least(&point(vec![0.0; self.periods.len()]), &point(apart.collect()))
     }
 
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
@@ -151,6 +165,17 @@ impl GroundCost for Periodic {
             None => Some(cost),
         }
     }
+}
+
+/// A box around one point.
+fn point(coordinates: Vec<f64>) -> BoundingBox {
+    BoundingBox::corners(coordinates.clone(), coordinates)
+}
+
+/// What rounding may take from a difference of images on axis k.
+fn image_rounding(k: usize, source: &BoundingBox, target: &BoundingBox, period: f64) -> f64 {
+    let ends = [source.low()[k], source.high()[k], target.low()[k], target.high()[k]];
+    4.0 * f64::EPSILON * (ends.iter().fold(0.0, |most: f64, x| most.max(x.abs())) + period)
 }
 
 #[cfg(test)]

@@ -186,6 +186,16 @@ impl GroundCost for Separable {
         Some(sum * (1.0 + 2.0 * self.axes.len() as f64 * f64::EPSILON))
     }
 
+    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        let (mut sum, mut size) = (0.0, 0.0);
+        for (k, cost) in self.axes.iter().enumerate() {
+            let least = cost.least(&source.along(k)?, &target.along(k)?)?;
+            sum += least;
+            size += least.abs();
+        }
+        Some(sum - size * 2.0 * self.axes.len() as f64 * f64::EPSILON)
+    }
+
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
         Some(Arc::new(self.clone()))
     }
@@ -255,6 +265,11 @@ impl CostFormula for SumOfPowers {
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         let sum: f64 = source.reach(target).map(|reach| reach.powf(self.exponent)).sum();
         Some(sum * (1.0 + (1024 + source.dimension()) as f64 * f64::EPSILON))
+    }
+
+    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        let sum: f64 = source.apart(target).map(|apart| apart.powf(self.exponent)).sum();
+        Some(sum * (1.0 - (1024 + source.dimension()) as f64 * f64::EPSILON))
     }
 
     fn axis_cost(&self, _: usize) -> Option<Arc<dyn GroundCost>> {

@@ -48,6 +48,13 @@ pub trait PlanOperator<D: Device>: Debug + Send {
         Ok(())
     }
 
+    /// The largest part of the density of an atom that the kernel's c-transforms and densities leave out, because the pairs that
+    /// carry it are not looked at: a bound, which certificates add to the rounding. The default is 0, that of a kernel that
+    /// looks at all pairs.
+    fn left_out(&self) -> f64 {
+        0.0
+    }
+
     /// Number of atoms of a side. The default is that of the [binding](Self::binding), as for the two below.
     fn len(&self, side: Side) -> usize {
         self.binding().len(side)

@@ -22,9 +22,14 @@ impl BoundingBox {
     /// The box around `points`. Around no point it is inside out: low +inf, high -inf.
     #[must_use]
     pub fn of<T: Scalar>(points: PointsView<'_, T>) -> Self {
-        let mut low = vec![f64::INFINITY; points.dimension()];
-        let mut high = vec![f64::NEG_INFINITY; points.dimension()];
-        for point in points.iter() {
+        Self::around(points.dimension(), points.iter())
+    }
+
+    /// The box around points of so many coordinates.
+    pub(super) fn around<'a, T: Scalar>(dimension: usize, points: impl Iterator<Item = &'a [T]>) -> Self {
+        let mut low = vec![f64::INFINITY; dimension];
+        let mut high = vec![f64::NEG_INFINITY; dimension];
+        for point in points {
             for ((low, high), value) in low.iter_mut().zip(&mut high).zip(point) {
                 *low = low.min(value.to_f64());
                 *high = high.max(value.to_f64());
@@ -63,6 +68,20 @@ impl BoundingBox {
         &self.high
     }
 
+    /// The axis along which the box is widest; the first of equals.
+    #[must_use]
+    pub fn widest_axis(&self) -> usize {
+        let width = |axis: usize| self.high[axis] - self.low[axis];
+        (1..self.dimension()).fold(0, |widest, axis| if width(axis) > width(widest) { axis } else { widest })
+    }
+
+    /// min |x_k - y_k| over x in this box and y in the other, axis by axis; zero where the boxes overlap.
+    pub fn apart<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = f64> + 'a {
+        let ours = self.low.iter().zip(&self.high);
+        let theirs = other.low.iter().zip(&other.high);
+        ours.zip(theirs).map(|((low, high), (other_low, other_high))| (low - other_high).max(other_low - high).max(0.0))
+    }
+
     /// max |x_k - y_k| over x in this box and y in the other, axis by axis; zero where a box is empty.
     pub fn reach<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = f64> + 'a {
         let ours = self.low.iter().zip(&self.high);
@@ -93,6 +112,11 @@ mod tests {
         let (a, b) = (BoundingBox::of(source), BoundingBox::of(target));
         assert_eq!(a.reach(&b).collect::<Vec<_>>(), expected);
         assert_eq!(b.reach(&a).collect::<Vec<_>>(), expected);
+        assert_eq!((a.widest_axis(), b.widest_axis()), (0, 1));
+        // x spans [-2, 1] and y [-2.5, 3] on the first axis, [0, 1] and [-4, 8] on the second.
+        assert_eq!(a.apart(&b).collect::<Vec<_>>(), [0.0, 0.0]);
+        let far = BoundingBox::of(PointsView::new(&[4.0, -3.0, 5.0, -1.0], 2)?);
+        assert_eq!((a.apart(&far).collect(), far.apart(&a).collect()), (vec![3.0, 1.0], vec![3.0, 1.0]));
         Ok(())
     }
 

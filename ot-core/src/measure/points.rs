@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::BoundingBox;
 use crate::{error::Error, scalar::Scalar};
 
 /// n points of d coordinates, *point-major*: point i at `i * d..(i + 1) * d`.
@@ -80,6 +81,21 @@ impl<'a, T: Scalar> PointsView<'a, T> {
     /// The points in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [T]> + use<'a, T> {
         self.coordinates.chunks_exact(self.dimension)
+    }
+
+    /// The box around the points named in `order`, which are put in such an order that the first `at` of them lie lowest
+    /// along its widest axis; of equals those of the smallest index. With none or all of them first, the order stays. Costs
+    /// O(n d) in the mean.
+    pub fn cut_widest(&self, order: &mut [u32], at: usize) -> BoundingBox {
+        let around = BoundingBox::around(self.dimension, order.iter().map(|&point| self.point(point as usize)));
+        if at > 0 && at < order.len() {
+            let widest = around.widest_axis();
+            order.select_nth_unstable_by(at, |&left, &right| {
+                let along = |point: u32| self.point(point as usize)[widest].to_f64();
+                along(left).total_cmp(&along(right)).then(left.cmp(&right))
+            });
+        }
+        around
     }
 
     /// Checks what [`new`](Self::new) does not: that there is a point, and that all coordinates are

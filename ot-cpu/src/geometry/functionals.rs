@@ -13,7 +13,10 @@ use ot_core::{
 };
 
 use super::CpuScalar;
-use super::rows::{BLOCK, CostRows, TASKS, TILE, pieces, task_atoms, visit_block};
+use super::{
+    guard::reachable,
+    rows::{BLOCK, CostRows, Heights, Reach, TASKS, TILE, pieces, task_atoms, visit_block, visit_partners},
+};
 use crate::backend::{CpuBackend, VectorisedMath};
 
 /// A cost at one epsilon and under one regularizer, as far as sums over its plan are concerned.
@@ -30,7 +33,6 @@ pub(super) struct Functionals<T, R> {
 const CHANNELS: usize = 8;
 
 /// A plan seen from one side, in one column of the batch.
-#[derive(Clone, Copy)]
 pub(super) struct PlanColumn<'a, T> {
     pub(super) potential: &'a [T],
     pub(super) weights: &'a [T],
@@ -39,9 +41,34 @@ pub(super) struct PlanColumn<'a, T> {
     pub(super) epsilon: f64,
     /// Of a plan that is not entropic.
     pub(super) regularizer: Option<&'a RecordedRegularizer>,
+    /// Where pairs are left out: the heights of the other side, and what f_i + g_j - C_ij must exceed.
+    heights: Heights,
+    level: f64,
 }
 
+/// The density that pruning may take from an atom, over the unit roundoff.
+const LEFT_OUT: f64 = 1.0 / 64.0;
+
 impl<T: CpuScalar> PlanColumn<'_, T> {
+    /// Calls `visit(r, others, costs)` for the rows r of a block, tile by tile, with the costs of the pairs that matter.
+    pub(super) fn visit_costs<R: CostRows<T>>(
+        &self,
+        cost: &R,
+        side: Side,
+        block: Range<usize>,
+        tile: &mut [T; BLOCK * TILE],
+        visit: impl FnMut(usize, Range<usize>, &mut [T]),
+    ) {
+        if !R::PRUNES {
+            return visit_block(cost, side, block, tile, visit);
+        }
+        let own = self.potential[block.clone()].iter().map(|&potential| reachable(potential).to_f64());
+        let reach = Reach { highest: own.fold(f64::NEG_INFINITY, f64::max), heights: &self.heights, level: self.level };
+        let mut partners = Vec::new();
+        cost.partners(side, block.clone(), reach, &mut partners);
+        visit_partners(cost, side, block, &partners, tile, visit);
+    }
+
     /// Calls `visit(r, others, costs, entries)` for the rows r of a block, tile by tile, with the entries of the plan
     /// over the own weight: b_j exp((f_i + g_j - C_ij) / epsilon) for entropy.
     pub(super) fn visit_block<R: CostRows<T>>(
@@ -57,7 +84,7 @@ impl<T: CpuScalar> PlanColumn<'_, T> {
         let limit = T::from_f64(0.9 * T::MAX.ln());
         let largest = T::from_f64(T::MAX);
         let Buffers { tile, row } = buffers;
-        visit_block(cost, side, block.clone(), tile, |r, others, costs| {
+        self.visit_costs(cost, side, block.clone(), tile, |r, others, costs| {
             let entries = &mut row[..costs.len()];
             entries.copy_from_slice(costs);
             let (f, g) = (self.potential[block.start + r], &self.other_potential[others.clone()]);
@@ -90,13 +117,28 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// One column of the plan, seen from one side.
     pub(super) fn column<'a>(&'a self, side: Side, plan: PlanView<'a, Host<T>>, column: usize) -> PlanColumn<'a, T> {
         let (own, other) = (plan.side(side), plan.side(side.opposite()));
+        let (weights, other_weights) = (own.weights.column(column), other.weights.column(column));
+        let epsilon = self.binding.epsilon();
+        let (mut heights, mut level) = (Heights::default(), f64::NEG_INFINITY);
+        if R::PRUNES {
+            let potential = other.potential.column(column);
+            heights = self.cost.heights(side.opposite(), |j| match other_weights[j] > T::default() {
+                true => reachable(potential[j]).to_f64(),
+                false => f64::NEG_INFINITY,
+            });
+            let mass = |weights: &[T]| weights.iter().map(|weight| weight.to_f64()).sum::<f64>();
+            let heaviest = mass(weights).max(mass(other_weights)).max(f64::MIN_POSITIVE);
+            level = epsilon * ((LEFT_OUT * T::EPSILON).ln() - heaviest.ln());
+        }
         PlanColumn {
             potential: own.potential.column(column),
-            weights: own.weights.column(column),
+            weights,
             other_potential: other.potential.column(column),
-            other_weights: other.weights.column(column),
-            epsilon: self.binding.epsilon(),
+            other_weights,
+            epsilon,
             regularizer: self.regularizer.as_ref(),
+            heights,
+            level,
         }
     }
 

@@ -13,7 +13,7 @@
 //! A sum is accepted if it is finite and what may be lost is below its rounding. Nothing else needs to be known
 //! of the centre: a bad one is told by its sums, which are then redone with a running maximum.
 
-use ot_core::LOG_ZERO;
+use ot_core::{LOG_ZERO, UNREACHABLE};
 
 use super::CpuScalar;
 
@@ -49,6 +49,11 @@ impl Guard {
         Self { threshold: may_be_lost / T::EPSILON }
     }
 
+    /// This guard, which accepts no sum below another threshold either: that of what pruning may have left out.
+    pub(super) fn at_least(self, threshold: f64) -> Self {
+        Self { threshold: self.threshold.max(threshold) }
+    }
+
     /// Can the sum be trusted? Not if it is infinite or no number.
     pub(super) fn accepts(self, sum: f64) -> bool {
         sum > self.threshold && sum < f64::INFINITY
@@ -58,6 +63,11 @@ impl Guard {
 /// Is this the logarithm of a weight of zero?
 pub(super) fn is_left_out<T: CpuScalar>(log_weight: T) -> bool {
     log_weight.to_f64() <= LOG_ZERO / 2.0
+}
+
+/// A potential to centre a row at; 0 for a row that nothing reaches.
+pub(super) fn reachable<T: CpuScalar>(potential: T) -> T {
+    if potential.to_f64().abs() < UNREACHABLE / 2.0 { potential } else { T::default() }
 }
 
 /// `weights[j]` = exp(log_weights_j + (potential_j - centre_j) / epsilon), and their guard.

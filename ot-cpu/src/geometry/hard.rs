@@ -1,6 +1,6 @@
 //! The limit epsilon -> 0 of a softmin, and the arcs of small reduced cost.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use ot_core::{
     ArcThreshold, Error, HardTransform, Host, HostBackend, PricedArc, Side, UNREACHABLE,
@@ -11,7 +11,7 @@ use super::{
     CpuScalar,
     functionals::Functionals,
     guard::is_left_out,
-    rows::{BLOCK, CostRows, TASKS, TILE, pieces, task_atoms, visit_block},
+    rows::{BLOCK, CostRows, Heights, Reach, TASKS, TILE, pieces, task_atoms, visit_partners},
 };
 
 impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> {
@@ -33,6 +33,7 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
         for column in 0..columns {
             let potential = without_left_out(potential.column(column), log_weights.column(column));
             let potential = potential.as_ref();
+            let heights = self.cost.heights(side.opposite(), |j| potential[j].to_f64());
             let mut of_column = arguments.chunks_mut(atoms).nth(column).map(|arguments| arguments.chunks_mut(task));
             let chunks = out.column_mut(column).chunks_mut(task);
             let tasks = chunks.map(|chunk| (chunk, of_column.as_mut().and_then(Iterator::next)));
@@ -42,10 +43,14 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                 tasks,
                 |index, (out, mut arguments)| {
                     let mut tile = [T::default(); BLOCK * TILE];
+                    let mut partners = Vec::new();
                     let start = index * task;
                     for block in pieces(start..start + out.len(), BLOCK) {
                         let mut best = [(f64::INFINITY, u32::MAX); BLOCK];
-                        visit_block(self.cost.as_ref(), side, block.clone(), &mut tile, |r, others, costs| {
+                        let cost = self.cost.as_ref();
+                        let index = |j: usize| cost.index(side.opposite(), j);
+                        self.least_partners(side, block.clone(), potential, &heights, &mut tile, &mut partners);
+                        visit_partners(cost, side, block.clone(), &partners, &mut tile, |r, others, costs| {
                             for run in pieces(others.clone(), RUN) {
                                 let costs = &costs[run.start - others.start..run.end - others.start];
                                 if least_reduced(costs, &potential[run.clone()]) > best[r].0 {
@@ -53,8 +58,12 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                                 }
                                 for (j, cost) in run.zip(costs) {
                                     let reduced = cost.to_f64() - potential[j].to_f64();
-                                    if reduced < best[r].0 {
-                                        best[r] = (reduced, j as u32);
+                                    if reduced == f64::INFINITY {
+                                        continue;
+                                    }
+                                    let (least, first) = best[r];
+                                    if reduced < least || (reduced == least && index(j) < first) {
+                                        best[r] = (reduced, index(j));
                                     }
                                 }
                             }
@@ -91,6 +100,7 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
         let of_source = |i: usize| threshold.base + threshold.atoms.map_or(0.0, |[source, _]| source[i]);
         let of_target = |j: usize| threshold.atoms.map_or(0.0, |[_, target]| target[j]);
         let largest_of_target = (0..others).map(of_target).fold(f64::NEG_INFINITY, f64::max);
+        let heights = self.cost.heights(Side::Target, |j| g[j].to_f64() + of_target(j));
         let mut found: [Vec<PricedArc>; TASKS] = std::array::from_fn(|_| Vec::new());
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
@@ -98,12 +108,18 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
             found.iter_mut(),
             |index, found| {
                 let mut tile = [T::default(); BLOCK * TILE];
+                let mut partners = Vec::new();
                 let start = index * task;
                 for block in pieces(start..atoms.min(start + task), BLOCK) {
+                    let of_block = block.clone().map(|i| f[i].to_f64() + of_source(i));
+                    let highest = of_block.fold(f64::NEG_INFINITY, f64::max);
+                    let reach = Reach { highest, heights: &heights, level: -self.rounding_of(highest, &heights) };
+                    self.cost.partners(Side::Source, block.clone(), reach, &mut partners);
                     // One arc over the limit is enough to tell that there are too many.
                     let left = limit.saturating_add(1).saturating_sub(found.len());
                     let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
-                    visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut tile, |r, others, costs| {
+                    let cost = self.cost.as_ref();
+                    visit_partners(cost, Side::Source, block.clone(), &partners, &mut tile, |r, others, costs| {
                         let (arcs, f) = (&mut of_rows[r], f[block.start + r].to_f64());
                         let of_source = of_source(block.start + r);
                         // Both subtractions round.
@@ -133,6 +149,34 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
             return Err(Error::OutOfMemory { what: "arcs of small reduced cost", bytes });
         }
         Ok(found.into_iter().flatten().collect())
+    }
+}
+
+impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
+    /// The ranges of the others that the hard c-transform of a block may be attained in.
+    fn least_partners(
+        &self,
+        side: Side,
+        block: Range<usize>,
+        potential: &[T],
+        heights: &Heights,
+        tile: &mut [T; BLOCK * TILE],
+        out: &mut Vec<Range<usize>>,
+    ) {
+        let nearest = self.cost.nearest(side, block.clone(), heights);
+        let mut best = [f64::INFINITY; BLOCK];
+        visit_partners(self.cost.as_ref(), side, block.clone(), &[nearest], tile, |r, others, costs| {
+            best[r] = best[r].min(-T::largest_difference(&potential[others], costs).to_f64());
+        });
+        let highest = best[..block.len()].iter().fold(f64::NEG_INFINITY, |highest, best| highest.max(*best));
+        let level = -self.rounding_of(highest, heights);
+        self.cost.partners(side, block, Reach { highest, heights, level }, out);
+    }
+
+    /// What rounding to the element type may take from a reduced cost that is near zero.
+    fn rounding_of(&self, highest: f64, heights: &Heights) -> f64 {
+        let of_others = heights.of_nodes.first().map_or(0.0, |height| height.abs());
+        16.0 * T::EPSILON * (highest.abs() + of_others)
     }
 }
 

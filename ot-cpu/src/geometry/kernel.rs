@@ -18,7 +18,7 @@ use super::{
     guard::centred_weights,
     memory::zeroed,
     rows::{BLOCK, CostRows, TILE, pieces, task_atoms},
-    softmin::{Terms, shifted_block},
+    softmin::{Terms, exact_block, shifted_block},
     streamed::Streamed,
     sweep::{Keep, Operands, Pass, Scratch},
 };
@@ -102,7 +102,9 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> EntropicKernel<T, R
                     let blocks = pieces(start..start + chunk.len(), BLOCK);
                     for (block, out) in blocks.zip(chunk.chunks_mut(BLOCK)) {
                         let shift = &shift[block.clone()];
-                        shifted_block(cost.as_ref(), side, block, terms, shift, &mut tile, out);
+                        let (cost, all) = (cost.as_ref(), [0..others]);
+                        let exact = |tile: &mut _| exact_block(cost, side, block.clone(), &all, terms, tile);
+                        shifted_block(cost, side, block.clone(), &all, terms, shift, &mut tile, out, exact);
                     }
                 },
             );

@@ -30,8 +30,17 @@ pub(super) trait CostRows<T: CpuScalar>: Debug + Send + Sync + 'static {
     /// Are entries stored, so that an absorbed copy of the kernel is worth its memory?
     const STORED: bool;
 
+    /// Are pairs left out that are too far apart to matter, so that [`partners`](Self::partners) are to be asked for?
+    const PRUNES: bool = false;
+
     /// Number of atoms of a side.
     fn len(&self, side: Side) -> usize;
+
+    /// The index by which others know an atom. The default is that of its place.
+    fn index(&self, side: Side, place: usize) -> u32 {
+        let _ = side;
+        place as u32
+    }
 
     /// A tile of costs: between atom `atoms.start + r` of `side` and atom `others.start + c` of the other
     /// side, at `out[r * stride + c]`. Ranges are within the sides, `atoms` has at most
@@ -60,6 +69,45 @@ pub(super) trait CostRows<T: CpuScalar>: Debug + Send + Sync + 'static {
 
     /// A bound on the absolute value of the finite costs.
     fn bound(&self) -> Option<f64>;
+
+    /// What [`partners`](Self::partners) go by: the potential of each atom of a side, minus infinity for one that does not
+    /// count. The default is nothing.
+    fn heights(&self, side: Side, potential: impl Fn(usize) -> f64) -> Heights {
+        let _ = (side, potential);
+        Heights::default()
+    }
+
+    /// Ascending ranges of the atoms j of the other side, among them all with f_i + g_j - C_ij above the level of the reach for
+    /// some i of a block of `side`. The default is all atoms.
+    fn partners(&self, side: Side, block: Range<usize>, reach: Reach<'_>, out: &mut Vec<Range<usize>>) {
+        let _ = (block, reach);
+        out.clear();
+        out.push(0..self.len(side.opposite()));
+    }
+
+    /// A range of atoms of the other side where g_j less the cost to a block is high: partners of the block to begin with, none of
+    /// which count if no atom does. The default is none.
+    fn nearest(&self, side: Side, block: Range<usize>, heights: &Heights) -> Range<usize> {
+        let _ = (side, block, heights);
+        0..0
+    }
+}
+
+/// The highest potential of each node of a tree of atoms.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heights {
+    pub(super) of_nodes: Vec<f64>,
+}
+
+/// Which pairs matter to a block of atoms.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach<'a> {
+    /// The highest potential of the block.
+    pub(super) highest: f64,
+    /// The heights of the other side.
+    pub(super) heights: &'a Heights,
+    /// What f_i + g_j - C_ij must exceed.
+    pub(super) level: f64,
 }
 
 /// Calls `visit(r, others, costs)` for each row r of a block of at most [`BLOCK`] atoms, tile by tile.
@@ -71,6 +119,20 @@ pub(super) fn visit_block<T: CpuScalar, R: CostRows<T>>(
     visit: impl FnMut(usize, Range<usize>, &mut [T]),
 ) {
     visit_pairs(rows, side, block, 0..rows.len(side.opposite()), tile, visit);
+}
+
+/// [`visit_block`] for some ranges of the others.
+pub(super) fn visit_partners<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    side: Side,
+    block: Range<usize>,
+    partners: &[Range<usize>],
+    tile: &mut [T; BLOCK * TILE],
+    mut visit: impl FnMut(usize, Range<usize>, &mut [T]),
+) {
+    for others in partners {
+        visit_pairs(rows, side, block.clone(), others.clone(), tile, &mut visit);
+    }
 }
 
 /// [`visit_block`] for a range of the others.

@@ -7,7 +7,7 @@ use ot_core::{Side, UNREACHABLE};
 use super::{
     CpuScalar,
     guard::{Guard, is_left_out},
-    rows::{BLOCK, CostRows, TILE, pieces, visit_block},
+    rows::{BLOCK, CostRows, TILE, pieces, visit_partners},
 };
 use crate::simd::{GibbsTerms, VectorMath};
 
@@ -28,69 +28,72 @@ pub(super) struct Terms<'a, T> {
 /// out_i = shift_i - epsilon log sum_j w_j exp((shift_i + potential_j - C_ij) / epsilon)
 /// ```
 ///
-/// One exponential per pair. Rows whose sum is not to be trusted are redone by [`exact_block`].
+/// The sums are over ranges of the others, with one exponential per pair. Rows whose sum is not to be trusted are redone by
+/// `exact(tile)`.
+#[expect(clippy::too_many_arguments, reason = "one row block and all that its repair may need")]
 pub(super) fn shifted_block<T: CpuScalar, R: CostRows<T>>(
     rows: &R,
     side: Side,
     block: Range<usize>,
+    partners: &[Range<usize>],
     terms: Terms<'_, T>,
     shift: &[T],
     tile: &mut [T; BLOCK * TILE],
     out: &mut [T],
+    exact: impl FnOnce(&mut [T; BLOCK * TILE]) -> [f64; BLOCK],
 ) {
     let mut sums = [0.0; BLOCK];
-    for others in pieces(0..rows.len(side.opposite()), TILE) {
+    let sums = &mut sums[..block.len()];
+    for others in partners.iter().flat_map(|others| pieces(others.clone(), TILE)) {
         let (g, weights) = (&terms.potential[others.clone()], &terms.weights[others.clone()]);
         let of_tile = GibbsTerms { f: shift, g, weights, epsilon: terms.epsilon };
-        rows.entries(side, block.clone(), others, of_tile, TILE, tile, &mut sums[..block.len()]);
+        rows.entries(side, block.clone(), others, of_tile, TILE, tile, sums);
     }
-    accept_or_redo(rows, side, block, terms, &sums, shift, tile, out);
+    accept_or_redo(terms, sums, shift, out, || exact(tile));
 }
 
-/// out_i = centre_i - epsilon log sum_i where the guard accepts the sum, else the exact softmin. Returns which rows
-/// were redone.
-#[expect(clippy::too_many_arguments, reason = "one row block and all that its repair may need")]
-pub(super) fn accept_or_redo<T: CpuScalar, R: CostRows<T>>(
-    rows: &R,
-    side: Side,
-    block: Range<usize>,
+/// out_i = centre_i - epsilon log sum_i for the rows of a block where the guard accepts the sum, else the exact softmin.
+/// Returns which rows were redone.
+pub(super) fn accept_or_redo<T: CpuScalar>(
     terms: Terms<'_, T>,
     sums: &[f64],
     centre: &[T],
-    tile: &mut [T; BLOCK * TILE],
     out: &mut [T],
+    exact: impl FnOnce() -> [f64; BLOCK],
 ) -> [bool; BLOCK] {
-    let refused: [bool; BLOCK] = std::array::from_fn(|row| row < block.len() && !terms.guard.accepts(sums[row]));
+    let len = sums.len();
+    let refused: [bool; BLOCK] = std::array::from_fn(|row| row < len && !terms.guard.accepts(sums[row]));
     let mut logarithms = [1.0; BLOCK];
-    for row in (0..block.len()).filter(|&row| !refused[row]) {
+    for row in (0..len).filter(|&row| !refused[row]) {
         logarithms[row] = sums[row];
     }
     f64::ln_in_place(&mut logarithms);
-    for row in (0..block.len()).filter(|&row| !refused[row]) {
+    for row in (0..len).filter(|&row| !refused[row]) {
         out[row] = finite(centre[row].to_f64() - terms.epsilon * logarithms[row]);
     }
     if refused.contains(&true) {
-        let exact = exact_block(rows, side, block.clone(), terms, tile);
-        for row in (0..block.len()).filter(|&row| refused[row]) {
+        let exact = exact();
+        for row in (0..len).filter(|&row| refused[row]) {
             out[row] = finite(exact[row]);
         }
     }
     refused
 }
 
-/// The softmins of a block from scratch, right for any potential: shifted by the hard minimum of the costs, or, where
+/// The softmins of a block over ranges of the others from scratch, right for any potential: shifted by the hard minimum of the costs, or, where
 /// atoms of next to no weight own that minimum, with a running maximum over the atoms that have weight.
 pub(super) fn exact_block<T: CpuScalar, R: CostRows<T>>(
     rows: &R,
     side: Side,
     block: Range<usize>,
+    partners: &[Range<usize>],
     terms: Terms<'_, T>,
     tile: &mut [T; BLOCK * TILE],
 ) -> [f64; BLOCK] {
     let (mut largest, mut sums) = ([f64::NEG_INFINITY; BLOCK], [0.0; BLOCK]);
     let (mut total, mut lost) = (0.0, 0);
     let mut weights = [T::default(); TILE];
-    visit_block(rows, side, block.clone(), tile, |row, others, costs| {
+    visit_partners(rows, side, block.clone(), partners, tile, |row, others, costs| {
         let (potential, log_weights) = (&terms.potential[others.clone()], &terms.log_weights[others]);
         let weights = &mut weights[..costs.len()];
         if row == 0 {
@@ -114,7 +117,7 @@ pub(super) fn exact_block<T: CpuScalar, R: CostRows<T>>(
     if (0..block.len()).all(accepted) {
         return std::array::from_fn(|row| -largest[row] - terms.epsilon * sums[row].ln());
     }
-    let careful = careful_block(rows, side, block, terms, tile);
+    let careful = careful_block(rows, side, block, partners, terms, tile);
     std::array::from_fn(|row| if accepted(row) { -largest[row] - terms.epsilon * sums[row].ln() } else { careful[row] })
 }
 
@@ -123,6 +126,7 @@ fn careful_block<T: CpuScalar, R: CostRows<T>>(
     rows: &R,
     side: Side,
     block: Range<usize>,
+    partners: &[Range<usize>],
     terms: Terms<'_, T>,
     tile: &mut [T; BLOCK * TILE],
 ) -> [f64; BLOCK] {
@@ -131,7 +135,7 @@ fn careful_block<T: CpuScalar, R: CostRows<T>>(
 
     let (mut maximum, mut sum) = ([f64::NEG_INFINITY; BLOCK], [0.0; BLOCK]);
     let mut exponents = [0.0; TILE];
-    visit_block(rows, side, block, tile, |row, others, costs| {
+    visit_partners(rows, side, block, partners, tile, |row, others, costs| {
         let exponents = &mut exponents[..costs.len()];
         let terms_of_tile = terms.potential[others.clone()].iter().zip(&terms.log_weights[others]);
         for ((exponent, cost), (potential, log_weight)) in exponents.iter_mut().zip(costs.iter()).zip(terms_of_tile) {

@@ -82,6 +82,26 @@ impl<'a, T: CpuScalar> Steps<'a, T> {
         }
     }
 
+    /// One column, whose slices are given.
+    pub(super) fn of_column(
+        penalty: &'a RecordedPenalty,
+        side: Side,
+        [entering, weights]: [&'a [T]; 2],
+        relaxation: f64,
+        epsilon: f64,
+        hints: bool,
+    ) -> Self {
+        Self {
+            penalty,
+            side,
+            entering: [entering; GROUP],
+            weights: [weights; GROUP],
+            relaxation: [T::from_f64(relaxation); GROUP],
+            epsilon: T::from_f64(epsilon),
+            hints,
+        }
+    }
+
     /// The entering potential of column k of the group.
     pub(super) fn entering(&self, k: usize) -> &'a [T] {
         self.entering[k]

@@ -61,8 +61,7 @@ impl<T: CpuScalar> StreamingGeometry<T> {
         bound: Option<f64>,
         blur: Option<Blur>,
     ) -> Result<Self, Error> {
-        let clouds = Clouds::new(source, target, cost.form(), Some(Arc::clone(&cost)))?;
-        let streamed = StreamedCost { clouds, cost, bound };
+        let streamed = StreamedCost::new(source, target, cost, bound)?;
         if bound.is_none() {
             streamed.check(backend)?;
         }
@@ -121,6 +120,24 @@ pub(super) struct StreamedCost<T> {
 }
 
 impl<T: CpuScalar> StreamedCost<T> {
+    pub(super) fn new(
+        source: PointsView<'_, T>,
+        target: PointsView<'_, T>,
+        cost: Arc<dyn GroundCost>,
+        bound: Option<f64>,
+    ) -> Result<Self, Error> {
+        let clouds = Clouds::new(source, target, cost.form(), Some(Arc::clone(&cost)))?;
+        Ok(Self { clouds, cost, bound })
+    }
+
+    pub(super) fn cost(&self) -> &dyn GroundCost {
+        self.cost.as_ref()
+    }
+
+    pub(super) fn dimension(&self) -> usize {
+        self.clouds.dimension
+    }
+
     /// Evaluates all pairs, and refuses what is no cost or overflows.
     fn check(&self, backend: &CpuBackend<T>) -> Result<(), Error> {
         let (rows, columns) = (self.len(Side::Source), self.len(Side::Target));

@@ -22,7 +22,7 @@ use std::{
 };
 
 use ot_core::{
-    Error, Host, HostBackend, PlanView, Scalar, Side, Sweep, UNREACHABLE,
+    Error, Host, HostBackend, PlanView, Scalar, Side, Sweep,
     host::{HostReduced, HostVector, for_each_chunk},
     program::Registers,
 };
@@ -33,11 +33,11 @@ use super::{
     anchors::{Anchors, part},
     cut::{Cut, GROUP, PANEL},
     entries::{Entries, Place, Weights},
-    guard::{Guard, centred_weights, is_left_out},
+    guard::{Guard, centred_weights, is_left_out, reachable},
     memory::{Pool, zeroed},
     operand::{self, operand_len},
     rows::{BLOCK, CostRows, TASKS, TILE, pieces},
-    softmin::{Terms, accept_or_redo},
+    softmin::{Terms, accept_or_redo, exact_block},
     steps::{Steps, Tally},
 };
 use crate::{backend::CpuBackend, simd::Stored};
@@ -710,7 +710,9 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         let blocks = sums.chunks(BLOCK).zip(centre.chunks(BLOCK)).zip(out.chunks_mut(BLOCK));
         for (block, ((sums, centre), out)) in pieces(panel.clone(), BLOCK).zip(blocks) {
             let first = block.start - panel.start;
-            let of_block = accept_or_redo(self.cost, side, block, terms, sums, centre, tile, out);
+            let all = [0..self.cost.len(side.opposite())];
+            let exact = || exact_block(self.cost, side, block, &all, terms, tile);
+            let of_block = accept_or_redo(terms, sums, centre, out, exact);
             for (row, _) in of_block.iter().enumerate().filter(|(_, refused)| **refused) {
                 refused(first + row);
             }
@@ -748,11 +750,6 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
 /// The items, or for ever none.
 fn or_none<Item>(items: Option<impl Iterator<Item = Item>>) -> impl Iterator<Item = Option<Item>> {
     items.into_iter().flatten().map(Some).chain(iter::repeat_with(|| None))
-}
-
-/// A potential to centre a row at; 0 for a row that nothing reaches.
-fn reachable<T: CpuScalar>(potential: T) -> T {
-    if potential.to_f64().abs() < UNREACHABLE / 2.0 { potential } else { T::default() }
 }
 
 /// The mean over `masses` of |w - w°| / w.

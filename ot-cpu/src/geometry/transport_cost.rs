@@ -20,7 +20,7 @@ use super::{
     clouds::Clouds,
     functionals::{Functionals, PlanColumn},
     operand::{self, operand_len},
-    rows::{BLOCK, CostRows, TILE, visit_block, visit_pairs},
+    rows::{BLOCK, CostRows, TILE, visit_pairs},
 };
 
 /// The largest difference of potentials to those of the first column, in units of epsilon, at which entries around
@@ -34,38 +34,44 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
     fn plan_cost(&mut self, plan: PlanView<'_, Host<T>>, out: &mut HostReduced) -> Result<(), Error> {
         if self.regularizer.is_some() {
             for (column, out) in out.values_mut().iter_mut().enumerate() {
-                *out = self.careful_plan_cost(self.column(Side::Source, plan, column));
+                *out = self.careful_plan_cost(&self.column(Side::Source, plan, column));
             }
             return Ok(());
         }
         let together = self.plan_costs_together(plan, out.values_mut());
         for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
             let plan = self.column(Side::Source, plan, column);
-            if self.products_vanish(plan) {
-                *out = self.careful_plan_cost(plan);
+            if self.products_vanish(&plan) {
+                *out = self.careful_plan_cost(&plan);
                 continue;
             }
             let cost = self.sum_blocks(|block, buffers| {
                 let mut total = 0.0;
-                visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
-                    let (row, weights) = (block.start + r, &plan.other_weights[others.clone()]);
-                    let entries = &mut buffers.row[..costs.len()];
-                    entries.copy_from_slice(costs);
-                    T::gibbs_sum(
-                        plan.potential[row],
-                        self.binding.epsilon(),
-                        &plan.other_potential[others],
-                        weights,
-                        entries,
-                    );
-                    for (cost, &weight) in costs.iter_mut().zip(weights) {
-                        *cost = *cost * weight;
-                    }
-                    total += plan.weights[row].to_f64() * T::dot(entries, costs);
-                });
+                plan.visit_costs(
+                    self.cost.as_ref(),
+                    Side::Source,
+                    block.clone(),
+                    &mut buffers.tile,
+                    |r, others, costs| {
+                        let (row, weights) = (block.start + r, &plan.other_weights[others.clone()]);
+                        let entries = &mut buffers.row[..costs.len()];
+                        entries.copy_from_slice(costs);
+                        T::gibbs_sum(
+                            plan.potential[row],
+                            self.binding.epsilon(),
+                            &plan.other_potential[others],
+                            weights,
+                            entries,
+                        );
+                        for (cost, &weight) in costs.iter_mut().zip(weights) {
+                            *cost = *cost * weight;
+                        }
+                        total += plan.weights[row].to_f64() * T::dot(entries, costs);
+                    },
+                );
                 total
             });
-            *out = if cost.is_finite() { cost } else { self.careful_plan_cost(plan) };
+            *out = if cost.is_finite() { cost } else { self.careful_plan_cost(&plan) };
         }
         Ok(())
     }
@@ -118,7 +124,7 @@ fn careful_dot<T: CpuScalar>(costs: &[T], v: &[T]) -> f64 {
 
 impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// May products of costs and weights be too small for the element type?
-    fn products_vanish(&self, plan: PlanColumn<'_, T>) -> bool {
+    fn products_vanish(&self, plan: &PlanColumn<'_, T>) -> bool {
         let heaviest = plan.other_weights.iter().fold(0.0, |heaviest, weight| weight.to_f64().max(heaviest));
         self.cost.bound().is_some_and(|bound| bound > 0.0 && bound * heaviest < T::TINY / T::EPSILON)
     }
@@ -126,7 +132,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// <P, C> of one column with forbidden pairs, which carry nothing and cost nothing, or with entries beyond the
     /// largest number. Entries are made in f64, by the masses of both atoms: densities between tiny masses are larger than any
     /// number.
-    fn careful_plan_cost(&self, plan: PlanColumn<'_, T>) -> f64 {
+    fn careful_plan_cost(&self, plan: &PlanColumn<'_, T>) -> f64 {
         let density: fn(f64) -> [f64; 2] = match plan.regularizer.map(RecordedRegularizer::kind) {
             None => |exponent| [(0.5 * exponent).exp(); 2],
             Some(RegularizerKind::SquaredL2) => |exponent| [exponent.max(0.0), 1.0],
@@ -134,7 +140,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         };
         self.sum_blocks(|block, buffers| {
             let mut total = 0.0;
-            visit_block(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
+            plan.visit_costs(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
                 let row = block.start + r;
                 let (f, a) = (plan.potential[row].to_f64(), plan.weights[row].to_f64());
                 let partners = plan.other_potential[others.clone()].iter().zip(&plan.other_weights[others]);
@@ -157,7 +163,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     }
 
     /// The same of a regularizer that is known by its programs.
-    fn plan_cost_of_programs(&self, plan: PlanColumn<'_, T>) -> f64 {
+    fn plan_cost_of_programs(&self, plan: &PlanColumn<'_, T>) -> f64 {
         self.sum_blocks(|block, buffers| {
             let mut total = 0.0;
             plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod arcs;
+mod blocks;
 mod conformance;
 mod geometries;
 mod grid;

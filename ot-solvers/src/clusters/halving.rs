@@ -13,25 +13,8 @@ pub(crate) fn halve<T: Scalar>(points: PointsView<'_, T>, order: &mut [u32], dep
     if depth == 0 || order.len() < 2 {
         return;
     }
-    let extent = |axis: usize| {
-        let (low, high) = order.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &point| {
-            let x = points.point(point as usize)[axis].to_f64();
-            (low.min(x), high.max(x))
-        });
-        high - low
-    };
-    let (mut widest, mut width) = (0, extent(0));
-    for axis in 1..points.dimension() {
-        let extent = extent(axis);
-        if extent > width {
-            (widest, width) = (axis, extent);
-        }
-    }
     let middle = order.len() / 2;
-    order.select_nth_unstable_by(middle, |&left, &right| {
-        let at = |point: u32| points.point(point as usize)[widest].to_f64();
-        at(left).total_cmp(&at(right)).then(left.cmp(&right))
-    });
+    points.cut_widest(order, middle);
     let (left, right) = order.split_at_mut(middle);
     halve(points, left, depth - 1);
     halve(points, right, depth - 1);
