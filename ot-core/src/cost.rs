@@ -34,6 +34,7 @@ mod distance;
 mod form;
 mod formula;
 mod function;
+mod implied;
 mod lanes;
 mod matrix;
 mod norm;
@@ -54,6 +55,7 @@ pub use self::{
     form::CostForm,
     formula::CostFormula,
     function::CostFunction,
+    implied::ImpliedCost,
     matrix::{CostMatrix, MatrixValues, MatrixView, SharedEntries, SharedMatrix, StridedMatrix},
     norm::{Chebyshev, Manhattan, PNorm},
     parameters::CostParameters,

@@ -200,6 +200,94 @@ pub enum Error {
         /// The range, in words.
         expected: &'static str,
     },
+    /// A triangle, an edge or a source that names a vertex which is none.
+    #[error("{what} {element} names vertex {index}: expected less than {vertices}")]
+    VertexIndex {
+        /// What names the vertex.
+        what: &'static str,
+        /// Its index.
+        element: usize,
+        /// The index found.
+        index: u32,
+        /// The number of vertices.
+        vertices: usize,
+    },
+    /// A triangle that has a vertex twice.
+    #[error("triangle {triangle} has the corners {corners:?}: expected three different vertices")]
+    DegenerateTriangle {
+        /// Index of the triangle.
+        triangle: usize,
+        /// Its corners.
+        corners: [u32; 3],
+    },
+    /// An edge where more than two triangles meet.
+    #[error("edge {edge:?} belongs to {triangles} triangles: expected at most 2")]
+    NonManifoldEdge {
+        /// The vertices of the edge.
+        edge: [u32; 2],
+        /// How many triangles were found there.
+        triangles: u32,
+    },
+    /// The weight of an edge that is negative or not finite.
+    #[error("the weight of edge {edge}, between {} and {}, is {weight}: expected a finite number >= 0", ends[0], ends[1])]
+    EdgeWeight {
+        /// Index of the edge.
+        edge: usize,
+        /// The vertices of the edge.
+        ends: [u32; 2],
+        /// The number found.
+        weight: f64,
+    },
+    /// A component of the support that holds other masses of two prescribed measures: no mass passes between components.
+    #[error(
+        "column {column}: component {component} ({vertices} vertices, the first of them {first_vertex}) holds mass \
+         {source_mass} of the source and {target_mass} of the target; between components no mass passes, so a balanced problem \
+         needs equal masses in each ({others} further components disagree)"
+    )]
+    ComponentMass {
+        /// Index of the histogram.
+        column: usize,
+        /// Index of the first component that disagrees.
+        component: usize,
+        /// Its number of vertices.
+        vertices: usize,
+        /// Its first vertex.
+        first_vertex: u32,
+        /// The mass of the source there.
+        source_mass: f64,
+        /// The mass of the target there.
+        target_mass: f64,
+        /// How many later components disagree.
+        others: usize,
+    },
+    /// An atom so far from all others, in the unit of a diffusion, that the kernel cannot tell its terms from zero.
+    #[error(
+        "atom {index} of the {side}, column {column}: all terms of its sum are below exp(-{reach:.0}) of the largest \
+         weight; expected a diffusion of longer time, or fewer steps"
+    )]
+    KernelRange {
+        /// The side of the atom.
+        side: Side,
+        /// Index of the atom.
+        index: usize,
+        /// Index of the histogram.
+        column: usize,
+        /// The logarithm that the kernel spans.
+        reach: f64,
+    },
+    /// A time of diffusion too short for the mesh: heat has not left a vertex.
+    #[error(
+        "the diffusion time {time:e} is far below the squared length of an edge ({square:e}): expected at least {least:e}, or \
+         a finer mesh"
+    )]
+    Unresolved {
+        /// The time.
+        time: f64,
+        /// The mean of the squared lengths of the edges.
+        square: f64,
+        /// The shortest time accepted.
+        least: f64,
+    },
     /// A support that a backend, cost or solver does not know how to read.
     #[error("{what} cannot be built from a support of kind {found}")]
     UnsupportedSupport {

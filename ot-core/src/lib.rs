@@ -67,8 +67,8 @@ pub use backend::{Backend, Device, Fold, Operand, Precision};
 pub use certificate::{Certificate, RelativePlan, RoundedPlan, RoundingForm, certify, certify_along_plan};
 pub use cost::{
     Chebyshev, Cosine, CostBetween, CostForm, CostFormula, CostFunction, CostMatrix, CostSummary, Euclidean,
-    GroundCost, HalfSqEuclidean, Manhattan, MatrixValues, MatrixView, PNorm, Periodic, PowerOfDistance, Separable,
-    SharedEntries, SharedMatrix, SqEuclidean, StridedMatrix, SumOfPowers,
+    GroundCost, HalfSqEuclidean, ImpliedCost, Manhattan, MatrixValues, MatrixView, PNorm, Periodic, PowerOfDistance,
+    Separable, SharedEntries, SharedMatrix, SqEuclidean, StridedMatrix, SumOfPowers,
 };
 pub use dual::Dual;
 pub use entropy::{CountingEntropy, counting_potential};
@@ -87,8 +87,8 @@ pub use kernel::{
 };
 pub use marginal::Marginal;
 pub use measure::{
-    Axis, BoundingBox, BoxNode, BoxTree, Grid, GridHistogram, Histogram, Measure, PointCloud, PointsView, Support,
-    WeightsView,
+    Axis, BoundingBox, BoxNode, BoxTree, Graph, Grid, GridHistogram, Histogram, Measure, PointCloud, PointsView,
+    Support, TriangleMesh, VertexHistogram, Vertices, WeightsView,
 };
 pub use penalty::{
     Balanced, Capped, Free, Kl, MarginalPenalty, PenaltyDerivative, PenaltyKind, Range, RecordedPenalty, TotalVariation,

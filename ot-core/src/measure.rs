@@ -3,19 +3,24 @@
 //! Optimal transport asks of a measure two things only: where its atoms lie (a [`Support`]) and how
 //! heavy they are (a [`WeightsView`]). Everything else (how a grid, a mesh, a graph or a distribution is
 //! stored) stays with the type that implements [`Measure`]. What this crate ships is validated when
-//! it is built: [`PointCloud`] for atoms with coordinates, [`GridHistogram`] for the nodes of a [`Grid`], [`Histogram`]
-//! for atoms known by their index.
+//! it is built: [`PointCloud`] for atoms with coordinates, [`GridHistogram`] for the nodes of a [`Grid`],
+//! [`VertexHistogram`] for the vertices of a [`TriangleMesh`] or a [`Graph`], [`Histogram`] for atoms known by their index.
 //!
 //! A measure may be a batch: several histograms, the *columns*, over one support. Zero weights are
 //! legal; a column without mass is not, unless [`PointCloud::without_mass`] says that it is meant.
 
 mod bounding_box;
 mod box_tree;
+mod components;
+mod graph;
 mod grid;
 mod grid_histogram;
 mod histogram;
+mod mesh;
+mod paths;
 mod point_cloud;
 mod points;
+mod vertex_histogram;
 mod weights;
 
 use std::{any::Any, fmt::Debug, sync::Arc};
@@ -23,11 +28,15 @@ use std::{any::Any, fmt::Debug, sync::Arc};
 pub use self::{
     bounding_box::BoundingBox,
     box_tree::{BoxNode, BoxTree},
+    components::Components,
+    graph::Graph,
     grid::{Axis, Grid},
     grid_histogram::GridHistogram,
     histogram::Histogram,
+    mesh::TriangleMesh,
     point_cloud::PointCloud,
     points::PointsView,
+    vertex_histogram::{VertexHistogram, Vertices},
     weights::WeightsView,
 };
 use crate::{error::Error, scalar::Scalar};
@@ -41,9 +50,13 @@ pub enum Support<'a, T> {
     /// The nodes of a grid: the cost is a function of two points. Backends that know grids never store the points, nor a
     /// kernel between them.
     Grid(&'a Grid<T>),
+    /// The vertices of a triangulated surface: kernels are diffusions on it.
+    Mesh(&'a TriangleMesh),
+    /// The vertices of a weighted graph: kernels are diffusions on it.
+    Graph(&'a Graph),
     /// This many atoms known by their index alone: the cost is a matrix, or a function of two indices.
     Indices(usize),
-    /// A support that this crate does not know (a mesh, a graph, a third party's distribution). A
+    /// A support that this crate does not know (a third party's distribution). A
     /// backend that knows the type downcasts it.
     Foreign {
         /// What the support is, in a word, for errors.
@@ -62,6 +75,8 @@ impl<'a, T: Scalar> Support<'a, T> {
         match self {
             Self::Points(points) => Some(points.len()),
             Self::Grid(grid) => Some(grid.len()),
+            Self::Mesh(mesh) => Some(mesh.len()),
+            Self::Graph(graph) => Some(graph.len()),
             Self::Indices(len) => Some(*len),
             Self::Foreign { len, .. } => *len,
         }
@@ -101,12 +116,14 @@ impl<'a, T: Scalar> Support<'a, T> {
                 x.dimension() == y.dimension() && (std::ptr::eq(one, other) || one == other)
             }
             (Self::Grid(x), Self::Grid(y)) => x == y,
+            (Self::Mesh(x), Self::Mesh(y)) => x == y,
+            (Self::Graph(x), Self::Graph(y)) => x == y,
             (Self::Indices(rows), Self::Indices(columns)) => rows == columns,
             _ => false,
         }
     }
 
-    /// What the support is, in a word: `"points"`, `"grid"`, `"periodic grid"`, `"indices"`, or what a foreign one calls
+    /// What the support is, in a word: `"points"`, `"grid"`, `"periodic grid"`, `"mesh"`, `"graph"`, `"indices"`, or what a foreign one calls
     /// itself.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -114,6 +131,8 @@ impl<'a, T: Scalar> Support<'a, T> {
             Self::Points(_) => "points",
             Self::Grid(grid) if grid.is_periodic() => "periodic grid",
             Self::Grid(_) => "grid",
+            Self::Mesh(_) => "mesh",
+            Self::Graph(_) => "graph",
             Self::Indices(_) => "indices",
             Self::Foreign { kind, .. } => kind,
         }

@@ -1,5 +1,7 @@
 //! What is asked: a geometry, two measures, epsilon and two penalties, checked once.
 
+mod components;
+
 use std::sync::Arc;
 
 use crate::{
@@ -83,10 +85,13 @@ impl<D: Device> Problem<D> {
         let b = discrete_weights(geometry.as_ref(), target, Side::Target)?;
         let columns = common_columns(a, b)?;
 
-        let statistics = match epsilon.needs_statistics() || geometry.may_forbid() {
+        let statistics = match epsilon.needs_statistics() || geometry.may_forbid() && geometry.components().is_none() {
             true => Some(geometry.cost_statistics(a, b)?),
             false => None,
         };
+        if let Some(components) = geometry.components() {
+            components::check_partners(components, [a, b], columns)?;
+        }
         let epsilon = check_epsilon::<D::Elem>(epsilon.resolve(geometry.as_ref(), statistics.as_ref())?)?;
         if let Some(fixed) = geometry.fixed_epsilon().filter(|&fixed| fixed != epsilon) {
             return Err(Error::FixedEpsilon { fixed, requested: epsilon });
@@ -214,6 +219,20 @@ impl<D: Device> Problem<D> {
         match self.regularizer.kind() {
             RegularizerKind::Entropy => Ok(()),
             _ => Err(Error::MissingCapability("formula for another regularizer than entropy")),
+        }
+    }
+
+    /// Refuses prescribed marginals that no plan joins, because a connected component of the support holds different masses
+    /// of them. For solvers of balanced problems; the reference of a barycenter is no marginal.
+    ///
+    /// # Errors
+    /// [`Error::ComponentMass`].
+    pub fn require_equal_components(&self) -> Result<(), Error> {
+        match self.geometry.components() {
+            Some(components) if self.is_balanced() && components.count() > 1 => {
+                components::check_masses(components, self)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -9,7 +9,7 @@ use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Binding, CTransform, CostDerivative, CostParameter, CostStatistics,
     CostTangent, Device, Entering, Error, Geometry, HardTransform, KernelOp, PairWeight, PlanOperator, PlanProduct,
     PlanRounding, PlanSide, PlanView, PricedArc, RecordedRegularizer, RoundedValue, Side, TransportCost, WeightedPlan,
-    WeightsView,
+    WeightsView, measure::Components,
 };
 
 use super::{
@@ -81,6 +81,10 @@ impl<D: Device> Geometry<DeferredDevice<D>> for DeferredGeometry<D> {
 
     fn may_forbid(&self) -> bool {
         self.inner.may_forbid()
+    }
+
+    fn components(&self) -> Option<&Components> {
+        self.inner.components()
     }
 
     fn cost_bound(&self) -> Option<f64> {

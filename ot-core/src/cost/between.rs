@@ -88,6 +88,9 @@ impl<'a, T: Scalar> CostBetween<'a, T> {
         let refused = |what, found: Support<'_, T>| Err(Error::UnsupportedSupport { what, found: found.kind() });
         let mut handle = CostHandle::Borrowed(cost);
         let atoms = match (source, target, cost.form()) {
+            (_, _, CostForm::Implied) => {
+                return Err(Error::MissingCapability("entries: an implied cost is known to its own geometry"));
+            }
             (Support::Indices(rows), Support::Indices(columns), CostForm::Matrix(matrix)) => {
                 check_shape(rows, columns, matrix)?;
                 Atoms::Indices { rows, columns }

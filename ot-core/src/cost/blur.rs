@@ -31,7 +31,7 @@ impl Blur {
             CostForm::SqEuclidean { scale } => Some(Self { factor: 2.0 * scale, exponent: 2.0 }),
             CostForm::PowerOfNorm { norm: 2.0, exponent: 2.0 } => Some(Self { factor: 2.0, exponent: 2.0 }),
             CostForm::PowerOfNorm { exponent, .. } => Some(Self { factor: 1.0, exponent }),
-            CostForm::Cosine | CostForm::Matrix(_) | CostForm::Generic => None,
+            CostForm::Cosine | CostForm::Matrix(_) | CostForm::Implied | CostForm::Generic => None,
         }
     }
 

@@ -23,6 +23,8 @@ pub enum CostForm<'a> {
     Cosine,
     /// An explicit matrix between index supports.
     Matrix(MatrixView<'a>),
+    /// -epsilon log K of a kernel that only its geometry knows ([`ImpliedCost`](crate::ImpliedCost)).
+    Implied,
     /// Anything else: ask for rows or for the program.
     Generic,
 }
@@ -50,7 +52,7 @@ impl CostForm<'_> {
             }
             Self::PowerOfNorm { norm, exponent } => norm_of(|| source.reach(target), norm).powf(exponent),
             Self::Cosine => 2.0,
-            Self::Matrix(_) | Self::Generic => return None,
+            Self::Matrix(_) | Self::Implied | Self::Generic => return None,
         };
         Some(bound * rounding(source.dimension()))
     }

@@ -309,7 +309,11 @@ pub(super) fn axis_cost_of(form: CostForm<'_>) -> Option<Arc<dyn GroundCost>> {
         CostForm::SqEuclidean { scale: 1.0 } => Some(Arc::new(SqEuclidean)),
         CostForm::SqEuclidean { scale } => Some(Arc::new(ScaledSquare { scale })),
         CostForm::PowerOfNorm { norm, exponent } if norm == exponent => axis_cost_of_power(exponent),
-        CostForm::PowerOfNorm { .. } | CostForm::Cosine | CostForm::Matrix(_) | CostForm::Generic => None,
+        CostForm::PowerOfNorm { .. }
+        | CostForm::Cosine
+        | CostForm::Matrix(_)
+        | CostForm::Implied
+        | CostForm::Generic => None,
     }
 }
 

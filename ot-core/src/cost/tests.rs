@@ -70,7 +70,7 @@ fn by_form(form: CostForm<'_>, x: &[f64], y: &[f64]) -> f64 {
             powers.sum::<f64>().powf(exponent / norm)
         }
         CostForm::Cosine => 1.0 - dot(x, y) / (dot(x, x) * dot(y, y)).sqrt(),
-        CostForm::Matrix(_) | CostForm::Generic => f64::NAN,
+        CostForm::Matrix(_) | CostForm::Implied | CostForm::Generic => f64::NAN,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     backend::{Backend, Device},
     cost::GroundCost,
     error::Error,
-    measure::{Support, WeightsView},
+    measure::{Components, Support, WeightsView},
     regularizer::{RecordedRegularizer, RegularizerKind},
     side::Side,
 };
@@ -77,6 +77,12 @@ pub trait Geometry<D: Device>: Debug + Send + Sync {
     /// May some pair be forbidden (infinite cost)? The default is no.
     fn may_forbid(&self) -> bool {
         false
+    }
+
+    /// The connected components of a support that both sides share, if mass cannot pass between them: pairs in different
+    /// components are all that is forbidden. The default is none.
+    fn components(&self) -> Option<&Components> {
+        None
     }
 
     /// A bound on the absolute value of the finite costs, without a pass over the pairs. It starts an annealing, and it

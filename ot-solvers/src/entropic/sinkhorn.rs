@@ -191,6 +191,7 @@ impl<'a, D: Device> Run<'a, D> {
         let Run { settings, problem, start, observer } = self;
         settings.limits.check()?;
         settings.relaxation.check()?;
+        problem.require_equal_components()?;
         problem.backend().scope(|| {
             let mut iteration = Iteration::new(settings, problem, &start, observer)?;
             iteration.watch = Watch::new(settings, problem, kernel);
