@@ -228,6 +228,12 @@ pub enum Error {
         /// How many triangles were found there.
         triangles: u32,
     },
+    /// A vertex of a propagation that nothing determines.
+    #[error("no path joins vertex {vertex} to one whose measure is given: expected a given measure in each component")]
+    Unattached {
+        /// Index of the vertex.
+        vertex: usize,
+    },
     /// The weight of an edge that is negative or not finite.
     #[error("the weight of edge {edge}, between {} and {}, is {weight}: expected a finite number >= 0", ends[0], ends[1])]
     EdgeWeight {

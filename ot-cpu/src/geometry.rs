@@ -18,6 +18,8 @@ mod general;
 mod grid;
 mod guard;
 mod hard;
+#[cfg(feature = "heat")]
+mod heat;
 mod instead;
 mod kernel;
 mod memory;
@@ -37,10 +39,13 @@ use ot_core::{
     CostBetween, CostForm, Error, Geometry, GeometryBuilder, Grid, GroundCost, Host, Scalar, Support, cost::Blur,
 };
 
+#[cfg(feature = "heat")]
+pub use self::heat::{CotangentGraph, HeatDistance, HeatGeometry, HeatReport, MeshReport, cotangent_graph};
 pub use self::{
     arcs::ArcsGeometry, blocks::BlockSparseGeometry, dense::DenseGeometry, grid::GridGeometry,
     streaming::StreamingGeometry,
 };
+pub use self::{dense::DenseGeometry, grid::GridGeometry, streaming::StreamingGeometry};
 use crate::{
     backend::CpuBackend,
     simd::{Stored, VectorMath},

@@ -89,6 +89,8 @@ pub enum CostParameter {
     /// The parameters that the formula of the cost names ([`CostParameters`](crate::cost::CostParameters)), as a vector
     /// of p x 1.
     Formula,
+    /// The weights of the edges of a [`Graph`](crate::Graph) on which the kernel is a diffusion, as a vector of e x 1.
+    EdgeWeights,
     /// The factor lambda of the whole cost, as a vector of 1 x 1. dC_ij / dlambda = C_ij is all that a derivative in
     /// epsilon needs: optimal potentials are homogeneous, f(lambda C, lambda epsilon) = lambda f(C, epsilon).
     Scale,

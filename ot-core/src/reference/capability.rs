@@ -43,6 +43,9 @@ impl<T: Scalar> TransportCost<Host<T>> for ReferencePlan<T> {
     }
 }
 
+/// A cost between atoms knows no edges.
+const NO_EDGES: Error = Error::MissingCapability("derivative in weights of edges");
+
 impl<T: Scalar> CostDerivative<Host<T>> for ReferencePlan<T> {
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         match parameter {
@@ -52,6 +55,7 @@ impl<T: Scalar> CostDerivative<Host<T>> for ReferencePlan<T> {
             CostParameter::Matrix => Some((self.table.len(Side::Source), self.table.len(Side::Target))),
             CostParameter::Formula => self.formula().ok().map(|(_, formula)| (formula.values().len(), 1)),
             CostParameter::Scale => Some((1, 1)),
+            CostParameter::EdgeWeights => None,
         }
     }
 
@@ -275,6 +279,7 @@ impl<T: Scalar> ReferencePlan<T> {
                 out[0] = element(total);
                 Ok(())
             }
+            CostParameter::EdgeWeights => Err(NO_EDGES),
         }
     }
 
@@ -288,6 +293,7 @@ impl<T: Scalar> ReferencePlan<T> {
         out: &mut [T],
     ) -> Result<(), Error> {
         match (parameter, tangent.parameter) {
+            (CostParameter::EdgeWeights, _) | (_, CostParameter::EdgeWeights) => Err(NO_EDGES),
             (CostParameter::Points(side), CostParameter::Points(moving)) => {
                 let (origin, cost) = self.differentiable()?;
                 let (x, y) = origin.pair(0, 0);
@@ -510,6 +516,7 @@ impl<T: Scalar> ReferencePlan<T> {
                 let scale = values[0].to_f64();
                 Ok(Box::new(move |i, j| scale * self.table.cost(i, j)))
             }
+            CostParameter::EdgeWeights => Err(NO_EDGES),
         }
     }
 }

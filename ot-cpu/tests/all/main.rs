@@ -7,5 +7,7 @@ mod blocks;
 mod conformance;
 mod geometries;
 mod grid;
+#[cfg(feature = "heat")]
+mod heat;
 mod kernels;
 mod support;
