@@ -70,6 +70,12 @@ impl<D: Device> Plan<D> {
         apply(self.kernel.as_mut(), self.problem.backend(), side, plan, values)
     }
 
+    /// The problem that the plan is of.
+    #[must_use]
+    pub fn problem(&self) -> &Problem<D> {
+        &self.problem
+    }
+
     /// The marginal of one side: P 1 or P^T 1, column after column.
     ///
     /// # Errors

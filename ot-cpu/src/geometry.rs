@@ -40,12 +40,13 @@ use ot_core::{
 };
 
 #[cfg(feature = "heat")]
-pub use self::heat::{CotangentGraph, HeatDistance, HeatGeometry, HeatReport, MeshReport, cotangent_graph};
+pub use self::heat::{
+    CotangentGraph, HeatDistance, HeatGeometry, HeatReport, MeshReport, PointCloudHeat, cotangent_graph,
+};
 pub use self::{
     arcs::ArcsGeometry, blocks::BlockSparseGeometry, dense::DenseGeometry, grid::GridGeometry,
     streaming::StreamingGeometry,
 };
-pub use self::{dense::DenseGeometry, grid::GridGeometry, streaming::StreamingGeometry};
 use crate::{
     backend::CpuBackend,
     simd::{Stored, VectorMath},

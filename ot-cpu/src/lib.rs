@@ -29,8 +29,9 @@ mod simd;
 pub use backend::{CpuBackend, KeptEntries};
 pub use geometry::{ArcsGeometry, BlockSparseGeometry, CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
 #[cfg(feature = "heat")]
-pub use geometry::{CotangentGraph, HeatDistance, HeatGeometry, HeatReport, MeshReport, cotangent_graph};
-pub use geometry::{CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
+pub use geometry::{
+    CotangentGraph, HeatDistance, HeatGeometry, HeatReport, MeshReport, PointCloudHeat, cotangent_graph,
+};
 pub use simd::LineCounts;
 
 /// The vectorised passes at every instruction-set level, for the benchmarks of this repository alone: they are methods

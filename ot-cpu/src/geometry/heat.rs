@@ -6,15 +6,19 @@
 //! | `factor` | sparse L D L^T without a subtraction |
 //! | `diffusion` | k implicit steps, from logarithms to logarithms |
 //! | `kernel` | what solvers ask of it |
+//! | `cloud` | the same of a Gaussian kernel on points, where there is no mesh |
 //! | `derivative` | the derivative in the weights of edges |
 //! | `distance` | geodesic distances, for comparison |
+//! | `range` | how much of a plan moves farther than the kernel tells squares |
 
+mod cloud;
 mod derivative;
 mod diffusion;
 mod distance;
 mod factor;
 mod intrinsic;
 mod kernel;
+mod range;
 
 use std::sync::Arc;
 
@@ -23,11 +27,12 @@ use ot_core::{
     Support, TriangleMesh, Vertices, measure::Components,
 };
 
-use self::{diffusion::Diffusion, intrinsic::IntrinsicTriangulation, kernel::HeatKernel};
 pub use self::{
+    cloud::PointCloudHeat,
     distance::HeatDistance,
     intrinsic::{CotangentGraph, MeshReport},
 };
+use self::{diffusion::Diffusion, intrinsic::IntrinsicTriangulation, kernel::HeatKernel};
 use super::CpuScalar;
 use crate::backend::CpuBackend;
 
@@ -47,7 +52,8 @@ const LEAST_TIME: f64 = 1.0 / 16.0;
 /// **What is solved.** The ground cost is C = -epsilon log K with epsilon = 4 t: by Varadhan's formula it is near the squared
 /// geodesic distance, plus the constant epsilon log(4 pi t) of a surface. It is *not* that distance: its diagonal is not
 /// zero, and as k steps spread as far as exponentials and no Gaussian does, it grows about linearly in the distance d beyond
-/// d^2 = k t. Choose k so that the mass that matters moves less than that. [`HeatDistance`] and
+/// d^2 = k t. Choose k so that the mass that matters moves less than that
+/// ([`share_beyond_range`](Self::share_beyond_range) tells). [`HeatDistance`] and
 /// [`TriangleMesh::shortest_paths`] tell distances for comparison. [`for_half_squares`](Self::for_half_squares) makes
 /// epsilon = 2 t of the same kernel.
 ///
@@ -86,6 +92,7 @@ struct Heat {
     vertices: Vertices,
     diffusion: Diffusion,
     time: f64,
+    steps: usize,
     report: HeatReport,
 }
 
@@ -133,7 +140,7 @@ impl<T: CpuScalar> HeatGeometry<T> {
         }
         let diffusion = Diffusion::new(&graph, vertices.len(), time, steps)?;
         let report = HeatReport { mesh, edge_square: square, nonzeros: diffusion.nonzeros(), reach: diffusion.reach() };
-        let heat = Arc::new(Heat { vertices, diffusion, time, report });
+        let heat = Arc::new(Heat { vertices, diffusion, time, steps, report });
         Ok(Self { backend: backend.clone(), heat, epsilon_of_time: 4.0 })
     }
 
@@ -243,15 +250,23 @@ impl<T: CpuScalar> GeometryBuilder for HeatGeometry<T> {
         target: Support<'_, Elem<Self>>,
         cost: &dyn GroundCost,
     ) -> Result<Arc<dyn Geometry<Host<T>>>, Error> {
-        if !matches!(cost.form(), CostForm::Implied) {
-            return Err(Error::MissingCapability("cost but its own: expected ImpliedCost"));
+        own_geometry(self.heat.vertices.support(), [source, target], cost).map(|()| self.shared())
+    }
+}
+
+/// Refuses what a given kernel cannot be: that of another cost, or of another support.
+fn own_geometry<T: CpuScalar>(
+    own: Support<'_, T>,
+    asked: [Support<'_, T>; 2],
+    cost: &dyn GroundCost,
+) -> Result<(), Error> {
+    if !matches!(cost.form(), CostForm::Implied) {
+        return Err(Error::MissingCapability("cost but its own: expected ImpliedCost"));
+    }
+    match asked.into_iter().find(|support| !support.is_same(&own)) {
+        Some(other) => {
+            Err(Error::UnsupportedSupport { what: "the heat kernel of another support", found: other.kind() })
         }
-        let own = self.heat.vertices.support();
-        match [source, target].into_iter().find(|support| !support.is_same(&own)) {
-            Some(other) => {
-                Err(Error::UnsupportedSupport { what: "the heat kernel of another support", found: other.kind() })
-            }
-            None => Ok(self.shared()),
-        }
+        None => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
 //! Heat kernels: the properties of every kernel, and what diffusions alone are asked.
 
+mod cloud;
 mod dense;
 mod derivative;
 mod mesh;

@@ -86,7 +86,8 @@ impl HeatDistance {
         }
         for (distance, &component) in distances.iter_mut().zip(components.of_vertices()) {
             let least = least[component as usize];
-            *distance = if least.is_finite() { (*distance - least).max(0.0) } else { f64::INFINITY };
+            *distance =
+                if least.is_finite() { self.surface.unit * (*distance - least).max(0.0) } else { f64::INFINITY };
         }
         sources.iter().for_each(|&source| distances[source as usize] = 0.0);
         Ok(distances)

@@ -12,8 +12,10 @@ use ot_core::{Error, Graph, TriangleMesh};
 
 /// A sum of cotangents above this, relative to their sizes, counts as not negative.
 const ROUNDING: f64 = 1e-13;
-/// The least excess of two sides of a triangle over the third, in mean lengths of edges.
+/// The least excess of two sides of a triangle over the third, in lengths of its longest side.
 const LEAST_EXCESS: f64 = 1e-8;
+/// The least length of a side, in mean lengths.
+const LEAST_LENGTH: f64 = 1e-12;
 
 /// What was done to a mesh before its weights were taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,6 +99,8 @@ impl Triangle {
 #[derive(Clone, Debug)]
 pub(super) struct IntrinsicTriangulation {
     pub(super) triangles: Vec<Triangle>,
+    /// What lengths are measured in.
+    pub(super) unit: f64,
     vertices: usize,
     inserted: Vec<([u32; 2], f64)>,
     report: MeshReport,
@@ -106,12 +110,10 @@ impl IntrinsicTriangulation {
     /// The Delaunay triangulation of a mesh.
     pub(super) fn delaunay(mesh: &TriangleMesh) -> Result<Self, Error> {
         let mut surface = Self::of_mesh(mesh);
+        surface.choose_unit()?;
         surface.mollify();
         surface.make_delaunay();
-        match surface.triangles.iter().position(|triangle| !triangle.lengths.iter().all(|l| l.is_finite())) {
-            Some(_) => Err(Error::SumOverflow { what: "the length of an edge", element: "f64" }),
-            None => Ok(surface),
-        }
+        Ok(surface)
     }
 
     /// The triangles as they stand in space.
@@ -136,24 +138,37 @@ impl IntrinsicTriangulation {
                 triangles[g as usize].across[t as usize] = Some(SideOf { triangle: f, side: s, is_turned });
             }
         }
-        Self { triangles, vertices: mesh.len(), inserted: Vec::new(), report: MeshReport::default() }
+        Self { triangles, unit: 1.0, vertices: mesh.len(), inserted: Vec::new(), report: MeshReport::default() }
+    }
+
+    /// Takes a power of two near the mean length of an edge as the unit, so that no area leaves the numbers.
+    fn choose_unit(&mut self) -> Result<(), Error> {
+        let lengths = self.triangles.iter().flat_map(|triangle| triangle.lengths);
+        let largest = lengths.fold(0.0, f64::max);
+        if !largest.is_finite() {
+            return Err(Error::SumOverflow { what: "the length of an edge", element: "f64" });
+        }
+        let mean = largest
+            * self.triangles.iter().flat_map(|triangle| triangle.lengths.map(|l| l / largest)).sum::<f64>()
+            / (3 * self.triangles.len()).max(1) as f64;
+        if mean > 0.0 {
+            self.unit = mean.log2().floor().exp2();
+            let unit = self.unit;
+            self.triangles.iter_mut().for_each(|triangle| triangle.lengths = triangle.lengths.map(|l| l / unit));
+        }
+        Ok(())
     }
 
     /// Lengthens all edges alike until every triangle has an area.
     fn mollify(&mut self) {
-        let lengths = || self.triangles.iter().flat_map(|triangle| triangle.lengths);
-        let mean = lengths().sum::<f64>() / (3 * self.triangles.len()).max(1) as f64;
-        let excess = |triangle: &Triangle| {
+        let missing = |triangle: &Triangle| {
             let [a, b, c] = triangle.lengths;
-            (a + b - c).min(b + c - a).min(c + a - b)
+            let excess = (a + b - c).min(b + c - a).min(c + a - b);
+            LEAST_EXCESS * a.max(b).max(c).max(LEAST_LENGTH) - excess
         };
-        let least = self.triangles.iter().map(excess).fold(f64::INFINITY, f64::min);
-        let wanted = LEAST_EXCESS * if mean > 0.0 { mean } else { 1.0 };
-        if least < wanted {
-            let added = wanted - least;
-            self.report.mollification = added;
-            self.triangles.iter_mut().for_each(|triangle| triangle.lengths = triangle.lengths.map(|l| l + added));
-        }
+        let added = self.triangles.iter().map(missing).fold(0.0, f64::max);
+        self.report.mollification = added * self.unit;
+        self.triangles.iter_mut().for_each(|triangle| triangle.lengths = triangle.lengths.map(|l| l + added));
     }
 
     /// Flips and splits until no weight is negative.
@@ -322,6 +337,11 @@ impl IntrinsicTriangulation {
                 }
                 edges.push(([triangle.corners[side], triangle.corners[(side + 1) % 3]], weight.max(0.0)));
             }
+        }
+        masses.iter_mut().for_each(|mass| *mass = self.unit * (self.unit * *mass));
+        let area: f64 = masses.iter().sum();
+        if !(area.is_finite() && (area > f64::MIN_POSITIVE || self.triangles.is_empty())) {
+            return Err(Error::SumOverflow { what: "the area of a mesh, or its inverse,", element: "f64" });
         }
         report.isolated = masses.iter().filter(|mass| **mass == 0.0).count();
         let total: f64 = masses.iter().sum();

@@ -122,6 +122,26 @@ fn triangles_without_area_are_repaired_and_told() {
 }
 
 #[test]
+fn weights_do_not_depend_on_the_unit() {
+    let mesh = crumpled_sheet(6, 5, 0.45, 1);
+    let weights = cotangent_graph(&mesh).unwrap();
+    let scaled = |factor: f64| {
+        let vertices = mesh.vertices().iter().map(|vertex| vertex.map(|x| factor * x)).collect();
+        cotangent_graph(&TriangleMesh::new(vertices, mesh.triangles().to_vec()).unwrap())
+    };
+    for factor in [1e-140, 1e-20, 1e20, 1e140] {
+        let found = scaled(factor).unwrap();
+        assert_eq!(found.report.inserted, weights.report.inserted);
+        for ((_, found), (_, expected)) in found.graph.edges().iter().zip(weights.graph.edges()) {
+            assert!((found - expected).abs() < 1e-8 * (1.0 + expected), "{found} instead of {expected}");
+        }
+    }
+    for factor in [1e-200, 1e200, 1e307] {
+        assert!(matches!(scaled(factor), Err(Error::SumOverflow { .. })));
+    }
+}
+
+#[test]
 fn times_that_a_mesh_does_not_resolve_are_refused() {
     let backend = CpuBackend::<f64>::new(1).unwrap();
     let sphere = sphere(1);
