@@ -62,6 +62,7 @@
 //! | [`solvers`] | every solver, over any backend |
 //! | [`core`] | measures, costs, penalties, problems, solutions, certificates; the contract for a part of your own |
 //! | [`cpu`] | the backend of this machine |
+//! | `cpu::HeatGeometry` | heat kernels on meshes and graphs (feature `heat`) |
 //! | `diff` | derivatives of solutions (feature `diff`) |
 //!
 //! Libraries that add a cost, a kernel or a solver depend on `ot-core` alone.
@@ -83,11 +84,14 @@ pub use self::threads::{ThisMachine, Threaded, cross, pairwise, transport, zip};
 pub mod prelude {
     pub use ot_core::{
         Axis, Balanced, Certificate, Cosine, CostFunction, CostMatrix, Epsilon, Error, Euclidean, Free,
-        GeometryBuilder, Grid, GridHistogram, GroundCost, HalfSqEuclidean, Histogram, Kl, Manhattan, Measure, Observer,
-        PointCloud, PowerOfDistance, Problem, Progress, Range, Side, Solution, SqEuclidean, Status, TotalVariation,
+        GeometryBuilder, Graph, Grid, GridHistogram, GroundCost, HalfSqEuclidean, Histogram, ImpliedCost, Kl,
+        Manhattan, Measure, Observer, PointCloud, PowerOfDistance, Problem, Progress, Range, Side, Solution,
+        SqEuclidean, Status, TotalVariation, TriangleMesh, VertexHistogram,
     };
     #[cfg(feature = "cpu")]
     pub use ot_cpu::CpuBackend;
+    #[cfg(feature = "heat")]
+    pub use ot_cpu::{HeatGeometry, PointCloudHeat};
     pub use ot_solvers::{
         ExactSolution, ExactTransport, Method, Newton, PairTable, Sinkhorn, SinkhornDivergence, SlicedWasserstein,
         Start, Transport,

@@ -24,6 +24,7 @@ mod sharpening;
 mod term;
 mod unknown;
 
+pub(crate) use self::inputs::Reweighted;
 pub use self::{
     bregman::{BregmanProjections, BregmanRun},
     coordinates::{BarycentricCoordinates, CoordinateLoss, Coordinates},

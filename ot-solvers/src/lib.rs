@@ -34,6 +34,7 @@ mod named_values;
 pub mod newton;
 pub mod partial;
 mod point_gradients;
+pub mod propagation;
 pub mod stochastic;
 mod unit;
 pub mod unregularized;
@@ -64,6 +65,7 @@ pub use many::{Many, Method, PairTable, PairValue, cross, pairwise, zip};
 pub use map::EntropicMap;
 pub use newton::{Newton, NewtonReport, NewtonRun};
 pub use partial::{PartialSolution, PartialTransport};
+pub use propagation::{Propagation, PropagationProblem, PropagationSolution};
 pub use stochastic::{
     AveragedSgd, AveragedSgdRun, Estimate, HeldOutEstimate, PointSampler, Random, Sampler, SemiDiscreteSolution,
     StochasticAveragedGradient, StochasticAveragedGradientRun,

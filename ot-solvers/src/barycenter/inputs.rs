@@ -246,9 +246,9 @@ fn at(numbers: &[f64], column: usize) -> f64 {
 
 /// A support with other weights.
 #[derive(Debug)]
-struct Reweighted<'a, T> {
-    support: Support<'a, T>,
-    weights: WeightsView<'a, T>,
+pub(crate) struct Reweighted<'a, T> {
+    pub(crate) support: Support<'a, T>,
+    pub(crate) weights: WeightsView<'a, T>,
 }
 
 impl<T: Scalar> Measure<T> for Reweighted<'_, T> {

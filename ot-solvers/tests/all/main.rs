@@ -20,6 +20,7 @@ mod map;
 mod multiscale;
 mod newton;
 mod outsider;
+mod propagation;
 mod regularizer;
 mod rounding_along_plan;
 mod scale;

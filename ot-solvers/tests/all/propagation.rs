@@ -1,0 +1,204 @@
+//! Propagation of measures over graphs, and joint problems on heat kernels.
+
+use ot_core::{
+    Balanced, Epsilon, Error, Graph, Grid, GridHistogram, ImpliedCost, Kl, Measure, Problem, SqEuclidean, TriangleMesh,
+    VertexHistogram,
+};
+use ot_cpu::{CpuBackend, HeatGeometry};
+use ot_solvers::{BregmanProjections, Newton, Propagation, Sinkhorn, SinkhornDivergence, barycenter, transport};
+
+const SIDE: u32 = 12;
+
+/// A flat sheet.
+fn sheet() -> TriangleMesh {
+    let vertices = (0..SIDE * SIDE).map(|i| [f64::from(i % SIDE), f64::from(i / SIDE), 0.0]).collect();
+    let squares = (0..SIDE - 1).flat_map(|row| (0..SIDE - 1).map(move |column| row * SIDE + column));
+    let triangles = squares.flat_map(|i| [[i, i + 1, i + SIDE + 1], [i, i + SIDE + 1, i + SIDE]]).collect();
+    TriangleMesh::new(vertices, triangles).unwrap()
+}
+
+/// A blob around a vertex.
+fn blob(mesh: &TriangleMesh, centre: u32) -> VertexHistogram<'static, f64> {
+    let weights =
+        (0..mesh.len() as u32).map(|i| (-mesh.distance(i, centre).powi(2) / 2.0).exp() + 1e-9).collect::<Vec<_>>();
+    VertexHistogram::new(mesh, weights).unwrap().normalized()
+}
+
+fn heat(vertices: impl Into<ot_core::Vertices>, time: f64) -> HeatGeometry<f64> {
+    HeatGeometry::new(&CpuBackend::new(1).unwrap(), vertices, time, 10).unwrap()
+}
+
+/// The mean row of a histogram on the sheet.
+fn mean_row(weights: &[f64]) -> f64 {
+    weights.iter().enumerate().map(|(i, weight)| weight * f64::from(i as u32 / SIDE)).sum()
+}
+
+#[test]
+fn front_functions_run_on_a_heat_kernel() {
+    let mesh = sheet();
+    let (heat, a, b) = (heat(&mesh, 1.0), blob(&mesh, 14), blob(&mesh, 129));
+    let solution = transport(&heat, &a, &b, &ImpliedCost, heat.epsilon()).unwrap();
+    assert!(solution.status().is_converged() && solution.certificate().marginal_error < 1e-6);
+    assert!(solution.certificate().dual.is_finite() && solution.plan().unwrap().transport_cost().is_err());
+    // Half squares: the same plan, half the objective.
+    let half = heat.clone().for_half_squares();
+    let halved = transport(&half, &a, &b, &ImpliedCost, half.epsilon()).unwrap();
+    assert!((2.0 * halved.certificate().dual - solution.certificate().dual).abs() < 1e-6);
+    let refused = transport(&heat, &a, &b, &ImpliedCost, Epsilon::Absolute(1.0)).err();
+    assert_eq!(refused, Some(Error::FixedEpsilon { fixed: 4.0, requested: 1.0 }));
+}
+
+#[test]
+fn divergences_and_penalties_run_on_a_heat_kernel() {
+    let mesh = sheet();
+    let heat = heat(&mesh, 1.0);
+    let (a, b) = (blob(&mesh, 40), blob(&mesh, 44));
+    let between = |x: &VertexHistogram<'_, f64>, y: &VertexHistogram<'_, f64>| {
+        SinkhornDivergence::new().between(&heat, x, y, &ImpliedCost, heat.epsilon()).unwrap()
+    };
+    let divergence = between(&a, &b);
+    // Four apart on a flat sheet: the square of the shift.
+    assert!(divergence.status().is_converged() && (divergence.value() - 16.0).abs() < 3.0, "{}", divergence.value());
+    assert_eq!(between(&a, &a).value(), 0.0);
+    let kl = Kl::new(2.0).unwrap();
+    let problem = Problem::unbalanced(heat.shared(), &a, &b, heat.epsilon(), &kl, &Balanced).unwrap();
+    let solution = Sinkhorn::new().solve(&problem).unwrap();
+    assert!(solution.status().is_converged());
+    assert!(matches!(Newton::new().solve(&problem), Err(Error::FixedEpsilon { .. })));
+}
+
+#[test]
+fn barycenters_run_on_a_heat_kernel() {
+    let mesh = sheet();
+    let heat = heat(&mesh, 1.0);
+    let (a, b) = (blob(&mesh, 30), blob(&mesh, 114));
+    let reference = VertexHistogram::uniform(&mesh).unwrap();
+    let inputs: [&dyn Measure<f64>; 2] = [&a, &b];
+    let solution = barycenter(&heat, &inputs, &[0.5, 0.5], &reference, &ImpliedCost, heat.epsilon()).unwrap();
+    assert!(solution.status().is_converged());
+    // From row 2 to row 9.
+    assert!((mean_row(&solution.measure(0).unwrap()) - 5.5).abs() < 0.1);
+}
+
+#[test]
+fn components_that_hold_other_masses_are_named() {
+    let graph = Graph::new(7, vec![([0, 1], 1.0), ([1, 2], 1.0), ([3, 4], 1.0), ([4, 5], 1.0)]).unwrap();
+    let heat = heat(&graph, 4.0);
+    let histogram = |weights: [f64; 7]| VertexHistogram::new(&graph, weights.to_vec()).unwrap();
+    let a = histogram([0.5, 0.0, 0.0, 0.3, 0.0, 0.0, 0.2]);
+    let fits = histogram([0.0, 0.0, 0.5, 0.0, 0.0, 0.3, 0.2]);
+    let problem = Problem::new(heat.shared(), &a, &fits, heat.epsilon()).unwrap();
+    assert!(Sinkhorn::new().solve(&problem).unwrap().status().is_converged());
+    let other = histogram([0.0, 0.0, 0.5, 0.0, 0.0, 0.25, 0.25]);
+    let problem = Problem::new(heat.shared(), &a, &other, heat.epsilon()).unwrap();
+    let named = Error::ComponentMass {
+        column: 0,
+        component: 1,
+        vertices: 3,
+        first_vertex: 3,
+        source_mass: 0.3,
+        target_mass: 0.25,
+        others: 1,
+    };
+    assert_eq!(Sinkhorn::new().solve(&problem).err(), Some(named));
+    let none = histogram([0.0, 0.0, 0.5, 0.0, 0.0, 0.5, 0.0]);
+    let stranded = Problem::new(heat.shared(), &a, &none, heat.epsilon()).err();
+    assert!(matches!(stranded, Some(Error::Stranded { index: 6, .. })), "{stranded:?}");
+}
+
+/// Histograms on a line of 15 nodes.
+fn on_the_line(weights: impl Fn(f64) -> f64) -> GridHistogram<'static, f64> {
+    let grid = Grid::pixels(&[15]).unwrap();
+    let values = (0..15).map(|i| weights(f64::from(i))).collect::<Vec<_>>();
+    GridHistogram::new(&grid, values).unwrap().normalized()
+}
+
+#[test]
+fn a_star_is_a_barycenter() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let leaves = [2.0, 6.0, 11.0].map(|centre| on_the_line(|x| (-(x - centre).powi(2)).exp() + 1e-6));
+    let (reference, epsilon) = (on_the_line(|_| 1.0), Epsilon::Absolute(2.0));
+    let star = Graph::new(4, vec![([0, 3], 1.0), ([1, 3], 2.0), ([3, 2], 1.0)]).unwrap();
+    let mut propagation = Propagation::new(&backend, &star, &reference, &SqEuclidean, epsilon);
+    for (vertex, leaf) in leaves.iter().enumerate() {
+        propagation = propagation.given(vertex, leaf).unwrap();
+    }
+    let settings = BregmanProjections::new().tolerance(1e-10);
+    let found = propagation.problem().unwrap().solve(&settings).unwrap();
+    let inputs: [&dyn Measure<f64>; 3] = [&leaves[0], &leaves[1], &leaves[2]];
+    let problem = ot_solvers::Barycenter::new(&backend, &reference, &SqEuclidean, epsilon)
+        .inputs(&inputs, &[0.25, 0.5, 0.25])
+        .unwrap()
+        .problem()
+        .unwrap();
+    let expected = settings.solve(&problem).unwrap().measure(0).unwrap();
+    assert!(found.joint().status().is_converged());
+    for (found, expected) in found.measure(3).unwrap().unwrap().iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-8);
+    }
+    assert_eq!(found.measure(0).unwrap().unwrap(), leaves[0].weights_view().values());
+    assert_eq!(found.measure(4).unwrap(), None);
+}
+
+#[test]
+fn means_propagate_harmonically() {
+    // The means of propagated measures solve Laplace's equation, as the cost of a shift is its square.
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let (left, right) = (on_the_line(|x| (-(x - 3.0).powi(2)).exp()), on_the_line(|x| (-(x - 11.0).powi(2)).exp()));
+    let reference = on_the_line(|_| 1.0);
+    let edges = vec![([0, 1], 1.0), ([1, 2], 3.0), ([2, 3], 1.0), ([1, 3], 1.0), ([3, 4], 2.0)];
+    let graph = Graph::new(5, edges.clone()).unwrap();
+    let problem = Propagation::new(&backend, &graph, &reference, &SqEuclidean, Epsilon::Absolute(1.0))
+        .given(0, &left)
+        .unwrap()
+        .given(4, &right)
+        .unwrap()
+        .problem()
+        .unwrap();
+    assert_eq!(problem.joint().unknown(), [15; 3]);
+    let solution = problem.solve(&BregmanProjections::new().tolerance(1e-8)).unwrap();
+    assert!(solution.joint().status().is_converged(), "{}", solution.joint().status());
+    let mean = |vertex: usize| -> f64 {
+        let masses = solution.measure(vertex).unwrap().unwrap();
+        masses.iter().enumerate().map(|(i, mass)| mass * i as f64).sum()
+    };
+    for vertex in 1..4_u32 {
+        let flow = |&([i, j], weight): &([u32; 2], f64)| match vertex {
+            own if own == i => weight * (mean(j as usize) - mean(vertex as usize)),
+            own if own == j => weight * (mean(i as usize) - mean(vertex as usize)),
+            _ => 0.0,
+        };
+        let flow: f64 = edges.iter().map(flow).sum();
+        assert!(flow.abs() < 0.05, "vertex {vertex}: {flow}");
+    }
+    assert!(mean(1) > 4.0 && mean(3) < 10.0 && mean(1) < mean(2) && mean(2) < mean(3));
+}
+
+#[test]
+fn propagations_that_determine_nothing_are_refused() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let (one, two) = (on_the_line(|_| 1.0), GridHistogram::new(&Grid::pixels(&[15]).unwrap(), vec![1.0; 15]).unwrap());
+    let graph = Graph::new(4, vec![([0, 1], 1.0), ([2, 3], 1.0)]).unwrap();
+    let open = || Propagation::new(&backend, &graph, &one, &SqEuclidean, Epsilon::Absolute(1.0));
+    assert_eq!(open().given(0, &one).unwrap().problem().err(), Some(Error::Unattached { vertex: 2 }));
+    assert!(matches!(open().given(4, &one).err(), Some(Error::VertexIndex { index: 4, .. })));
+    let masses = open().given(0, &one).unwrap().given(2, &two).unwrap().problem().err();
+    assert!(matches!(masses, Some(Error::MassMismatch { .. })), "{masses:?}");
+    let all = (0..4).try_fold(open(), |open, vertex| open.given(vertex, &one)).unwrap();
+    assert_eq!(all.problem().err(), Some(Error::EmptyMeasure));
+}
+
+#[test]
+fn plans_tell_how_far_they_move_beside_the_range_of_the_kernel() {
+    let mesh = sheet();
+    let (near, far) = ([blob(&mesh, 40), blob(&mesh, 42)], [blob(&mesh, 14), blob(&mesh, 129)]);
+    let share = |steps: usize, ends: &[VertexHistogram<'static, f64>; 2]| {
+        let heat = HeatGeometry::new(&CpuBackend::new(1).unwrap(), &mesh, 1.0, steps).unwrap();
+        let problem = Problem::new(heat.shared(), &ends[0], &ends[1], heat.epsilon()).unwrap();
+        let solution = Sinkhorn::new().solve(&problem).unwrap();
+        heat.share_beyond_range(&mut solution.plan().unwrap(), 6).unwrap()
+    };
+    // Steps of 4 reach 2, those of 100 reach 10: moves are of about 2 and of 13.
+    assert!(share(100, &near) < 1e-3 && share(100, &far) > 0.5);
+    assert!((0.1..0.95).contains(&share(4, &near)) && share(4, &far) > 0.999);
+}
