@@ -70,6 +70,14 @@ pub trait Gradient<D: Device> {
         self.cost(CostParameter::Formula)
     }
 
+    /// The block in the weights of the edges of a graph on which the kernel is a diffusion, in their order.
+    ///
+    /// # Errors
+    /// Those of [`cost`](Self::cost).
+    fn edge_weights(&mut self) -> Result<Vec<D::Elem>, Error> {
+        self.cost(CostParameter::EdgeWeights)
+    }
+
     /// [`weights`](Self::weights) less their mean, histogram by histogram.
     ///
     /// # Errors

@@ -56,6 +56,12 @@ impl<T: Scalar> Tangent<T> {
         self.cost(CostParameter::Formula, values)
     }
 
+    /// The weights of the edges of a graph move, on which the kernel is a diffusion.
+    #[must_use]
+    pub fn edge_weights(self, values: Vec<T>) -> Self {
+        self.cost(CostParameter::EdgeWeights, values)
+    }
+
     /// A parameter of the cost moves: the numbers of its [shape](ot_core::CostDerivative::shape), row by row. What is
     /// named again adds up.
     #[must_use]

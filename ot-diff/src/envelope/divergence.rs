@@ -133,7 +133,7 @@ impl<D: Device> Gradient<D> for DivergenceGradient<D> {
                     parts.push((half, points));
                 }
             }
-            CostParameter::Formula | CostParameter::Scale => {
+            CostParameter::Formula | CostParameter::EdgeWeights | CostParameter::Scale => {
                 for (own, share) in self.own.iter_mut().zip(self.shares) {
                     parts.push((-0.5 * share, own.read(|gradient| gradient.cost(parameter))?));
                 }

@@ -6,6 +6,7 @@ mod bad_input;
 mod closed_form;
 mod data;
 mod gauge;
+mod heat;
 mod laws;
 mod linear_solve;
 mod losses;
