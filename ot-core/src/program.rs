@@ -93,9 +93,10 @@ struct Code {
     outputs: Box<[Operand]>,
 }
 
-/// The code of a program without the values of its parameters.
+/// The code of a program without the values of its parameters: what a cache of compiled shaders knows it by
+/// ([`Program::code_key`]).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct CodeKey(Arc<Code>);
+pub struct CodeKey(Arc<Code>);
 
 /// One step: `register = operation(operands)`.
 ///
@@ -338,7 +339,7 @@ impl Program {
     }
 
     /// What programs share that differ in the values of their parameters alone: a key for compiled code.
-    pub fn code_key(&self) -> impl Eq + Hash + Clone + fmt::Debug + use<> {
+    pub fn code_key(&self) -> CodeKey {
         CodeKey(Arc::clone(&self.code))
     }
 
