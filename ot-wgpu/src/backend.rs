@@ -1,0 +1,223 @@
+//! A device of wgpu as a backend.
+
+mod operands;
+mod pointwise;
+mod reduction;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ot_core::{
+    Backend, Device, Error, Fold, Operand, Precision, Program,
+    backend::{MAX_OPERANDS, MAX_OUTPUTS},
+};
+
+use crate::{
+    adapter::{Adapter, described},
+    gpu::{Gpu, joined, split},
+    vector::{DeviceReduced, DeviceVector},
+};
+
+/// How long a read waits for the device.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The types of vectors on a device of wgpu.
+#[derive(Clone, Copy, Debug)]
+pub enum Wgpu {}
+
+impl Device for Wgpu {
+    type Elem = f32;
+    type Vector = DeviceVector;
+    type Reduced = DeviceReduced;
+}
+
+/// A GPU, or software that stands for one.
+///
+/// Cloning shares the device and its memory. Two devices, or threads that share one, do not disturb each other; what threads
+/// record is submitted together. Dropping all that refers to a device with work in flight leaves the work to end by itself.
+///
+/// ```
+/// use ot_core::{Backend, BackendFailure, Error, Fold, Operand, Program};
+/// use ot_wgpu::{Adapter, WgpuBackend};
+///
+/// # fn main() -> Result<(), Error> {
+/// let missing = WgpuBackend::new(Adapter::Named("a device that nobody has".into()));
+/// assert!(matches!(missing.err(), Some(Error::Backend(BackendFailure::NoDevice(_)))));
+///
+/// if let Ok(backend) = WgpuBackend::new(Adapter::Default) {
+///     println!("{}", backend.adapter());
+///     let (x, mut sum) = (backend.upload(&[1.0, 2.0, 3.0], 1)?, backend.alloc_reduced(1)?);
+///     let square = Program::record(|[x]| [x * x])?;
+///     backend.reduce(&square, Fold::Sum, 3, &[Operand::Vector(&x)], &mut [&mut sum])?;
+///     assert_eq!(backend.read(&[&sum])?, [[14.0]]);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct WgpuBackend {
+    pub(crate) gpu: Arc<Gpu>,
+}
+
+impl WgpuBackend {
+    /// Opens a device. Takes some tenths of a second, mostly for drivers to be loaded.
+    ///
+    /// # Errors
+    /// [`NoDevice`](ot_core::BackendFailure::NoDevice), which says what was found; [`Error::OutOfMemory`].
+    pub fn new(adapter: Adapter) -> Result<Self, Error> {
+        Self::with_timeout(adapter, TIMEOUT)
+    }
+
+    /// Opens a device, whose reads wait at most this long. The default is two minutes.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn with_timeout(adapter: Adapter, timeout: Duration) -> Result<Self, Error> {
+        Ok(Self { gpu: adapter.open(timeout)? })
+    }
+
+    /// Uses the device of an embedding program. Its handlers of errors stay as they are: that of uncaptured errors is not
+    /// called for what is caught here.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Error> {
+        Ok(Self { gpu: Gpu::share(device, queue, TIMEOUT)? })
+    }
+
+    /// The adapter in words: name, kind, interface, driver.
+    #[must_use]
+    pub fn adapter(&self) -> String {
+        described(&self.gpu.info)
+    }
+
+    /// What wgpu tells of the adapter.
+    #[must_use]
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.gpu.info
+    }
+
+    /// The device itself.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.gpu.device
+    }
+
+    /// Number of kernels compiled so far. Another epsilon, another strength of a penalty, other sizes compile none.
+    #[must_use]
+    pub fn kernels(&self) -> usize {
+        self.gpu.kernels()
+    }
+}
+
+impl fmt::Debug for WgpuBackend {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("WgpuBackend").field(&self.adapter()).finish()
+    }
+}
+
+impl Backend<Wgpu> for WgpuBackend {
+    fn alloc(&self, rows: usize, columns: usize) -> Result<DeviceVector, Error> {
+        Ok(DeviceVector::new(self.gpu.take(rows.saturating_mul(columns), "a vector")?, rows, columns))
+    }
+
+    fn alloc_reduced(&self, columns: usize) -> Result<DeviceReduced, Error> {
+        Ok(DeviceReduced::new(self.gpu.take(columns.saturating_mul(2), "reduced numbers")?, columns))
+    }
+
+    fn write(&self, values: &[f32], vector: &mut DeviceVector) -> Result<(), Error> {
+        check("vector", vector.words(), values.len())?;
+        self.gpu.write(bytemuck::cast_slice(values), vector.start())
+    }
+
+    fn write_reduced(&self, values: &[f64], reduced: &mut DeviceReduced) -> Result<(), Error> {
+        check("reduced vector", reduced.len(), values.len())?;
+        let words: Vec<u32> = values.iter().flat_map(|&value| split(value).map(f32::to_bits)).collect();
+        self.gpu.write(&words, reduced.start())
+    }
+
+    fn fill(&self, value: f64, vector: &mut DeviceVector) -> Result<(), Error> {
+        pointwise::map(&self.gpu, &Program::record(|[x]| [x])?, &[Operand::Constant(value)], &mut [vector])
+    }
+
+    fn shape(&self, vector: &DeviceVector) -> (usize, usize) {
+        (vector.rows(), vector.columns())
+    }
+
+    fn reduced_len(&self, reduced: &DeviceReduced) -> usize {
+        reduced.len()
+    }
+
+    fn map(
+        &self,
+        program: &Program,
+        operands: &[Operand<'_, Wgpu>],
+        outputs: &mut [&mut DeviceVector],
+    ) -> Result<(), Error> {
+        check_operation(program, operands.len(), outputs.len())?;
+        pointwise::map(&self.gpu, program, operands, outputs)
+    }
+
+    fn reduce(
+        &self,
+        program: &Program,
+        fold: Fold,
+        rows: usize,
+        operands: &[Operand<'_, Wgpu>],
+        outputs: &mut [&mut DeviceReduced],
+    ) -> Result<(), Error> {
+        check_operation(program, operands.len(), outputs.len())?;
+        reduction::reduce(&self.gpu, program, fold, rows, operands, outputs)
+    }
+
+    fn map_reduced(
+        &self,
+        program: &Program,
+        operands: &[Operand<'_, Wgpu>],
+        outputs: &mut [&mut DeviceReduced],
+    ) -> Result<(), Error> {
+        check_operation(program, operands.len(), outputs.len())?;
+        pointwise::map_reduced(&self.gpu, program, operands, outputs)
+    }
+
+    fn mix(&self, vector: &DeviceVector, matrix: &[f64], out: &mut DeviceVector) -> Result<(), Error> {
+        check("mixing matrix", vector.columns() * out.columns(), matrix.len())?;
+        check("rows of a mixture", vector.rows(), out.rows())?;
+        pointwise::mix(&self.gpu, vector, matrix, out)
+    }
+
+    fn copy(&self, vector: &DeviceVector, out: &mut DeviceVector) -> Result<(), Error> {
+        check("copy", vector.words(), out.words())?;
+        pointwise::map(&self.gpu, &Program::record(|[x]| [x])?, &[Operand::Vector(vector)], &mut [out])
+    }
+
+    fn read(&self, reduced: &[&DeviceReduced]) -> Result<Vec<Vec<f64>>, Error> {
+        let pieces: Vec<_> = reduced.iter().map(|reduced| (reduced.start(), reduced.words())).collect();
+        let numbers = |words: Vec<u32>| {
+            let (pairs, _) = words.as_chunks::<2>();
+            pairs.iter().map(|pair| joined(pair.map(f32::from_bits))).collect()
+        };
+        Ok(self.gpu.read(&pieces)?.into_iter().map(numbers).collect())
+    }
+
+    fn download(&self, vectors: &[&DeviceVector]) -> Result<Vec<Vec<f32>>, Error> {
+        let pieces: Vec<_> = vectors.iter().map(|vector| (vector.start(), vector.words())).collect();
+        Ok(self.gpu.read(&pieces)?.into_iter().map(|words| words.into_iter().map(f32::from_bits).collect()).collect())
+    }
+
+    /// A unit of 2^-22: WGSL asks for exponentials within three roundings and more, and costs have some of their own.
+    fn precision(&self) -> Precision {
+        Precision { unit: 2.0 * f64::from(f32::EPSILON) }
+    }
+}
+
+/// Do operands and outputs fit a program?
+fn check_operation(program: &Program, operands: usize, outputs: usize) -> Result<(), Error> {
+    check("operands of a program", program.inputs(), operands)?;
+    check("outputs of a program", program.outputs(), outputs)?;
+    check("operands of an operation", operands.min(MAX_OPERANDS), operands)?;
+    check("outputs of an operation", outputs.min(MAX_OUTPUTS), outputs)
+}
+
+fn check(what: &'static str, expected: usize, found: usize) -> Result<(), Error> {
+    if expected == found { Ok(()) } else { Err(Error::Length { what, expected, found }) }
+}

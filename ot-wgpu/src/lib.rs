@@ -1,0 +1,62 @@
+#![allow(unused)]
+//! GPUs as a backend of the framework: Vulkan, Metal and DX12 through [wgpu].
+//!
+//! Every solver of `ot-solvers` runs on it unchanged. Iterates stay on the device: a solve reads a few numbers at each
+//! check, and downloads potentials for its certificate, which the host computes in `f64`.
+//!
+//! ```
+//! use ot_core::{Epsilon, Error, GeometryBuilder, Measure, PointCloud, Problem, SqEuclidean};
+//! use ot_solvers::Sinkhorn;
+//! use ot_wgpu::{Adapter, WgpuBackend};
+//!
+//! # fn main() -> Result<(), Error> {
+//! let backend = match WgpuBackend::new(Adapter::Default) {
+//!     Ok(backend) => backend,
+//!     Err(error) => {
+//!         println!("{error}");
+//!         return Ok(());
+//!     }
+//! };
+//! let a = PointCloud::uniform(vec![0.0_f32, 0.0, 1.0, 0.0, 0.0, 1.0], 2)?;
+//! let b = PointCloud::uniform(vec![2.0, 1.0, 3.0, 1.0, 2.0, 2.0], 2)?;
+//! let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean)?;
+//! let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.1))?;
+//! let solution = Sinkhorn::default().solve(&problem)?;
+//! assert!(solution.status().is_converged());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | what | where |
+//! |---|---|
+//! | which device: the default, one by name, by power, one that a program has already | [`Adapter`], [`WgpuBackend`] |
+//! | points and a cost that is a formula | [`StreamingGeometry`]: costs from coordinates, memory O(n + m) |
+//! | a matrix, a closure | [`DenseGeometry`]: the costs in single precision |
+//! | vectors | single precision; reduced numbers are pairs of numbers with 48 bits |
+//!
+//! # Accuracy
+//!
+//! Everything is computed in single precision, sums over vectors with 48 bits. [`Precision`](ot_core::Precision) tells a unit of
+//! 2^-22: a rounding, and as much again for exponential and cost. At an epsilon below 1e-3 of the mean cost the marginal error
+//! that single precision allows is above 1e-3; a solution then says so with its status and its floor.
+//!
+//! # What a device may do
+//!
+//! A lost device, too little memory, a read that takes too long and a shader that its compiler refuses are typed errors:
+//! [`BackendFailure`](ot_core::BackendFailure). Operations only record; reads tell what went wrong.
+
+mod adapter;
+mod backend;
+mod geometry;
+mod gpu;
+mod vector;
+mod wgsl;
+
+pub use self::{
+    adapter::Adapter,
+    backend::{Wgpu, WgpuBackend},
+    geometry::{DenseGeometry, StreamingGeometry},
+    vector::{DeviceReduced, DeviceVector},
+};
+/// The version of wgpu whose devices this crate takes.
+pub use wgpu;

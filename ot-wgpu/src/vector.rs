@@ -1,0 +1,106 @@
+//! Vectors on the device: pieces of its one buffer of words.
+
+use std::{fmt, sync::Arc};
+
+use crate::gpu::{Gpu, Piece};
+
+/// Some words of the buffer of a device, given back when dropped. The device may use them for something else at once:
+/// its queue keeps the order.
+pub(crate) struct Chunk {
+    gpu: Arc<Gpu>,
+    piece: Piece,
+}
+
+impl Chunk {
+    pub(crate) fn new(gpu: Arc<Gpu>, piece: Piece) -> Self {
+        Self { gpu, piece }
+    }
+
+    /// The index of the first word.
+    pub(crate) fn start(&self) -> u32 {
+        self.piece.start
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.gpu.give(self.piece);
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.piece.fmt(formatter)
+    }
+}
+
+/// A matrix of rows x columns, in single precision, column after column.
+#[derive(Debug)]
+pub struct DeviceVector {
+    chunk: Chunk,
+    rows: usize,
+    columns: usize,
+}
+
+impl DeviceVector {
+    pub(crate) fn new(chunk: Chunk, rows: usize, columns: usize) -> Self {
+        Self { chunk, rows, columns }
+    }
+
+    /// The index of the first word.
+    pub(crate) fn start(&self) -> u32 {
+        self.chunk.start()
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Number of words.
+    pub(crate) fn words(&self) -> usize {
+        self.rows * self.columns
+    }
+}
+
+/// Numbers as unevaluated sums of two of single precision, which together have 48 bits: one for each column of a batch.
+#[derive(Debug)]
+pub struct DeviceReduced {
+    chunk: Chunk,
+    len: usize,
+}
+
+impl DeviceReduced {
+    pub(crate) fn new(chunk: Chunk, len: usize) -> Self {
+        Self { chunk, len }
+    }
+
+    /// The index of the first word.
+    pub(crate) fn start(&self) -> u32 {
+        self.chunk.start()
+    }
+
+    /// Number of numbers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Are there none?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of words.
+    pub(crate) fn words(&self) -> usize {
+        2 * self.len
+    }
+}

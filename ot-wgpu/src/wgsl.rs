@@ -1,0 +1,92 @@
+//! From recorded programs to WGSL: the one place that writes shader code of formulas.
+//!
+//! The rest of the crate writes loops and memory accesses, and asks here for the statements of a formula, in single
+//! precision or in pairs of numbers of single precision.
+
+mod program;
+
+use ot_core::program::Operation;
+
+pub(crate) use self::program::{Emitted, Inputs, Names, emit, emit_lanes};
+use crate::gpu::split;
+
+/// What every kernel starts with, behind the declaration of its arguments: the buffers, pairs, elementary functions.
+pub(crate) const LIBRARY: &str =
+    concat!(include_str!("wgsl/memory.wgsl"), include_str!("wgsl/pair.wgsl"), include_str!("wgsl/elementary.wgsl"));
+
+/// Writes the list of its arguments.
+pub(crate) const WRITE: &str = include_str!("wgsl/write.wgsl");
+
+/// How numbers are computed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Arithmetic {
+    /// In single precision.
+    Single,
+    /// As unevaluated sums of two numbers of single precision, with 48 bits.
+    Pair,
+}
+
+impl Arithmetic {
+    /// The type of a number.
+    pub(crate) fn of_type(self) -> &'static str {
+        match self {
+            Self::Single => "f32",
+            Self::Pair => "vec2<f32>",
+        }
+    }
+
+    /// A constant.
+    pub(crate) fn constant(self, value: f64) -> String {
+        match self {
+            Self::Single => literal(value as f32),
+            Self::Pair => {
+                let [high, low] = split(value);
+                format!("vec2<f32>({}, {})", literal(high), literal(low))
+            }
+        }
+    }
+
+    /// An operation on expressions, the first as many of them as it takes.
+    fn operation(self, operation: Operation, [a, b, c]: [&str; 3]) -> String {
+        match (self, operation) {
+            (Self::Single, Operation::Add) => format!("{a} + {b}"),
+            (Self::Single, Operation::Sub) => format!("{a} - {b}"),
+            (Self::Single, Operation::Mul) => format!("{a} * {b}"),
+            (Self::Single, Operation::Div) => format!("{a} / {b}"),
+            (_, Operation::Neg) => format!("-{a}"),
+            (Self::Single, Operation::Exp) => format!("exp({a})"),
+            (Self::Single, Operation::Ln) => format!("log({a})"),
+            (Self::Single, Operation::Sqrt) => format!("sqrt({a})"),
+            (Self::Single, Operation::Abs) => format!("abs({a})"),
+            (Self::Single, Operation::Sin) => format!("sine({a})"),
+            (Self::Single, Operation::Cos) => format!("cosine({a})"),
+            (Self::Single, Operation::Atan) => format!("arc_tangent({a})"),
+            (Self::Single, Operation::Min) => format!("select({a}, {b}, {b} < {a})"),
+            (Self::Single, Operation::Max) => format!("select({a}, {b}, {b} > {a})"),
+            (Self::Single, Operation::Select) => format!("select({c}, {b}, {a} > 0.0f)"),
+            (Self::Pair, Operation::Add) => format!("pair_add({a}, {b})"),
+            (Self::Pair, Operation::Sub) => format!("pair_add({a}, -{b})"),
+            (Self::Pair, Operation::Mul) => format!("pair_mul({a}, {b})"),
+            (Self::Pair, Operation::Div) => format!("pair_div({a}, {b})"),
+            (Self::Pair, Operation::Exp) => format!("pair_exp({a})"),
+            (Self::Pair, Operation::Ln) => format!("pair_ln({a})"),
+            (Self::Pair, Operation::Sqrt) => format!("pair_sqrt({a})"),
+            (Self::Pair, Operation::Abs) => format!("select({a}, -{a}, {a}.x < 0.0f)"),
+            (Self::Pair, Operation::Sin) => format!("pair_sine({a})"),
+            (Self::Pair, Operation::Cos) => format!("pair_cosine({a})"),
+            (Self::Pair, Operation::Atan) => format!("pair_arc_tangent({a})"),
+            (Self::Pair, Operation::Min) => format!("select({a}, {b}, pair_less({b}, {a}))"),
+            (Self::Pair, Operation::Max) => format!("select({a}, {b}, pair_less({a}, {b}))"),
+            (Self::Pair, Operation::Select) => format!("select({c}, {b}, pair_less(vec2<f32>(0.0f, 0.0f), {a}))"),
+        }
+    }
+}
+
+/// A number that every compiler takes: what is not finite is made at run time.
+fn literal(value: f32) -> String {
+    match value {
+        value if !value.is_finite() => format!("opaque_bits({:#x}u)", value.to_bits()),
+        value if value.is_sign_negative() => format!("(-{:e}f)", -value),
+        value => format!("{value:e}f"),
+    }
+}

@@ -1,0 +1,5 @@
+//! The properties of the conformance kit.
+
+use crate::support::backend_or_return;
+
+ot_conformance::conformance_backend!(operations, backend_or_return!());

@@ -1,0 +1,7 @@
+#![allow(unused)]
+//! The backend of wgpu, from outside: one module for each subject.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod conformance;
+mod support;
