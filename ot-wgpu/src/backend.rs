@@ -56,6 +56,7 @@ impl Device for Wgpu {
 #[derive(Clone)]
 pub struct WgpuBackend {
     pub(crate) gpu: Arc<Gpu>,
+    window_limit: u64,
 }
 
 impl WgpuBackend {
@@ -72,7 +73,7 @@ impl WgpuBackend {
     /// # Errors
     /// Those of [`new`](Self::new).
     pub fn with_timeout(adapter: Adapter, timeout: Duration) -> Result<Self, Error> {
-        Ok(Self { gpu: adapter.open(timeout)? })
+        Ok(Self { gpu: adapter.open(timeout)?, window_limit: u64::MAX })
     }
 
     /// Uses the device of an embedding program. Its handlers of errors stay as they are: that of uncaptured errors is not
@@ -81,7 +82,7 @@ impl WgpuBackend {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self, Error> {
-        Ok(Self { gpu: Gpu::share(device, queue, TIMEOUT)? })
+        Ok(Self { gpu: Gpu::share(device, queue, TIMEOUT)?, window_limit: u64::MAX })
     }
 
     /// The adapter in words: name, kind, interface, driver.
@@ -100,6 +101,18 @@ impl WgpuBackend {
     #[must_use]
     pub fn device(&self) -> &wgpu::Device {
         &self.gpu.device
+    }
+
+    /// Stores cost matrices in windows of at most so many bytes, however many the device binds: for tests of small matrices in
+    /// several windows.
+    #[must_use]
+    pub fn with_window_limit(self, bytes: u64) -> Self {
+        Self { window_limit: bytes, ..self }
+    }
+
+    /// The most bytes of one window of a cost matrix.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        self.gpu.binding_limit().min(self.window_limit)
     }
 
     /// Number of kernels compiled so far. Another epsilon, another strength of a penalty, other sizes compile none.

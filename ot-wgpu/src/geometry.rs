@@ -1,8 +1,35 @@
-//! Geometries of a device.
+//! Geometries of a device, and which one a request gets.
 
-/// Costs from coordinates.
-#[derive(Debug)]
-pub struct StreamingGeometry;
-/// Stored costs.
-#[derive(Debug)]
-pub struct DenseGeometry;
+mod costs;
+mod dense;
+mod kernel;
+mod row_pass;
+mod softmin;
+mod streaming;
+mod sums;
+
+use std::sync::Arc;
+
+use ot_core::{CostBetween, Elem, Error, Geometry, GeometryBuilder, GroundCost, Support};
+
+pub use self::{dense::DenseGeometry, streaming::StreamingGeometry};
+use crate::backend::{Wgpu, WgpuBackend};
+
+impl GeometryBuilder for WgpuBackend {
+    type Device = Wgpu;
+
+    /// Points, and nodes of grids, under a cost that is a [formula](GroundCost::program) and can be
+    /// [shared](GroundCost::shared): a [`StreamingGeometry`]. Matrices and closures: a [`DenseGeometry`].
+    fn geometry(
+        &self,
+        source: Support<'_, Elem<Self>>,
+        target: Support<'_, Elem<Self>>,
+        cost: &dyn GroundCost,
+    ) -> Result<Arc<dyn Geometry<Wgpu>>, Error> {
+        let costs = CostBetween::new(source, target, cost)?;
+        match StreamingGeometry::if_possible(self, &costs)? {
+            Some(geometry) => Ok(Arc::new(geometry)),
+            None => Ok(Arc::new(DenseGeometry::between(self, &costs)?)),
+        }
+    }
+}

@@ -26,7 +26,7 @@ pub(crate) use self::{
     arguments::{Arguments, joined, split},
     free_list::Piece,
     pipelines::Key,
-    recorder::{Launch, MAX_GROUPS},
+    recorder::{Launch, MAX_GROUPS, MAX_PAIRS},
     wait::block_on,
     windows::{MAX_WINDOWS, Windows},
 };

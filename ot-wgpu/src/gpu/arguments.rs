@@ -1,6 +1,9 @@
 //! What a kernel is told: named numbers, which are fields of a structure in its shader.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use ot_core::Program;
 
@@ -87,6 +90,13 @@ impl Arguments {
     /// The same with a list at the end, which the shader reads as `P.list`.
     pub(crate) fn with_list(&self, list: impl IntoIterator<Item = u32>) -> Vec<u32> {
         self.words.iter().copied().chain(list).collect()
+    }
+
+    /// What tells layouts apart: names and types of the fields, in order.
+    pub(crate) fn layout(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.fields.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The structure in WGSL.

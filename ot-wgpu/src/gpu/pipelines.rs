@@ -21,7 +21,8 @@ pub(super) struct Pipelines {
     /// Without windows and with them.
     group_layouts: [wgpu::BindGroupLayout; 2],
     layouts: [wgpu::PipelineLayout; 2],
-    known: Mutex<HashMap<Key, wgpu::ComputePipeline>>,
+    /// By the layout of the arguments, and by what else the text is made of.
+    known: Mutex<HashMap<u64, HashMap<Key, wgpu::ComputePipeline>>>,
 }
 
 impl Pipelines {
@@ -73,25 +74,26 @@ impl Pipelines {
         })
     }
 
-    /// The pipeline of a key, compiled from `source` at its first use.
+    /// The pipeline of a key and a layout of arguments, compiled from `source` at its first use.
     pub(super) fn get(
         &self,
         device: &wgpu::Device,
+        layout: u64,
         key: &Key,
         has_windows: bool,
         source: impl FnOnce() -> String,
     ) -> Result<wgpu::ComputePipeline, Error> {
-        if let Some(pipeline) = lock(&self.known).get(key) {
+        if let Some(pipeline) = lock(&self.known).get(&layout).and_then(|known| known.get(key)) {
             return Ok(pipeline.clone());
         }
         let pipeline = compile(device, &self.layouts[usize::from(has_windows)], key.kernel, source())?;
-        lock(&self.known).insert(key.clone(), pipeline.clone());
+        lock(&self.known).entry(layout).or_default().insert(key.clone(), pipeline.clone());
         Ok(pipeline)
     }
 
     /// Number of kernels compiled so far.
     pub(super) fn len(&self) -> usize {
-        lock(&self.known).len()
+        lock(&self.known).values().map(HashMap::len).sum()
     }
 }
 

@@ -136,7 +136,7 @@ impl Gpu {
             return Ok(());
         }
         let text = || format!("{}{}{}", arguments.declaration(), wgsl::LIBRARY, source());
-        let pipeline = self.pipelines.get(&self.device, key, windows.is_some(), text)?;
+        let pipeline = self.pipelines.get(&self.device, arguments.layout(), key, windows.is_some(), text)?;
         let words = arguments.with_list(list.iter().copied());
         let mut recording = lock(&self.recording);
         let is_full = recording.arguments.len() + MAX_WORDS + words.len() > ARGUMENT_WORDS;
@@ -241,10 +241,11 @@ impl Gpu {
         block_on(scope.pop());
         self.wait(submission)?;
         self.failures.tell()?;
-        match receiver.try_recv() {
+        // Another thread that waits may be the one that runs the callback, a moment later.
+        match receiver.recv_timeout(self.timeout) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(BackendFailure::DeviceLost(error.to_string()).into()),
-            Err(_) => return Err(BackendFailure::Device("a buffer was not mapped".into()).into()),
+            Err(_) => return Err(BackendFailure::Timeout("a buffer was not mapped".into()).into()),
         }
         let view = slice.get_mapped_range().map_err(|error| BackendFailure::Device(error.to_string()))?;
         Ok(bytemuck::cast_slice(&view).to_vec())
