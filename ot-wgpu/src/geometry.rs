@@ -2,9 +2,12 @@
 
 mod costs;
 mod dense;
+mod hard;
 mod kernel;
+mod products;
 mod row_pass;
 mod softmin;
+mod statistics;
 mod streaming;
 mod sums;
 

@@ -6,7 +6,7 @@ use ot_core::{
     Backend, CostBetween, CostStatistics, Error, Geometry, GroundCost, KernelOp, Side, Support, WeightsView, cost::Blur,
 };
 
-use super::{costs::Costs, kernel::WgpuKernel};
+use super::{costs::Costs, kernel::WgpuKernel, statistics::cost_statistics};
 use crate::backend::{Wgpu, WgpuBackend};
 
 /// A cost matrix in the memory of a device, in single precision: 4 bytes for each pair.
@@ -56,7 +56,7 @@ impl Geometry<Wgpu> for DenseGeometry {
     }
 
     fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Wgpu>>, Error> {
-        Ok(Box::new(WgpuKernel::new(&self.costs, epsilon, columns)?))
+        Ok(Box::new(WgpuKernel::new(&self.backend, &self.costs, epsilon, columns)?))
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
@@ -69,5 +69,13 @@ impl Geometry<Wgpu> for DenseGeometry {
 
     fn cost_bound(&self) -> Option<f64> {
         Some(self.bound)
+    }
+
+    fn cost_statistics(
+        &self,
+        source: WeightsView<'_, f32>,
+        target: WeightsView<'_, f32>,
+    ) -> Result<CostStatistics, Error> {
+        cost_statistics(&self.costs, source, target)
     }
 }

@@ -3,23 +3,39 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, Binding, Error, GibbsKernel, PlanOperator, PlanSide, PlanView, Side, SoftMin, Sweep, kernel::half_step,
+    Backend, Binding, Error, GibbsKernel, HardTransform, PlanOperator, PlanProduct, PlanSide, PlanView, Side, SoftMin,
+    Sweep, TransportCost, kernel::half_step,
 };
 
-use super::{costs::Costs, softmin::Request, sums::Sums};
-use crate::{backend::Wgpu, vector::DeviceVector};
+use super::{costs::Costs, softmin::Request, sums::Mass};
+use crate::{
+    backend::{Wgpu, WgpuBackend},
+    vector::DeviceVector,
+};
 
 /// exp(-C / epsilon), whose entries are computed as they are needed.
 #[derive(Debug)]
 pub(super) struct WgpuKernel {
+    pub(super) backend: WgpuBackend,
     pub(super) costs: Arc<Costs>,
     pub(super) binding: Binding,
 }
 
 impl WgpuKernel {
-    pub(super) fn new(costs: &Arc<Costs>, epsilon: f64, columns: usize) -> Result<Self, Error> {
+    pub(super) fn new(backend: &WgpuBackend, costs: &Arc<Costs>, epsilon: f64, columns: usize) -> Result<Self, Error> {
         let atoms = Side::BOTH.map(|side| costs.len(side));
-        Ok(Self { costs: Arc::clone(costs), binding: Binding::new(atoms, columns, epsilon)? })
+        let binding = Binding::new(atoms, columns, epsilon)?;
+        Ok(Self { backend: backend.clone(), costs: Arc::clone(costs), binding })
+    }
+
+    /// The entries of a plan, seen from a side.
+    pub(super) fn mass<'a>(&self, side: Side, plan: PlanView<'a, Wgpu>) -> Mass<'a> {
+        let sides = [plan.side(side), plan.side(side.opposite())];
+        Mass::Plan {
+            potentials: sides.map(|side| side.potential),
+            weights: sides.map(|side| side.weights),
+            epsilon: self.binding.epsilon(),
+        }
     }
 }
 
@@ -39,7 +55,19 @@ impl PlanOperator<Wgpu> for WgpuKernel {
         values: &DeviceVector,
         out: &mut DeviceVector,
     ) -> Result<(), Error> {
-        Sums::of_plan(side, plan, &self.binding).of_values(&self.costs, values, out)
+        self.product(side, plan, values, out)
+    }
+
+    fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Wgpu>> {
+        Some(self)
+    }
+
+    fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Wgpu>> {
+        Some(self)
+    }
+
+    fn plan_product(&mut self) -> Option<&mut dyn PlanProduct<Wgpu>> {
+        Some(self)
     }
 }
 

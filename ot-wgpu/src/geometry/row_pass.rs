@@ -16,6 +16,9 @@ pub(super) const WORKGROUP: usize = 64;
 /// Steps of all loops of an invocation.
 pub(super) const MAX_STEPS: usize = 50_000;
 
+/// The most columns of one launch.
+pub(super) const MAX_LISTED: usize = 256;
+
 /// Words of workgroup memory that a tile may take.
 const TILE_WORDS: usize = 2048;
 

@@ -14,7 +14,7 @@ use ot_core::{ActiveColumns, Error, PlanSide, Program, Scalar, Side};
 
 use super::{
     costs::{Costs, FORBIDDEN, Other},
-    row_pass::{Cut, MAX_STEPS, RowPass, launch},
+    row_pass::{Cut, MAX_LISTED, MAX_STEPS, RowPass, launch},
 };
 use crate::{
     backend::Wgpu,
@@ -49,35 +49,40 @@ impl Request<'_> {
         let rows = costs.len(self.side);
         let mut arguments = Arguments::new();
         costs.tell(self.side, &mut arguments);
-        arguments.number("inverse_epsilon", LOG2_E / self.epsilon).number("epsilon_ln_2", LN_2 * self.epsilon);
-        arguments.number("epsilon", self.epsilon);
+        arguments.number("inverse_epsilon", LOG2_E / self.epsilon).vector("shift", self.shift);
         arguments.vector("potential", self.other.potential).vector("weights", self.other.weights);
-        arguments.vector("logarithms", self.other.log_weights).vector("shift", self.shift);
-        arguments.place("out", out.start());
-        if let Some((program, omega)) = self.step {
-            arguments.reduced("omega", omega).parameters("p", program, Arithmetic::Single);
-        }
+        arguments.vector("logarithms", self.other.log_weights);
         let columns: Vec<u32> = self.active.indices().iter().map(|&column| column as u32).collect();
-        for columns in columns.chunks(arguments.room() - 8) {
+        for columns in columns.chunks(MAX_LISTED) {
             let cut = Cut::new(costs, self.side, columns.len(), 2);
             let sums = costs.gpu.take(rows * cut.splits * columns.len(), "partial sums")?;
             let mut arguments = arguments.clone();
             arguments.place("sums", sums.start()).index("listed", columns.len());
             let key = costs.key("sums of exponentials", self.side, &[cut.tile as u32]);
             launch(costs, self.side, cut, &key, &|| sum_source(costs, self.side, cut), &arguments, columns)?;
-            self.join(costs, cut, &arguments, columns)?;
+            self.join(costs, cut, arguments, columns, out)?;
         }
         Ok(())
     }
 
     /// The second pass.
-    fn join(&self, costs: &Costs, cut: Cut, arguments: &Arguments, columns: &[u32]) -> Result<(), Error> {
+    fn join(
+        &self,
+        costs: &Costs,
+        cut: Cut,
+        mut arguments: Arguments,
+        columns: &[u32],
+        out: &DeviceVector,
+    ) -> Result<(), Error> {
         let [rows, others] = [self.side, self.side.opposite()].map(|side| costs.len(side));
         // Two loops over the others for each atom that is done again.
         let steps = 2 * others.div_ceil(WORKGROUP * LANES) * costs.steps();
         let atoms = 1 << (MAX_STEPS / steps.max(1)).clamp(1, 64).ilog2();
-        let mut arguments = arguments.clone();
-        arguments.index("splits", cut.splits);
+        arguments.index("splits", cut.splits).place("out", out.start());
+        arguments.number("epsilon_ln_2", LN_2 * self.epsilon).number("epsilon", self.epsilon);
+        if let Some((program, omega)) = self.step {
+            arguments.reduced("omega", omega).parameters("p", program, Arithmetic::Single);
+        }
         let mut key = costs.key("softmins of sums", self.side, &[atoms as u32, u32::from(self.step.is_some())]);
         key.formulas.extend(self.step.map(|(program, _)| program.code_key()));
         let groups = rows.div_ceil(atoms);

@@ -9,7 +9,7 @@ use ot_core::{
     host::try_zeros,
 };
 
-use super::{costs::Costs, kernel::WgpuKernel};
+use super::{costs::Costs, kernel::WgpuKernel, statistics::cost_statistics};
 use crate::backend::{Wgpu, WgpuBackend};
 
 /// The longest program of a cost that is made a part of kernels: beyond, compilers of drivers take minutes.
@@ -109,7 +109,7 @@ impl Geometry<Wgpu> for StreamingGeometry {
     }
 
     fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Wgpu>>, Error> {
-        Ok(Box::new(WgpuKernel::new(&self.costs, epsilon, columns)?))
+        Ok(Box::new(WgpuKernel::new(&self.backend, &self.costs, epsilon, columns)?))
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
@@ -122,5 +122,13 @@ impl Geometry<Wgpu> for StreamingGeometry {
 
     fn cost_bound(&self) -> Option<f64> {
         Some(self.bound)
+    }
+
+    fn cost_statistics(
+        &self,
+        source: WeightsView<'_, f32>,
+        target: WeightsView<'_, f32>,
+    ) -> Result<CostStatistics, Error> {
+        cost_statistics(&self.costs, source, target)
     }
 }

@@ -1,0 +1,182 @@
+//! Statistics of the cost: a pass for the mean and the range, and one for the deviation around the mean, whose sums over rows
+//! the host joins in f64.
+
+use ot_core::{CostStatistics, Error, Side, WeightsView};
+
+use super::{
+    costs::{Costs, FORBIDDEN, Other},
+    row_pass::{Cut, RowPass, launch},
+};
+use crate::gpu::Arguments;
+
+/// Words that a pass writes for each row and split.
+const WORDS: usize = 6;
+
+/// The statistics of costs under a x b, where a and b are the sums of the columns of the weights.
+pub(super) fn cost_statistics(
+    costs: &Costs,
+    source: WeightsView<'_, f32>,
+    target: WeightsView<'_, f32>,
+) -> Result<CostStatistics, Error> {
+    for (side, what, weights) in [(Side::Source, "source weights", source), (Side::Target, "target weights", target)] {
+        let (expected, found) = (costs.len(side), weights.len());
+        if expected != found {
+            return Err(Error::Length { what, expected, found });
+        }
+    }
+    let (a, b) = (total_weights(source), total_weights(target));
+    let first = Moments::of(costs, Side::Source, &b, 0.0)?;
+    let joined = |moments: &[RowMoments]| {
+        let pairs = a.iter().zip(moments);
+        pairs.fold([0.0; 2], |[weight, sum], (a, row)| [weight + a * row.weight, sum + a * row.sum])
+    };
+    let [weight, sum] = joined(&first.rows);
+    let mean = if weight > 0.0 { sum / weight } else { 0.0 };
+    let forbidden = first.rows.iter().any(|row| row.forbidden);
+    if forbidden {
+        check_partners(costs, source, target)?;
+    }
+    let around = Moments::of(costs, Side::Source, &b, mean)?;
+    let variance: f64 = a.iter().zip(&around.rows).map(|(a, row)| a * row.squares).sum();
+    Ok(CostStatistics {
+        mean,
+        deviation: if weight > 0.0 { (variance / weight).max(0.0).sqrt() } else { 0.0 },
+        minimum: first.rows.iter().map(|row| row.minimum).fold(f64::INFINITY, f64::min),
+        maximum: first.rows.iter().map(|row| row.maximum).fold(f64::NEG_INFINITY, f64::max),
+        forbidden,
+    })
+}
+
+/// What is known of the costs of one atom.
+#[derive(Clone, Copy, Debug)]
+struct RowMoments {
+    /// sum_j b_j over the allowed pairs.
+    weight: f64,
+    /// sum_j b_j C_ij.
+    sum: f64,
+    /// sum_j b_j (C_ij - centre)^2.
+    squares: f64,
+    minimum: f64,
+    maximum: f64,
+    forbidden: bool,
+}
+
+/// The moments of all atoms of a side.
+struct Moments {
+    rows: Vec<RowMoments>,
+}
+
+impl Moments {
+    fn of(costs: &Costs, side: Side, others: &[f64], centre: f64) -> Result<Self, Error> {
+        let (rows, cut) = (costs.len(side), Cut::new(costs, side, 1, 1));
+        let words: Vec<u32> = others.iter().map(|&weight| (weight as f32).to_bits()).collect();
+        let weights = costs.gpu.upload(&words, "weights")?;
+        let found = costs.gpu.take(WORDS * rows * cut.splits, "moments of rows")?;
+        let mut arguments = Arguments::new();
+        costs.tell(side, &mut arguments);
+        arguments.place("weights", weights.start()).place("found", found.start()).number("centre", centre);
+        let key = costs.key("moments", side, &[cut.tile as u32]);
+        launch(costs, side, cut, &key, &|| source(costs, side, cut), &arguments, &[0])?;
+        let words = costs.gpu.read(&[(found.start(), WORDS * rows * cut.splits)])?.concat();
+        let number = |split: usize, word: usize, row: usize| {
+            f64::from(f32::from_bits(words[(split * WORDS + word) * rows + row]))
+        };
+        let of_row = |row: usize| {
+            let sum = |word: usize| (0..cut.splits).map(|split| number(split, word, row)).sum::<f64>();
+            let numbers = |word: usize| (0..cut.splits).map(move |split| number(split, word, row));
+            RowMoments {
+                weight: sum(0),
+                sum: sum(1),
+                squares: sum(2),
+                minimum: numbers(3).fold(f64::INFINITY, f64::min),
+                maximum: numbers(4).fold(f64::NEG_INFINITY, f64::max),
+                forbidden: sum(5) > 0.0,
+            }
+        };
+        Ok(Self { rows: (0..rows).map(of_row).map(RowMoments::told).collect() })
+    }
+}
+
+impl RowMoments {
+    /// Infinities for the range of a row without an allowed pair.
+    fn told(self) -> Self {
+        let limit = 0.5 * f64::from(FORBIDDEN);
+        Self {
+            minimum: if self.minimum > limit { f64::INFINITY } else { self.minimum },
+            maximum: if self.maximum < -limit { f64::NEG_INFINITY } else { self.maximum },
+            ..self
+        }
+    }
+}
+
+/// The pass over rows.
+fn source(costs: &Costs, side: Side, cut: Cut) -> String {
+    let pass = RowPass {
+        fields: vec![("tile_weight", "select(0.0f, load(P.weights + other), is_inside)".into())],
+        start: format!(
+            "var weight = vec2<f32>(0.0f, 0.0f);
+var sum = weight;
+var squares = weight;
+var least = {FORBIDDEN:e}f;
+var most = -{FORBIDDEN:e}f;
+var forbidden = 0.0f;
+"
+        ),
+        before_tile: "var parts = vec3<f32>(0.0f, 0.0f, 0.0f);\n".into(),
+        after_tile: "weight = pair_add_number(weight, parts.x);
+sum = pair_add_number(sum, parts.y);
+squares = pair_add_number(squares, parts.z);
+"
+        .into(),
+        end: format!(
+            "let at = P.found + split * {WORDS}u * P.rows + row;
+store(at, weight.x);
+store(at + P.rows, sum.x);
+store(at + 2u * P.rows, squares.x);
+store(at + 3u * P.rows, least);
+store(at + 4u * P.rows, most);
+store(at + 5u * P.rows, forbidden);
+"
+        ),
+        ..RowPass::default()
+    };
+    pass.source(costs, side, cut, &|others, names| {
+        let of_lane = |(other, cost): (&Other, &String)| {
+            let (slot, index) = (other.slot.as_deref().unwrap_or_default(), &other.index);
+            format!(
+                "if ({index} < end) {{
+if ({cost} < 1.0e38f) {{
+let distance = {cost} - P.centre;
+parts += tile_weight[{slot}] * vec3<f32>(1.0f, {cost}, distance * distance);
+least = min(least, {cost});
+most = max(most, {cost});
+}} else {{ forbidden = 1.0f; }}
+}}
+"
+            )
+        };
+        others.iter().zip(names).map(of_lane).collect()
+    })
+}
+
+/// The weights of each atom, summed over the columns.
+fn total_weights(weights: WeightsView<'_, f32>) -> Vec<f64> {
+    (0..weights.len()).map(|atom| weights.iter().map(|column| f64::from(column[atom])).sum()).collect()
+}
+
+/// Has every atom with mass a partner with mass at finite cost, in every column?
+fn check_partners(costs: &Costs, source: WeightsView<'_, f32>, target: WeightsView<'_, f32>) -> Result<(), Error> {
+    let at = |weights: WeightsView<'_, f32>, column: usize| column.min(weights.columns() - 1);
+    for column in 0..source.columns().max(target.columns()) {
+        let (a, b) = (source.column(at(source, column)), target.column(at(target, column)));
+        for (side, own, others) in [(Side::Source, a, b), (Side::Target, b, a)] {
+            let counted: Vec<f64> = others.iter().map(|&weight| f64::from(u8::from(weight > 0.0))).collect();
+            let partners = Moments::of(costs, side, &counted, 0.0)?.rows;
+            let is_stranded = |index: &usize| own[*index] > 0.0 && partners[*index].weight == 0.0;
+            if let Some(index) = (0..own.len()).find(is_stranded) {
+                return Err(Error::Stranded { side, index, column });
+            }
+        }
+    }
+    Ok(())
+}
