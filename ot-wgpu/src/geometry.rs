@@ -2,10 +2,13 @@
 
 mod costs;
 mod dense;
+mod derivative;
+mod factor;
 mod hard;
 mod kernel;
 mod products;
 mod row_pass;
+mod slopes;
 mod softmin;
 mod statistics;
 mod streaming;

@@ -1,4 +1,3 @@
-#![allow(unused)]
 //! GPUs as a backend of the framework: Vulkan, Metal and DX12 through [wgpu].
 //!
 //! Every solver of `ot-solvers` runs on it unchanged. Iterates stay on the device: a solve reads a few numbers at each

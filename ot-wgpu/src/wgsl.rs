@@ -7,7 +7,7 @@ mod program;
 
 use ot_core::program::Operation;
 
-pub(crate) use self::program::{Emitted, Inputs, Names, emit, emit_lanes};
+pub(crate) use self::program::{Inputs, Names, emit, emit_lanes};
 use crate::gpu::split;
 
 /// What every kernel starts with, behind the declaration of its arguments: the buffers, pairs, elementary functions.
@@ -27,14 +27,6 @@ pub(crate) enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// The type of a number.
-    pub(crate) fn of_type(self) -> &'static str {
-        match self {
-            Self::Single => "f32",
-            Self::Pair => "vec2<f32>",
-        }
-    }
-
     /// A constant.
     pub(crate) fn constant(self, value: f64) -> String {
         match self {

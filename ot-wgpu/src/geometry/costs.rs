@@ -1,9 +1,16 @@
 //! The costs between two supports on a device, and how shaders read them.
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::Write,
+    sync::{Arc, OnceLock},
+};
 
 use ot_core::{Error, PointsView, Program, Scalar, Side};
 
+use super::{
+    row_pass::{Place, Step},
+    slopes::{Variables, first_derivatives},
+};
 use crate::{
     gpu::{Arguments, Gpu, Key, MAX_WINDOWS, Windows},
     vector::Chunk,
@@ -20,9 +27,6 @@ const MAX_TILED: usize = 24;
 /// Instructions of an unrolled loop over pairs.
 const MAX_UNROLLED: usize = 128;
 
-/// The most pairs of one step of a loop.
-const MAX_LANES: usize = 8;
-
 /// C between n and m atoms.
 #[derive(Debug)]
 pub(super) struct Costs {
@@ -31,6 +35,8 @@ pub(super) struct Costs {
     source: Source,
     /// May a pair be forbidden?
     pub(super) forbids: bool,
+    /// First derivatives, recorded at their first use, by [`Variables::key`].
+    slopes: [OnceLock<Result<Arc<[Program]>, Error>>; 3],
 }
 
 /// Where costs come from.
@@ -69,6 +75,7 @@ impl Costs {
             atoms: [source.len(), target.len()],
             source: Source::Formula { program, dimension, points: places },
             forbids,
+            slopes: Default::default(),
         })
     }
 
@@ -94,7 +101,7 @@ impl Costs {
         }
         let windows = Windows::new(gpu, entries.chunks(rows * columns))?;
         let source = Source::Matrix { windows, rows, count: atoms[0].div_ceil(rows) };
-        Ok(Self { gpu: Arc::clone(gpu), atoms, source, forbids })
+        Ok(Self { gpu: Arc::clone(gpu), atoms, source, forbids, slopes: Default::default() })
     }
 
     /// Number of atoms of a side.
@@ -108,6 +115,12 @@ impl Costs {
             Source::Formula { program, dimension, .. } => Some((program, *dimension)),
             Source::Matrix { .. } => None,
         }
+    }
+
+    /// The first derivatives of the formula.
+    pub(super) fn slopes(&self, variables: Variables) -> Result<Arc<[Program]>, Error> {
+        let Some((program, _)) = self.formula() else { return Err(Error::MissingCapability("formula of the cost")) };
+        self.slopes[variables.key() as usize].get_or_init(|| first_derivatives(program, variables)).clone()
     }
 
     /// What is bound beside the buffer of words.
@@ -148,8 +161,9 @@ impl Costs {
         self.tiled_dimension()
     }
 
-    /// How many pairs a step of a loop takes.
-    pub(super) fn lanes(&self) -> usize {
+    /// How many atoms of either side a step of a loop takes: the own atoms of an invocation, and those of the other side. `more`
+    /// are the instructions for each pair beside those of the cost.
+    pub(super) fn lanes(&self, more: usize) -> [usize; 2] {
         let instructions = match &self.source {
             Source::Formula { program, .. } => {
                 let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
@@ -157,8 +171,13 @@ impl Costs {
             }
             Source::Matrix { .. } => 1,
         };
-        let most = (MAX_UNROLLED / instructions.max(1)).clamp(1, MAX_LANES);
-        1 << most.ilog2()
+        match MAX_UNROLLED / (instructions + more).max(1) {
+            16.. => [4, 4],
+            8.. => [4, 2],
+            4.. => [2, 2],
+            2.. => [2, 1],
+            _ => [1, 1],
+        }
     }
 
     /// Steps of loops over coordinates for each step over pairs.
@@ -194,14 +213,14 @@ impl Costs {
         }
     }
 
-    /// Statements that read what belongs to the own atom, whose index is the variable `own`.
-    pub(super) fn read_own(&self) -> String {
+    /// Statements that read what belongs to the own atom, whose index is the variable `own` and the name of its row.
+    pub(super) fn read_own(&self, row: &str) -> String {
         let mut text = String::new();
-        if let Source::Formula { program, dimension, .. } = &self.source
+        if let Some((program, dimension)) = self.formula()
             && program.folds().is_empty()
         {
-            for axis in 0..*dimension {
-                let _ = writeln!(text, "let own{axis} = load(P.own_points + {axis}u * P.rows + own);");
+            for axis in 0..dimension {
+                let _ = writeln!(text, "let x{axis}_{row} = load(P.own_points + {axis}u * P.rows + own{row});");
             }
         }
         text
@@ -217,63 +236,124 @@ impl Costs {
         text
     }
 
-    /// Statements that compute the costs between the own atom and others, and their names, which start with `tag`.
-    /// Forbidden pairs cost [`FORBIDDEN`].
-    pub(super) fn between(&self, side: Side, others: &[Other], tile: usize, tag: &str) -> (String, Vec<String>) {
+    /// Statements that compute the costs between own atoms, known by the names of their rows, and others, and the names of the
+    /// costs for each own atom and each other. Forbidden pairs cost [`FORBIDDEN`].
+    pub(super) fn between(
+        &self,
+        side: Side,
+        rows: &[String],
+        others: &[Other],
+        tile: usize,
+    ) -> (String, Vec<Vec<String>>) {
         let (mut text, costs) = match &self.source {
             Source::Matrix { .. } => {
-                let entry = |other: &Other| {
+                let entry = |row: &String, other: &Other| {
                     let other = format!("min({}, P.others - 1u)", other.index);
-                    let [row, column] = side.of([["own", &other], [&other, "own"]]);
+                    let own = format!("own{row}");
+                    let [row, column] = side.of([[&own, &other], [&other, &own]]);
                     format!("matrix_entry({row}, {column})")
                 };
-                (String::new(), others.iter().map(entry).collect())
+                let of_row = |row| others.iter().map(|other| entry(row, other)).collect::<Vec<_>>();
+                (String::new(), rows.iter().map(of_row).collect::<Vec<_>>())
             }
-            Source::Formula { program, .. } => self.evaluated(program, side, others, tile, tag),
+            Source::Formula { program, .. } => {
+                let mut text = String::new();
+                if program.folds().is_empty() {
+                    for (lane, other) in others.iter().enumerate() {
+                        for axis in 0..program.inputs() / 2 {
+                            let value = self.coordinate_of(other, tile, &format!("{axis}u"));
+                            let _ = writeln!(text, "let y{axis}_{lane} = {value};");
+                        }
+                    }
+                }
+                let (statements, outputs) =
+                    self.evaluate(program, side, rows, others, tile, &|_, _| String::new(), "c");
+                let first = |outputs: Vec<Vec<String>>| outputs.into_iter().flatten().collect::<Vec<_>>();
+                (text + &statements, outputs.into_iter().map(first).collect())
+            }
         };
         let mut names = Vec::new();
-        for (index, cost) in costs.into_iter().enumerate() {
-            let name = format!("{tag}cost{index}");
-            let _ = match (&self.source, self.forbids) {
-                (Source::Formula { .. }, true) => {
-                    writeln!(text, "let {name} = select({FORBIDDEN:e}f, {cost}, {cost} < {FORBIDDEN:e}f);")
-                }
-                _ => writeln!(text, "let {name} = {cost};"),
-            };
-            names.push(name);
+        for (row, costs) in rows.iter().zip(costs) {
+            let mut of_row = Vec::new();
+            for (lane, cost) in costs.into_iter().enumerate() {
+                let name = format!("cost{row}_{lane}");
+                let _ = match (&self.source, self.forbids) {
+                    (Source::Formula { .. }, true) => {
+                        writeln!(text, "let {name} = select({FORBIDDEN:e}f, {cost}, {cost} < {FORBIDDEN:e}f);")
+                    }
+                    _ => writeln!(text, "let {name} = {cost};"),
+                };
+                of_row.push(name);
+            }
+            names.push(of_row);
         }
         (text, names)
     }
 
-    /// Statements that evaluate a formula of one output between the own atom and others.
-    fn evaluated(
+    /// Statements that evaluate a formula of both points at the pairs of a step, behind those of [`between`](Self::between), and
+    /// its outputs for each pair. The formula has the parameters of the cost; `more` tells of further inputs.
+    pub(super) fn evaluate_step(
         &self,
         program: &Program,
-        side: Side,
-        others: &[Other],
-        tile: usize,
-        tag: &str,
-    ) -> (String, Vec<String>) {
-        let (statements, outputs) = self.evaluate(program, side, others, tile, tag);
-        (statements, outputs.into_iter().map(|outputs| outputs.into_iter().next().unwrap_or_default()).collect())
-    }
-
-    /// Statements that evaluate a formula of both points between the own atom and others, with the parameters of the cost.
-    pub(super) fn evaluate(
-        &self,
-        program: &Program,
-        side: Side,
-        others: &[Other],
-        tile: usize,
+        step: &Step<'_>,
+        more: &dyn Fn(usize, &Place<'_>) -> String,
         tag: &str,
     ) -> (String, Vec<Vec<String>>) {
-        let (is_tiled, dimension) = (self.tiled_dimension() > 0, program.inputs() / 2);
-        let has_own = self.formula().is_some_and(|(cost, _)| cost.folds().is_empty());
-        let pairs = others.iter().map(|other| PairInputs { side, dimension, tile, is_tiled, has_own, other });
-        let pairs: Vec<_> = pairs.collect();
+        let row = step.places[0].row;
+        let more = |k: usize, lane: usize| more(k, &step.places[lane]);
+        let (tag, rows) = (format!("{tag}{row}_"), [row.to_string()]);
+        let (text, mut outputs) = self.evaluate(program, step.side, &rows, step.others, step.tile, &more, &tag);
+        (text, outputs.pop().unwrap_or_default())
+    }
+
+    /// Statements that evaluate a formula between own atoms and others, and its outputs for each own atom and each other.
+    #[expect(clippy::too_many_arguments, reason = "pairs, and a formula of them")]
+    fn evaluate(
+        &self,
+        program: &Program,
+        side: Side,
+        rows: &[String],
+        others: &[Other],
+        tile: usize,
+        more: &dyn Fn(usize, usize) -> String,
+        tag: &str,
+    ) -> (String, Vec<Vec<Vec<String>>>) {
+        let Some((cost, dimension)) = self.formula() else { return (String::new(), Vec::new()) };
+        let are_named = cost.folds().is_empty();
+        let pairs: Vec<_> = rows
+            .iter()
+            .flat_map(|row| others.iter().enumerate().map(move |(lane, other)| (row, lane, other)))
+            .map(|(row, lane, other)| PairInputs {
+                costs: self,
+                side,
+                dimension,
+                tile,
+                are_named,
+                row,
+                lane,
+                other,
+                more,
+            })
+            .collect();
+        let mut in_loops = String::new();
+        for row in rows {
+            let _ = writeln!(in_loops, "let xk_{row} = load(P.own_points + k * P.rows + own{row});");
+        }
+        for (lane, other) in others.iter().enumerate() {
+            let _ = writeln!(in_loops, "let yk_{lane} = {};", self.coordinate_of(other, tile, "k"));
+        }
         let lanes: Vec<&dyn Inputs> = pairs.iter().map(|pair| pair as &dyn Inputs).collect();
         let parameter = |index: usize| Arguments::parameter("c", index, Arithmetic::Single);
-        emit_lanes(program, Arithmetic::Single, &lanes, &parameter, tag)
+        let (text, outputs) = emit_lanes(program, Arithmetic::Single, &lanes, &in_loops, &parameter, tag);
+        (text, outputs.chunks(others.len()).map(<[_]>::to_vec).collect())
+    }
+
+    /// A coordinate of an atom of the other side, where `axis` is an expression.
+    fn coordinate_of(&self, other: &Other, tile: usize, axis: &str) -> String {
+        match &other.slot {
+            Some(slot) if self.tiled_dimension() > 0 => format!("tile_points[({axis}) * {tile}u + {slot}]"),
+            _ => format!("load(P.other_points + ({axis}) * P.others + min({}, P.others - 1u))", other.index),
+        }
     }
 
     /// Coordinates that are read by way of workgroup memory.
@@ -284,13 +364,17 @@ impl Costs {
 
 /// The coordinates of x and then of y, one of which is the own point.
 struct PairInputs<'a> {
+    costs: &'a Costs,
     side: Side,
     dimension: usize,
     tile: usize,
-    is_tiled: bool,
-    /// Are the coordinates of the own point in variables?
-    has_own: bool,
+    /// Are the coordinates in variables?
+    are_named: bool,
+    row: &'a str,
+    lane: usize,
     other: &'a Other,
+    /// Inputs behind the coordinates.
+    more: &'a dyn Fn(usize, usize) -> String,
 }
 
 impl PairInputs<'_> {
@@ -302,24 +386,30 @@ impl PairInputs<'_> {
 
     /// A coordinate, where `axis` is an expression.
     fn coordinate(&self, is_own: bool, axis: &str) -> String {
-        match (is_own, &self.other.slot) {
-            (true, _) => format!("load(P.own_points + ({axis}) * P.rows + own)"),
-            (false, Some(slot)) if self.is_tiled => format!("tile_points[({axis}) * {}u + {slot}]", self.tile),
-            (false, _) => {
-                format!("load(P.other_points + ({axis}) * P.others + min({}, P.others - 1u))", self.other.index)
-            }
+        match is_own {
+            true => format!("load(P.own_points + ({axis}) * P.rows + own{})", self.row),
+            false => self.costs.coordinate_of(self.other, self.tile, axis),
         }
     }
 }
 
 impl Inputs for PairInputs<'_> {
     fn input(&self, index: usize) -> String {
-        let (is_own, axis) = self.of(index);
-        if is_own && self.has_own { format!("own{axis}") } else { self.coordinate(is_own, &format!("{axis}u")) }
+        if let Some(k) = index.checked_sub(2 * self.dimension) {
+            return (self.more)(k, self.lane);
+        }
+        match self.of(index) {
+            (true, axis) if self.are_named => format!("x{axis}_{}", self.row),
+            (false, axis) if self.are_named => format!("y{axis}_{}", self.lane),
+            (is_own, axis) => self.coordinate(is_own, &format!("{axis}u")),
+        }
     }
 
     fn indexed(&self, first: usize, k: &str) -> Option<String> {
-        let (is_own, axis) = self.of(first);
-        Some(self.coordinate(is_own, &format!("{axis}u + {k}")))
+        Some(match self.of(first) {
+            (true, 0) => format!("x{k}_{}", self.row),
+            (false, 0) => format!("y{k}_{}", self.lane),
+            (is_own, axis) => self.coordinate(is_own, &format!("{axis}u + {k}")),
+        })
     }
 }

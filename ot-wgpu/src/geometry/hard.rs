@@ -5,7 +5,7 @@ use ot_core::{ArcThreshold, Error, HardTransform, PricedArc, Side};
 use super::{
     costs::FORBIDDEN,
     kernel::WgpuKernel,
-    row_pass::{Cut, MAX_LISTED, RowPass, launch},
+    row_pass::{Cut, MAX_LISTED, Place, RowPass, launch},
 };
 use crate::{
     backend::Wgpu,
@@ -126,66 +126,65 @@ impl WgpuKernel {
 let potential = load(P.potential_at + column * P.potential_stride + other);
 "
             .into(),
-            start: format!("var least = {FORBIDDEN:e}f;\nvar place = 0xffffffffu;\n"),
-            end: "let at = P.found + 2u * ((split * P.listed + list_place) * P.rows + row);
-store(at, least);
-S[at + 1u] = place;
+            start: format!("var least# = {FORBIDDEN:e}f;\nvar place# = 0xffffffffu;\n"),
+            end: "let at = P.found + 2u * ((split * P.listed + list_place) * P.rows + row#);
+store(at, least#);
+S[at + 1u] = place#;
 "
             .into(),
             ..RowPass::default()
         };
-        pass.source(&self.costs, side, cut, &|others, costs| {
-            let lanes = others.iter().zip(costs).enumerate();
-            let of_lane = |(lane, (other, cost)): (usize, (&super::costs::Other, &String))| {
-                let (slot, index) = (other.slot.as_deref().unwrap_or_default(), &other.index);
+        pass.source(&self.costs, side, cut, &|step| {
+            let of_place = |place: &Place<'_>| {
+                let (Place { row, lane, index, cost }, potential) = (place, place.field("tile_potential"));
                 format!(
-                    "let value{lane} = {cost} - tile_potential[{slot}];
-if (value{lane} < min(least, 5.0e37f) && {cost} < 1.0e38f) {{ least = value{lane}; place = {index}; }}
+                    "let value{row}_{lane} = {cost} - {potential};
+if (value{row}_{lane} < min(least{row}, 5.0e37f) && {cost} < 1.0e38f) {{ least{row} = value{row}_{lane}; place{row} = {index}; }}
 "
                 )
             };
-            lanes.map(of_lane).collect()
+            step.places.iter().map(of_place).collect()
         })
     }
 
     /// Arcs of a row and a split: counted, or listed from where their counts say.
     fn arc_source(&self, cut: Cut, has_atoms: bool, is_list: bool) -> String {
-        let counted = "P.counts + row * P.splits + split";
+        let counted = "P.counts + row# * P.splits + split";
         let (own, field) = match has_atoms {
-            true => ("P.base + load(P.own_threshold + own)", "load(P.threshold + other)"),
+            true => ("P.base + load(P.own_threshold + own#)", "load(P.threshold + other)"),
             false => ("P.base", "0.0f"),
         };
         let potential = "load(P.potential_at + column * P.potential_stride + other)";
-        let first = if is_list { format!("S[P.counts + own * P.splits + split]") } else { "0u".into() };
+        let first = if is_list { "S[P.counts + own# * P.splits + split]" } else { "0u" };
         let pass = RowPass {
             fields: vec![("tile_potential", potential.into()), ("tile_threshold", field.into())],
             start: format!(
-                "let own_potential = load(P.own_potential_at + column * P.own_potential_stride + own);
-let highest = {own};
-var count = {first};
+                "let own_potential# = load(P.own_potential_at + column * P.own_potential_stride + own#);
+let highest# = {own};
+var count# = {first};
 "
             ),
-            end: if is_list { String::new() } else { format!("S[{counted}] = count;\n") },
+            end: if is_list { String::new() } else { format!("S[{counted}] = count#;\n") },
             ..RowPass::default()
         };
-        pass.source(&self.costs, Side::Source, cut, &|others, costs| {
-            let lanes = others.iter().zip(costs).enumerate();
-            let of_lane = |(lane, (other, cost)): (usize, (&super::costs::Other, &String))| {
-                let (slot, index) = (other.slot.as_deref().unwrap_or_default(), &other.index);
+        pass.source(&self.costs, Side::Source, cut, &|step| {
+            let of_place = |place: &Place<'_>| {
+                let Place { row, lane, index, cost } = place;
+                let [potential, threshold] = ["tile_potential", "tile_threshold"].map(|name| place.field(name));
                 let listed = match is_list {
                     true => format!(
-                        "let at = P.arcs + {ARC_WORDS}u * count; S[at] = row; S[at + 1u] = {index}; store(at + 2u, price{lane}); "
+                        "let at = P.arcs + {ARC_WORDS}u * count{row}; S[at] = row{row}; S[at + 1u] = {index}; store(at + 2u, price{row}_{lane}); "
                     ),
                     false => String::new(),
                 };
-                let is_pair = format!("row < P.rows && {index} < end && {cost} < 1.0e38f");
+                let is_pair = format!("row{row} < P.rows && {index} < end && {cost} < 1.0e38f");
                 format!(
-                    "let price{lane} = ({cost} - own_potential) - tile_potential[{slot}];
-if (price{lane} <= highest + tile_threshold[{slot}] && {is_pair}) {{ {listed}count++; }}
+                    "let price{row}_{lane} = ({cost} - own_potential{row}) - {potential};
+if (price{row}_{lane} <= highest{row} + {threshold} && {is_pair}) {{ {listed}count{row}++; }}
 "
                 )
             };
-            lanes.map(of_lane).collect()
+            step.places.iter().map(of_place).collect()
         })
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, Binding, Error, GibbsKernel, HardTransform, PlanOperator, PlanProduct, PlanSide, PlanView, Side, SoftMin,
-    Sweep, TransportCost, kernel::half_step,
+    Backend, Binding, CostDerivative, Error, GibbsKernel, HardTransform, PlanOperator, PlanProduct, PlanSide, PlanView,
+    Side, SoftMin, Sweep, TransportCost, kernel::half_step,
 };
 
 use super::{costs::Costs, softmin::Request, sums::Mass};
@@ -59,6 +59,10 @@ impl PlanOperator<Wgpu> for WgpuKernel {
     }
 
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Wgpu>> {
+        Some(self)
+    }
+
+    fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<Wgpu>> {
         Some(self)
     }
 

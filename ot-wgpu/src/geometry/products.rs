@@ -4,7 +4,8 @@ use ot_core::{Backend, Error, Fold, Operand, PlanProduct, PlanView, Program, Sid
 
 use super::{
     kernel::WgpuKernel,
-    sums::{MAX_FACTORS, Mass, Place, Sums},
+    row_pass::{Place, Step},
+    sums::{MAX_FACTORS, Mass, Sums},
 };
 use crate::{
     backend::Wgpu,
@@ -42,12 +43,13 @@ impl WgpuKernel {
                 fields: TILES.into_iter().take(factors).enumerate().map(|(k, tile)| (tile, read(k))).collect(),
                 start: String::new(),
                 factors,
+                instructions: factors,
             };
             let of_place = |place: &Place<'_>| -> Vec<String> {
-                TILES.iter().take(factors).map(|tile| format!("{tile}[{}]", place.slot)).collect()
+                TILES.iter().take(factors).map(|tile| place.field(tile)).collect()
             };
-            let of_places = |places: &[Place<'_>]| (String::new(), places.iter().map(of_place).collect());
-            sums.record(&of_places, [first, channels], out)?;
+            let of_step = |step: &Step<'_>| (String::new(), step.places.iter().map(of_place).collect());
+            sums.record(&of_step, [first, channels], out)?;
         }
         Ok(())
     }
@@ -73,10 +75,10 @@ impl WgpuKernel {
             fields: Vec::new(),
             start: String::new(),
             factors: 1,
+            instructions: 1,
         };
-        let of_places =
-            |places: &[Place<'_>]| (String::new(), places.iter().map(|place| vec![factor(place)]).collect());
-        sums.record(&of_places, [0, 1], &rows)?;
+        let of_step = |step: &Step<'_>| (String::new(), step.places.iter().map(|place| vec![factor(place)]).collect());
+        sums.record(&of_step, [0, 1], &rows)?;
         let itself = Program::record(|[x]| [x])?;
         self.backend.reduce(&itself, Fold::Sum, rows.rows(), &[Operand::Vector(&rows)], &mut [out])
     }
@@ -90,8 +92,8 @@ impl TransportCost<Wgpu> for WgpuKernel {
 
     fn rank_one_cost(&mut self, u: &DeviceVector, v: &DeviceVector, out: &mut DeviceReduced) -> Result<(), Error> {
         let factor = |place: &Place<'_>| {
-            let Place { cost, slot, .. } = place;
-            let is_forbidden = format!("{cost} > 1.0e38f && tile_weight[{slot}] > 0.0f");
+            let cost = place.cost;
+            let is_forbidden = format!("{cost} > 1.0e38f && {} > 0.0f", place.field("tile_weight"));
             format!("select({cost}, opaque_bits(0x7f800000u), {is_forbidden})")
         };
         self.total_cost(Mass::Product { weights: [u, v] }, "cost of a product", &factor, out)

@@ -34,76 +34,123 @@ pub(super) struct Cut {
     pub(super) chunk: usize,
     /// Workgroups along the other side.
     pub(super) splits: usize,
+    /// Atoms of the own side for each invocation.
+    own: usize,
+    /// Atoms of the other side in a step of the loop.
+    lanes: usize,
 }
 
 impl Cut {
     /// A cut for a pass that keeps some words for each atom of a tile beside its coordinates.
     pub(super) fn new(costs: &Costs, side: Side, columns: usize, fields: usize) -> Self {
+        Self::of_long(costs, side, columns, fields, 0)
+    }
+
+    /// The same for a pass with so many instructions for each pair beside those of the cost.
+    pub(super) fn of_long(costs: &Costs, side: Side, columns: usize, fields: usize, instructions: usize) -> Self {
         let [rows, others] = [side, side.opposite()].map(|side| costs.len(side));
         let words = (costs.tile_words() + fields).max(1);
         let tile = if 4 * WORKGROUP * words <= TILE_WORDS { 4 * WORKGROUP } else { WORKGROUP };
         // Steps over pairs, over coordinates, over the tile and over tiles, for each tile.
-        let steps = tile / costs.lanes() * costs.steps() + tile / WORKGROUP + 1;
+        let [own, lanes] = costs.lanes(instructions);
+        let steps = tile / lanes * costs.steps() + tile / WORKGROUP + 1;
         let most = (MAX_STEPS / steps).max(1) * tile;
         let full = FULL[usize::from(!costs.gpu.is_software())];
-        let wanted = full.div_ceil(rows.div_ceil(WORKGROUP) * columns.max(1));
+        let wanted = full.div_ceil(rows.div_ceil(own * WORKGROUP) * columns.max(1));
         let chunk = others.div_ceil(wanted).next_multiple_of(tile).min(most);
-        Self { tile, chunk, splits: others.div_ceil(chunk) }
+        Self { tile, chunk, splits: others.div_ceil(chunk), own, lanes }
     }
 }
 
-/// The text of a pass. It knows the variables `row`, `own` (the same, of an atom that exists), `column`, `split`, `list_place`
-/// (where in the list the column stands), and, where it fills a tile, `slot`, `other`, `index` (the same, of an atom that may
-/// not exist) and `is_inside`.
+/// The text of a pass. An invocation has some atoms of its own; `#` stands for the number of one of them. The text knows the
+/// variables `row#`, `own#` (the same, of an atom that exists), `column`, `split`, `list_place` (where in the list the column
+/// stands), and, where it fills a tile, `slot`, `other`, `index` (the same, of an atom that may not exist) and `is_inside`.
 #[derive(Debug, Default)]
 pub(super) struct RowPass {
     /// Names of arrays with a number for each atom of a tile, and what fills them.
     pub(super) fields: Vec<(&'static str, String)>,
     /// Declarations of the module.
     pub(super) declarations: String,
-    /// Statements before the loop.
+    /// Statements before all others.
+    pub(super) prologue: String,
+    /// Statements before the loop, for each own atom.
     pub(super) start: String,
     /// Statements where a tile is filled.
     pub(super) fill: String,
-    /// Statements before the pairs of a tile.
+    /// Statements before the pairs of a tile, for each own atom.
     pub(super) before_tile: String,
-    /// Statements after them.
+    /// Statements after them, for each own atom.
     pub(super) after_tile: String,
-    /// Statements for an atom `row` at the end.
+    /// Statements at the end, for each own atom that exists.
     pub(super) end: String,
 }
 
+/// A pair in the loop over pairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    /// The number of the own atom.
+    pub(super) row: &'a str,
+    /// The number of the other atom in this step.
+    pub(super) lane: usize,
+    /// The index of the other atom, an expression: it may not exist.
+    pub(super) index: &'a str,
+    /// The variable that holds the cost, [`FORBIDDEN`](super::costs::FORBIDDEN) for a forbidden pair.
+    pub(super) cost: &'a str,
+}
+
+impl Place<'_> {
+    /// The number of a field at the other atom.
+    pub(super) fn field(&self, name: &str) -> String {
+        format!("{name}_{}", self.lane)
+    }
+
+    /// The index of an atom that exists, for the other atom.
+    pub(super) fn other(&self) -> String {
+        format!("min({}, P.others - 1u)", self.index)
+    }
+}
+
+/// Pairs of one own atom with the others of a step.
+pub(super) struct Step<'a> {
+    pub(super) places: Vec<Place<'a>>,
+    /// All others, and the side of the own atom, for formulas.
+    pub(super) others: &'a [Other],
+    pub(super) side: Side,
+    pub(super) tile: usize,
+}
+
 impl RowPass {
-    /// The kernel. `pairs` writes the statements for some others, of these costs.
-    pub(super) fn source(
-        &self,
-        costs: &Costs,
-        side: Side,
-        cut: Cut,
-        pairs: &dyn Fn(&[Other], &[String]) -> String,
-    ) -> String {
-        let (tile, lanes) = (cut.tile, costs.lanes());
+    /// The kernel. `pairs` writes the statements for the pairs of an own atom with some others.
+    pub(super) fn source(&self, costs: &Costs, side: Side, cut: Cut, pairs: &dyn Fn(&Step<'_>) -> String) -> String {
+        let Cut { tile, own, lanes, .. } = cut;
         let others: Vec<Other> = (0..lanes)
-            .map(|lane| Other { slot: Some(format!("c + {lane}u")), index: format!("first + c + {lane}u") })
+            .map(|lane| Other { slot: Some(format!("c + {lane}u")), index: format!("(first + c + {lane}u)") })
             .collect();
-        let (evaluate, names) = costs.between(side, &others, tile, "c");
-        let body = pairs(&others, &names);
+        let rows: Vec<String> = (0..own).map(|row| row.to_string()).collect();
+        let (mut body, names) = costs.between(side, &rows, &others, tile);
         let (mut arrays, mut fills) = (String::new(), String::new());
         for (name, value) in &self.fields {
             let _ = writeln!(arrays, "var<workgroup> {name}: array<f32, {tile}>;");
             let _ = writeln!(fills, "{name}[slot] = {value};");
+            for lane in 0..lanes {
+                let _ = writeln!(body, "let {name}_{lane} = {name}[c + {lane}u];");
+            }
         }
+        for (row, costs) in rows.iter().zip(&names) {
+            let place = |(lane, cost): (usize, _)| Place { row, lane, index: &others[lane].index, cost };
+            let places = costs.iter().map(String::as_str).enumerate().map(place).collect();
+            body += &pairs(&Step { places, others: &others, side, tile });
+        }
+        let for_rows = |text: &str| rows.iter().map(|row| text.replace('#', row)).collect::<String>();
         format!(
             "{declarations}{arrays}{of_pass}
 @compute @workgroup_size({WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {{
-let row = P.first_row + group.x * {WORKGROUP}u + id.x;
-let own = min(row, P.rows - 1u);
 let list_place = group.y;
 let column = P.list[list_place];
 let split = group.z;
 let end = min(P.others, (split + 1u) * P.chunk);
-{read_own}{start}for (var first = split * P.chunk; first < end; first += {tile}u) {{
+{prologue}{own_rows}{read_own}{start}for (var first = split * P.chunk; first < end; first += {tile}u) {{
 workgroupBarrier();
 for (var slot = id.x; slot < {tile}u; slot += {WORKGROUP}u) {{
 let index = first + slot;
@@ -112,21 +159,23 @@ let other = min(index, P.others - 1u);
 {fill}{fill_points}{fills}}}
 workgroupBarrier();
 {before}for (var c = 0u; c < {tile}u; c += {lanes}u) {{
-{evaluate}{body}}}
+{body}}}
 {after}}}
-if (row < P.rows) {{
 {ending}}}
-}}
 ",
             declarations = costs.declarations(Some(tile)),
             of_pass = self.declarations,
-            read_own = costs.read_own(),
-            start = self.start,
+            prologue = self.prologue,
+            own_rows = for_rows(&format!(
+                "let row# = P.first_row + (group.x * {own}u + #u) * {WORKGROUP}u + id.x;\nlet own# = min(row#, P.rows - 1u);\n"
+            )),
+            read_own = rows.iter().map(|row| costs.read_own(row)).collect::<String>(),
+            start = for_rows(&self.start),
             fill = self.fill,
             fill_points = costs.fill_tile(tile),
-            before = self.before_tile,
-            after = self.after_tile,
-            ending = self.end,
+            before = for_rows(&self.before_tile),
+            after = for_rows(&self.after_tile),
+            ending = for_rows(&format!("if (row# < P.rows) {{\n{}}}\n", self.end)),
         )
     }
 }
@@ -143,8 +192,9 @@ pub(super) fn launch(
 ) -> Result<(), Error> {
     let [rows, others] = [side, side.opposite()].map(|side| costs.len(side));
     let pairs_of_row = others as u64 * list.len() as u64;
-    let most = (MAX_PAIRS / pairs_of_row.max(1)).clamp(1, MAX_GROUPS as u64 * WORKGROUP as u64) as usize;
-    let step = most.next_multiple_of(WORKGROUP).min(MAX_GROUPS * WORKGROUP);
+    let of_group = cut.own * WORKGROUP;
+    let most = (MAX_PAIRS / pairs_of_row.max(1)).clamp(1, (MAX_GROUPS * of_group) as u64) as usize;
+    let step = most.next_multiple_of(of_group);
     for first in (0..rows).step_by(step) {
         let count = step.min(rows - first);
         let mut arguments = arguments.clone();
@@ -155,7 +205,7 @@ pub(super) fn launch(
             arguments: &arguments,
             list,
             windows: costs.windows(),
-            groups: [count.div_ceil(WORKGROUP), list.len(), cut.splits],
+            groups: [count.div_ceil(of_group), list.len(), cut.splits],
             pairs: count as u64 * pairs_of_row,
         })?;
     }

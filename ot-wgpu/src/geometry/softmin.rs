@@ -14,7 +14,7 @@ use ot_core::{ActiveColumns, Error, PlanSide, Program, Scalar, Side};
 
 use super::{
     costs::{Costs, FORBIDDEN, Other},
-    row_pass::{Cut, MAX_LISTED, MAX_STEPS, RowPass, launch},
+    row_pass::{Cut, MAX_LISTED, MAX_STEPS, Place, RowPass, launch},
 };
 use crate::{
     backend::Wgpu,
@@ -111,7 +111,8 @@ impl Request<'_> {
         let lanes = 0..LANES;
         let others: Vec<Other> = lanes.clone().map(|lane| Other { slot: None, index: format!("j{lane}") }).collect();
         let indices: String = lanes.map(|lane| format!("let j{lane} = j + {}u;\n", lane * WORKGROUP)).collect();
-        let (evaluate, names) = costs.between(self.side, &others, 0, "c");
+        let (evaluate, names) = costs.between(self.side, &[String::new()], &others, 0);
+        let names = &names[0];
         let each = |statement: &dyn Fn(usize, &String) -> String| -> String {
             names.iter().enumerate().map(|(lane, cost)| statement(lane, cost)).collect()
         };
@@ -181,7 +182,7 @@ let softmin = clamp(found[lane], -{LIMIT:e}f, {LIMIT:e}f);
 }}
 ",
             declarations = costs.declarations(None),
-            read_own = costs.read_own(),
+            read_own = costs.read_own(""),
             step = WORKGROUP * LANES,
             largest = tree_of("max(tree[lane], tree[lane + span])"),
             joined = tree_of("tree[lane] + tree[lane + span]"),
@@ -236,9 +237,9 @@ fn sum_source(costs: &Costs, side: Side, cut: Cut) -> String {
             ("tile_weight", "weight".into()),
         ],
         declarations: "var<workgroup> lost: atomic<u32>;\n".into(),
-        start: "let shift = load(P.shift_at + column * P.shift_stride + own);
-var total = vec2<f32>(0.0f, 0.0f);
-if (id.x == 0u) { atomicStore(&lost, 0u); }
+        prologue: "if (id.x == 0u) { atomicStore(&lost, 0u); }\n".into(),
+        start: "let shift# = load(P.shift_at + column * P.shift_stride + own#);
+var total# = vec2<f32>(0.0f, 0.0f);
 "
         .into(),
         fill: format!(
@@ -249,23 +250,20 @@ if (load(P.logarithms_at + column * P.logarithms_stride + other) > -0.5e30f) {{ 
 ",
             TINY = f32::MIN_POSITIVE
         ),
-        before_tile: "var part = 0.0f;\n".into(),
-        after_tile: "total = pair_add_number(total, part);\n".into(),
-        end: "let sum = select(total.x, -1.0f, atomicLoad(&lost) != 0u);
-store(P.sums + (split * P.listed + list_place) * P.rows + row, sum);
+        before_tile: "var part# = 0.0f;\n".into(),
+        after_tile: "total# = pair_add_number(total#, part#);\n".into(),
+        end: "let sum = select(total#.x, -1.0f, atomicLoad(&lost) != 0u);
+store(P.sums + (split * P.listed + list_place) * P.rows + row#, sum);
 "
         .into(),
     };
-    pass.source(costs, side, cut, &|others, names| {
-        let mut text = String::new();
-        for (lane, (other, cost)) in others.iter().zip(names).enumerate() {
-            let slot = other.slot.as_deref().unwrap_or_default();
-            text += &format!("let slack{lane} = (tile_potential[{slot}] - {cost}) + shift;\n");
-        }
-        let terms = others.iter().enumerate().map(|(lane, other)| {
-            let slot = other.slot.as_deref().unwrap_or_default();
-            format!("tile_weight[{slot}] * exp2(P.inverse_epsilon * slack{lane})")
-        });
-        text + "part += " + &terms.collect::<Vec<_>>().join(" + ") + ";\n"
+    pass.source(costs, side, cut, &|step| {
+        let term = |place: &Place<'_>| {
+            let [weight, potential] = ["tile_weight", "tile_potential"].map(|name| place.field(name));
+            let slack = format!("(({potential} - {}) + shift{})", place.cost, place.row);
+            format!("{weight} * exp2(P.inverse_epsilon * {slack})")
+        };
+        let terms: Vec<String> = step.places.iter().map(term).collect();
+        format!("part{} += {};\n", step.places[0].row, terms.join(" + "))
     })
 }

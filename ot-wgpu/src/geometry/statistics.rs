@@ -4,8 +4,8 @@
 use ot_core::{CostStatistics, Error, Side, WeightsView};
 
 use super::{
-    costs::{Costs, FORBIDDEN, Other},
-    row_pass::{Cut, RowPass, launch},
+    costs::{Costs, FORBIDDEN},
+    row_pass::{Cut, Place, RowPass, launch},
 };
 use crate::gpu::Arguments;
 
@@ -114,48 +114,48 @@ fn source(costs: &Costs, side: Side, cut: Cut) -> String {
     let pass = RowPass {
         fields: vec![("tile_weight", "select(0.0f, load(P.weights + other), is_inside)".into())],
         start: format!(
-            "var weight = vec2<f32>(0.0f, 0.0f);
-var sum = weight;
-var squares = weight;
-var least = {FORBIDDEN:e}f;
-var most = -{FORBIDDEN:e}f;
-var forbidden = 0.0f;
+            "var weight# = vec2<f32>(0.0f, 0.0f);
+var sum# = weight#;
+var squares# = weight#;
+var least# = {FORBIDDEN:e}f;
+var most# = -{FORBIDDEN:e}f;
+var forbidden# = 0.0f;
 "
         ),
-        before_tile: "var parts = vec3<f32>(0.0f, 0.0f, 0.0f);\n".into(),
-        after_tile: "weight = pair_add_number(weight, parts.x);
-sum = pair_add_number(sum, parts.y);
-squares = pair_add_number(squares, parts.z);
+        before_tile: "var parts# = vec3<f32>(0.0f, 0.0f, 0.0f);\n".into(),
+        after_tile: "weight# = pair_add_number(weight#, parts#.x);
+sum# = pair_add_number(sum#, parts#.y);
+squares# = pair_add_number(squares#, parts#.z);
 "
         .into(),
         end: format!(
-            "let at = P.found + split * {WORDS}u * P.rows + row;
-store(at, weight.x);
-store(at + P.rows, sum.x);
-store(at + 2u * P.rows, squares.x);
-store(at + 3u * P.rows, least);
-store(at + 4u * P.rows, most);
-store(at + 5u * P.rows, forbidden);
+            "let at = P.found + split * {WORDS}u * P.rows + row#;
+store(at, weight#.x);
+store(at + P.rows, sum#.x);
+store(at + 2u * P.rows, squares#.x);
+store(at + 3u * P.rows, least#);
+store(at + 4u * P.rows, most#);
+store(at + 5u * P.rows, forbidden#);
 "
         ),
         ..RowPass::default()
     };
-    pass.source(costs, side, cut, &|others, names| {
-        let of_lane = |(other, cost): (&Other, &String)| {
-            let (slot, index) = (other.slot.as_deref().unwrap_or_default(), &other.index);
+    pass.source(costs, side, cut, &|step| {
+        let of_place = |place: &Place<'_>| {
+            let (Place { row, index, cost, .. }, weight) = (place, place.field("tile_weight"));
             format!(
                 "if ({index} < end) {{
 if ({cost} < 1.0e38f) {{
 let distance = {cost} - P.centre;
-parts += tile_weight[{slot}] * vec3<f32>(1.0f, {cost}, distance * distance);
-least = min(least, {cost});
-most = max(most, {cost});
-}} else {{ forbidden = 1.0f; }}
+parts{row} += {weight} * vec3<f32>(1.0f, {cost}, distance * distance);
+least{row} = min(least{row}, {cost});
+most{row} = max(most{row}, {cost});
+}} else {{ forbidden{row} = 1.0f; }}
 }}
 "
             )
         };
-        others.iter().zip(names).map(of_lane).collect()
+        step.places.iter().map(of_place).collect()
     })
 }
 

@@ -12,8 +12,8 @@ use std::{f64::consts::LOG2_E, fmt::Write};
 use ot_core::{Error, Side};
 
 use super::{
-    costs::{Costs, Other},
-    row_pass::{Cut, MAX_LISTED, RowPass, launch},
+    costs::Costs,
+    row_pass::{Cut, MAX_LISTED, Place, RowPass, Step, launch},
 };
 use crate::{
     gpu::{Arguments, Key, Launch, MAX_GROUPS},
@@ -35,18 +35,8 @@ pub(super) enum Mass<'a> {
     Product { weights: [&'a DeviceVector; 2] },
 }
 
-/// A place in the loop over pairs: names of the variables and expressions that stand for it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
-    /// Tells names apart.
-    pub(super) lane: usize,
-    /// The place in the tile, an expression.
-    pub(super) slot: &'a str,
-    /// The index of the other atom, an expression: it may not exist, and its mass is zero then.
-    pub(super) index: &'a str,
-    /// The variable that holds the cost, [`FORBIDDEN`](super::costs::FORBIDDEN) for a forbidden pair.
-    pub(super) cost: &'a str,
-}
+/// Statements for the pairs of an own atom with some others, and the factors of each pair.
+pub(super) type FactorsOf<'a> = dyn Fn(&Step<'_>) -> (String, Vec<Vec<String>>) + 'a;
 
 /// A pass that sums entries times factors.
 pub(super) struct Sums<'a> {
@@ -66,6 +56,8 @@ pub(super) struct Sums<'a> {
     pub(super) start: String,
     /// How many factors there are.
     pub(super) factors: usize,
+    /// Instructions of the factors of a pair.
+    pub(super) instructions: usize,
 }
 
 impl Sums<'_> {
@@ -73,7 +65,7 @@ impl Sums<'_> {
     /// statements for some pairs, and the factors of each.
     pub(super) fn record(
         &self,
-        factors: &dyn Fn(&[Place<'_>]) -> (String, Vec<Vec<String>>),
+        factors: &FactorsOf<'_>,
         [first, channels]: [usize; 2],
         out: &DeviceVector,
     ) -> Result<(), Error> {
@@ -91,7 +83,8 @@ impl Sums<'_> {
         arguments.vector("other_weights", other_weights);
         let columns: Vec<u32> = (0..self.columns as u32).collect();
         for columns in columns.chunks(MAX_LISTED) {
-            let cut = Cut::new(costs, self.side, columns.len(), 2 + self.fields.len());
+            let fields = 2 + self.fields.len();
+            let cut = Cut::of_long(costs, self.side, columns.len(), fields, self.instructions);
             let sums = costs.gpu.take(2 * rows * cut.splits * columns.len() * self.factors, "partial sums")?;
             let mut arguments = arguments.clone();
             arguments.place("sums", sums.start()).index("listed", columns.len());
@@ -119,7 +112,7 @@ impl Sums<'_> {
     }
 
     /// The first pass.
-    fn source(&self, cut: Cut, factors: &dyn Fn(&[Place<'_>]) -> (String, Vec<Vec<String>>)) -> String {
+    fn source(&self, cut: Cut, factors: &FactorsOf<'_>) -> String {
         let mut pass = RowPass {
             fields: vec![("tile_weight", "weight".into())],
             fill: "let weight = select(0.0f, load(P.other_weights_at + column * P.other_weights_stride + other), is_inside);\n"
@@ -131,38 +124,30 @@ impl Sums<'_> {
         if is_plan {
             let potential = "load(P.other_potential_at + column * P.other_potential_stride + other)";
             pass.fields.push(("tile_potential", format!("select(-1.0e30f, {potential}, weight > 0.0f)")));
-            pass.start += "let own_potential = load(P.own_potential_at + column * P.own_potential_stride + own);\n";
+            pass.start += "let own_potential# = load(P.own_potential_at + column * P.own_potential_stride + own#);\n";
         }
         pass.fields.extend(self.fields.iter().cloned());
         for factor in 0..self.factors {
-            let _ = writeln!(pass.start, "var total{factor} = vec2<f32>(0.0f, 0.0f);");
-            let _ = writeln!(pass.before_tile, "var part{factor} = 0.0f;");
-            let _ = writeln!(pass.after_tile, "total{factor} = pair_add_number(total{factor}, part{factor});");
-            let at = format!("((split * P.listed + list_place) * {}u + {factor}u) * P.rows + row", self.factors);
-            let _ = writeln!(pass.end, "store_pair(P.sums + 2u * ({at}), total{factor});");
+            let (total, part) = (format!("total{factor}_#"), format!("part{factor}_#"));
+            let _ = writeln!(pass.start, "var {total} = vec2<f32>(0.0f, 0.0f);");
+            let _ = writeln!(pass.before_tile, "var {part} = 0.0f;");
+            let _ = writeln!(pass.after_tile, "{total} = pair_add_number({total}, {part});");
+            let at = format!("((split * P.listed + list_place) * {}u + {factor}u) * P.rows + row#", self.factors);
+            let _ = writeln!(pass.end, "store_pair(P.sums + 2u * ({at}), {total});");
         }
-        pass.source(self.costs, self.side, cut, &|others, costs| {
-            let places: Vec<Place<'_>> = others
-                .iter()
-                .zip(costs)
-                .enumerate()
-                .map(|(lane, (Other { slot, index }, cost))| {
-                    let slot = slot.as_deref().unwrap_or_default();
-                    Place { lane, slot, index, cost }
-                })
-                .collect();
-            let (mut text, factors) = factors(&places);
-            for (place, factors) in places.iter().zip(factors) {
-                let Place { lane, slot, cost, .. } = place;
+        pass.source(self.costs, self.side, cut, &|step| {
+            let (mut text, factors) = factors(step);
+            for (place, factors) in step.places.iter().zip(factors) {
+                let Place { row, lane, cost, .. } = place;
+                let [weight, potential] = ["tile_weight", "tile_potential"].map(|name| place.field(name));
                 let mass = if is_plan {
-                    let slack = format!("((tile_potential[{slot}] - {cost}) + own_potential)");
-                    format!("tile_weight[{slot}] * exp2(P.inverse_epsilon * {slack})")
+                    format!("{weight} * exp2(P.inverse_epsilon * (({potential} - {cost}) + own_potential{row}))")
                 } else {
-                    format!("tile_weight[{slot}]")
+                    weight
                 };
-                let _ = writeln!(text, "let mass{lane} = {mass};");
+                let _ = writeln!(text, "let mass{row}_{lane} = {mass};");
                 for (index, factor) in factors.iter().enumerate() {
-                    let _ = writeln!(text, "part{index} += mass{lane} * {factor};");
+                    let _ = writeln!(text, "part{index}_{row} += mass{row}_{lane} * {factor};");
                 }
             }
             text

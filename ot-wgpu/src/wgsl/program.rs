@@ -44,15 +44,17 @@ pub(crate) fn emit(
     parameter: &dyn Fn(usize) -> String,
     tag: &str,
 ) -> Emitted {
-    let (statements, mut outputs) = emit_lanes(program, arithmetic, &[inputs], parameter, tag);
+    let (statements, mut outputs) = emit_lanes(program, arithmetic, &[inputs], "", parameter, tag);
     Emitted { statements, outputs: outputs.swap_remove(0) }
 }
 
 /// The statements of a program for several lanes of inputs at once, whose loops they share, and the outputs of each lane.
+/// `in_loops` are statements at the start of each step of a loop over `k`.
 pub(crate) fn emit_lanes(
     program: &Program,
     arithmetic: Arithmetic,
     lanes: &[&dyn Inputs],
+    in_loops: &str,
     parameter: &dyn Fn(usize) -> String,
     tag: &str,
 ) -> (String, Vec<Vec<String>>) {
@@ -88,7 +90,7 @@ pub(crate) fn emit_lanes(
         };
         let [x, y] = fold.first_inputs().map(usize::from);
         if lanes.iter().all(|lane| lane.indexed(x, "k").is_some() && lane.indexed(y, "k").is_some()) {
-            let _ = writeln!(text, "for (var k = 0u; k < {}u; k++) {{", fold.count());
+            let _ = writeln!(text, "for (var k = 0u; k < {}u; k++) {{\n{in_loops}", fold.count());
             step("k", &mut text, &|lane| [x, y].map(|first| lane.indexed(first, "k").unwrap_or_default()));
             text += "}\n";
         } else {

@@ -1,7 +1,9 @@
-#![allow(unused)]
 //! The backend of wgpu, from outside: one module for each subject.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod conformance;
+mod device;
+mod shaders;
+mod solves;
 mod support;
