@@ -261,10 +261,8 @@ impl<'a> System<'a> {
             return;
         }
         let length = self.size / curvature;
-        for j in 0..image.len() {
-            self.x[j] += length * self.direction[j];
-            self.residual[j] -= length * image[j];
-        }
+        self.x.iter_mut().zip(&self.direction).for_each(|(x, direction)| *x += length * direction);
+        self.residual.iter_mut().zip(&image).for_each(|(residual, image)| *residual -= length * image);
         self.centre();
         let size = self.preconditioned_size();
         let ratio = size / std::mem::replace(&mut self.size, size);

@@ -67,7 +67,7 @@ impl CostForm<'_> {
             Self::SqEuclidean { scale } => scale * apart().map(|apart| apart * apart).sum::<f64>(),
             Self::PowerOfNorm { norm, exponent } => norm_of(apart, norm).powf(exponent),
             Self::Cosine => return Some(least_cosine_distance(source, target)),
-            Self::Matrix(_) | Self::Generic => return None,
+            Self::Matrix(_) | Self::Implied | Self::Generic => return None,
         };
         Some(least * (2.0 - rounding(source.dimension())))
     }
