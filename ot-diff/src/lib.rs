@@ -85,6 +85,7 @@
 //! backward pass. Forward mode is [`Linearised::push_forward`], linear in the tangent.
 
 mod algebra;
+mod arcs;
 mod conjugate_gradient;
 mod envelope;
 mod frame;
@@ -96,6 +97,7 @@ mod pullback;
 mod tangent;
 mod unrolled;
 
+pub use arcs::ArcsPreconditioner;
 pub use envelope::{
     ValueGradient,
     discrepancy::DiscrepancyGradient,

@@ -63,7 +63,7 @@ pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
 pub use interpolation::{barycentric_interpolation, displacement_interpolation};
 pub use many::{Many, Method, PairTable, PairValue, cross, pairwise, zip};
 pub use map::EntropicMap;
-pub use newton::{Newton, NewtonReport, NewtonRun};
+pub use newton::{Newton, NewtonReport, NewtonRun, PlanFactor};
 pub use partial::{PartialSolution, PartialTransport};
 pub use propagation::{Propagation, PropagationProblem, PropagationSolution};
 pub use stochastic::{

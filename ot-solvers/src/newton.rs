@@ -25,6 +25,7 @@ mod arcs;
 mod column;
 mod direction;
 mod elimination;
+mod factor;
 mod laplacian;
 mod path;
 mod restricted;
@@ -38,6 +39,7 @@ use ot_core::{
 };
 
 pub(crate) use self::column::{ColumnEnd, Entry};
+pub use self::factor::PlanFactor;
 use self::{
     column::{ColumnSolver, column_of},
     sides::SmoothPenalty,

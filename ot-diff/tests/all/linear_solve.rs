@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use ot_conformance::{Counting, ReferenceBackend};
-use ot_core::{Backend, Device, Error, Host, Operand, Program, Side, Status, host::HostVector};
+use ot_conformance::{Counting, ReferenceBackend, Seeded};
+use ot_core::{
+    Backend, Device, Epsilon, Error, GeometryBuilder, Host, Kl, Measure, Operand, PointCloud, Problem, Program, Side,
+    SqEuclidean, Status, host::HostVector,
+};
 use ot_cpu::CpuBackend;
-use ot_diff::{Gradient, LinearSolver, Linearised, Output, Preconditioner};
+use ot_diff::{ArcsPreconditioner, Gradient, LinearSolver, Linearised, Output, Preconditioner};
+use ot_solvers::{Newton, Sinkhorn};
 
 use crate::data::{Data, noise, solve};
 
@@ -112,6 +116,59 @@ fn preconditioners_and_starts_keep_the_solution() {
     let mut next = Linearised::new(&near).unwrap().with_solver(solver).unwrap().warm_from(plain);
     let warm = gradient(&mut next).1;
     assert!(warm.steps < cold.steps && warm.status.is_converged(), "{warm:?} after {cold:?}");
+}
+
+/// The factor of the arcs: at most ten steps to 1e-8 at any epsilon where plans are sparse, and the same solution.
+#[test]
+fn the_factor_of_the_arcs_takes_ten_steps() {
+    for (epsilon, penalties) in [(1e-3, false), (1e-4, false), (1e-3, true)] {
+        let (a, b) = (cloud(1, 120), cloud(2, 110));
+        let backend = backend();
+        let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+        let epsilon = Epsilon::Absolute(epsilon);
+        let problem = match penalties {
+            false => Problem::new(geometry, &a, &b, epsilon).unwrap(),
+            true => {
+                let kl = Kl::new(0.5).unwrap();
+                Problem::unbalanced(geometry, &a, &b, epsilon, &kl, &kl).unwrap()
+            }
+        };
+        let solution = Newton::new().tolerance(1e-12).solve(&problem).unwrap();
+        let gradient = |linearised: Linearised<Host<f64>>| {
+            let mut linearised = linearised.with_solver(LinearSolver::new().tolerance(1e-8)).unwrap();
+            let mut cotangent = linearised.pull_back(&[(&Output::TransportCost, &[1.0])]).unwrap();
+            (cotangent.points(Side::Source).unwrap(), cotangent.solve())
+        };
+        let (expected, plain) = gradient(Linearised::new(&solution).unwrap());
+        let preconditioner = ArcsPreconditioner::new(&solution).unwrap();
+        let (found, quick) =
+            gradient(Linearised::new(&solution).unwrap().with_preconditioner(Box::new(preconditioner)));
+        assert!(plain.status.is_converged() && quick.status.is_converged(), "{epsilon:?}: {plain:?} {quick:?}");
+        assert!(quick.steps <= 10 && plain.steps > 2 * quick.steps, "{epsilon:?}: {plain:?} {quick:?}");
+        let worst = expected.iter().zip(&found).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+        let largest = expected.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+        assert!(worst < 1e-4 * largest, "{epsilon:?}: {worst} of {largest}");
+    }
+}
+
+/// A dense plan has no few arcs.
+#[test]
+fn a_dense_plan_has_no_factor() {
+    let (a, b) = (cloud(3, 300), cloud(4, 300));
+    let backend = backend();
+    let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+    let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(1.0)).unwrap();
+    let solution = Sinkhorn::new().solve(&problem).unwrap();
+    assert!(matches!(ArcsPreconditioner::new(&solution), Err(Error::OutOfMemory { .. })));
+}
+
+/// Seeded points in the unit square, of uneven weights.
+fn cloud(seed: u64, len: usize) -> PointCloud<'static, f64> {
+    let mut random = Seeded::new(seed);
+    let points = random.vector::<f64>(2 * len, 0.0, 1.0);
+    let weights = random.vector::<f64>(len, 0.1, 1.0);
+    let total: f64 = weights.iter().sum();
+    PointCloud::new(points, 2, weights.into_iter().map(|weight| weight / total).collect::<Vec<_>>()).unwrap()
 }
 
 /// Same input, same bits, for any number of threads; and the state may be asked on another thread.

@@ -1,7 +1,7 @@
 //! Newton's direction: the matrix solved with by preconditioned conjugate gradients (Hestenes, Stiefel 1952).
 
 use super::{
-    elimination::Elimination,
+    elimination::{EXACT_DEGREE, Elimination},
     laplacian::{PlanLaplacian, dot},
 };
 
@@ -48,7 +48,8 @@ pub(super) fn direction(laplacian: &PlanLaplacian, b: &[f64], forcing: Forcing, 
     }
     work.factors += 1;
     let (edges, ground) = laplacian.graph(forcing.lambda);
-    let (factor, mut buffer) = (Elimination::of(&edges, ground), vec![0.0; laplacian.shape().iter().sum()]);
+    let (factor, mut buffer) =
+        (Elimination::of(&edges, ground, EXACT_DEGREE), vec![0.0; laplacian.shape().iter().sum()]);
     let rows = laplacian.shape()[0];
     let by_factor = |residual: &[f64], out: &mut [f64]| {
         buffer[..rows].fill(0.0);

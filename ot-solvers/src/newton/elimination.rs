@@ -19,16 +19,17 @@ pub(super) struct Elimination {
     sums: Vec<f64>,
 }
 
-/// Up to this many neighbours the mesh is exact.
-const EXACT_DEGREE: usize = 6;
+/// Up to this many neighbours the mesh is exact, for directions that need few digits.
+pub(super) const EXACT_DEGREE: usize = 6;
 /// Edges drawn for each neighbour of a larger star.
 const DRAWS: usize = 2;
 /// Degrees from here on are eliminated as equals.
 const LARGEST_DEGREE: usize = 4096;
 
 impl Elimination {
-    /// Eliminates all vertices of a graph; `ground` has a tie for each, not all zero in any component.
-    pub(super) fn of(edges: &[(u32, u32, f64)], mut ground: Vec<f64>) -> Self {
+    /// Eliminates all vertices of a graph; `ground` has a tie for each, not all zero in any component. Stars of up to
+    /// `exact_degree` neighbours are eliminated exactly.
+    pub(super) fn of(edges: &[(u32, u32, f64)], mut ground: Vec<f64>, exact_degree: usize) -> Self {
         let vertices = ground.len();
         let mut graph = Graph::new(vertices, edges);
         let mut factor = Self {
@@ -50,7 +51,7 @@ impl Elimination {
             factor.starts.push(factor.to.len());
             factor.order.push(vertex);
             factor.sums.push(sum);
-            if star.len() <= EXACT_DEGREE {
+            if star.len() <= exact_degree {
                 graph.mesh(&star, sum);
             } else {
                 graph.sampled_mesh(&mut star, sum, &mut draws);
@@ -222,7 +223,7 @@ mod tests {
         ground[7] = 1e-3;
         let x: Vec<f64> = (0..200).map(|vertex| f64::from(vertex % 11) - 4.0).collect();
         let mut solved = product(&edges, &ground, &x);
-        Elimination::of(&edges, ground).solve(&mut solved);
+        Elimination::of(&edges, ground, EXACT_DEGREE).solve(&mut solved);
         for (solved, x) in solved.iter().zip(&x) {
             assert!((solved - x).abs() < 1e-9, "{solved} {x}");
         }
@@ -235,7 +236,7 @@ mod tests {
         let ground = vec![0.25; 12];
         let x: Vec<f64> = (0..12).map(|vertex| f64::from(vertex).sin()).collect();
         let mut solved = product(&edges, &ground, &x);
-        Elimination::of(&edges, ground).solve(&mut solved);
+        Elimination::of(&edges, ground, EXACT_DEGREE).solve(&mut solved);
         assert!(solved.iter().zip(&x).all(|(solved, x)| (solved - x).abs() < 1e-12));
     }
 
@@ -249,7 +250,7 @@ mod tests {
             edges.extend((0..p).map(|q| (p, q, 0.1 + draws.uniform())).collect::<Vec<_>>());
         }
         let ground = vec![0.01; 60];
-        let factor = Elimination::of(&edges, ground.clone());
+        let factor = Elimination::of(&edges, ground.clone(), EXACT_DEGREE);
         for _ in 0..20 {
             let x: Vec<f64> = (0..60).map(|_| draws.uniform() - 0.5).collect();
             let mut solved = product(&edges, &ground, &x);
@@ -260,6 +261,6 @@ mod tests {
             let ratio = preconditioned / energy;
             assert!((0.2..5.0).contains(&ratio), "{ratio}");
         }
-        assert_eq!(Elimination::of(&edges, ground).weights, factor.weights);
+        assert_eq!(Elimination::of(&edges, ground, EXACT_DEGREE).weights, factor.weights);
     }
 }

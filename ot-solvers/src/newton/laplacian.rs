@@ -83,6 +83,11 @@ impl PlanLaplacian {
         &self.curvature.column_sums
     }
 
+    /// u.
+    pub(super) fn column_slopes(&self) -> &[f64] {
+        &self.curvature.slopes[1]
+    }
+
     fn row(&self, i: usize) -> Range<usize> {
         self.rows[i]..self.rows[i + 1]
     }
