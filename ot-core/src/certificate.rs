@@ -180,6 +180,7 @@ pub fn certify_along_plan<D: Device>(
 /// Where a plan is rounded along itself too.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Along {
+    Nowhere,
     /// Where the scaled rounding has no bound.
     Unbounded,
     Everywhere,
@@ -212,6 +213,19 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
     potentials: &Potentials<D>,
 ) -> Result<Vec<Certificate>, Error> {
     certify_on(kernel, problem, potentials, Along::Unbounded)
+}
+
+/// [`certify_with`] without rounding along the plan, which a search for a finite gap would cost where pairs are forbidden: for
+/// solvers that ask whether the marginals are met.
+///
+/// # Errors
+/// A failure of the device.
+pub fn certify_marginals_with<D: Device, K: KernelOp<D> + ?Sized>(
+    kernel: &mut K,
+    problem: &Problem<D>,
+    potentials: &Potentials<D>,
+) -> Result<Vec<Certificate>, Error> {
+    certify_on(kernel, problem, potentials, Along::Nowhere)
 }
 
 fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
@@ -326,7 +340,7 @@ fn round_along_plan<D: Device, K: KernelOp<D> + ?Sized>(
     along: Along,
     of_plan: &mut [RoundedNumbers],
 ) -> Result<(), Error> {
-    if !problem.is_balanced() || problem.require_entropy().is_err() {
+    if along == Along::Nowhere || !problem.is_balanced() || problem.require_entropy().is_err() {
         return Ok(());
     }
     // Where half of the mass is missing no small change places it.

@@ -157,7 +157,11 @@ fn graphs(bench: &mut Bench<'_>) -> Result<(), Failure> {
         }
     }
     let curves: Vec<Curve> = seconds.into_iter().map(|(name, points)| Curve { name, points }).collect();
-    bench.report.picture("exact_graph.svg", &logarithmic(&curves, ["atoms of each histogram", "seconds"]))
+    bench.report.picture(
+        "exact_graph.svg",
+        "Seconds over sizes",
+        &logarithmic(&curves, ["atoms of each histogram", "seconds"]),
+    )
 }
 
 /// Sinkhorn's iteration at a share of the mean cost, to a tolerance.

@@ -107,7 +107,7 @@ fn figure(bench: &mut Bench<'_>) -> Result<(), Failure> {
         Curve { name: name.to_owned(), points: points.filter(|(done, error)| *done > 0.0 && *error > 0.0).collect() }
     });
     let axes = ["passes over all pairs, annealing and listings included", "marginal error"];
-    bench.report.picture("newton_error.svg", &logarithmic(&curves, axes))
+    bench.report.picture("newton_error.svg", "Marginal error over passes", &logarithmic(&curves, axes))
 }
 
 /// Many draws of one family: the passes of the worst.

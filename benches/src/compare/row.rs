@@ -310,11 +310,11 @@ impl Report {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn picture(&mut self, name: &str, picture: &str) -> Result<(), Failure> {
+    pub fn picture(&mut self, name: &str, what: &str, picture: &str) -> Result<(), Failure> {
         let Some(folder) = self.page.as_ref().and_then(|page| page.parent()) else { return Ok(()) };
         fs::create_dir_all(folder)?;
         fs::write(folder.join(name), picture)?;
-        self.after.push_str(&format!("![Seconds over sizes]({name})\n\n"));
+        self.after.push_str(&format!("![{what}]({name})\n\n"));
         Ok(())
     }
 

@@ -20,7 +20,8 @@ use crate::newton::{self, Entry, Newton, NewtonReport, Told};
 #[non_exhaustive]
 pub enum HandOver {
     /// Goes over to [`Newton`]: where the rate observed at the relaxation that suits it predicts that more iterations are left
-    /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number). For alternating updates,
+    /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number), or where epsilon is below
+    /// 1.5e-4 of the largest cost. For alternating updates,
     /// adaptive relaxation, entropy, penalties with a derivative and kernels that list arcs; elsewhere it iterates on. Passes
     /// of Newton's method count as iterations. If it ends without the tolerance, the iteration goes on.
     #[default]
@@ -36,6 +37,11 @@ const ATOMS: f64 = 1000.0;
 const BATCH: f64 = 4.0;
 /// The part of this cost for which a rate must have been seen to be that slow.
 const SEEN: f64 = 1.0 / 8.0;
+/// At most this part of the bound of the cost between 1000 atoms, and less as the root of their number grows, epsilon is so small
+/// that Newton's method costs less on every family of problems measured: it takes over from the first stage of the annealing
+/// whose epsilon is no larger part than its start.
+const SMALL: f64 = 1.5e-4;
+const START: f64 = 2e-2;
 /// Fewer iterations left than this do not let Newton's method end.
 const LEAST_LEFT: usize = 60;
 /// Potentials of a larger error are not where Newton's method starts, if there are those of a larger epsilon.
@@ -51,6 +57,8 @@ pub(super) struct Watch<D: Device> {
     /// More iterations than this are too many.
     cost: f64,
     most_arcs: usize,
+    /// Epsilons of the annealing up to this one are where Newton's method starts, if that of the problem is small.
+    start: Option<f64>,
     /// The iteration since which the rate is too slow.
     slow_since: Option<usize>,
     /// Is there a Newton's method to go over to?
@@ -81,10 +89,13 @@ impl<D: Device> Watch<D> {
         let atoms = (n as f64 * m as f64).sqrt();
         let batch = if problem.columns() > 1 { BATCH } else { 1.0 };
         let pairs = n.saturating_mul(m);
+        let bound = problem.geometry().cost_bound().unwrap_or(0.0);
+        let is_small = problem.epsilon() <= SMALL * (ATOMS / atoms).sqrt().min(1.0) * bound;
         let matrix = if pairs <= MATRIX { pairs / 4 } else { 0 };
         Some(Self {
             cost: batch * COST * (atoms / ATOMS).sqrt().max(1.0),
             most_arcs: matrix.max(MOST_ARCS + ARCS_OF_ATOM * (n + m)),
+            start: is_small.then_some(START * bound),
             slow_since: None,
             has_newton,
             may_be_infeasible,
@@ -133,8 +144,9 @@ impl<D: Device> Iteration<'_, D> {
         let left = self.settings.limits.most.saturating_sub(self.iterations);
         if let Some(watch) = &mut self.watch {
             watch.stage = Some(Potentials { source, target, epsilon });
-            let slow = predicted.is_some_and(|predicted| predicted > watch.cost);
-            watch.is_due = watch.has_newton && left >= LEAST_LEFT && slow;
+            let is_slow = predicted.is_some_and(|predicted| predicted > watch.cost);
+            let is_start = watch.start.is_some_and(|start| epsilon <= start);
+            watch.is_due = watch.has_newton && left >= LEAST_LEFT && (is_slow || is_start);
         }
         Ok(())
     }

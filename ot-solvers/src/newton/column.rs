@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ot_core::{
     Device, Epsilon, Error, Histogram, KernelOp, Phase, Problem, Progress, Scalar, Side, Status,
-    certificate::certify_with,
+    certificate::certify_marginals_with,
 };
 
 use super::{
@@ -207,7 +207,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
             self.status = Status::Converged;
             pairs.write(&path.now.f, &path.now.g)?;
             let (kernel, potentials) = pairs.kernel();
-            let certificate = certify_with(kernel, self.problem, potentials)?[0];
+            let certificate = certify_marginals_with(kernel, self.problem, potentials)?[0];
             if certificate.meets(tolerance) || certificate.rounding > tolerance / 4.0 {
                 return Ok(());
             }
