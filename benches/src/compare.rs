@@ -21,6 +21,7 @@ mod exact;
 mod figure;
 
 mod grid;
+mod large;
 mod many;
 mod monolith;
 mod newton;
@@ -76,6 +77,8 @@ pub enum Suite {
     Barycenter,
     /// Images and volumes.
     Grid,
+    /// Clouds of a hundred thousand points and more.
+    Large,
     /// What the machine can do.
     Roof,
 }
@@ -174,6 +177,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Diff => diff::run(&mut bench)?,
         Suite::Barycenter => barycenter::run(&mut bench)?,
         Suite::Grid => grid::run(&mut bench)?,
+        Suite::Large => large::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

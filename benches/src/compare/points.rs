@@ -150,7 +150,7 @@ fn cloud_problem<T: CpuScalar>(
     n: usize,
     dimension: usize,
 ) -> Result<Problem<Host<T>>, Failure> {
-    let backend = CpuBackend::<T>::new(bench.options.threads)?.with_dense_limit(0);
+    let backend = CpuBackend::<T>::new(bench.options.threads)?.with_dense_limit(0).with_block_limit(usize::MAX);
     let mut random = Seeded::new(bench.options.seed);
     let mut cloud = || {
         let points = random.draw(n * dimension, |random| 0.1 + random.uniform());

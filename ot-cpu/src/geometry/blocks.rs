@@ -8,8 +8,8 @@ mod placed;
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, CostStatistics, Error, Geometry, Host, KernelOp, PointsView, RecordedRegularizer, RegularizerKind, Side,
-    UNREACHABLE, cost::GroundCost, measure::WeightsView,
+    Backend, CostStatistics, Error, Geometry, Host, KernelOp, PointsView, RecordedRegularizer, RegularizerKind, Scalar,
+    Side, UNREACHABLE, cost::GroundCost, measure::WeightsView,
 };
 
 use self::{cost::BlockCost, kernel::BlockKernel};
@@ -55,7 +55,11 @@ pub struct BlockSparseGeometry<T> {
     cost: Arc<BlockCost<T>>,
     /// The same cost with all pairs.
     streaming: StreamingGeometry<T>,
+    left_out: f64,
 }
+
+/// What is left out of a density by default, over the unit roundoff of the element type.
+const LEFT_OUT: f64 = 0.25;
 
 impl<T: CpuScalar> BlockSparseGeometry<T> {
     /// The costs between two point clouds.
@@ -87,7 +91,25 @@ impl<T: CpuScalar> BlockSparseGeometry<T> {
             return Ok(None);
         }
         let blocks = BlockCost::new(points, cost, bound)?;
-        Ok(blocks.map(|blocks| Self { backend: backend.clone(), cost: Arc::new(blocks), streaming: streaming.clone() }))
+        Ok(blocks.map(|blocks| Self {
+            backend: backend.clone(),
+            cost: Arc::new(blocks),
+            streaming: streaming.clone(),
+            left_out: LEFT_OUT * <T as Scalar>::EPSILON,
+        }))
+    }
+
+    /// The same geometry whose c-transforms and densities may leave out as much as this part of every density: the more, the fewer
+    /// pairs are kept, and certificates count it. The default is a quarter of the unit roundoff.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a part outside of [1e-30, 0.1].
+    pub fn with_left_out(self, part: f64) -> Result<Self, Error> {
+        if !(1e-30..=0.1).contains(&part) {
+            let expected = "a number within [1e-30, 0.1]";
+            return Err(Error::Parameter { name: "the part of a density that is left out", value: part, expected });
+        }
+        Ok(Self { left_out: part, ..self })
     }
 
     /// Do boxes tell what is near, so that leaving pairs out can pay? The mean cost across a leaf is to be below a 50th of that
@@ -118,7 +140,7 @@ impl<T: CpuScalar> Geometry<Host<T>> for BlockSparseGeometry<T> {
     }
 
     fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
-        Ok(Box::new(BlockKernel::new(&self.backend, &self.cost, epsilon, columns)?))
+        Ok(Box::new(BlockKernel::new(&self.backend, &self.cost, self.left_out, epsilon, columns)?))
     }
 
     fn bind(

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use ot_conformance::{GeometryCase, Seeded, SupportKind, standard_cases};
 use ot_core::{
-    Chebyshev, Cosine, CostFormula, Error, Euclidean, Geometry, GeometryBuilder, GroundCost, Host, Manhattan, Periodic,
-    Real, Separable, SqEuclidean, Support,
+    ActiveColumns, Balanced, CTransform, Chebyshev, Cosine, CostFormula, DeviceWeights, Error, Euclidean, Geometry,
+    GeometryBuilder, GroundCost, Host, Manhattan, Periodic, PlanSide, PlanView, PointsView, Real, RecordedPenalty,
+    Separable, Side, SqEuclidean, Support, WeightsView,
 };
 use ot_cpu::{BlockSparseGeometry, CpuBackend, CpuScalar};
 
@@ -43,15 +44,15 @@ fn cases<T: CpuScalar>() -> Result<Vec<GeometryCase<Host<T>>>, Error> {
     let torus = Periodic::new(Arc::new(SqEuclidean), vec![Some(1.0), None])?;
     let own = Separable::new([Arc::new(SqEuclidean) as Arc<dyn GroundCost>, Arc::new(Tilted)])?;
     let costs: [(&str, Arc<dyn GroundCost>, usize); 6] = [
-        ("150 x 130, square in the plane", Arc::new(SqEuclidean), 2),
-        ("150 x 130, distance in space", Arc::new(Euclidean), 3),
-        ("150 x 130, cosine", Arc::new(Cosine), 3),
-        ("150 x 130, Chebyshev", Arc::new(Chebyshev), 2),
-        ("150 x 130, torus", Arc::new(torus), 2),
-        ("150 x 130, a cost of one's own", Arc::new(own), 2),
+        ("70 x 66, square in the plane", Arc::new(SqEuclidean), 2),
+        ("70 x 66, distance in space", Arc::new(Euclidean), 3),
+        ("70 x 66, cosine", Arc::new(Cosine), 3),
+        ("70 x 66, Chebyshev", Arc::new(Chebyshev), 2),
+        ("70 x 66, torus", Arc::new(torus), 2),
+        ("70 x 66, a cost of one's own", Arc::new(own), 2),
     ];
     for (name, cost, dimension) in costs {
-        let points = [cloud(150, dimension, 0.0), cloud(130, dimension, 0.25)];
+        let points = [cloud(70, dimension, 0.0), cloud(66, dimension, 0.25)];
         cases.push(GeometryCase::between_points(&blocks, name, points, dimension, cost)?);
     }
     Ok(cases)
@@ -80,3 +81,156 @@ impl CostFormula for Tilted {
 
 ot_conformance::conformance_geometry!(double, cases::<f64>());
 ot_conformance::conformance_geometry!(single, cases::<f32>());
+
+/// Two clouds with their weights and potentials.
+struct Clouds {
+    name: &'static str,
+    dimension: usize,
+    points: [Vec<f64>; 2],
+    weights: [Vec<f64>; 2],
+    potentials: [Vec<f64>; 2],
+}
+
+/// Clouds that a bound must hold for: clusters far apart, an outlier, duplicates, collinear points, weights over twelve decades,
+/// clouds that do not meet, up to eight dimensions; with potentials near those of a solution, and with wild ones.
+fn hostile(seed: u64) -> Vec<Clouds> {
+    let mut random = Seeded::new(seed);
+    let names = ["uniform", "clusters", "outlier", "duplicates", "line", "decades", "apart", "eight axes"];
+    let mut all = Vec::new();
+    for name in names {
+        let dimension = if name == "eight axes" { 8 } else { 2 };
+        let mut cloud = |len: usize, side: usize| -> Vec<f64> {
+            let mut points = Vec::new();
+            for i in 0..len {
+                let shift = match name {
+                    "clusters" => [0.0, 40.0, 41.0, 300.0][i % 4],
+                    "outlier" if i == 7 => 1e4,
+                    "apart" => 25.0 * side as f64,
+                    _ => 0.0,
+                };
+                let first = random.uniform(0.0, 1.0);
+                for axis in 0..dimension {
+                    points.push(match name {
+                        "duplicates" => f64::from(i as u32 % 5),
+                        "line" => first * (1 + axis) as f64,
+                        _ => shift + random.uniform(0.0, 1.0),
+                    });
+                }
+            }
+            points
+        };
+        let points = [cloud(301, 0), cloud(215, 1)];
+        let weights = [301, 215].map(|len| {
+            let raw = (0..len).map(|_| if name == "decades" { 10_f64.powf(random.uniform(-12.0, 0.0)) } else { 1.0 });
+            let raw: Vec<f64> = raw.collect();
+            let total: f64 = raw.iter().sum();
+            raw.into_iter().map(|weight| weight / total).collect::<Vec<f64>>()
+        });
+        for height in [0.0, 1.0, 30.0] {
+            let potentials = [301, 215].map(|len| (0..len).map(|_| random.uniform(-height, height)).collect());
+            all.push(Clouds { name, dimension, points: points.clone(), weights: weights.clone(), potentials });
+        }
+    }
+    all
+}
+
+impl Clouds {
+    fn geometry(&self) -> BlockSparseGeometry<f64> {
+        let [x, y] = self.points.each_ref().map(|points| PointsView::new(points, self.dimension).unwrap());
+        BlockSparseGeometry::new(&CpuBackend::new(1).unwrap(), x, y, Arc::new(SqEuclidean)).unwrap()
+    }
+
+    /// All costs, row after row.
+    fn costs(&self) -> Vec<f64> {
+        let (cost, columns): (&dyn GroundCost, usize) = (&SqEuclidean, self.weights[1].len());
+        let mut costs = vec![0.0; self.weights[0].len() * columns];
+        for (x, row) in self.points[0].chunks(self.dimension).zip(costs.chunks_mut(columns)) {
+            cost.costs_f64(x, &self.points[1], row);
+        }
+        costs
+    }
+}
+
+#[test]
+fn pairs_that_matter_are_kept() {
+    for clouds in hostile(1) {
+        let (geometry, costs) = (clouds.geometry(), clouds.costs());
+        let [f, g] = &clouds.potentials;
+        for (epsilon, delta) in [(1e-3, 1e-9), (0.05, 1e-3), (2.0, 1e-12), (1e4, 1e-3)] {
+            let level = epsilon * f64::ln(delta);
+            let matters = |(index, cost): (usize, &f64)| f[index / g.len()] + g[index % g.len()] - cost > level;
+            let least = costs.iter().enumerate().filter(|&pair| matters(pair)).count() as u64;
+            let kept = geometry.kept_pairs([f, g], epsilon, delta);
+            assert!(kept >= least && kept <= costs.len() as u64, "{}: {kept} of {least}", clouds.name);
+            assert!(epsilon < 1e4 || kept == costs.len() as u64, "{}: nothing is negligible", clouds.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_is_within_the_part_told() {
+    let mut most = 0.0_f64;
+    for clouds in hostile(2) {
+        let costs = clouds.costs();
+        let [a, b] = [0, 1].map(|side| WeightsView::new(&clouds.weights[side], 1).unwrap());
+        for (epsilon, part) in [(0.01, 0.1), (0.2, 1e-2), (3.0, 1e-5)] {
+            let geometry = clouds.geometry().with_left_out(part).unwrap();
+            let backend = geometry.backend();
+            let mut kernel = geometry.bind_entropic(epsilon, 1).unwrap();
+            assert_eq!(kernel.left_out(), part);
+            let [wa, wb] = [a, b].map(|weights| DeviceWeights::new(backend.as_ref(), weights).unwrap());
+            let [f, g] = clouds.potentials.each_ref().map(|values| backend.upload(values, 1).unwrap());
+            let plan = PlanView { source: PlanSide::new(&f, &wa), target: PlanSide::new(&g, &wb) };
+            let active = ActiveColumns::all(1);
+            let [mut source, mut target] = [backend.copied(&f).unwrap(), backend.copied(&g).unwrap()];
+            let balanced = RecordedPenalty::new(&Balanced).unwrap();
+            let out = [&mut source, &mut target];
+            kernel.c_transforms(backend.as_ref(), [&balanced; 2], plan, &active, out, None).unwrap();
+            let mut single = backend.copied(&f).unwrap();
+            let request = CTransform { side: Side::Source, plan, penalty: &balanced, active: &active };
+            kernel.c_transform(backend.as_ref(), request, &mut single, None).unwrap();
+            for (side, found) in [(Side::Source, &source), (Side::Target, &target), (Side::Source, &single)] {
+                let columns = clouds.weights[1].len();
+                let (weights, potential) =
+                    (&clouds.weights[side.opposite().index()], &clouds.potentials[side.opposite().index()]);
+                for (i, found) in found.column(0).iter().enumerate() {
+                    let cost = |j: usize| side.of([costs.get(i * columns + j), costs.get(j * columns + i)]).unwrap();
+                    let exponents: Vec<f64> =
+                        (0..weights.len()).map(|j| (potential[j] - cost(j)) / epsilon + weights[j].ln()).collect();
+                    let largest = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                    let sum: f64 = exponents.iter().map(|exponent| (exponent - largest).exp()).sum();
+                    // A softmin over some of the terms is higher, by the logarithm of the part that is left.
+                    let left_out = 1.0 - (-(found / epsilon) - largest - sum.ln()).exp();
+                    let rounding = 1e-13 * (1.0 + largest.abs() + found.abs() / epsilon);
+                    assert!(left_out >= -rounding, "{} {epsilon}: {left_out} is no part", clouds.name);
+                    assert!(left_out <= part + rounding, "{} {epsilon}: {left_out} of {part}", clouds.name);
+                    most = most.max(left_out);
+                }
+            }
+        }
+    }
+    assert!(most > 1e-6, "something is left out");
+}
+
+#[test]
+fn costs_without_bounds_between_boxes_are_refused_or_streamed() {
+    let line: Vec<f64> = (0..300).map(f64::from).collect();
+    let points = PointsView::new(&line, 1).unwrap();
+    let backend = CpuBackend::<f64>::new(1).unwrap().with_dense_limit(0).with_block_limit(100);
+    let unknown = ot_core::CostFunction::new(|x: &[f64], y: &[f64]| (x[0] - y[0]).abs());
+    let refused = BlockSparseGeometry::new(&backend, points, points, unknown.shared().unwrap());
+    assert!(matches!(refused, Err(Error::MissingCapability(_))), "{refused:?}");
+    let name = |cost: &dyn GroundCost, points: &[f64], dimension: usize| {
+        let support = Support::Points(PointsView::new(points, dimension).unwrap());
+        format!("{:?}", backend.geometry(support, support, cost).unwrap())
+    };
+    assert!(name(&SqEuclidean, &line, 1).starts_with("BlockSparseGeometry"));
+    assert!(name(&unknown, &line, 1).starts_with("StreamingGeometry"));
+    // Boxes tell nothing of a few points in eight dimensions, nor of coincident ones.
+    let mut random = Seeded::new(3);
+    let wide: Vec<f64> = random.vector(8 * 300, 0.0, 1.0);
+    assert!(name(&SqEuclidean, &wide, 8).starts_with("StreamingGeometry"));
+    assert!(name(&SqEuclidean, &[1.0; 600], 2).starts_with("StreamingGeometry"));
+    let part = BlockSparseGeometry::new(&backend, points, points, Arc::new(SqEuclidean)).unwrap().with_left_out(0.5);
+    assert!(matches!(part, Err(Error::Parameter { .. })));
+}

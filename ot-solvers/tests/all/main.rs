@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod barycenter;
+mod blocks;
 mod boxed;
 mod certificate;
 mod closed_form;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Binding, CostDerivative, CostParameter, CostTangent, Error, GibbsKernel,
-    HardTransform, Host, PlanOperator, PlanView, PricedArc, Scalar, Side, SoftMin, Sweep, TransportCost, WeightedPlan,
+    HardTransform, Host, PlanOperator, PlanView, PricedArc, Side, SoftMin, Sweep, TransportCost, WeightedPlan,
     host::{HostReduced, HostVector},
 };
 
@@ -34,6 +34,8 @@ fn left_out_after(moved: f64) -> f64 {
 pub(super) struct BlockKernel<T> {
     functionals: Functionals<T, BlockCost<T>>,
     scratch: Scratch<T>,
+    /// The part of a density that c-transforms and densities may leave out.
+    left_out: f64,
     /// What the next sweep may leave out of a density, column by column.
     left_out_of_sweeps: Vec<f64>,
 }
@@ -42,6 +44,7 @@ impl<T: CpuScalar> BlockKernel<T> {
     pub(super) fn new(
         backend: &CpuBackend<T>,
         cost: &Arc<BlockCost<T>>,
+        left_out: f64,
         epsilon: f64,
         columns: usize,
     ) -> Result<Self, Error> {
@@ -49,6 +52,7 @@ impl<T: CpuScalar> BlockKernel<T> {
         Ok(Self {
             functionals: Functionals { backend: backend.clone(), cost: Arc::clone(cost), binding, regularizer: None },
             scratch: Scratch::new(cost.as_ref(), backend.threads())?,
+            left_out,
             left_out_of_sweeps: vec![FIRST_SWEEP; columns],
         })
     }
@@ -92,7 +96,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for BlockKernel<T> {
     }
 
     fn left_out(&self) -> f64 {
-        0.25 * <T as Scalar>::EPSILON
+        self.left_out
     }
 
     fn transport_cost(&mut self) -> Option<&mut dyn TransportCost<Host<T>>> {
@@ -110,7 +114,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for BlockKernel<T> {
 
 impl<T: CpuScalar> GibbsKernel<Host<T>> for BlockKernel<T> {
     fn softmin(&mut self, request: SoftMin<'_, Host<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
-        let accuracy = Accuracy::new(self.left_out());
+        let accuracy = Accuracy::new(self.left_out);
         for &column in request.active.indices() {
             self.column().softmin(&request, accuracy, column, out);
         }
@@ -123,7 +127,7 @@ impl<T: CpuScalar> GibbsKernel<Host<T>> for BlockKernel<T> {
         active: &ActiveColumns,
         [source, target]: [&mut HostVector<T>; 2],
     ) -> Result<(), Error> {
-        let accuracy = Accuracy::new(self.left_out());
+        let accuracy = Accuracy::new(self.left_out);
         for &column in active.indices() {
             self.column().softmins(plan, accuracy, column, [&mut *source, &mut *target]);
         }
@@ -131,7 +135,7 @@ impl<T: CpuScalar> GibbsKernel<Host<T>> for BlockKernel<T> {
     }
 
     fn fused_sweep(&mut self, _: &dyn Backend<Host<T>>, mut sweep: Sweep<'_, Host<T>>) -> Result<(), Error> {
-        let least = self.left_out();
+        let least = self.left_out;
         let active = sweep.active;
         for &column in active.indices() {
             let accuracy = Accuracy::new(self.left_out_of_sweeps[column].max(least));
