@@ -15,7 +15,7 @@ use ot_core::{
 use super::CpuScalar;
 use super::{
     guard::reachable,
-    rows::{BLOCK, CostRows, Heights, Reach, TASKS, TILE, pieces, task_atoms, visit_block, visit_partners},
+    rows::{BLOCK, CostRows, Heights, TASKS, TILE, pieces, task_atoms, visit_block, visit_partners},
 };
 use crate::backend::{CpuBackend, VectorisedMath};
 
@@ -62,10 +62,9 @@ impl<T: CpuScalar> PlanColumn<'_, T> {
         if !R::PRUNES {
             return visit_block(cost, side, block, tile, visit);
         }
-        let own = self.potential[block.clone()].iter().map(|&potential| reachable(potential).to_f64());
-        let reach = Reach { highest: own.fold(f64::NEG_INFINITY, f64::max), heights: &self.heights, level: self.level };
+        let top = cost.top(side, block.clone(), |i| reachable(self.potential[i]).to_f64());
         let mut partners = Vec::new();
-        cost.partners(side, block.clone(), reach, &mut partners);
+        cost.partners(side, block.clone(), &top, &self.heights, self.level, &mut partners);
         visit_partners(cost, side, block, &partners, tile, visit);
     }
 

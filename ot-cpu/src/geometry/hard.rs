@@ -11,7 +11,7 @@ use super::{
     CpuScalar,
     functionals::Functionals,
     guard::is_left_out,
-    rows::{BLOCK, CostRows, Heights, Reach, TASKS, TILE, pieces, task_atoms, visit_partners},
+    rows::{BLOCK, CostRows, Heights, TASKS, TILE, pieces, task_atoms, visit_partners},
 };
 
 impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> {
@@ -111,10 +111,11 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                 let mut partners = Vec::new();
                 let start = index * task;
                 for block in pieces(start..atoms.min(start + task), BLOCK) {
-                    let of_block = block.clone().map(|i| f[i].to_f64() + of_source(i));
-                    let highest = of_block.fold(f64::NEG_INFINITY, f64::max);
-                    let reach = Reach { highest, heights: &heights, level: -self.rounding_of(highest, &heights) };
-                    self.cost.partners(Side::Source, block.clone(), reach, &mut partners);
+                    let of_row = |i: usize| f[i].to_f64() + of_source(i);
+                    let highest = block.clone().map(of_row).fold(0.0, |highest: f64, f| highest.max(f.abs()));
+                    let (top, level) =
+                        (self.cost.top(Side::Source, block.clone(), of_row), -self.rounding_of(highest, &heights));
+                    self.cost.partners(Side::Source, block.clone(), &top, &heights, level, &mut partners);
                     // One arc over the limit is enough to tell that there are too many.
                     let left = limit.saturating_add(1).saturating_sub(found.len());
                     let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
@@ -168,15 +169,16 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         visit_partners(self.cost.as_ref(), side, block.clone(), &[nearest], tile, |r, others, costs| {
             best[r] = best[r].min(-T::largest_difference(&potential[others], costs).to_f64());
         });
-        let highest = best[..block.len()].iter().fold(f64::NEG_INFINITY, |highest, best| highest.max(*best));
-        let level = -self.rounding_of(highest, heights);
-        self.cost.partners(side, block, Reach { highest, heights, level }, out);
+        let highest = best[..block.len()].iter().fold(0.0, |highest: f64, best| highest.max(best.abs()));
+        let (top, level) =
+            (self.cost.top(side, block.clone(), |atom| best[atom - block.start]), -self.rounding_of(highest, heights));
+        self.cost.partners(side, block, &top, heights, level, out);
     }
 
     /// What rounding to the element type may take from a reduced cost that is near zero.
     fn rounding_of(&self, highest: f64, heights: &Heights) -> f64 {
-        let of_others = heights.of_nodes.first().map_or(0.0, |height| height.abs());
-        16.0 * T::EPSILON * (highest.abs() + of_others)
+        let of_costs = f64::EPSILON * self.cost.bound().unwrap_or(0.0);
+        16.0 * (T::EPSILON * (highest + heights.largest) + of_costs)
     }
 }
 

@@ -77,10 +77,24 @@ pub(super) trait CostRows<T: CpuScalar>: Debug + Send + Sync + 'static {
         Heights::default()
     }
 
-    /// Ascending ranges of the atoms j of the other side, among them all with f_i + g_j - C_ij above the level of the reach for
-    /// some i of a block of `side`. The default is all atoms.
-    fn partners(&self, side: Side, block: Range<usize>, reach: Reach<'_>, out: &mut Vec<Range<usize>>) {
-        let _ = (block, reach);
+    /// The potentials of a block of `side`, bounded from above. The default is nothing.
+    fn top(&self, side: Side, block: Range<usize>, potential: impl Fn(usize) -> f64) -> Top {
+        let _ = (side, block, potential);
+        Top::default()
+    }
+
+    /// Ascending ranges of the atoms j of the other side, among them all with f_i + g_j - C_ij above a level for some i of a
+    /// block of `side`, whose potentials are bounded by `top`. The default is all atoms.
+    fn partners(
+        &self,
+        side: Side,
+        block: Range<usize>,
+        top: &Top,
+        heights: &Heights,
+        level: f64,
+        out: &mut Vec<Range<usize>>,
+    ) {
+        let _ = (block, top, heights, level);
         out.clear();
         out.push(0..self.len(side.opposite()));
     }
@@ -93,21 +107,28 @@ pub(super) trait CostRows<T: CpuScalar>: Debug + Send + Sync + 'static {
     }
 }
 
-/// The highest potential of each node of a tree of atoms.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Heights {
-    pub(super) of_nodes: Vec<f64>,
+/// Coordinates along which potentials are followed.
+pub(super) const MOST_SLOPES: usize = 8;
+
+/// An affine function that is nowhere below some potentials: value + slope . (x - centre of the box).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Top {
+    pub(super) value: f64,
+    pub(super) slope: [f64; MOST_SLOPES],
 }
 
-/// Which pairs matter to a block of atoms.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reach<'a> {
-    /// The highest potential of the block.
-    pub(super) highest: f64,
-    /// The heights of the other side.
-    pub(super) heights: &'a Heights,
-    /// What f_i + g_j - C_ij must exceed.
-    pub(super) level: f64,
+impl Default for Top {
+    fn default() -> Self {
+        Self { value: 0.0, slope: [0.0; MOST_SLOPES] }
+    }
+}
+
+/// The potentials of the atoms of a tree, bounded node by node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heights {
+    pub(super) of_nodes: Vec<Top>,
+    /// The largest absolute value of a potential.
+    pub(super) largest: f64,
 }
 
 /// Calls `visit(r, others, costs)` for each row r of a block of at most [`BLOCK`] atoms, tile by tile.

@@ -134,6 +134,11 @@ impl<T: CpuScalar> StreamedCost<T> {
         self.cost.as_ref()
     }
 
+    /// Coordinates of points of a side, point after point.
+    pub(super) fn points(&self, side: Side, atoms: Range<usize>) -> &[T] {
+        self.clouds.side(side).points(atoms)
+    }
+
     pub(super) fn dimension(&self) -> usize {
         self.clouds.dimension
     }

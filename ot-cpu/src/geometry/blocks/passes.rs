@@ -4,7 +4,7 @@
 //! but those in boxes where
 //!
 //! ```text
-//! max f + max g - (least cost)  <=  epsilon log(delta / max(mass a, mass b))
+//! max (f + g - cost)  <=  epsilon log(delta / max(mass a, mass b))
 //! ```
 //!
 //! so that sum_j b_j E_ij misses at most delta, for any i of the leaf, and sum_i v_i E_ij at most delta times the mass of v over
@@ -31,7 +31,7 @@ use crate::{
         guard::{Guard, centred_weights, is_left_out, reachable},
         memory::{Pool, zeroed},
         operand,
-        rows::{BLOCK, CostRows, Heights, Reach, TASKS, TILE, most_tasks, pieces},
+        rows::{BLOCK, CostRows, Heights, TASKS, TILE, most_tasks, pieces},
         softmin::{Terms, accept_or_redo, exact_block, shifted_block},
         steps::{Steps, Tally},
     },
@@ -206,8 +206,7 @@ impl<T: CpuScalar> Column<'_, T> {
                 let Workspace { partners, tile, .. } = &mut *workspace;
                 let start = index * task;
                 for leaf in pieces(start..start + out.len(), LEAF) {
-                    let highest = highest(&shift[leaf.clone()]);
-                    sums.partners(cost, side, leaf.clone(), highest, partners);
+                    sums.partners(cost, side, leaf.clone(), |i| shift[i].to_f64(), partners);
                     for block in pieces(leaf, BLOCK) {
                         let (shift, out) = (&shift[block.clone()], &mut out[block.start - start..block.end - start]);
                         let exact = |tile: &mut _| sums.exact(cost, side, block.clone(), tile);
@@ -399,9 +398,17 @@ impl<'a> Step<'a> {
 }
 
 impl<T: CpuScalar> Sums<'_, T> {
-    /// The partners of a leaf whose highest potential is given.
-    fn partners(&self, cost: &BlockCost<T>, side: Side, leaf: Range<usize>, highest: f64, out: &mut Vec<Range<usize>>) {
-        cost.partners(side, leaf, Reach { highest, heights: &self.heights, level: self.level }, out);
+    /// The partners of some rows of a leaf.
+    fn partners(
+        &self,
+        cost: &BlockCost<T>,
+        side: Side,
+        rows: Range<usize>,
+        potential: impl Fn(usize) -> f64,
+        out: &mut Vec<Range<usize>>,
+    ) {
+        let top = cost.top(side, rows.clone(), potential);
+        cost.partners(side, rows, &top, &self.heights, self.level, out);
     }
 
     /// The softmins of a block whatever potential is at hand: those over the nearest leaf are not below, and the partners
@@ -415,9 +422,8 @@ impl<T: CpuScalar> Sums<'_, T> {
     ) -> [f64; BLOCK] {
         let nearest = [cost.nearest(side, block.clone(), &self.heights)];
         let above = exact_block(cost, side, block.clone(), &nearest, self.terms, tile);
-        let highest = above[..block.len()].iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut partners = Vec::new();
-        self.partners(cost, side, block.clone(), highest, &mut partners);
+        self.partners(cost, side, block.clone(), |i| above[i - block.start], &mut partners);
         exact_block(cost, side, block, &partners, self.terms, tile)
     }
 }
@@ -492,8 +498,8 @@ impl<T: CpuScalar> Rows<'_, T> {
 
     /// The partners of rows centred at some potentials, and their number.
     fn partners(&self, rows: Range<usize>, centre: &[T], out: &mut Vec<Range<usize>>) -> usize {
-        let reach = Reach { highest: highest(centre), heights: &self.heights, level: self.sums.level };
-        self.cost.partners(Side::Source, rows, reach, out);
+        let top = self.cost.top(Side::Source, rows.clone(), |i| centre[i - rows.start].to_f64());
+        self.cost.partners(Side::Source, rows, &top, &self.heights, self.sums.level, out);
         out.iter().map(ExactSizeIterator::len).sum()
     }
 
@@ -570,8 +576,8 @@ pub(super) fn kept_pairs<T: CpuScalar>(cost: &BlockCost<T>, potentials: [&[T]; 2
     let mut partners = Vec::new();
     let mut kept = 0;
     for leaf in pieces(0..placed[0].len(), LEAF) {
-        let reach = Reach { highest: highest(&placed[0][leaf.clone()]), heights: &heights, level };
-        cost.partners(Side::Source, leaf.clone(), reach, &mut partners);
+        let top = cost.top(Side::Source, leaf.clone(), |i| placed[0][i].to_f64());
+        cost.partners(Side::Source, leaf.clone(), &top, &heights, level, &mut partners);
         let width: usize = partners.iter().map(ExactSizeIterator::len).sum();
         kept += (width * leaf.len()) as u64;
     }
@@ -584,10 +590,6 @@ fn weighted_heights<T: CpuScalar>(cost: &BlockCost<T>, side: Side, placed: &Plac
         true => f64::NEG_INFINITY,
         false => placed.potential[atom].to_f64(),
     })
-}
-
-fn highest<T: CpuScalar>(potential: &[T]) -> f64 {
-    potential.iter().fold(f64::NEG_INFINITY, |highest, potential| highest.max(potential.to_f64()))
 }
 
 /// A mass whose logarithm is a number.
