@@ -12,7 +12,7 @@
 //!
 //! | symbol | type | what it is |
 //! |---|---|---|
-//! | a, b | [`Measure`] | weights over a [`Support`]: a [`PointCloud`], a [`Histogram`], the grid or mesh of another crate |
+//! | a, b | [`Measure`] | weights over a [`Support`]: a [`PointCloud`], a [`GridHistogram`], a [`VertexHistogram`], a [`Histogram`], one of another crate |
 //! | C | [`GroundCost`] | a formula ([`CostFormula`]), a matrix ([`CostMatrix`]) or a closure ([`CostFunction`]) |
 //! | phi, psi | [`MarginalPenalty`] | [`Balanced`], [`Kl`], [`TotalVariation`], [`Range`], [`Free`], any [`Capped`], or one of yours |
 //! | h | [`Regularizer`] | [`Entropy`], [`SquaredL2`], or one of yours |

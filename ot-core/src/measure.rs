@@ -196,14 +196,14 @@ mod tests {
     use crate::error::Error;
 
     #[derive(Debug)]
-    struct Mesh {
+    struct Tetrahedra {
         side: usize,
         weights: Vec<f64>,
     }
 
-    impl Measure<f64> for Mesh {
+    impl Measure<f64> for Tetrahedra {
         fn support(&self) -> Support<'_, f64> {
-            Support::Foreign { kind: "mesh", len: Some(self.side * self.side), support: &self.side }
+            Support::Foreign { kind: "tetrahedra", len: Some(self.side * self.side), support: &self.side }
         }
 
         fn weights(&self) -> Option<WeightsView<'_, f64>> {
@@ -213,13 +213,13 @@ mod tests {
 
     #[test]
     fn a_foreign_support_is_downcast_by_who_knows_it() {
-        let mesh = Mesh { side: 3, weights: vec![1.0; 9] };
+        let mesh = Tetrahedra { side: 3, weights: vec![1.0; 9] };
         let Support::Foreign { support, .. } = mesh.support() else {
-            panic!("a mesh is foreign");
+            panic!("tetrahedra are foreign");
         };
         assert_eq!(support.downcast_ref::<usize>(), Some(&3));
         assert_eq!(support.downcast_ref::<f64>(), None);
-        assert_eq!(mesh.support().kind(), "mesh");
+        assert_eq!(mesh.support().kind(), "tetrahedra");
         assert_eq!(mesh.support().len(), Some(9));
         assert!(!mesh.support().is_empty());
     }

@@ -211,7 +211,9 @@ impl Diffusion {
     /// Cuts each request into layers, from the largest logarithm of each component down.
     fn make_layers(&self, exponents: &[f64], dark: f64, workspace: &mut Workspace) {
         let Workspace { requests, tops, left, .. } = workspace;
-        (requests.clear(), tops.clear(), left.clear());
+        requests.clear();
+        tops.clear();
+        left.clear();
         let components = self.components.count();
         for (request, exponents) in exponents.chunks_exact(self.carriers()).enumerate() {
             left.resize(left.len() + components, f64::NEG_INFINITY);

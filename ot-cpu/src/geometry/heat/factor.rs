@@ -30,6 +30,8 @@ pub(super) struct Factor {
     ratios: Vec<f64>,
     /// 1 / d_i.
     inverses: Vec<f64>,
+    /// How many columns belong together, group after group: each has the rows of the one before it, less its own.
+    groups: Vec<u8>,
 }
 
 impl Factor {
@@ -41,7 +43,8 @@ impl Factor {
         let lower = Lower::new(n, edges, &places);
         let (starts, rows) = structure(&lower)?;
         let ratios = ot_core::host::try_zeros(rows.len(), "the factor of a heat kernel")?;
-        let mut factor = Self { starts, rows, ratios, inverses: vec![0.0; n], order };
+        let groups = groups(&starts, &rows);
+        let mut factor = Self { starts, rows, ratios, inverses: vec![0.0; n], groups, order };
         factor.eliminate(excess, &lower);
         match factor.inverses.iter().all(|inverse| inverse.is_finite() && *inverse > 0.0) {
             true => Ok(factor),
@@ -113,7 +116,30 @@ impl Factor {
     }
 }
 
-/// Forward and backward substitution.
+/// The most columns of a group: as many numbers stay in registers.
+const GROUP: usize = 4;
+
+/// Columns that share their rows, from the first on, as many as go together.
+fn groups(starts: &[usize], rows: &[u32]) -> Vec<u8> {
+    let n = starts.len() - 1;
+    let column = |j: usize| &rows[starts[j]..starts[j + 1]];
+    let (mut groups, mut first) = (Vec::new(), 0);
+    while first < n {
+        let mut len = 1;
+        while len < GROUP && first + len < n && {
+            let (last, next) = (column(first + len - 1), column(first + len));
+            last.len() == next.len() + 1 && last[0] as usize == first + len
+        } {
+            len += 1;
+        }
+        groups.push(len as u8);
+        first += len;
+    }
+    groups
+}
+
+/// Forward and backward substitution. The rows of a group are read once for all its columns, and the numbers of a row once;
+/// each sum has the order that single columns would give it.
 struct Substitution<'a, const W: usize> {
     factor: &'a Factor,
     x: &'a mut [[f64; W]],
@@ -125,29 +151,95 @@ impl<const W: usize> Loops for Substitution<'_, W> {
     #[inline(always)]
     fn run(self) {
         let Self { factor, x } = self;
-        let n = factor.order.len();
-        let column = |j: usize| {
-            let range = factor.starts[j]..factor.starts[j + 1];
-            factor.rows[range.clone()].iter().zip(&factor.ratios[range])
-        };
-        for j in 0..n {
-            let own = x[j];
-            for (&row, &ratio) in column(j) {
-                let to = &mut x[row as usize];
+        let mut first = 0;
+        for &len in &factor.groups {
+            match len {
+                1 => factor.forward::<W, 1>(first, x),
+                2 => factor.forward::<W, 2>(first, x),
+                3 => factor.forward::<W, 3>(first, x),
+                _ => factor.forward::<W, GROUP>(first, x),
+            }
+            first += usize::from(len);
+        }
+        for &len in factor.groups.iter().rev() {
+            first -= usize::from(len);
+            match len {
+                1 => factor.backward::<W, 1>(first, x),
+                2 => factor.backward::<W, 2>(first, x),
+                3 => factor.backward::<W, 3>(first, x),
+                _ => factor.backward::<W, GROUP>(first, x),
+            }
+        }
+    }
+}
+
+impl Factor {
+    /// Of each column of a group, the entries in the rows that all share; and these rows.
+    #[inline(always)]
+    fn shared<const G: usize>(&self, first: usize) -> ([&[f64]; G], &[u32]) {
+        let last = first + G - 1;
+        let rows = &self.rows[self.starts[last]..self.starts[last + 1]];
+        let mut ratios = [&self.ratios[..0]; G];
+        for (column, ratios) in ratios.iter_mut().enumerate() {
+            let end = self.starts[first + column + 1];
+            *ratios = &self.ratios[end - rows.len()..end];
+        }
+        (ratios, rows)
+    }
+
+    /// x <- L^-1 x for the columns of a group.
+    #[inline(always)]
+    fn forward<const W: usize, const G: usize>(&self, first: usize, x: &mut [[f64; W]]) {
+        let mut own = [[0.0; W]; G];
+        for column in 0..G {
+            own[column] = x[first + column];
+            for below in column + 1..G {
+                let ratio = self.ratios[self.starts[first + column] + below - column - 1];
                 for lane in 0..W {
-                    to[lane] += ratio * own[lane];
+                    x[first + below][lane] += ratio * own[column][lane];
                 }
             }
         }
-        for j in (0..n).rev() {
-            let mut own = x[j].map(|value| value * factor.inverses[j]);
-            for (&row, &ratio) in column(j) {
-                let from = &x[row as usize];
+        let (ratios, rows) = self.shared::<G>(first);
+        for (at, &row) in rows.iter().enumerate() {
+            let mut sum = x[row as usize];
+            for column in 0..G {
+                let ratio = ratios[column][at];
                 for lane in 0..W {
-                    own[lane] += ratio * from[lane];
+                    sum[lane] += ratio * own[column][lane];
                 }
             }
-            x[j] = own;
+            x[row as usize] = sum;
+        }
+    }
+
+    /// x <- L^-T D^-1 x for the columns of a group.
+    #[inline(always)]
+    fn backward<const W: usize, const G: usize>(&self, first: usize, x: &mut [[f64; W]]) {
+        let (ratios, rows) = self.shared::<G>(first);
+        let mut sums = [[0.0; W]; G];
+        for (at, &row) in rows.iter().enumerate() {
+            let from = x[row as usize];
+            for column in 0..G {
+                let ratio = ratios[column][at];
+                for lane in 0..W {
+                    sums[column][lane] += ratio * from[lane];
+                }
+            }
+        }
+        for column in (0..G).rev() {
+            let inverse = self.inverses[first + column];
+            for lane in 0..W {
+                sums[column][lane] += inverse * x[first + column][lane];
+            }
+            for below in column + 1..G {
+                let ratio = self.ratios[self.starts[first + column] + below - column - 1];
+                let from = x[first + below];
+                for lane in 0..W {
+                    sums[column][lane] += ratio * from[lane];
+                }
+            }
+            x[first + column] = sums[column];
         }
     }
 }

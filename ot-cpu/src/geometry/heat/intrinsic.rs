@@ -53,6 +53,9 @@ struct SideOf {
     is_turned: bool,
 }
 
+/// A side that was a number of turns after a side of a triangle, and the triangle and the side that it is now.
+struct Move(u32, usize, usize, (u32, usize));
+
 /// One triangle. Side s runs from corner s to corner s + 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Triangle {
@@ -220,10 +223,9 @@ impl IntrinsicTriangulation {
             lengths: [base - along, bc, height],
             across: [None, whole.across[1], glued(index, 1)],
         };
-        let before = (index, side);
         self.triangles[index as usize] = left;
         self.triangles.push(right);
-        self.reglue(&[(before, 2, (index, 2)), (before, 1, (new, 1))]);
+        self.reglue(&[Move(index, side, 2, (index, 2)), Move(index, side, 1, (new, 1))]);
         Some([index, new])
     }
 
@@ -259,21 +261,24 @@ impl IntrinsicTriangulation {
             across: [glued(f), above.across[2], below.across[1]],
         };
         self.report.flips += 1;
-        let (of_f, of_g) = ((f, side), (g, other.side as usize));
-        self.reglue(&[(of_g, 2, (f, 1)), (of_f, 1, (f, 2)), (of_f, 2, (g, 1)), (of_g, 1, (g, 2))]);
+        let t = other.side as usize;
+        self.reglue(&[
+            Move(g, t, 2, (f, 1)),
+            Move(f, side, 1, (f, 2)),
+            Move(f, side, 2, (g, 1)),
+            Move(g, t, 1, (g, 2)),
+        ]);
         Some([f, g])
     }
 
-    /// Tells neighbours where sides have gone: those that were `turn` sides after the named one, and what they are now.
-    fn reglue(&mut self, moves: &[((u32, usize), usize, (u32, usize))]) {
+    /// Tells neighbours where sides have gone.
+    fn reglue(&mut self, moves: &[Move]) {
         // A moved side may be glued to another moved one.
         let moved = |triangle: u32, side: u8| {
-            let is_it = |((from, first), turn, _): &&((u32, usize), usize, (u32, usize))| {
-                *from == triangle && (first + turn) % 3 == side as usize
-            };
-            moves.iter().find(is_it).map(|(_, _, to)| *to)
+            let is_it = |Move(from, first, turn, _): &&Move| *from == triangle && (first + turn) % 3 == side as usize;
+            moves.iter().find(is_it).map(|Move(.., to)| *to)
         };
-        for &(_, _, (triangle, side)) in moves {
+        for &Move(.., (triangle, side)) in moves {
             let Some(mut other) = self.triangles[triangle as usize].across[side] else { continue };
             match moved(other.triangle, other.side) {
                 Some((to, to_side)) => {
