@@ -21,6 +21,7 @@ mod exact;
 mod figure;
 
 mod grid;
+mod heat;
 mod large;
 mod many;
 mod monolith;
@@ -79,6 +80,8 @@ pub enum Suite {
     Grid,
     /// Clouds of a hundred thousand points and more.
     Large,
+    /// Diffusions on a mesh.
+    Heat,
     /// What the machine can do.
     Roof,
 }
@@ -178,6 +181,7 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Barycenter => barycenter::run(&mut bench)?,
         Suite::Grid => grid::run(&mut bench)?,
         Suite::Large => large::run(&mut bench)?,
+        Suite::Heat => heat::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

@@ -108,8 +108,7 @@ impl<'a, G: GeometryBuilder + ?Sized> Propagation<'a, G> {
             reference.column(0).iter().map(|m| Elem::<G>::from_f64(m.to_f64() * scale)).collect();
         let free = Reweighted { support: self.reference.support(), weights: WeightsView::new(&scaled, 1)? };
 
-        let mut geometries: Vec<(Support<'_, Elem<G>>, Support<'_, Elem<G>>, Arc<dyn Geometry<G::Device>>)> =
-            Vec::new();
+        let mut geometries: Vec<Known<'_, G::Device>> = Vec::new();
         let mut epsilon = None;
         let mut terms = Vec::new();
         for &([v, w], weight) in self.graph.edges().iter().filter(|([v, w], weight)| v != w && *weight > 0.0) {
@@ -120,12 +119,15 @@ impl<'a, G: GeometryBuilder + ?Sized> Propagation<'a, G> {
             }
             let measure = |vertex: usize| self.given[vertex].unwrap_or(&free);
             let (x, y) = (measure(v), measure(w));
-            let known = geometries.iter().find(|(s, t, _)| s.is_same(&x.support()) && t.is_same(&y.support()));
-            let geometry = match known {
-                Some((_, _, geometry)) => Arc::clone(geometry),
+            let is_it = |known: &&Known<'_, G::Device>| {
+                known.supports[0].is_same(&x.support()) && known.supports[1].is_same(&y.support())
+            };
+            let geometry = match geometries.iter().find(is_it) {
+                Some(known) => Arc::clone(&known.geometry),
                 None => {
                     let geometry = self.builder.geometry(x.support(), y.support(), self.cost)?;
-                    geometries.push((x.support(), y.support(), Arc::clone(&geometry)));
+                    let supports = [x.support(), y.support()];
+                    geometries.push(Known { supports, geometry: Arc::clone(&geometry) });
                     geometry
                 }
             };
@@ -166,6 +168,12 @@ impl<'a, G: GeometryBuilder + ?Sized> Propagation<'a, G> {
         }
         common.ok_or(Error::EmptyMeasure)
     }
+}
+
+/// A geometry that several edges share.
+struct Known<'a, D: Device> {
+    supports: [Support<'a, D::Elem>; 2],
+    geometry: Arc<dyn Geometry<D>>,
 }
 
 fn unsupported<T: Scalar>(support: Support<'_, T>) -> Error {

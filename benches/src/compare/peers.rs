@@ -94,6 +94,12 @@ pub enum Solver {
     PotConvolutionalLog,
     /// OTT-JAX on a grid, compiled, in the log domain and f64.
     OttGrid,
+    /// One factor of SciPy's for a heat kernel, one right-hand side at a time.
+    ScipyHeatApplication,
+    /// A loop of Sinkhorn's around it.
+    ScipyHeatSinkhorn,
+    /// A loop of iterative Bregman projections around it.
+    ScipyHeatBarycenter,
 }
 
 impl Solver {
@@ -138,6 +144,9 @@ impl Solver {
             Self::PotLine => ("exact", "pot_line", "POT wasserstein_1d"),
             Self::PotConvolutionalLog => ("pot", "convolutional_log", "POT convolutional, log domain"),
             Self::OttGrid => ("ott_jax", "grid", "OTT-JAX sinkhorn on a Grid"),
+            Self::ScipyHeatApplication => ("heat", "apply", "SciPy splu, one column at a time"),
+            Self::ScipyHeatSinkhorn => ("heat", "sinkhorn", "Sinkhorn around SciPy splu"),
+            Self::ScipyHeatBarycenter => ("heat", "barycenter", "projections around SciPy splu"),
         }
     }
 

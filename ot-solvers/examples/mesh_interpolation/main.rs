@@ -15,7 +15,7 @@ use std::{error::Error, path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::Parser;
 use image::{RgbImage, imageops};
-use ot_core::{ImpliedCost, Measure, Problem, TriangleMesh, VertexHistogram};
+use ot_core::{Host, ImpliedCost, JointSolution, Measure, Problem, TriangleMesh, VertexHistogram};
 use ot_cpu::{CpuBackend, HeatDistance, HeatGeometry, cotangent_graph};
 use ot_solvers::{Barycenter, BregmanProjections, Sinkhorn};
 
@@ -93,7 +93,7 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let renderer = Renderer::new(&mesh, arguments.size);
     let mut sheet = RgbImage::new(arguments.frames * arguments.size, arguments.size);
     let (mut converged, mut worst, mut iterations) = (0, 0.0_f64, 0);
-    let mut before = None;
+    let mut before: Option<JointSolution<Host<f64>>> = None;
     for frame in 0..arguments.frames {
         let part = f64::from(frame) / f64::from(arguments.frames - 1);
         let inputs: [&dyn Measure<f64>; 2] = [&ends[0], &ends[1]];
@@ -103,14 +103,14 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let settings = BregmanProjections::new().tolerance(1e-4);
         let solution = match &before {
             None => settings.solve(&problem)?,
-            Some(start) => settings.run(&problem).start(start).solve()?,
+            Some(before) => settings.run(&problem).start(before.potentials()).solve()?,
         };
         converged += u32::from(solution.status().is_converged());
         worst = worst.max(solution.certificate().marginal_error);
         iterations += solution.iterations();
         let density: Vec<f64> = solution.measure(0)?.iter().zip(&areas).map(|(mass, area)| mass / area).collect();
         imageops::replace(&mut sheet, &renderer.draw(&density), i64::from(frame * arguments.size), 0);
-        before = Some(solution.potentials().to_vec());
+        before = Some(solution);
     }
     sheet.save(&arguments.output)?;
 
