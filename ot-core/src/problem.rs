@@ -1,6 +1,6 @@
 //! What is asked: a geometry, two measures, epsilon and two penalties, checked once.
 
-mod components;
+pub(crate) mod components;
 
 use std::sync::Arc;
 
@@ -230,7 +230,7 @@ impl<D: Device> Problem<D> {
     pub fn require_equal_components(&self) -> Result<(), Error> {
         match self.geometry.components() {
             Some(components) if self.is_balanced() && components.count() > 1 => {
-                components::check_masses(components, self)
+                components::check_masses(components, [(self, Side::Source), (self, Side::Target)], self.columns)
             }
             _ => Ok(()),
         }

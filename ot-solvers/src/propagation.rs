@@ -6,7 +6,7 @@
 //!
 //! where the measures of some vertices are given. All lie on one support, which has nothing to do with the graph. A star
 //! whose leaves are given is a barycenter; a path between two given ends is an interpolation. Where the graph is a surface
-//! (its [cotangent weights](https://doi.org/10.1111/cgf.12178)) and the support another one, the result is a soft map: for
+//! (by its cotangent weights) and the support another one, the result is a soft map: for
 //! each point of the one a measure on the other, which varies as little as the given ones allow (Solomon, Guibas, Butscher
 //! 2013).
 //!

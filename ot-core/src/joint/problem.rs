@@ -1,6 +1,13 @@
 //! What is asked of several plans that share unknown measures.
 
-use crate::{backend::Device, error::Error, penalty::PenaltyKind, problem::Problem, side::Side};
+use crate::{
+    backend::Device,
+    error::Error,
+    measure::Components,
+    penalty::PenaltyKind,
+    problem::{Problem, components::check_masses},
+    side::Side,
+};
 
 /// What a side of a term is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -168,6 +175,43 @@ impl<D: Device> JointProblem<D> {
         self.terms.iter().any(|JointTerm { problem, ends, .. }| {
             Side::BOTH.into_iter().zip(ends).any(|(side, end)| *end == End::Given && is_balanced(problem, side))
         })
+    }
+
+    /// Refuses prescribed given ends that no plans join, because a connected component of their support holds different
+    /// masses of them. Ends are compared where a path of unknown measures joins them.
+    ///
+    /// # Errors
+    /// [`Error::ComponentMass`].
+    pub fn require_equal_components(&self) -> Result<(), Error> {
+        let joining = self.terms.iter().filter_map(|term| match term.ends {
+            [End::Unknown(one), End::Unknown(other)] => Some([one as u32, other as u32]),
+            _ => None,
+        });
+        let groups = Components::of_edges(self.unknown.len(), joining);
+        let mut first: Vec<Option<(&Problem<D>, Side)>> = vec![None; groups.count()];
+        for JointTerm { problem, ends, .. } in &self.terms {
+            let Some(components) = problem.geometry().components().filter(|components| components.count() > 1) else {
+                continue;
+            };
+            let (side, measure) = match *ends {
+                [End::Given, End::Unknown(measure)] => (Side::Source, measure),
+                [End::Unknown(measure), End::Given] => (Side::Target, measure),
+                [End::Given, End::Given] => {
+                    problem.require_equal_components()?;
+                    continue;
+                }
+                [End::Unknown(_), End::Unknown(_)] => continue,
+            };
+            if problem.marginal(side).penalty().kind() != PenaltyKind::Balanced {
+                continue;
+            }
+            let first = &mut first[groups.of_vertices()[measure] as usize];
+            match *first {
+                None => *first = Some((problem, side)),
+                Some(first) => check_masses(components, [first, (problem, side)], self.columns())?,
+            }
+        }
+        Ok(())
     }
 
     /// The epsilon of all terms.

@@ -36,24 +36,26 @@ pub(super) fn check_partners<T: Scalar>(
     Ok(())
 }
 
-/// Refuses components that hold different masses of two prescribed measures.
-pub(super) fn check_masses<D: Device>(components: &Components, problem: &Problem<D>) -> Result<(), Error> {
-    let weights = [Side::Source, Side::Target].map(|side| problem.marginal(side).device_weights().weights());
-    let histograms = problem.backend().download(&weights)?;
+/// Refuses components that hold different masses of the prescribed measures at two ends.
+pub(crate) fn check_masses<D: Device>(
+    components: &Components,
+    ends: [(&Problem<D>, Side); 2],
+    columns: usize,
+) -> Result<(), Error> {
     let n = components.of_vertices().len();
     let tolerance = mass_tolerance::<D::Elem>(2 * n);
-    for column in 0..problem.columns() {
-        let of = |side: usize| {
-            let values = &histograms[side];
+    let histograms = ends.map(|(problem, side)| problem.backend().download(&[problem.marginal(side).weights()]));
+    let [source, target] = histograms;
+    let histograms = [source?.swap_remove(0), target?.swap_remove(0)];
+    for column in 0..columns {
+        let [source, target] = histograms.each_ref().map(|values| {
             let own = &values[column.min(values.len() / n - 1) * n..][..n];
             components.sums(own.iter().map(|weight| weight.to_f64()))
-        };
-        let (source, target) = (of(0), of(1));
-        let total = problem.marginal(Side::Source).mass(column);
-        let disagrees = |component: &usize| {
-            // What rounding of all weights may explain is a share of the whole mass.
-            (source[*component] - target[*component]).abs() > tolerance * total
-        };
+        });
+        let (problem, side) = ends[0];
+        // What rounding of all weights may explain is a share of the whole mass.
+        let slack = tolerance * problem.marginal(side).mass(column);
+        let disagrees = |component: &usize| (source[*component] - target[*component]).abs() > slack;
         let mut disagreeing = (0..components.count()).filter(disagrees);
         if let Some(component) = disagreeing.next() {
             return Err(Error::ComponentMass {

@@ -155,6 +155,7 @@ impl<'a, D: Device> BregmanRun<'a, D> {
         let Self { settings, problem, start, observer } = self;
         settings.limits.check()?;
         settings.relaxation.check()?;
+        problem.require_equal_components()?;
         let backend = problem.terms()[0].problem.backend();
         let (epsilon, is_fixed) =
             (problem.epsilon(), problem.terms().iter().any(|term| term.problem.geometry().fixed_epsilon().is_some()));

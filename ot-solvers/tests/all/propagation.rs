@@ -202,3 +202,20 @@ fn plans_tell_how_far_they_move_beside_the_range_of_the_kernel() {
     assert!(share(100, &near) < 1e-3 && share(100, &far) > 0.5);
     assert!((0.1..0.95).contains(&share(4, &near)) && share(4, &far) > 0.999);
 }
+
+#[test]
+fn inputs_of_barycenters_hold_the_same_masses_of_each_component() {
+    let graph = Graph::new(6, vec![([0, 1], 1.0), ([1, 2], 1.0), ([3, 4], 1.0), ([4, 5], 1.0)]).unwrap();
+    let heat = heat(&graph, 4.0);
+    let histogram = |weights: [f64; 6]| VertexHistogram::new(&graph, weights.to_vec()).unwrap();
+    let a = histogram([0.3, 0.0, 0.0, 0.7, 0.0, 0.0]);
+    let (fits, other) = (histogram([0.0, 0.0, 0.3, 0.0, 0.0, 0.7]), histogram([0.0, 0.0, 0.4, 0.0, 0.0, 0.6]));
+    let reference = VertexHistogram::uniform(&graph).unwrap();
+    let between =
+        |b: &dyn Measure<f64>| barycenter(&heat, &[&a, b], &[0.5, 0.5], &reference, &ImpliedCost, heat.epsilon());
+    let solution = between(&fits).unwrap();
+    assert!(solution.status().is_converged());
+    let masses = solution.measure(0).unwrap();
+    assert!((masses[..3].iter().sum::<f64>() - 0.3).abs() < 1e-6 && masses[1] > masses[0]);
+    assert!(matches!(between(&other), Err(Error::ComponentMass { component: 0, others: 1, .. })));
+}
