@@ -64,6 +64,7 @@
 //! | [`cpu`] | the backend of this machine |
 //! | `cpu::HeatGeometry` | heat kernels on meshes and graphs (feature `heat`) |
 //! | `diff` | derivatives of solutions (feature `diff`) |
+//! | `wgpu` | GPUs as a backend: Vulkan, Metal and DX12 (feature `wgpu`) |
 //!
 //! Libraries that add a cost, a kernel or a solver depend on `ot-core` alone.
 
@@ -73,6 +74,8 @@ pub use ot_cpu as cpu;
 #[cfg(feature = "diff")]
 pub use ot_diff as diff;
 pub use ot_solvers as solvers;
+#[cfg(feature = "wgpu")]
+pub use ot_wgpu as wgpu;
 
 #[cfg(feature = "cpu")]
 mod threads;
@@ -109,4 +112,8 @@ mod pages {
 
     #[doc = include_str!("../docs/many-small-problems.md")]
     struct ManySmallProblems;
+
+    #[cfg(feature = "wgpu")]
+    #[doc = include_str!("../docs/your-cost-on-the-gpu.md")]
+    struct YourCostOnTheGpu;
 }

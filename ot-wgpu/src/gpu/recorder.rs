@@ -261,7 +261,11 @@ impl Gpu {
                 self.failures.check_loss()?;
                 Err(BackendFailure::Timeout(format!("no answer within {:?}", self.timeout)).into())
             }
-            Ok(Err(error)) => Err(BackendFailure::Device(error.to_string()).into()),
+            // A device that is gone takes no submissions, and says so at the wait for one.
+            Ok(Err(error)) => {
+                self.failures.lose(error.to_string());
+                self.failures.check_loss()
+            }
             Err(_) => {
                 self.failures.lose("the driver gave up while it was waited for");
                 self.failures.check_loss()
