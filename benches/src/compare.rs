@@ -20,6 +20,8 @@ mod divergence;
 mod exact;
 mod figure;
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod grid;
 mod heat;
 mod large;
@@ -82,6 +84,9 @@ pub enum Suite {
     Large,
     /// Diffusions on a mesh.
     Heat,
+    /// Clouds on a GPU, with the feature `gpu`.
+    #[cfg(feature = "gpu")]
+    Gpu,
     /// What the machine can do.
     Roof,
 }
@@ -182,6 +187,8 @@ pub fn run(options: Options, root: &Path, report: &mut Report) -> Result<Vec<Str
         Suite::Grid => grid::run(&mut bench)?,
         Suite::Large => large::run(&mut bench)?,
         Suite::Heat => heat::run(&mut bench)?,
+        #[cfg(feature = "gpu")]
+        Suite::Gpu => gpu::run(&mut bench)?,
         Suite::Roof => roof::run(&mut bench)?,
     }
     Ok(bench.peers.left_out().to_vec())

@@ -48,6 +48,7 @@ mod adapter;
 mod backend;
 mod geometry;
 mod gpu;
+mod limit;
 mod vector;
 mod wgsl;
 
@@ -57,5 +58,11 @@ pub use self::{
     geometry::{DenseGeometry, StreamingGeometry},
     vector::{DeviceReduced, DeviceVector},
 };
+/// For the measurements of this framework alone.
+#[doc(hidden)]
+pub mod bench_support {
+    pub use crate::limit::exponentials_and_squares;
+}
+
 /// The version of wgpu whose devices this crate takes.
 pub use wgpu;

@@ -5,7 +5,7 @@ use ot_core::{ArcThreshold, Error, HardTransform, PricedArc, Side};
 use super::{
     costs::FORBIDDEN,
     kernel::WgpuKernel,
-    row_pass::{Cut, MAX_LISTED, Place, RowPass, launch},
+    row_pass::{Cut, Place, RowPass, launch, listed},
 };
 use crate::{
     backend::Wgpu,
@@ -34,7 +34,7 @@ impl HardTransform<Wgpu> for WgpuKernel {
         costs.tell(side, &mut arguments);
         arguments.vector("potential", potential).vector("logarithms", log_weights);
         let columns: Vec<u32> = (0..out.columns() as u32).collect();
-        for columns in columns.chunks(MAX_LISTED) {
+        for columns in columns.chunks(listed(rows)) {
             let cut = Cut::new(costs, side, columns.len(), 1);
             let found = costs.gpu.take(2 * rows * cut.splits * columns.len(), "partial minima")?;
             let mut arguments = arguments.clone();

@@ -17,13 +17,21 @@ pub(super) const WORKGROUP: usize = 64;
 pub(super) const MAX_STEPS: usize = 50_000;
 
 /// The most columns of one launch.
-pub(super) const MAX_LISTED: usize = 256;
+const MAX_LISTED: usize = 256;
+
+/// Words of partial sums, for each split, that one launch should not exceed.
+const MAX_PARTIAL: usize = 1 << 22;
 
 /// Words of workgroup memory that a tile may take.
 const TILE_WORDS: usize = 2048;
 
 /// Workgroups that fill a device, one in software and one in hardware.
 const FULL: [usize; 2] = [32, 2048];
+
+/// The columns of one launch over so many rows.
+pub(super) fn listed(rows: usize) -> usize {
+    (MAX_PARTIAL / rows).clamp(1, MAX_LISTED)
+}
 
 /// How the pairs are cut into workgroups.
 #[derive(Clone, Copy, Debug)]

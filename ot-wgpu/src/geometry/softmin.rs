@@ -14,7 +14,7 @@ use ot_core::{ActiveColumns, Error, PlanSide, Program, Scalar, Side};
 
 use super::{
     costs::{Costs, FORBIDDEN, Other},
-    row_pass::{Cut, MAX_LISTED, MAX_STEPS, Place, RowPass, launch},
+    row_pass::{Cut, MAX_STEPS, Place, RowPass, launch, listed},
 };
 use crate::{
     backend::Wgpu,
@@ -53,7 +53,7 @@ impl Request<'_> {
         arguments.vector("potential", self.other.potential).vector("weights", self.other.weights);
         arguments.vector("logarithms", self.other.log_weights);
         let columns: Vec<u32> = self.active.indices().iter().map(|&column| column as u32).collect();
-        for columns in columns.chunks(MAX_LISTED) {
+        for columns in columns.chunks(listed(rows)) {
             let cut = Cut::new(costs, self.side, columns.len(), 2);
             let sums = costs.gpu.take(rows * cut.splits * columns.len(), "partial sums")?;
             let mut arguments = arguments.clone();

@@ -13,7 +13,7 @@ use ot_core::{Error, Side};
 
 use super::{
     costs::Costs,
-    row_pass::{Cut, MAX_LISTED, Place, RowPass, Step, launch},
+    row_pass::{Cut, Place, RowPass, Step, launch, listed},
 };
 use crate::{
     gpu::{Arguments, Key, Launch, MAX_GROUPS},
@@ -82,7 +82,7 @@ impl Sums<'_> {
         };
         arguments.vector("other_weights", other_weights);
         let columns: Vec<u32> = (0..self.columns as u32).collect();
-        for columns in columns.chunks(MAX_LISTED) {
+        for columns in columns.chunks(listed(rows)) {
             let fields = 2 + self.fields.len();
             let cut = Cut::of_long(costs, self.side, columns.len(), fields, self.instructions);
             let sums = costs.gpu.take(2 * rows * cut.splits * columns.len() * self.factors, "partial sums")?;

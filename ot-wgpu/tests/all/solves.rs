@@ -5,10 +5,11 @@ use std::sync::Arc;
 use ot_conformance::{Counting, Seeded};
 use ot_core::{
     Backend, CostMatrix, Device, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost, Histogram, Kl,
-    MarginalPenalty, Measure, PointCloud, Problem, Range, Solution, SqEuclidean, Support, TotalVariation,
+    MarginalPenalty, Measure, PointCloud, Problem, Range, Side, Solution, SqEuclidean, Support, TotalVariation,
 };
 use ot_cpu::CpuBackend;
-use ot_solvers::{Annealing, Sinkhorn, SinkhornDivergence};
+use ot_diff::{Gradient, Linearised, Output, value_and_gradient};
+use ot_solvers::{Annealing, MaximumMeanDiscrepancy, Sinkhorn, SinkhornDivergence};
 
 use crate::support::backend_or_return;
 
@@ -120,6 +121,42 @@ fn divergences_agree_with_the_host() {
     let expected = of.between(&host, &a, &b, &SqEuclidean, Epsilon::Absolute(0.05)).unwrap();
     assert_eq!(found.status(), expected.status());
     assert!((found.value() - expected.value()).abs() < 2e-4, "{} {}", found.value(), expected.value());
+}
+
+#[test]
+fn discrepancies_agree_with_the_host() {
+    let (device, host) = (backend_or_return!(), CpuBackend::<f32>::new(1).unwrap());
+    let (a, b) = (cloud(16, 90, 2, 1.0), cloud(17, 60, 2, 1.0));
+    for of in [MaximumMeanDiscrepancy::energy(1.0).unwrap(), MaximumMeanDiscrepancy::gaussian(0.3).unwrap()] {
+        let found = of.between(&device, &a, &b).unwrap().squared();
+        let expected = of.between(&host, &a, &b).unwrap().squared();
+        assert!((found - expected).abs() < 1e-5, "{of:?}: {found} {expected}");
+    }
+}
+
+/// Envelope and implicit derivatives, conjugate gradients included, run on the device.
+#[test]
+fn derivatives_agree_with_the_host() {
+    fn gradients<D: Device<Elem = f32>>(
+        builder: &impl GeometryBuilder<Device = D>,
+        clouds: [&PointCloud<'_, f32>; 2],
+    ) -> [Vec<f64>; 2] {
+        let solution = Sinkhorn::default().tolerance(2e-5).solve(&problem(builder, clouds, &SqEuclidean, 0.1)).unwrap();
+        let (_, mut envelope) = value_and_gradient(&solution).unwrap();
+        let mut linearised = Linearised::new(&solution).unwrap();
+        let mut implicit = linearised.pull_back(&[(&Output::TransportCost, &[1.0])]).unwrap();
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
+        [wide(envelope.points(Side::Source).unwrap()), wide(implicit.points(Side::Source).unwrap())]
+    }
+    let (device, host) = (backend_or_return!(), CpuBackend::<f32>::new(1).unwrap());
+    let (a, b) = (cloud(18, 40, 2, 1.0), cloud(19, 35, 2, 1.0));
+    let (found, expected) = (gradients(&device, [&a, &b]), gradients(&host, [&a, &b]));
+    for (found, expected) in found.iter().zip(&expected) {
+        let size = expected.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 2e-3 * size, "{found} {expected}");
+        }
+    }
 }
 
 #[test]
