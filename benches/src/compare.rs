@@ -19,7 +19,6 @@ mod discrepancy;
 mod divergence;
 mod exact;
 mod figure;
-
 #[cfg(feature = "gpu")]
 mod gpu;
 mod grid;
