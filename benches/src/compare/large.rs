@@ -48,7 +48,11 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
         slope(&logarithms)
     ))?;
     let curve = Curve { name: format!("{NAME}, in the plane, epsilon (2 spacings)^2"), points };
-    bench.report.picture("large.svg", &logarithmic(&[curve], ["atoms", "seconds"]))
+    bench.report.picture(
+        "large.svg",
+        "seconds over the size of both clouds",
+        &logarithmic(&[curve], ["atoms", "seconds"]),
+    )
 }
 
 /// Two clouds of the unit cube, the second denser towards the origin, and an epsilon of their spacing.

@@ -1,6 +1,6 @@
 //! The Gibbs kernel of one solve over a cost given by its rows.
 
-use std::{iter, sync::Arc};
+use std::{iter, slice, sync::Arc};
 
 use ot_core::{
     ActiveColumns, Backend, Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend,
@@ -83,7 +83,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> EntropicKernel<T, R
         let SoftMin { side, other, shift, active } = *request;
         let Self { functionals: Functionals { backend, cost, binding, .. }, scratch, .. } = self;
         let (atoms, others) = (cost.len(side), cost.len(side.opposite()));
-        let task = task_atoms(atoms, others);
+        let (task, all) = (task_atoms(atoms, others), 0..others);
         for &column in active.indices() {
             let potential = other.potential.column(column);
             let log_weights = other.log_weights.column(column);
@@ -102,9 +102,9 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> EntropicKernel<T, R
                     let blocks = pieces(start..start + chunk.len(), BLOCK);
                     for (block, out) in blocks.zip(chunk.chunks_mut(BLOCK)) {
                         let shift = &shift[block.clone()];
-                        let (cost, all) = (cost.as_ref(), [0..others]);
-                        let exact = |tile: &mut _| exact_block(cost, side, block.clone(), &all, terms, tile);
-                        shifted_block(cost, side, block.clone(), &all, terms, shift, &mut tile, out, exact);
+                        let (cost, all) = (cost.as_ref(), slice::from_ref(&all));
+                        let exact = |tile: &mut _| exact_block(cost, side, block.clone(), all, terms, tile);
+                        shifted_block(cost, side, block.clone(), all, terms, shift, &mut tile, out, exact);
                     }
                 },
             );

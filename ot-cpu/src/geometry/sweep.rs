@@ -15,6 +15,7 @@
 use std::{
     array, iter,
     ops::Range,
+    slice,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -710,8 +711,8 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         let blocks = sums.chunks(BLOCK).zip(centre.chunks(BLOCK)).zip(out.chunks_mut(BLOCK));
         for (block, ((sums, centre), out)) in pieces(panel.clone(), BLOCK).zip(blocks) {
             let first = block.start - panel.start;
-            let all = [0..self.cost.len(side.opposite())];
-            let exact = || exact_block(self.cost, side, block, &all, terms, tile);
+            let all = 0..self.cost.len(side.opposite());
+            let exact = || exact_block(self.cost, side, block, slice::from_ref(&all), terms, tile);
             let of_block = accept_or_redo(terms, sums, centre, out, exact);
             for (row, _) in of_block.iter().enumerate().filter(|(_, refused)| **refused) {
                 refused(first + row);
