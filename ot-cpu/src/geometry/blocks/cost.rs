@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Atoms of a leaf: a whole number of blocks, and few enough that what a leaf reaches is hardly wider than what an atom does.
-pub(super) const LEAF: usize = 32;
+pub(super) const LEAF: usize = 16;
 
 const _: () = assert!(LEAF.is_multiple_of(BLOCK));
 
