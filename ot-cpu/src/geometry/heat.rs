@@ -62,7 +62,7 @@ const LEAST_TIME: f64 = 1.0 / 16.0;
 /// by name.
 ///
 /// **Accuracy.** Each entry of K is accurate to some roundings of its own size, however small it is beside others. A sum whose
-/// terms are all below exp(-[`reach`](HeatReport::reach)) of their weight is [`Error::KernelRange`] and no number.
+/// largest term is an entry below exp(-[`reach`](HeatReport::reach)) may be [`Error::KernelRange`], and is never a wrong number.
 ///
 /// **Cost.** One sparse factor at the start. A softmin reads it 2 k times, for up to eight columns of a batch at once.
 ///
@@ -106,7 +106,8 @@ pub struct HeatReport {
     pub edge_square: f64,
     /// Entries of the factor below the diagonal.
     pub nonzeros: usize,
-    /// An entry of K is known where it is above exp(-reach) of the smallest weights that are lit together with it.
+    /// An entry of K above exp(-reach), in units of one over the mean mass, is told whatever the weights are; a smaller one
+    /// beside larger terms of its sum only.
     pub reach: f64,
 }
 
