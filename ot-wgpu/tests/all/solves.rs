@@ -82,7 +82,7 @@ fn penalties_agree_with_the_host() {
     fn pair<D: Device<Elem = f32>>(
         builder: &impl GeometryBuilder<Device = D>,
         [a, b]: [&PointCloud<'_, f32>; 2],
-        penalty: &(impl MarginalPenalty + Clone),
+        penalty: &impl MarginalPenalty,
     ) -> Result<Solution<D>, Error> {
         let geometry = builder.geometry(a.support(), b.support(), &SqEuclidean)?;
         Sinkhorn::default().solve(&Problem::unbalanced(geometry, a, b, Epsilon::Absolute(0.03), penalty, penalty)?)

@@ -17,6 +17,7 @@ pub fn own_backend() -> Option<WgpuBackend> {
     available(WgpuBackend::new(Adapter::Default))
 }
 
+#[expect(clippy::print_stdout, reason = "what was left out is for the reader of a test run")]
 fn available(backend: Result<WgpuBackend, Error>) -> Option<WgpuBackend> {
     match backend {
         Ok(backend) => Some(backend),
