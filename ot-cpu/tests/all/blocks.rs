@@ -156,13 +156,13 @@ fn pairs_that_matter_are_kept() {
     for clouds in hostile(1) {
         let (geometry, costs) = (clouds.geometry(), clouds.costs());
         let [f, g] = &clouds.potentials;
-        for (epsilon, delta) in [(1e-3, 1e-9), (0.05, 1e-3), (2.0, 1e-12), (1e4, 1e-3)] {
+        for (epsilon, delta) in [(1e-3, 1e-9), (0.05, 1e-3), (2.0, 1e-12), (1e9, 1e-3)] {
             let level = epsilon * f64::ln(delta);
             let matters = |(index, cost): (usize, &f64)| f[index / g.len()] + g[index % g.len()] - cost > level;
             let least = costs.iter().enumerate().filter(|&pair| matters(pair)).count() as u64;
             let kept = geometry.kept_pairs([f, g], epsilon, delta);
             assert!(kept >= least && kept <= costs.len() as u64, "{}: {kept} of {least}", clouds.name);
-            assert!(epsilon < 1e4 || kept == costs.len() as u64, "{}: nothing is negligible", clouds.name);
+            assert!(epsilon < 1e9 || kept == costs.len() as u64, "{}: nothing is negligible", clouds.name);
         }
     }
 }
@@ -228,7 +228,7 @@ fn costs_without_bounds_between_boxes_are_refused_or_streamed() {
     assert!(name(&unknown, &line, 1).starts_with("StreamingGeometry"));
     // Boxes tell nothing of a few points in eight dimensions, nor of coincident ones.
     let mut random = Seeded::new(3);
-    let wide: Vec<f64> = random.vector(8 * 300, 0.0, 1.0);
+    let wide = random.vector::<f64>(8 * 300, 0.0, 1.0);
     assert!(name(&SqEuclidean, &wide, 8).starts_with("StreamingGeometry"));
     assert!(name(&SqEuclidean, &[1.0; 600], 2).starts_with("StreamingGeometry"));
     let part = BlockSparseGeometry::new(&backend, points, points, Arc::new(SqEuclidean)).unwrap().with_left_out(0.5);

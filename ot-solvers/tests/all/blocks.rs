@@ -24,7 +24,7 @@ fn all_pairs<T: CpuScalar>() -> CpuBackend<T> {
 }
 
 /// Two clouds, and an epsilon that is small against their extent.
-struct Pair<T> {
+struct Pair<T: Scalar> {
     name: &'static str,
     clouds: [PointCloud<'static, T>; 2],
     epsilon: f64,
