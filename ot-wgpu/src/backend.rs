@@ -115,7 +115,8 @@ impl WgpuBackend {
         self.gpu.binding_limit().min(self.window_limit)
     }
 
-    /// Number of kernels compiled so far. Another epsilon, another strength of a penalty, other sizes compile none.
+    /// Number of kernels compiled so far. Another epsilon and another strength of a penalty compile none, nor do other sizes, but
+    /// that software has kernels for few atoms and for many.
     #[must_use]
     pub fn kernels(&self) -> usize {
         self.gpu.kernels()

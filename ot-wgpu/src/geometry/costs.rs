@@ -27,6 +27,9 @@ const MAX_TILED: usize = 24;
 /// Instructions of an unrolled loop over pairs.
 const MAX_UNROLLED: usize = 128;
 
+/// Atoms above which software is given more of them for each invocation.
+const MANY: usize = 512;
+
 /// C between n and m atoms.
 #[derive(Debug)]
 pub(super) struct Costs {
@@ -161,9 +164,12 @@ impl Costs {
         self.tiled_dimension()
     }
 
-    /// How many atoms of either side a step of a loop takes: the own atoms of an invocation, and those of the other side. `more`
-    /// are the instructions for each pair beside those of the cost.
-    pub(super) fn lanes(&self, more: usize) -> [usize; 2] {
+    /// How many atoms of either side a step of a loop takes: the own atoms of an invocation, of so many in all, and those of the
+    /// other side. `more` are the instructions for each pair beside those of the cost.
+    ///
+    /// What is read of an atom of the other side serves all own atoms. In software reading costs most: where many atoms fill
+    /// the workgroups, an invocation has more of them.
+    pub(super) fn lanes(&self, rows: usize, more: usize) -> [usize; 2] {
         let instructions = match &self.source {
             Source::Formula { program, .. } => {
                 let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
@@ -171,7 +177,17 @@ impl Costs {
             }
             Source::Matrix { .. } => 1,
         };
-        match MAX_UNROLLED / (instructions + more).max(1) {
+        let pairs = MAX_UNROLLED / (instructions + more).max(1);
+        if self.gpu.is_software() && rows > MANY {
+            return match pairs {
+                16.. => [16, 2],
+                8.. => [8, 2],
+                4.. => [4, 2],
+                2.. => [4, 1],
+                _ => [2, 1],
+            };
+        }
+        match pairs {
             16.. => [4, 4],
             8.. => [4, 2],
             4.. => [2, 2],
@@ -211,6 +227,13 @@ impl Costs {
                 text + "default: { return W0[at]; }\n}\n}\n"
             }
         }
+    }
+
+    /// Statements that read the parameters of the formula, before all others.
+    pub(super) fn read_parameters(&self) -> String {
+        let count = self.formula().map_or(0, |(program, _)| program.parameters().len());
+        let read = |index| format!("let theta{index} = {};\n", Arguments::parameter("c", index, Arithmetic::Single));
+        (0..count).map(read).collect()
     }
 
     /// Statements that read what belongs to the own atom, whose index is the variable `own` and the name of its row.
@@ -343,7 +366,7 @@ impl Costs {
             let _ = writeln!(in_loops, "let yk_{lane} = {};", self.coordinate_of(other, tile, "k"));
         }
         let lanes: Vec<&dyn Inputs> = pairs.iter().map(|pair| pair as &dyn Inputs).collect();
-        let parameter = |index: usize| Arguments::parameter("c", index, Arithmetic::Single);
+        let parameter = |index: usize| format!("theta{index}");
         let (text, outputs) = emit_lanes(program, Arithmetic::Single, &lanes, &in_loops, &parameter, tag);
         (text, outputs.chunks(others.len()).map(<[_]>::to_vec).collect())
     }

@@ -39,7 +39,7 @@ impl HardTransform<Wgpu> for WgpuKernel {
             let found = costs.gpu.take(2 * rows * cut.splits * columns.len(), "partial minima")?;
             let mut arguments = arguments.clone();
             arguments.place("found", found.start()).index("listed", columns.len());
-            let key = costs.key("minima", side, &[cut.tile as u32]);
+            let key = costs.key("minima", side, &cut.options());
             launch(costs, side, cut, &key, &|| self.minimum_source(side, cut), &arguments, columns)?;
 
             let mut arguments = Arguments::new();
@@ -89,7 +89,8 @@ impl HardTransform<Wgpu> for WgpuKernel {
             }
         };
         let (has_atoms, list) = (of_atoms.is_some(), [column as u32]);
-        let options = |is_list: bool| [cut.tile as u32, u32::from(has_atoms), u32::from(is_list)];
+        let [tile, own, lanes] = cut.options();
+        let options = |is_list: bool| [tile, own, lanes, u32::from(has_atoms), u32::from(is_list)];
         let key = costs.key("arcs", side, &options(false));
         launch(costs, side, cut, &key, &|| self.arc_source(cut, has_atoms, false), &arguments, &list)?;
 

@@ -60,13 +60,20 @@ impl Cut {
         let words = (costs.tile_words() + fields).max(1);
         let tile = if 4 * WORKGROUP * words <= TILE_WORDS { 4 * WORKGROUP } else { WORKGROUP };
         // Steps over pairs, over coordinates, over the tile and over tiles, for each tile.
-        let [own, lanes] = costs.lanes(instructions);
+        let [own, lanes] = costs.lanes(rows, instructions);
         let steps = tile / lanes * costs.steps() + tile / WORKGROUP + 1;
         let most = (MAX_STEPS / steps).max(1) * tile;
         let full = FULL[usize::from(!costs.gpu.is_software())];
         let wanted = full.div_ceil(rows.div_ceil(own * WORKGROUP) * columns.max(1));
         let chunk = others.div_ceil(wanted).next_multiple_of(tile).min(most);
         Self { tile, chunk, splits: others.div_ceil(chunk), own, lanes }
+    }
+}
+
+impl Cut {
+    /// What the text of a pass depends on.
+    pub(super) fn options(&self) -> [u32; 3] {
+        [self.tile, self.own, self.lanes].map(|count| count as u32)
     }
 }
 
@@ -173,7 +180,7 @@ workgroupBarrier();
 ",
             declarations = costs.declarations(Some(tile)),
             of_pass = self.declarations,
-            prologue = self.prologue,
+            prologue = costs.read_parameters() + &self.prologue,
             own_rows = for_rows(&format!(
                 "let row# = P.first_row + (group.x * {own}u + #u) * {WORKGROUP}u + id.x;\nlet own# = min(row#, P.rows - 1u);\n"
             )),

@@ -58,7 +58,7 @@ impl Request<'_> {
             let sums = costs.gpu.take(rows * cut.splits * columns.len(), "partial sums")?;
             let mut arguments = arguments.clone();
             arguments.place("sums", sums.start()).index("listed", columns.len());
-            let key = costs.key("sums of exponentials", self.side, &[cut.tile as u32]);
+            let key = costs.key("sums of exponentials", self.side, &cut.options());
             launch(costs, self.side, cut, &key, &|| sum_source(costs, self.side, cut), &arguments, columns)?;
             self.join(costs, cut, arguments, columns, out)?;
         }
@@ -128,7 +128,7 @@ var<workgroup> found: array<f32, {atoms}>;
 @compute @workgroup_size({WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {{
 let lane = id.x;
-let list_place = group.y;
+{parameters}let list_place = group.y;
 let column = P.list[list_place];
 let first = (group.x + group.z * {MAX_GROUPS}u) * {atoms}u;
 let row = first + lane;
@@ -182,6 +182,7 @@ let softmin = clamp(found[lane], -{LIMIT:e}f, {LIMIT:e}f);
 }}
 ",
             declarations = costs.declarations(None),
+            parameters = costs.read_parameters(),
             read_own = costs.read_own(""),
             step = WORKGROUP * LANES,
             largest = tree_of("max(tree[lane], tree[lane + span])"),
@@ -237,7 +238,7 @@ fn sum_source(costs: &Costs, side: Side, cut: Cut) -> String {
             ("tile_weight", "weight".into()),
         ],
         declarations: "var<workgroup> lost: atomic<u32>;\n".into(),
-        prologue: "if (id.x == 0u) { atomicStore(&lost, 0u); }\n".into(),
+        prologue: "if (id.x == 0u) { atomicStore(&lost, 0u); }\nlet inverse_epsilon = P.inverse_epsilon;\n".into(),
         start: "let shift# = load(P.shift_at + column * P.shift_stride + own#);
 var total# = vec2<f32>(0.0f, 0.0f);
 "
@@ -261,7 +262,7 @@ store(P.sums + (split * P.listed + list_place) * P.rows + row#, sum);
         let term = |place: &Place<'_>| {
             let [weight, potential] = ["tile_weight", "tile_potential"].map(|name| place.field(name));
             let slack = format!("(({potential} - {}) + shift{})", place.cost, place.row);
-            format!("{weight} * exp2(P.inverse_epsilon * {slack})")
+            format!("{weight} * exp2(inverse_epsilon * {slack})")
         };
         let terms: Vec<String> = step.places.iter().map(term).collect();
         format!("part{} += {};\n", step.places[0].row, terms.join(" + "))

@@ -75,7 +75,7 @@ impl Moments {
         let mut arguments = Arguments::new();
         costs.tell(side, &mut arguments);
         arguments.place("weights", weights.start()).place("found", found.start()).number("centre", centre);
-        let key = costs.key("moments", side, &[cut.tile as u32]);
+        let key = costs.key("moments", side, &cut.options());
         launch(costs, side, cut, &key, &|| source(costs, side, cut), &arguments, &[0])?;
         let words = costs.gpu.read(&[(found.start(), WORDS * rows * cut.splits)])?.concat();
         let number = |split: usize, word: usize, row: usize| {

@@ -89,8 +89,8 @@ impl Sums<'_> {
             let mut arguments = arguments.clone();
             arguments.place("sums", sums.start()).index("listed", columns.len());
             let is_plan = u32::from(matches!(self.mass, Mass::Plan { .. }));
-            let own = [cut.tile as u32, is_plan, self.factors as u32];
-            let key = costs.key(self.kernel, self.side, &[&own, &*self.options].concat());
+            let of_pass = [is_plan, self.factors as u32];
+            let key = costs.key(self.kernel, self.side, &[&cut.options()[..], &of_pass, &self.options].concat());
             launch(costs, self.side, cut, &key, &|| self.source(cut, factors), &arguments, columns)?;
 
             let mut arguments = Arguments::new();
@@ -122,6 +122,7 @@ impl Sums<'_> {
         };
         let is_plan = matches!(self.mass, Mass::Plan { .. });
         if is_plan {
+            pass.prologue += "let inverse_epsilon = P.inverse_epsilon;\n";
             let potential = "load(P.other_potential_at + column * P.other_potential_stride + other)";
             pass.fields.push(("tile_potential", format!("select(-1.0e30f, {potential}, weight > 0.0f)")));
             pass.start += "let own_potential# = load(P.own_potential_at + column * P.own_potential_stride + own#);\n";
@@ -141,7 +142,7 @@ impl Sums<'_> {
                 let Place { row, lane, cost, .. } = place;
                 let [weight, potential] = ["tile_weight", "tile_potential"].map(|name| place.field(name));
                 let mass = if is_plan {
-                    format!("{weight} * exp2(P.inverse_epsilon * (({potential} - {cost}) + own_potential{row}))")
+                    format!("{weight} * exp2(inverse_epsilon * (({potential} - {cost}) + own_potential{row}))")
                 } else {
                     weight
                 };

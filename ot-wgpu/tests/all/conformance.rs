@@ -1,6 +1,9 @@
 //! The properties of the conformance kit: operations, clouds, matrices, and matrices in several windows.
 
-use ot_conformance::{SupportKind, standard_cases};
+use std::sync::Arc;
+
+use ot_conformance::{GeometryCase, Seeded, SupportKind, standard_cases};
+use ot_core::{Error, GeometryBuilder, SqEuclidean};
 
 use crate::support::backend_or_return;
 
@@ -10,3 +13,12 @@ ot_conformance::conformance_geometry!(
     windows,
     standard_cases(&backend_or_return!().with_window_limit(3 * 19 * 4), &[SupportKind::Indices])
 );
+// More atoms than one workgroup has, for which kernels are written anew in software.
+ot_conformance::conformance_geometry!(many, many_atoms(&backend_or_return!()));
+
+fn many_atoms<G: GeometryBuilder>(builder: &G) -> Result<Vec<GeometryCase<G::Device>>, Error> {
+    let mut seeded = Seeded::new(21);
+    let mut cloud = |len: usize| seeded.vector::<f32>(2 * len, -1.0, 1.0);
+    let clouds = [cloud(1100), cloud(9)];
+    Ok(vec![GeometryCase::between_points(builder, "1100 x 9, square", clouds, 2, Arc::new(SqEuclidean))?])
+}
