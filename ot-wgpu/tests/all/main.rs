@@ -4,6 +4,7 @@
 
 mod conformance;
 mod device;
+mod functions;
 mod shaders;
 mod solves;
 mod support;
