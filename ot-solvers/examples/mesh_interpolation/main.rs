@@ -38,11 +38,11 @@ struct Arguments {
     frames: u32,
 
     /// Time of the diffusion, in squared lengths of an edge
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 8.0)]
     time: f64,
 
-    /// Steps of the diffusion
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Steps of the diffusion: as many as let it tell squared distances as far as the mass moves
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     steps: u32,
 
     /// Side of a picture, in pixels
@@ -131,11 +131,11 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A vertex, and one a third of the way to the farthest.
+/// A vertex, and one a fifth of the way to the farthest.
 fn far_apart(distance: &HeatDistance) -> Result<[u32; 2], ot_core::Error> {
     let distances = distance.from_vertices(&[0])?;
     let finite = || distances.iter().copied().filter(|distance| distance.is_finite());
-    let wanted = finite().fold(0.0, f64::max) / 3.0;
+    let wanted = finite().fold(0.0, f64::max) / 5.0;
     let nearest = (0..).zip(&distances).min_by(|(_, x), (_, y)| (*x - wanted).abs().total_cmp(&(*y - wanted).abs()));
     Ok([0, nearest.map_or(0, |(vertex, _)| vertex)])
 }
