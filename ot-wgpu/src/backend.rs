@@ -13,7 +13,7 @@ use ot_core::{
 
 use crate::{
     adapter::{Adapter, described},
-    gpu::{Gpu, joined, split},
+    gpu::{Gpu, Work, joined, split},
     vector::{DeviceReduced, DeviceVector},
 };
 
@@ -115,11 +115,10 @@ impl WgpuBackend {
         self.gpu.binding_limit().min(self.window_limit)
     }
 
-    /// Number of kernels compiled so far. Another epsilon and another strength of a penalty compile none, nor do other sizes, but
-    /// that software has kernels for few atoms and for many.
+    /// What the device was asked to do so far, by all who share it.
     #[must_use]
-    pub fn kernels(&self) -> usize {
-        self.gpu.kernels()
+    pub fn work(&self) -> Work {
+        self.gpu.work()
     }
 }
 

@@ -22,6 +22,7 @@ use std::{
 
 use ot_core::{BackendFailure, Error};
 
+pub use self::recorder::Work;
 pub(crate) use self::{
     arguments::{Arguments, joined, split},
     free_list::Piece,

@@ -56,6 +56,7 @@ pub use self::{
     adapter::Adapter,
     backend::{Wgpu, WgpuBackend},
     geometry::{DenseGeometry, StreamingGeometry},
+    gpu::Work,
     vector::{DeviceReduced, DeviceVector},
 };
 /// For the measurements of this framework alone.

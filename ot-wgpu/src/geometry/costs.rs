@@ -4,9 +4,11 @@ mod text;
 
 use std::sync::{Arc, OnceLock};
 
-use ot_core::{Error, PointsView, Program, Scalar, Side};
+use ot_core::{CostForm, Error, PointsView, Program, Scalar, Side};
 
-use super::slopes::{Variables, first_derivatives};
+use super::slopes::{
+    Variables, first_derivatives, first_derivatives_of_squares, second_derivatives, second_derivatives_of_squares,
+};
 use crate::{
     gpu::{Arguments, Gpu, Key, MAX_WINDOWS, Windows},
     vector::Chunk,
@@ -42,7 +44,13 @@ pub(super) struct Costs {
 #[derive(Debug)]
 enum Source {
     /// A formula of points, which are kept coordinate after coordinate.
-    Formula { program: Program, dimension: usize, points: [Chunk; 2] },
+    Formula {
+        program: Program,
+        dimension: usize,
+        points: [Chunk; 2],
+        /// The factor of the squared distance, if the cost is one.
+        square: Option<f64>,
+    },
     /// A matrix, row after row, so many rows in each window.
     Matrix { windows: Windows, rows: usize, count: usize },
 }
@@ -59,6 +67,7 @@ impl Costs {
     pub(super) fn of_formula(
         gpu: &Arc<Gpu>,
         program: Program,
+        form: CostForm<'_>,
         points: [PointsView<'_, f32>; 2],
         forbids: bool,
     ) -> Result<Self, Error> {
@@ -68,11 +77,15 @@ impl Costs {
             gpu.upload(&axes.collect::<Vec<u32>>(), "points")
         };
         let [source, target] = points;
+        let square = match form {
+            CostForm::SqEuclidean { scale } => Some(scale),
+            _ => None,
+        };
         let places = [upload(source)?, upload(target)?];
         Ok(Self {
             gpu: Arc::clone(gpu),
             atoms: [source.len(), target.len()],
-            source: Source::Formula { program, dimension, points: places },
+            source: Source::Formula { program, dimension, points: places, square },
             forbids,
             slopes: Default::default(),
         })
@@ -118,8 +131,25 @@ impl Costs {
 
     /// The first derivatives of the formula.
     pub(super) fn slopes(&self, variables: Variables) -> Result<Arc<[Program]>, Error> {
-        let Some((program, _)) = self.formula() else { return Err(Error::MissingCapability("formula of the cost")) };
-        self.slopes[variables.key() as usize].get_or_init(|| first_derivatives(program, variables)).clone()
+        let record = || match &self.source {
+            Source::Formula { program, square: Some(scale), .. } => {
+                first_derivatives_of_squares(program, *scale, variables)
+            }
+            Source::Formula { program, .. } => first_derivatives(program, variables),
+            Source::Matrix { .. } => Err(Error::MissingCapability("formula of the cost")),
+        };
+        self.slopes[variables.key() as usize].get_or_init(record).clone()
+    }
+
+    /// The second derivatives of the formula, along a direction.
+    pub(super) fn curvatures(&self, both: [Variables; 2]) -> Result<Arc<[Program]>, Error> {
+        match &self.source {
+            Source::Formula { program, square: Some(scale), .. } => {
+                second_derivatives_of_squares(program, *scale, both)
+            }
+            Source::Formula { program, .. } => second_derivatives(program, both),
+            Source::Matrix { .. } => Err(Error::MissingCapability("formula of the cost")),
+        }
     }
 
     /// What is bound beside the buffer of words.

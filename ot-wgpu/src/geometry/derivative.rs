@@ -10,7 +10,7 @@ use super::{
     factor::Factors,
     kernel::WgpuKernel,
     row_pass::{Place, Step},
-    slopes::{Variables, second_derivatives},
+    slopes::Variables,
     sums::{MAX_FACTORS, Sums, sum_rows},
 };
 use crate::{backend::Wgpu, vector::DeviceVector};
@@ -70,8 +70,7 @@ impl CostDerivative<Wgpu> for WgpuKernel {
             }
             _ => {
                 let both = [self.variables(parameter)?, self.variables(tangent.parameter)?];
-                let (program, _) = self.costs.formula().ok_or(MISSING)?;
-                let bent = Outputs::Bent(second_derivatives(program, both)?, both, tangent);
+                let bent = Outputs::Bent(self.costs.curvatures(both)?, both, tangent);
                 self.pull(pairs.plan, factor, &bent, out)
             }
         }

@@ -85,6 +85,35 @@ pub(super) fn second_derivatives(cost: &Program, [of, along]: [Variables; 2]) ->
     (0..of.len(cost)).map(bent).collect()
 }
 
+/// The derivatives of scale |x - y|^2, coordinate by coordinate, which the general ones would find among many zeros.
+pub(super) fn first_derivatives_of_squares(
+    cost: &Program,
+    scale: f64,
+    variables: Variables,
+) -> Result<Arc<[Program]>, Error> {
+    let (dimension, sign) = (cost.inputs() / 2, if variables == Variables::Points(Side::Source) { 1.0 } else { -1.0 });
+    let slope = |axis: usize| {
+        let program =
+            Program::record_dynamic(2 * dimension, |z| vec![(z[axis] - z[dimension + axis]) * (2.0 * sign * scale)]);
+        Ok(program?)
+    };
+    (0..dimension).map(slope).collect()
+}
+
+/// The same of the second derivatives.
+pub(super) fn second_derivatives_of_squares(
+    cost: &Program,
+    scale: f64,
+    [of, along]: [Variables; 2],
+) -> Result<Arc<[Program]>, Error> {
+    let (inputs, sign) = (cost.inputs(), if of == along { 1.0 } else { -1.0 });
+    let bent = |axis: usize| {
+        let program = Program::record_dynamic(inputs + inputs / 2, |z| vec![z[inputs + axis] * (2.0 * sign * scale)]);
+        Ok(program?)
+    };
+    (0..inputs / 2).map(bent).collect()
+}
+
 /// Records a formula of (x, y, theta), where theta are the parameters of the recording, and of `more` inputs.
 fn recorded(
     cost: &Program,

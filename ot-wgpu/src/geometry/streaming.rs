@@ -71,7 +71,7 @@ impl StreamingGeometry {
                 (summary.bound(), summary.forbids())
             }
         };
-        let on_device = Costs::of_formula(&backend.gpu, program, points, forbids)?;
+        let on_device = Costs::of_formula(&backend.gpu, program, costs.cost().form(), points, forbids)?;
         let blur = Blur::of(costs.cost().form());
         Ok(Some(Self { backend: backend.clone(), costs: Arc::new(on_device), bound, blur }))
     }

@@ -36,6 +36,19 @@ pub(crate) const MAX_GROUPS: usize = 65_535;
 /// Submissions that the device may be behind.
 const MAX_IN_FLIGHT: usize = 3;
 
+/// What a device was asked to do since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Work {
+    /// Kernels run.
+    pub launches: u64,
+    /// Submissions of what was recorded.
+    pub submissions: u64,
+    /// Kernels compiled. Another epsilon and another strength of a penalty compile none, nor do other sizes, but that
+    /// software has kernels for few atoms and for many.
+    pub kernels: usize,
+}
+
 /// One kernel to be run.
 pub(crate) struct Launch<'a> {
     pub(crate) key: &'a Key,
@@ -65,6 +78,8 @@ pub(super) struct Recording {
     arguments: Vec<u32>,
     launches: usize,
     pairs: u64,
+    /// What was done since the start: launches and submissions.
+    total: [u64; 2],
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     /// A buffer of an earlier read.
     staging: Option<wgpu::Buffer>,
@@ -85,6 +100,7 @@ impl Recording {
             arguments: Vec::with_capacity(ARGUMENT_WORDS),
             launches: 0,
             pairs: 0,
+            total: [0; 2],
             in_flight: VecDeque::new(),
             staging: None,
         })
@@ -148,6 +164,7 @@ impl Gpu {
         let padded = recording.arguments.len().next_multiple_of(ARGUMENT_ALIGNMENT);
         recording.arguments.resize(padded, 0);
         recording.launches += 1;
+        recording.total[0] += 1;
         recording.pairs += pairs;
         let group = match windows {
             None => recording.group.clone(),
@@ -282,6 +299,7 @@ impl Gpu {
             self.queue.write_buffer(&recording.argument_buffer, 0, bytemuck::cast_slice(&recording.arguments));
         }
         recording.in_flight.push_back(self.queue.submit([encoder.finish()]));
+        recording.total[1] += 1;
         recording.arguments.clear();
         (recording.launches, recording.pairs) = (0, 0);
         if let Some(error) = block_on(scope.pop()) {
@@ -294,9 +312,10 @@ impl Gpu {
         }
     }
 
-    /// Number of kernels compiled so far.
-    pub(crate) fn kernels(&self) -> usize {
-        self.pipelines.len()
+    /// What was done so far.
+    pub(crate) fn work(&self) -> Work {
+        let [launches, submissions] = lock(&self.recording).total;
+        Work { launches, submissions, kernels: self.pipelines.len() }
     }
 
     /// Writes words into a new piece of memory.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use ot_conformance::{Counting, Seeded};
 use ot_core::{
-    Backend, CostMatrix, Device, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost, Histogram, Kl,
-    MarginalPenalty, Measure, PointCloud, Problem, Range, Side, Solution, SqEuclidean, Support, TotalVariation,
+    ActiveColumns, Backend, CostMatrix, Device, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost,
+    Histogram, Kl, MarginalPenalty, Measure, PointCloud, Potentials, Problem, Range, Side, Solution, SqEuclidean,
+    Support, Sweep, TotalVariation,
 };
 use ot_cpu::CpuBackend;
 use ot_diff::{Gradient, Linearised, Output, value_and_gradient};
@@ -106,7 +107,7 @@ fn other_strengths_and_sizes_compile_nothing() {
         let penalty = Kl::new(rho).unwrap();
         let problem = Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(epsilon), &penalty, &penalty).unwrap();
         Sinkhorn::default().solve(&problem).unwrap();
-        device.kernels()
+        device.work().kernels
     };
     let once = solve(60, 0.1, 0.5);
     assert_eq!((solve(60, 0.07, 0.3), solve(97, 0.2, 1.0)), (once, once));
@@ -193,6 +194,44 @@ fn forbidden_pairs_and_windows_agree_with_the_host() {
     let refused =
         device.with_window_limit(11 * 4 * m as u64).geometry(Support::Indices(n), Support::Indices(m), &matrix);
     assert!(matches!(refused.err(), Some(Error::OutOfMemory { .. })));
+}
+
+/// Four launches for a full iteration, penalties included, and one submission for each check of ten iterations.
+#[test]
+fn iterations_are_few_launches() {
+    let Some(device) = crate::support::own_backend() else { return };
+    let (a, b) = (cloud(20, 300, 3, 1.0), cloud(21, 200, 3, 1.2));
+    let geometry = device.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+    let kl = Kl::new(0.3).unwrap();
+    let problem = Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(0.02), &kl, &kl).unwrap();
+    let work = |iterations: usize| {
+        let mut kernel = problem.bind().unwrap();
+        let backend = problem.backend();
+        let zeros = || Potentials {
+            source: backend.filled(0.0, 300, 1).unwrap(),
+            target: backend.filled(0.0, 200, 1).unwrap(),
+            epsilon: 0.02,
+        };
+        let (mut potentials, mut scratch) = (zeros(), zeros());
+        let relaxation = backend.upload_reduced(&[1.0]).unwrap();
+        let before = device.work();
+        for _ in 0..iterations {
+            let sweep = Sweep {
+                source: problem.marginal(Side::Source),
+                target: problem.marginal(Side::Target),
+                potentials: &mut potentials,
+                relaxation: &relaxation,
+                active: &ActiveColumns::all(1),
+                scratch: &mut scratch,
+                by_products: None,
+            };
+            kernel.sweep(backend, sweep).unwrap();
+        }
+        backend.download(&[&potentials.source]).unwrap();
+        let after = device.work();
+        (after.launches - before.launches, after.submissions - before.submissions)
+    };
+    assert_eq!(work(10), (40, 1));
 }
 
 /// One read for each check, and two for the certificate, whatever the penalty.
