@@ -39,6 +39,11 @@
 //! 2^-22: a rounding, and as much again for exponential and cost. At an epsilon below 1e-3 of the mean cost the marginal error
 //! that single precision allows is above 1e-3; a solution then says so with its status and its floor.
 //!
+//! # Drivers
+//!
+//! Vulkan, Metal and DX12. Where there is only OpenGL, a program that depends on `wgpu` 30 with its feature `gles` has it here too.
+//! Software serves without a GPU (Mesa's `lavapipe`); with neither, [`WgpuBackend::new`] says so.
+//!
 //! # What a device may do
 //!
 //! A lost device, too little memory, a read that takes too long and a shader that its compiler refuses are typed errors:

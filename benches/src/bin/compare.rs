@@ -83,7 +83,9 @@ fn idleness(when: &str) -> String {
 impl Arguments {
     /// The command that does this again.
     fn command(&self) -> String {
-        let mut command = format!("cargo run --release -p benches --bin compare -- --suite {}", name(self.suite));
+        let suite = name(self.suite);
+        let features = if suite == "gpu" { " --features gpu" } else { "" };
+        let mut command = format!("cargo run --release -p benches{features} --bin compare -- --suite {suite}");
         if self.sizes != Sizes::Full {
             command += &format!(" --sizes {}", name(self.sizes));
         }
