@@ -2,6 +2,9 @@
 
 use ot_core::{CostForm, Error, GroundCost, cost::SparseView};
 
+/// Up to so many sources for each pair, the pairs are listed row by row too.
+const ROWS_OF_PAIR: usize = 16;
+
 /// Costs of a list of pairs between atoms known by their indices; all other pairs are forbidden. Memory O(pairs).
 ///
 /// For exact transport, and for entropic transport on kernels that look at the pairs alone where a backend has them
@@ -24,8 +27,12 @@ use ot_core::{CostForm, Error, GroundCost, cost::SparseView};
 #[derive(Clone, Debug, PartialEq)]
 pub struct SparseCosts {
     columns: usize,
-    /// Where the pairs of each source begin, and where the last ones end.
+    /// The sources that have pairs, increasing.
+    sources: Vec<u32>,
+    /// Where the pairs of each of them begin, and where the last ones end.
     starts: Vec<usize>,
+    /// The same of all sources; empty where these are many more than the pairs.
+    rows: Vec<usize>,
     targets: Vec<u32>,
     costs: Vec<f64>,
 }
@@ -49,20 +56,30 @@ impl SparseCosts {
         }
         pairs.sort_by(|one, other| (one.0, one.1).cmp(&(other.0, other.1)).then(one.2.total_cmp(&other.2)));
         pairs.dedup_by_key(|pair| (pair.0, pair.1));
-        let mut starts = vec![0; sources + 1];
-        pairs.iter().for_each(|&(source, ..)| starts[source as usize + 1] += 1);
-        for source in 0..sources {
-            starts[source + 1] += starts[source];
+        let (mut with_pairs, mut starts) = (Vec::new(), Vec::new());
+        for (place, &(source, ..)) in pairs.iter().enumerate() {
+            if with_pairs.last() != Some(&source) {
+                with_pairs.push(source);
+                starts.push(place);
+            }
+        }
+        starts.push(pairs.len());
+        let mut rows = Vec::new();
+        if sources <= ROWS_OF_PAIR * pairs.len() {
+            rows.push(0);
+            for source in 0..sources {
+                rows.push(rows[source] + pairs[rows[source]..].partition_point(|pair| pair.0 as usize <= source));
+            }
         }
         let (of_targets, costs) = pairs.into_iter().map(|(_, target, cost)| (target, cost)).unzip();
-        Ok(Self { columns: targets, starts, targets: of_targets, costs })
+        Ok(Self { columns: targets, sources: with_pairs, starts, rows, targets: of_targets, costs })
     }
 
     /// The pairs of the source that a coordinate names.
     fn of(&self, source: f64) -> (&[u32], &[f64]) {
-        let index = source as usize;
-        let is_known = source >= 0.0 && index as f64 == source && index + 1 < self.starts.len();
-        let range = if is_known { self.starts[index]..self.starts[index + 1] } else { 0..0 };
+        let place = self.sources.partition_point(|known| f64::from(*known) < source);
+        let is_known = self.sources.get(place).is_some_and(|known| f64::from(*known) == source);
+        let range = if is_known { self.starts[place]..self.starts[place + 1] } else { 0..0 };
         (&self.targets[range.clone()], &self.costs[range])
     }
 }
@@ -105,7 +122,7 @@ impl GroundCost for SparseCosts {
     }
 
     fn pairs(&self) -> Option<SparseView<'_>> {
-        SparseView::new(self.columns, &self.starts, &self.targets, &self.costs).ok()
+        SparseView::new(self.columns, &self.rows, &self.targets, &self.costs).ok()
     }
 
     fn may_forbid(&self) -> bool {
