@@ -112,7 +112,7 @@ impl<T: CpuScalar> BlockSparseGeometry<T> {
         Ok(Self { left_out: part, ..self })
     }
 
-    /// Do boxes tell what is near, so that leaving pairs out can pay? The mean cost across a leaf is to be below a 50th of that
+    /// Do boxes tell what is near, so that leaving pairs out can pay? The median cost across a leaf is to be below a 50th of that
     /// across the cloud.
     #[must_use]
     pub fn pays(&self) -> bool {

@@ -70,7 +70,7 @@ impl<T: CpuScalar> BlockCost<T> {
         &self.boxes[side.index()]
     }
 
-    /// The mean over leaves of the cost between the ends of a leaf, as a part of that between the ends of a cloud: how sharply
+    /// The median over leaves of the cost between the ends of a leaf, as a part of that between the ends of a cloud: how sharply
     /// boxes tell what is near. `None` where costs tell no bound, or a cloud has no extent.
     pub(super) fn resolution(&self) -> Option<f64> {
         let cost = self.streamed.cost();
@@ -81,7 +81,9 @@ impl<T: CpuScalar> BlockCost<T> {
                 let around = nodes[*leaf as usize].around();
                 Some(cost.bound(around, around)? / whole)
             };
-            Some(boxes.leaves.iter().map(across).sum::<Option<f64>>()? / boxes.leaves.len() as f64)
+            let mut parts = boxes.leaves.iter().map(across).collect::<Option<Vec<f64>>>()?;
+            parts.sort_unstable_by(f64::total_cmp);
+            parts.get(parts.len() / 2).copied()
         };
         let [source, target] = self.boxes.each_ref().map(of_side);
         Some(source?.max(target?))
