@@ -101,13 +101,16 @@ fn answers_are_those_of_all_pairs() {
         let found = solve(Arc::new(pair.blocks(&blocks(2), Arc::new(SqEuclidean))));
         let expected = solve(all_pairs().geometry(a, b, &SqEuclidean).unwrap());
         let (mine, theirs) = (found.certificate(), expected.certificate());
-        assert_eq!(found.status(), expected.status(), "{}", pair.name);
-        assert!(near(mine.primal, theirs.primal, 1e-5), "{}: {mine} {theirs}", pair.name);
-        // Far from the solution the best iterate of either run may be another.
-        let is_near = !found.status().is_converged() || near(mine.dual, theirs.dual, 1e-6);
-        assert!(is_near && mine.dual <= theirs.primal + 1e-12, "{}: {mine} {theirs}", pair.name);
-        let [cost, other] = [mine, theirs].map(|certificate| certificate.transport_cost.unwrap());
-        assert!(near(cost, other, 1e-5), "{}: {cost} {other}", pair.name);
+        assert_eq!(found.status().is_converged(), expected.status().is_converged(), "{}", pair.name);
+        // Far from the solution the best iterates of two runs may differ; their bounds hold for one optimum.
+        let crossed = mine.dual <= theirs.primal + 1e-12 && theirs.dual <= mine.primal + 1e-12;
+        assert!(crossed, "{}: {mine} {theirs}", pair.name);
+        if found.status().is_converged() {
+            let is_near = near(mine.dual, theirs.dual, 1e-6) && near(mine.primal, theirs.primal, 1e-5);
+            assert!(is_near, "{}: {mine} {theirs}", pair.name);
+            let [cost, other] = [mine, theirs].map(|certificate| certificate.transport_cost.unwrap());
+            assert!(near(cost, other, 1e-5), "{}: {cost} {other}", pair.name);
+        }
         let [few, many] = [&found, &expected].map(|solution| solution.iterations());
         assert!(few <= 2 * many + 20, "{}: {few} iterations beside {many}", pair.name);
     }
