@@ -89,9 +89,6 @@ impl Term {
     /// The dual, without the product of the masses.
     fn optimum<D: Device>(solution: &Solution<D>, column: usize, penalties: [Penalties; 2]) -> Self {
         let Certificate { epsilon, mass, dual, gap, rounding, .. } = solution.certificates()[column];
-        if !dual.is_finite() {
-            return Self { value: dual, lower: f64::NEG_INFINITY, upper: f64::INFINITY };
-        }
         let masses = Side::BOTH.map(|side| solution.problem().marginal(side).mass(column));
         let value = match mass < f64::MIN_POSITIVE {
             // Of a mass below all numbers, the dual without the product of the masses.
@@ -100,8 +97,11 @@ impl Term {
         };
         let sizes: f64 = penalties.iter().map(|side| side.size).sum();
         // The mass is a sum of exponentials in the element type, the rest is summed in f64.
-        let rounding = 4.0 * f64::EPSILON * (sizes + epsilon * mass) + rounding * epsilon * mass;
-        Self { value, lower: value - rounding, upper: value + gap + rounding }
+        let rounding = 4.0 * f64::EPSILON * (sizes + epsilon * mass) + rounding.exp_m1() * epsilon * mass;
+        match dual.is_finite() {
+            true => Self { value, lower: value - rounding, upper: value + gap + rounding },
+            false => Self { value, lower: f64::NEG_INFINITY, upper: f64::INFINITY },
+        }
     }
 
     fn transport_cost<D: Device>(solution: &Solution<D>, column: usize) -> Result<Self, Error> {
