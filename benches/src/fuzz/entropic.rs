@@ -138,6 +138,10 @@ fn case<T: CpuScalar>(
                 Error::Epsilon(_) => true,
                 Error::MassMismatch { .. } => !prescribed,
                 Error::Stranded { .. } => instance.forbids(),
+                Error::Infeasible { .. } => {
+                    let [a, b] = &instance.weights;
+                    instance.forbids() && (!exact || least_cost(a, b, &instance.costs).is_none())
+                }
                 // Of penalties with kinks.
                 Error::MissingCapability(_) => method == Method::Newton && !penalties.iter().all(has_derivative),
                 _ => instance.leaves_range::<T>() || instance.sums_leave_range::<T>(strength),
@@ -173,9 +177,9 @@ enum Method {
     Newton,
 }
 
-/// Does the c-transform under a penalty have a derivative everywhere?
+/// Does the c-transform under a penalty have a derivative everywhere, and not only zero?
 fn has_derivative(penalty: &Penalty) -> bool {
-    matches!(penalty, Penalty::Balanced | Penalty::Kl(_) | Penalty::Free)
+    matches!(penalty, Penalty::Balanced | Penalty::Kl(_))
 }
 
 /// How a problem is solved.

@@ -83,7 +83,7 @@ impl MarginalPenalty for Kl {
 const SMALL: f64 = 0.05;
 
 /// The largest exponent of a conjugate, which hosts read in f64: a bounded one would claim too much of the dual.
-const LARGEST_SLOPE: f64 = 700.0;
+const LARGEST_SLOPE: f64 = 600.0;
 
 /// exp(x) - 1 with all its digits near 0.
 fn exp_minus_one<R: Real>(x: R) -> R {
