@@ -156,9 +156,9 @@ pub fn certify<D: Device>(problem: &Problem<D>, potentials: &Potentials<D>) -> R
 /// let backend = ReferenceBackend::<f64>::default();
 /// let geometry = backend.geometry(half.support(), half.support(), &cost)?;
 /// let problem = Problem::new(geometry, &half, &half, Epsilon::Absolute(0.5))?;
-/// // The solution is f = g = epsilon / 2 log(2 / (1 + e^-2)); here one potential is off.
+/// // The solution is f = g = epsilon / 2 log(2 / (1 + e^-2)); here f is off.
 /// let optimum = 0.25 * (2.0 / (1.0 + (-2.0_f64).exp())).ln();
-/// let source = problem.backend().upload(&[optimum + 1e-4, optimum], 1)?;
+/// let source = problem.backend().upload(&[optimum + 1e-4, optimum - 1e-4], 1)?;
 /// let target = problem.backend().upload(&[optimum, optimum], 1)?;
 /// let potentials = Potentials { source, target, epsilon: 0.5 };
 ///
