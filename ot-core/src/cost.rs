@@ -34,6 +34,7 @@ mod distance;
 mod form;
 mod formula;
 mod function;
+mod grid;
 mod implied;
 mod lanes;
 mod matrix;
@@ -55,6 +56,7 @@ pub use self::{
     form::CostForm,
     formula::CostFormula,
     function::CostFunction,
+    grid::{AxisCost, AxisPair, GridCosts},
     implied::ImpliedCost,
     matrix::{CostMatrix, MatrixValues, MatrixView, SharedEntries, SharedMatrix, StridedMatrix},
     norm::{Chebyshev, Manhattan, PNorm},

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod grid_costs;
 mod joint;
 mod penalty;
 mod reference;
