@@ -7,6 +7,7 @@
 //! Launches are recorded in one encoder, which is submitted at reads, and before when much is pending.
 
 mod arguments;
+mod chunk;
 mod failure;
 mod free_list;
 mod pipelines;
@@ -25,7 +26,7 @@ use ot_core::{BackendFailure, Error};
 pub use self::recorder::Work;
 pub(crate) use self::{
     arguments::{Arguments, joined, split},
-    free_list::Piece,
+    chunk::Chunk,
     pipelines::Key,
     recorder::{Launch, MAX_GROUPS, MAX_PAIRS},
     wait::block_on,
@@ -33,11 +34,10 @@ pub(crate) use self::{
 };
 use self::{
     failure::{Failures, lock},
-    free_list::{FreeList, rounded},
+    free_list::{FreeList, Piece, rounded},
     pipelines::Pipelines,
     recorder::Recording,
 };
-use crate::vector::Chunk;
 
 /// Words of the buffer of a new device: 4 MiB.
 const FIRST_WORDS: u32 = 1 << 20;
@@ -130,7 +130,7 @@ impl Gpu {
     }
 
     /// Takes a piece of memory back.
-    pub(crate) fn give(&self, piece: Piece) {
+    fn give(&self, piece: Piece) {
         lock(&self.free).give(piece);
     }
 

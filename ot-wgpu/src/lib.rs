@@ -29,8 +29,9 @@
 //! | what | where |
 //! |---|---|
 //! | which device: the default, one by name, by power, one that a program has already | [`Adapter`], [`WgpuBackend`] |
-//! | points and a cost that is a formula | [`StreamingGeometry`]: costs from coordinates, memory O(n + m) |
-//! | a matrix, a closure | [`DenseGeometry`]: the costs in single precision |
+//! | grids and a cost that is a sum over the axes | [`GridGeometry`]: axis by axis, nothing formed |
+//! | points and a cost that is a formula | [`WgpuGeometry::streaming`]: costs from coordinates, memory O(n + m) |
+//! | a matrix, a closure | [`WgpuGeometry::dense`]: the costs in single precision |
 //! | vectors | single precision; reduced numbers are pairs of numbers with 48 bits |
 //!
 //! # Accuracy
@@ -60,7 +61,7 @@ mod wgsl;
 pub use self::{
     adapter::Adapter,
     backend::{Wgpu, WgpuBackend},
-    geometry::{DenseGeometry, StreamingGeometry},
+    geometry::{GridGeometry, WgpuGeometry},
     gpu::Work,
     vector::{DeviceReduced, DeviceVector},
 };

@@ -6,8 +6,8 @@ use ot_core::{Error, Fold, Operand, Program};
 
 use super::{Wgpu, operands::Operands};
 use crate::{
-    gpu::{Arguments, Gpu, Key, Launch, MAX_GROUPS},
-    vector::{Chunk, DeviceReduced},
+    gpu::{Arguments, Chunk, Gpu, Key, Launch, MAX_GROUPS},
+    vector::DeviceReduced,
     wgsl::Arithmetic,
 };
 

@@ -10,8 +10,7 @@ use super::slopes::{
     Variables, first_derivatives, first_derivatives_of_squares, second_derivatives, second_derivatives_of_squares,
 };
 use crate::{
-    gpu::{Arguments, Gpu, Key, MAX_WINDOWS, Windows},
-    vector::Chunk,
+    gpu::{Arguments, Chunk, Gpu, Key, MAX_WINDOWS, Windows},
     wgsl::Arithmetic,
 };
 

@@ -22,7 +22,7 @@ impl CostDerivative<Wgpu> for WgpuKernel {
             return Some((1, 1));
         }
         let (program, _) = self.costs.formula()?;
-        let variables = Variables::of(&self.costs, parameter)?;
+        let variables = Variables::of(program, parameter)?;
         self.costs.slopes(variables).ok()?;
         Some(match variables {
             Variables::Points(side) => (self.costs.len(side), variables.len(program)),
@@ -157,7 +157,7 @@ impl Outputs<'_> {
 
 impl WgpuKernel {
     fn variables(&self, parameter: CostParameter) -> Result<Variables, Error> {
-        Variables::of(&self.costs, parameter).ok_or(MISSING)
+        self.costs.formula().and_then(|(formula, _)| Variables::of(formula, parameter)).ok_or(MISSING)
     }
 
     /// The first derivatives in a parameter.

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use ot_core::{CostParameter, Dual, Error, Program, ProgramError, Real, Recorder, Side};
 
-use super::costs::Costs;
-
 /// The longest program of a derivative that is made a part of kernels.
 const MAX_INSTRUCTIONS: usize = 512;
 
@@ -18,8 +16,7 @@ pub(super) enum Variables {
 
 impl Variables {
     /// Those of a parameter of the cost, if the formula has them.
-    pub(super) fn of(costs: &Costs, parameter: CostParameter) -> Option<Self> {
-        let (program, _) = costs.formula()?;
+    pub(super) fn of(program: &Program, parameter: CostParameter) -> Option<Self> {
         match parameter {
             CostParameter::Points(side) => Some(Self::Points(side)),
             CostParameter::Formula if !program.parameters().is_empty() => Some(Self::Parameters),

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, BoundingBox, CostBetween, CostStatistics, CostSummary, Error, Geometry, GroundCost, KernelOp, PointsView,
-    Side, Support, WeightsView,
+    BoundingBox, CostBetween, CostSummary, Error, GroundCost, PointsView, Support,
     cost::{Blur, check_bound},
     host::try_zeros,
 };
 
-use super::{costs::Costs, kernel::WgpuKernel, statistics::cost_statistics};
-use crate::backend::{Wgpu, WgpuBackend};
+use super::{WgpuGeometry, costs::Costs};
+use crate::backend::WgpuBackend;
 
 /// The longest program of a cost that is made a part of kernels: beyond, compilers of drivers take minutes.
 const MAX_INSTRUCTIONS: usize = 512;
@@ -21,21 +20,12 @@ const WIDEST: f64 = 1e18;
 /// The smallest extent of points that the smallest squares are far below.
 const NARROWEST: f64 = 1e-12;
 
-/// A cost between two point clouds, recomputed from coordinates wherever it is needed: memory O(n + m).
-///
-/// The cost is a recorded formula, which becomes a part of each kernel: `c` in single precision, one evaluation and one
-/// exponential for each pair. A softmin is two launches: sums over tiles of the other cloud around the previous potential, and
-/// what is made of them. Cloning shares the points.
-#[derive(Clone, Debug)]
-pub struct StreamingGeometry {
-    backend: WgpuBackend,
-    costs: Arc<Costs>,
-    bound: f64,
-    blur: Option<Blur>,
-}
-
-impl StreamingGeometry {
-    /// The costs between two point clouds.
+impl WgpuGeometry {
+    /// A cost between two point clouds, recomputed from coordinates wherever it is needed: memory O(n + m).
+    ///
+    /// The cost is a recorded formula, which becomes a part of each kernel: `c` in single precision, one evaluation and one
+    /// exponential for each pair. A softmin is two launches: sums over tiles of the other cloud around the previous potential,
+    /// and what is made of them.
     ///
     /// A cost that tells no [bound](GroundCost::bound) is evaluated by the host once for all pairs, to refuse what is no cost.
     ///
@@ -43,7 +33,7 @@ impl StreamingGeometry {
     /// Those of [`CostBetween::new`], [`CostBetween::bound`] and [`CostSummary::check`]; [`Error::MissingCapability`] for a cost
     /// that is no formula, or one of more than 512 operations, and for points so far apart or so close together that squares of
     /// their differences leave single precision; [`Error::OutOfMemory`].
-    pub fn new(
+    pub fn streaming(
         backend: &WgpuBackend,
         source: PointsView<'_, f32>,
         target: PointsView<'_, f32>,
@@ -97,38 +87,4 @@ fn checked(costs: &CostBetween<'_, f32>) -> Result<CostSummary, Error> {
         check_bound::<f32>(f64::INFINITY)?;
     }
     Ok(summary)
-}
-
-impl Geometry<Wgpu> for StreamingGeometry {
-    fn backend(&self) -> Arc<dyn Backend<Wgpu>> {
-        Arc::new(self.backend.clone())
-    }
-
-    fn len(&self, side: Side) -> usize {
-        self.costs.len(side)
-    }
-
-    fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Wgpu>>, Error> {
-        Ok(Box::new(WgpuKernel::new(&self.backend, &self.costs, epsilon, columns)?))
-    }
-
-    fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
-        self.blur.map(|blur| blur.epsilon(sigma))
-    }
-
-    fn may_forbid(&self) -> bool {
-        self.costs.forbids
-    }
-
-    fn cost_bound(&self) -> Option<f64> {
-        Some(self.bound)
-    }
-
-    fn cost_statistics(
-        &self,
-        source: WeightsView<'_, f32>,
-        target: WeightsView<'_, f32>,
-    ) -> Result<CostStatistics, Error> {
-        cost_statistics(&self.costs, source, target)
-    }
 }

@@ -9,7 +9,7 @@ use std::{
 use ot_core::{BackendFailure, Error};
 
 use super::{
-    Gpu, Key, Windows,
+    Chunk, Gpu, Key, Windows,
     arguments::{Arguments, MAX_WORDS},
     block_on, buffer,
     failure::lock,
@@ -319,7 +319,7 @@ impl Gpu {
     }
 
     /// Writes words into a new piece of memory.
-    pub(crate) fn upload(self: &Arc<Self>, words: &[u32], what: &'static str) -> Result<crate::vector::Chunk, Error> {
+    pub(crate) fn upload(self: &Arc<Self>, words: &[u32], what: &'static str) -> Result<Chunk, Error> {
         let chunk = self.take(words.len(), what)?;
         self.write(words, chunk.start())?;
         Ok(chunk)

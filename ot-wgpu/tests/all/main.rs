@@ -5,6 +5,7 @@
 mod conformance;
 mod device;
 mod functions;
+mod grids;
 mod shaders;
 mod solves;
 mod support;

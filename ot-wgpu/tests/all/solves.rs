@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use ot_conformance::{Counting, Seeded};
 use ot_core::{
-    ActiveColumns, Backend, CostMatrix, Device, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost,
-    Histogram, Kl, MarginalPenalty, Measure, PointCloud, Potentials, Problem, Range, Side, Solution, SqEuclidean,
-    Support, Sweep, TotalVariation,
+    Backend, CostMatrix, Device, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost, Histogram, Kl,
+    MarginalPenalty, Measure, PointCloud, Problem, Range, Side, Solution, SqEuclidean, Support, TotalVariation,
 };
 use ot_cpu::CpuBackend;
 use ot_diff::{Gradient, Linearised, Output, value_and_gradient};
 use ot_solvers::{Annealing, MaximumMeanDiscrepancy, Sinkhorn, SinkhornDivergence};
 
-use crate::support::backend_or_return;
+use crate::support::{backend_or_return, work_of_sweeps};
 
 /// A cloud in the unit cube, of this mass.
 fn cloud(seed: u64, len: usize, dimension: usize, mass: f64) -> PointCloud<'static, f32> {
@@ -204,34 +203,7 @@ fn iterations_are_few_launches() {
     let geometry = device.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
     let kl = Kl::new(0.3).unwrap();
     let problem = Problem::unbalanced(geometry, &a, &b, Epsilon::Absolute(0.02), &kl, &kl).unwrap();
-    let work = |iterations: usize| {
-        let mut kernel = problem.bind().unwrap();
-        let backend = problem.backend();
-        let zeros = || Potentials {
-            source: backend.filled(0.0, 300, 1).unwrap(),
-            target: backend.filled(0.0, 200, 1).unwrap(),
-            epsilon: 0.02,
-        };
-        let (mut potentials, mut scratch) = (zeros(), zeros());
-        let relaxation = backend.upload_reduced(&[1.0]).unwrap();
-        let before = device.work();
-        for _ in 0..iterations {
-            let sweep = Sweep {
-                source: problem.marginal(Side::Source),
-                target: problem.marginal(Side::Target),
-                potentials: &mut potentials,
-                relaxation: &relaxation,
-                active: &ActiveColumns::all(1),
-                scratch: &mut scratch,
-                by_products: None,
-            };
-            kernel.sweep(backend, sweep).unwrap();
-        }
-        backend.download(&[&potentials.source]).unwrap();
-        let after = device.work();
-        (after.launches - before.launches, after.submissions - before.submissions)
-    };
-    assert_eq!(work(10), (40, 1));
+    assert_eq!(work_of_sweeps(&device, &problem, 10), (40, 1));
 }
 
 /// One read for each check, and two for the certificate, whatever the penalty.
