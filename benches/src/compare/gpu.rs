@@ -1,9 +1,10 @@
-//! A GPU: full iterations on clouds beside what exponentials and squared distances alone take there, measured in the same run.
+//! A GPU: full iterations on clouds and on grids beside what exponentials and squared distances alone take there, measured in
+//! the same run.
 //!
 //! The first adapter of the machine, or the one whose name contains the variable `OT_WGPU_ADAPTER`. A software adapter is told
 //! as what it is.
 
-use ot_core::{Epsilon, GeometryBuilder, Measure, PointCloud, Problem, SqEuclidean};
+use ot_core::{Epsilon, GeometryBuilder, Grid, GridHistogram, Measure, PointCloud, Problem, SqEuclidean};
 use ot_wgpu::{Adapter, WgpuBackend, bench_support::exponentials_and_squares, wgpu::DeviceType};
 
 use super::{
@@ -24,6 +25,9 @@ const DIMENSION: usize = 3;
 /// Epsilon, a tenth of the mean cost.
 const EPSILON: f64 = 0.05;
 
+/// Epsilon on grids, in squares of a pixel.
+const PIXELS: f64 = 32.0;
+
 /// Repetitions of the limit, of which the median counts.
 const REPEATS: usize = 5;
 
@@ -39,14 +43,46 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     } else {
         bench.options.pick(vec![4096, 10_000], vec![10_000, 50_000, 200_000])
     };
-    for n in sizes {
-        let seconds = iteration(&backend, n, bench.options.seed)?;
+    clouds(bench, &backend, limit, &sizes)?;
+    let sides = if is_software { vec![128, 256] } else { bench.options.pick(vec![512], vec![512, 2048]) };
+    grids(bench, &backend, limit, &sides)
+}
+
+/// Clouds of the unit cube.
+fn clouds(bench: &mut Bench<'_>, backend: &WgpuBackend, limit: f64, sizes: &[usize]) -> Result<(), Failure> {
+    for &n in sizes {
+        let seconds = iteration(backend, n, bench.options.seed)?;
         // Both half-steps evaluate all pairs.
         let pairs = 2.0 * (n as f64) * (n as f64);
         let measured = Measured::seconds(NAME, seconds);
         let mut row = Row::new("gpu", "squares", (n, n), bench.options.threads, Per::Iteration, measured);
         (row.d, row.epsilon, row.dtype) = (Some(DIMENSION), Some(EPSILON), "f32");
         bench.add(row.with_limit(pairs / limit).with_note(format!("{:.2e} pairs a second", pairs / seconds)))?;
+    }
+    Ok(())
+}
+
+/// Images of so many pixels a side. A half-step takes an exponential for each pixel and each other one of its row, and for each
+/// pixel and each other one of its column.
+fn grids(bench: &mut Bench<'_>, backend: &WgpuBackend, limit: f64, sides: &[usize]) -> Result<(), Failure> {
+    for &side in sides {
+        let mut random = Seeded::new(bench.options.seed);
+        let grid = Grid::<f32>::pixels(&[side, side])?;
+        let mut image = || {
+            let values: Vec<f64> = (0..side * side).map(|_| 0.1 + random.uniform()).collect();
+            GridHistogram::new(&grid, narrow::<f32>(&values)).map(GridHistogram::normalized)
+        };
+        let (a, b) = (image()?, image()?);
+        let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean)?;
+        let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(PIXELS))?;
+        let seconds = mean_iteration(&problem, 40)?;
+        let exponentials = 4.0 * (side as f64).powi(3);
+        let measured = Measured::seconds(NAME, seconds);
+        let n = side * side;
+        let mut row = Row::new("gpu", "grid, squares", (n, n), bench.options.threads, Per::Iteration, measured);
+        (row.d, row.epsilon, row.dtype) = (Some(2), Some(PIXELS), "f32");
+        let note = format!("{:.2e} exponentials a second", exponentials / seconds);
+        bench.add(row.with_limit(exponentials / limit).with_note(note))?;
     }
     Ok(())
 }
