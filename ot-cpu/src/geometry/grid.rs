@@ -9,6 +9,7 @@
 //! any epsilon, and look at the terms that matter only.
 
 mod axis;
+mod derivative;
 mod hard;
 mod kernel;
 mod moments;
@@ -36,12 +37,16 @@ use crate::{backend::CpuBackend, simd::LineCounts};
 /// | cost of the axis | sum | where |
 /// |---|---|---|
 /// | a multiple of the square | a product with a small factor that all blocks share, tilted around the largest term | nearly everywhere |
+/// | a distance | running sums from both ends of a line, in linear time | everywhere |
 /// | another | a product with a table of factors, stabilised block by block | where the terms that matter span a third of the exponents |
 /// | any | exponentials of their own for each output | elsewhere |
 ///
 /// [`counts`](Self::counts) tells how many were summed in which way. Terms that are left out are, together, less than a
 /// quarter of a rounding of the sum that they are left out of. Axes may differ between the sides in origin, spacing and
 /// length, and may be periodic. Cloning shares the axes.
+///
+/// Beside the softmin: transport costs, hard c-transforms and arcs below a threshold (lower envelopes of parabolas under
+/// squares), derivatives in the points of the nodes and in the scale.
 ///
 /// Regularizers other than entropy, which do not factor over the axes, get the kernels of the nodes as points.
 ///
@@ -104,7 +109,7 @@ impl<T: CpuScalar> GridGeometry<T> {
                 Some(period) => Arc::new(Periodic::new(along, vec![Some(period)])?),
                 None => along,
             };
-            axes.push(AxisPair::new([*x, *y], along.as_ref(), strides.each_ref().map(|strides| strides[k]))?);
+            axes.push(AxisPair::new([*x, *y], along, strides.each_ref().map(|strides| strides[k]))?);
         }
         let bound: f64 = axes.iter().map(AxisPair::bound).sum();
         check_bound::<T>(bound)?;
@@ -135,8 +140,10 @@ impl<T: CpuScalar> GridGeometry<T> {
         let is_small = |k: usize, lengths: [usize; 2], is_periodic: bool| match cost.axis_cost(k) {
             None => false,
             Some(along) => {
-                let is_square = matches!(along.form(), CostForm::SqEuclidean { .. }) && !is_periodic;
-                is_square || lengths[0].saturating_mul(lengths[1]) <= backend.dense_limit()
+                let form = along.form();
+                let has_table =
+                    !matches!(form, CostForm::SqEuclidean { .. } | CostForm::PowerOfNorm { exponent: 1.0, .. });
+                !has_table && !is_periodic || lengths[0].saturating_mul(lengths[1]) <= backend.dense_limit()
             }
         };
         let fits = source.dimension() == target.dimension()

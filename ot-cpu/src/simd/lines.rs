@@ -15,8 +15,11 @@
 //! with one exponential for each input and one multiplication for each pair. [`Squares`] have the same small factor K
 //! for all blocks, once the terms of each are tilted around its largest ([`squares`]); other costs keep a table of K
 //! ([`Table`]). Where the terms of a block span more than the exponents of the element type, each output takes a sum of
-//! exponentials of its own. Every line is a question by itself: results do not depend on the lines beside it.
+//! exponentials of its own. [`Distances`] take two running sums. Neighbouring lines under squares go [side by side](side_by_side), one for each lane of a
+//! vector; others go one after the other.
 
+pub(super) mod distances;
+pub(super) mod side_by_side;
 pub(super) mod squares;
 pub(super) mod table;
 pub(super) mod windows;
@@ -25,7 +28,9 @@ use std::ops::AddAssign;
 
 use ot_core::LOG_ZERO;
 
-pub use self::{squares::Squares, table::Table};
+use self::side_by_side::TileScratch;
+pub use self::{distances::Distances, side_by_side::lines_of_tile, squares::Squares, table::Table};
+pub(super) use self::{distances::log_sums_of_distances, side_by_side::log_sums_side_by_side};
 use super::element::Element;
 
 /// Inputs that are looked at together. Lines are followed by as many entries of no mass.
@@ -39,6 +44,8 @@ pub const LARGEST_BLOCK: usize = 16;
 pub enum LineCost<T> {
     /// A multiple of the square of a difference, between evenly spaced nodes.
     Squares(Squares<T>),
+    /// A multiple of the distance, between evenly spaced nodes: its lines always go side by side.
+    Distances(Distances),
     /// Anything else.
     Table(Table<T>),
 }
@@ -48,8 +55,14 @@ impl<T> LineCost<T> {
     pub fn inputs(&self) -> usize {
         match self {
             Self::Squares(squares) => squares.inputs,
+            Self::Distances(distances) => distances.inputs,
             Self::Table(table) => table.inputs,
         }
+    }
+
+    /// Can lines under squares go side by side? A few, or terms times their cost, go one after the other all the same.
+    pub fn goes_side_by_side(&self) -> bool {
+        matches!(self, Self::Squares(Squares { blocks: Some(_), .. }))
     }
 
     /// The least cost over epsilon: what is taken from the cost that multiplies terms.
@@ -58,7 +71,7 @@ impl<T> LineCost<T> {
         T: Element,
     {
         match self {
-            Self::Squares(_) => 0.0,
+            Self::Squares(_) | Self::Distances(_) => 0.0,
             Self::Table(table) => table.least(),
         }
     }
@@ -67,6 +80,7 @@ impl<T> LineCost<T> {
     pub fn outputs(&self) -> usize {
         match self {
             Self::Squares(squares) => squares.outputs,
+            Self::Distances(distances) => distances.outputs,
             Self::Table(table) => table.outputs,
         }
     }
@@ -77,10 +91,14 @@ impl<T> LineCost<T> {
 pub struct LineCounts {
     /// By one product of a factor that all blocks share.
     pub tilted: u64,
+    /// By several such products, added by their logarithms.
+    pub joined: u64,
     /// By one product of a factor from a table.
     pub stabilised: u64,
     /// Output by output, by exponentials of their own.
     pub direct: u64,
+    /// Whole lines, by running sums from both ends.
+    pub recursive: u64,
     /// Not at all: lines without mass.
     pub unlit: u64,
 }
@@ -88,8 +106,10 @@ pub struct LineCounts {
 impl AddAssign for LineCounts {
     fn add_assign(&mut self, other: Self) {
         self.tilted += other.tilted;
+        self.joined += other.joined;
         self.stabilised += other.stabilised;
         self.direct += other.direct;
+        self.recursive += other.recursive;
         self.unlit += other.unlit;
     }
 }
@@ -103,6 +123,7 @@ pub struct LineScratch<T> {
     windows: Vec<(usize, usize)>,
     /// Factors u.
     factors: Vec<T>,
+    tiles: TileScratch<T>,
 }
 
 impl<T: Element> LineScratch<T> {
@@ -113,6 +134,7 @@ impl<T: Element> LineScratch<T> {
             borders: vec![(T::NEUTRAL_OF_SUM, 0); blocks],
             windows: vec![(0, 0); blocks],
             factors: vec![T::NEUTRAL_OF_SUM; inputs + 2 * LINE_PADDING],
+            tiles: TileScratch::default(),
         }
     }
 }
@@ -156,6 +178,8 @@ pub(super) fn log_sums<T: Element, const FUSED: bool>(
             (_, false) => squares::log_sums::<T, 16, false, FUSED>(squares, line, out, scratch, counts),
             (_, true) => squares::log_sums::<T, 16, true, FUSED>(squares, line, out, scratch, counts),
         },
+        // Never one line by itself.
+        LineCost::Distances(_) => out.fill(dark),
         LineCost::Table(table) if times_cost => table::log_sums::<T, true, FUSED>(table, line, out, scratch, counts),
         LineCost::Table(table) => table::log_sums::<T, false, FUSED>(table, line, out, scratch, counts),
     }

@@ -67,7 +67,7 @@ mod tests;
 pub use costs::{PointCost, PointPairs};
 pub use gibbs::GibbsTerms;
 pub use level::Level;
-pub use lines::{LINE_PADDING, LineCost, LineCounts, LineScratch, Squares, Table};
+pub use lines::{Distances, LINE_PADDING, LineCost, LineCounts, LineScratch, Squares, Table, lines_of_tile};
 pub use passes::VectorMath;
 pub use positive::SquareChange;
 pub use product::PRODUCT_LANES;

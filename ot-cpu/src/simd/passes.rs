@@ -24,7 +24,7 @@
 use super::costs::{self, Fold, PointCost, PointPairs};
 use super::gibbs::{self, GibbsTerms};
 use super::level::{Level, dispatch};
-use super::lines::{self, LineCost, LineCounts, LineScratch};
+use super::lines::{self, Distances, LineCost, LineCounts, LineScratch, Squares};
 use super::positive::{self, SquareChange};
 use super::product::{self, PRODUCT_LANES};
 use super::vector::Vectors;
@@ -109,6 +109,19 @@ macro_rules! passes {
             cost: &LineCost<$T>, line: &[$T], times_cost: bool, out: &mut [$T], scratch: &mut LineScratch<$T>,
             counts: &mut LineCounts
         ) = elements lines::log_sums;
+
+        /// The same along [`lines_of_tile`](super::lines_of_tile) lines at once, or fewer, under squares that
+        /// [go side by side](LineCost::goes_side_by_side): in the tile an input of all lines follows another, four entries of no
+        /// mass behind the last; in `out` one line follows another.
+        fn log_sums_side_by_side_at, log_sums_side_by_side(
+            squares: &Squares<$T>, tile: &[$T], out: &mut [$T], scratch: &mut LineScratch<$T>, counts: &mut LineCounts
+        ) = vectors lines::log_sums_side_by_side;
+
+        /// The same under distances, with each term times its cost (over ε) if asked.
+        fn log_sums_of_distances_at, log_sums_of_distances(
+            distances: &Distances, tile: &[$T], times_cost: bool, out: &mut [$T], scratch: &mut LineScratch<$T>,
+            counts: &mut LineCounts
+        ) = vectors lines::log_sums_of_distances;
 
         /// Replaces each entry by its exponential.
         ///

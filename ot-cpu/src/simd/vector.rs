@@ -57,6 +57,12 @@ pub trait Vector: Copy {
     /// The square root.
     fn square_root(self) -> Self;
 
+    /// The natural logarithm.
+    fn logarithm(self) -> Self;
+
+    /// Is any lane at least that of another?
+    fn reaches(self, other: Self) -> bool;
+
     /// `self·2^k` for the integer `k` in the lowest bits of the significand of `rounded`.
     fn times_power_of_two(self, rounded: Self) -> Self;
 
@@ -134,6 +140,11 @@ impl<T: Element, const N: usize> Vector for Array<T, N> {
         out[..N].copy_from_slice(&self.0);
     }
 
+    #[inline(always)]
+    fn reaches(self, other: Self) -> bool {
+        self.0.iter().zip(&other.0).fold(false, |any, (own, other)| any | (own >= other))
+    }
+
     lanewise! {
         plus(a: b) = a + b;
         minus(a: b) = a - b;
@@ -143,6 +154,7 @@ impl<T: Element, const N: usize> Vector for Array<T, N> {
         smaller(a: b) = if a < b { a } else { b };
         magnitude(a:) = a.magnitude();
         square_root(a:) = a.square_root();
+        logarithm(a:) = a.logarithm::<{ BASELINE_IS_FUSED }>();
         times_power_of_two(a: rounded) = a.times_power_of_two(rounded);
         upper_bits(a:) = a.upper_bits();
         of_upper_bits(a:) = a.of_upper_bits();
@@ -164,6 +176,7 @@ mod x86 {
             $vector:ident: $($register:ident $k:tt),* of $lanes:literal $type:ident,
             splat $splat:ident, load $load:ident, store $store:ident, add $add:ident, subtract $subtract:ident,
             multiply $multiply:ident, fused $fused:ident, max $max:ident, min $min:ident, root $root:ident,
+            compare $compare:ident,
             to_integers $to_integers:ident, of_integers $of_integers:ident, splat_integers $splat_integers:ident,
             add_integers $add_integers:ident, and $and:ident, or $or:ident, left $left:ident, right $right:ident,
             significand $significand:literal, integer $integer:ident
@@ -249,6 +262,21 @@ mod x86 {
                 }
 
                 #[inline(always)]
+                fn logarithm(self) -> Self {
+                    let mut lanes = [<$type as Element>::NEUTRAL_OF_SUM; Self::REGISTERS * $lanes];
+                    self.store(&mut lanes);
+                    // A plain loop, which is compiled with the code around it.
+                    lanes.iter_mut().for_each(|lane| *lane = lane.logarithm::<true>());
+                    Self::load(&lanes)
+                }
+
+                #[inline(always)]
+                fn reaches(self, other: Self) -> bool {
+                    // SAFETY: this type is named only where its instructions exist.
+                    unsafe { false $(|| $compare(self.$k, other.$k))* }
+                }
+
+                #[inline(always)]
                 fn times_power_of_two(self, rounded: Self) -> Self {
                     // SAFETY: this type is named only where its instructions exist.
                     unsafe {
@@ -283,12 +311,33 @@ mod x86 {
         };
     }
 
+    /// Declares tests of two registers: is any lane of one at least that of the other?
+    macro_rules! tests_of_registers {
+        ($($name:ident($register:ident): |$a:ident, $b:ident| $test:expr;)*) => {$(
+            /// # Safety
+            /// The instructions of the register must exist.
+            #[inline(always)]
+            unsafe fn $name($a: $register, $b: $register) -> bool {
+                // SAFETY: asked of the caller.
+                unsafe { $test }
+            }
+        )*};
+    }
+
+    tests_of_registers! {
+        any_at_least_256_ps(__m256): |a, b| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, b)) != 0;
+        any_at_least_256_pd(__m256d): |a, b| _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_GE_OQ>(a, b)) != 0;
+        any_at_least_512_ps(__m512): |a, b| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) != 0;
+        any_at_least_512_pd(__m512d): |a, b| _mm512_cmp_pd_mask::<_CMP_GE_OQ>(a, b) != 0;
+    }
+
     implement_vector!(
         /// Two registers of AVX2.
         Avx2F32: __m256 0, __m256 1 of 8 f32,
         splat _mm256_set1_ps, load _mm256_loadu_ps, store _mm256_storeu_ps, add _mm256_add_ps,
         subtract _mm256_sub_ps, multiply _mm256_mul_ps, fused _mm256_fmadd_ps, max _mm256_max_ps, min _mm256_min_ps,
-        root _mm256_sqrt_ps, to_integers _mm256_castps_si256, of_integers _mm256_castsi256_ps,
+        root _mm256_sqrt_ps,
+        compare any_at_least_256_ps, to_integers _mm256_castps_si256, of_integers _mm256_castsi256_ps,
         splat_integers _mm256_set1_epi32, add_integers _mm256_add_epi32, and _mm256_and_si256, or _mm256_or_si256,
         left _mm256_slli_epi32, right _mm256_srli_epi32, significand 23, integer i32
     );
@@ -298,7 +347,8 @@ mod x86 {
         Avx2F64: __m256d 0, __m256d 1 of 4 f64,
         splat _mm256_set1_pd, load _mm256_loadu_pd, store _mm256_storeu_pd, add _mm256_add_pd,
         subtract _mm256_sub_pd, multiply _mm256_mul_pd, fused _mm256_fmadd_pd, max _mm256_max_pd, min _mm256_min_pd,
-        root _mm256_sqrt_pd, to_integers _mm256_castpd_si256, of_integers _mm256_castsi256_pd,
+        root _mm256_sqrt_pd,
+        compare any_at_least_256_pd, to_integers _mm256_castpd_si256, of_integers _mm256_castsi256_pd,
         splat_integers _mm256_set1_epi64x, add_integers _mm256_add_epi64, and _mm256_and_si256, or _mm256_or_si256,
         left _mm256_slli_epi64, right _mm256_srli_epi64, significand 52, integer i64
     );
@@ -308,7 +358,8 @@ mod x86 {
         Avx512F32: __m512 0 of 16 f32,
         splat _mm512_set1_ps, load _mm512_loadu_ps, store _mm512_storeu_ps, add _mm512_add_ps,
         subtract _mm512_sub_ps, multiply _mm512_mul_ps, fused _mm512_fmadd_ps, max _mm512_max_ps, min _mm512_min_ps,
-        root _mm512_sqrt_ps, to_integers _mm512_castps_si512, of_integers _mm512_castsi512_ps,
+        root _mm512_sqrt_ps,
+        compare any_at_least_512_ps, to_integers _mm512_castps_si512, of_integers _mm512_castsi512_ps,
         splat_integers _mm512_set1_epi32, add_integers _mm512_add_epi32, and _mm512_and_si512, or _mm512_or_si512,
         left _mm512_slli_epi32, right _mm512_srli_epi32, significand 23, integer i32
     );
@@ -318,7 +369,8 @@ mod x86 {
         Avx512F64: __m512d 0 of 8 f64,
         splat _mm512_set1_pd, load _mm512_loadu_pd, store _mm512_storeu_pd, add _mm512_add_pd,
         subtract _mm512_sub_pd, multiply _mm512_mul_pd, fused _mm512_fmadd_pd, max _mm512_max_pd, min _mm512_min_pd,
-        root _mm512_sqrt_pd, to_integers _mm512_castpd_si512, of_integers _mm512_castsi512_pd,
+        root _mm512_sqrt_pd,
+        compare any_at_least_512_pd, to_integers _mm512_castpd_si512, of_integers _mm512_castsi512_pd,
         splat_integers _mm512_set1_epi64, add_integers _mm512_add_epi64, and _mm512_and_si512, or _mm512_or_si512,
         left _mm512_slli_epi64, right _mm512_srli_epi64, significand 52, integer i64
     );

@@ -240,7 +240,7 @@ impl<'a> Envelope<'a> {
         self.line.extend((0..inputs).map(input));
         let scale = match self.axis.cost() {
             AxisCost::Squares(scale) => scale * self.axis.spacing(self.side.opposite()).powi(2),
-            AxisCost::Table(_) => {
+            AxisCost::Distances | AxisCost::Table(_) => {
                 for i in 0..outputs {
                     let values = (0..inputs).map(|j| (self.axis.between(self.side, i, j) + self.line[j], j));
                     let least =

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use ot_core::{
-    Binding, Error, GibbsKernel, HardTransform, Host, HostBackend, LOG_ZERO, PlanOperator, PlanSide, PlanView, Side,
-    SoftMin, TransportCost, UNREACHABLE,
+    Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend, LOG_ZERO, PlanOperator, PlanSide,
+    PlanView, Side, SoftMin, TransportCost, UNREACHABLE,
     host::{HostReduced, HostVector, for_each_chunk},
 };
 
@@ -248,6 +248,10 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
     }
 
     fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Host<T>>> {
+        Some(self)
+    }
+
+    fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<Host<T>>> {
         Some(self)
     }
 }

@@ -11,11 +11,11 @@ use ot_core::{HostBackend, host::for_each_chunk};
 use crate::{
     backend::CpuBackend,
     geometry::{CpuScalar, memory::Pool, rows::TASKS},
-    simd::{LINE_PADDING, LineCost, LineCounts, LineScratch},
+    simd::{LINE_PADDING, LineCost, LineCounts, LineScratch, lines_of_tile},
 };
 
-/// Bytes of a row of a tile.
-const ROW_BYTES: usize = 64;
+/// The fewest lines of a tile that go side by side, of [`lines_of_tile`].
+const FEWEST_SIDE_BY_SIDE: usize = 4;
 
 /// The logarithm of no mass, in lines.
 pub(super) const DARK: f64 = ot_core::LOG_ZERO;
@@ -33,11 +33,6 @@ impl<T: CpuScalar> Workspace<T> {
         let tile = vec![T::default(); (inputs + LINE_PADDING) * lines_of_tile::<T>()];
         Self { tile, scratch: LineScratch::new(inputs, outputs) }
     }
-}
-
-/// Lines that are read together.
-fn lines_of_tile<T>() -> usize {
-    ROW_BYTES / size_of::<T>()
 }
 
 /// The lines of one axis.
@@ -95,13 +90,39 @@ impl<T: CpuScalar> Pass<'_, T> {
         workspace: &mut Workspace<T>,
         counts: &mut LineCounts,
     ) {
+        let lines = sums.len() / self.cost.outputs();
+        let read = |input: usize, row: &mut [T]| read(tensor, input * self.lines + start, row);
+        let is_wide = lines >= FEWEST_SIDE_BY_SIDE && !self.times_cost && self.cost.goes_side_by_side();
+        match self.cost {
+            LineCost::Squares(squares) if is_wide => {
+                fill(&mut workspace.tile, self.cost.inputs(), lines, read);
+                T::log_sums_side_by_side(squares, &workspace.tile, sums, &mut workspace.scratch, counts);
+            }
+            LineCost::Distances(distances) => {
+                fill(&mut workspace.tile, self.cost.inputs(), lines, read);
+                let Workspace { tile, scratch } = workspace;
+                T::log_sums_of_distances(distances, tile, self.times_cost, sums, scratch, counts);
+            }
+            _ => self.one_by_one(lines, read, sums, workspace, counts),
+        }
+    }
+
+    /// Each line by itself.
+    fn one_by_one(
+        &self,
+        lines: usize,
+        read: impl Fn(usize, &mut [T]),
+        sums: &mut [T],
+        workspace: &mut Workspace<T>,
+        counts: &mut LineCounts,
+    ) {
         let (inputs, outputs) = (self.cost.inputs(), self.cost.outputs());
-        let (lines, stride) = (sums.len() / outputs, inputs + LINE_PADDING);
+        let stride = inputs + LINE_PADDING;
         let Workspace { tile, scratch } = workspace;
-        let mut row = [T::default(); ROW_BYTES / size_of::<f32>()];
+        let mut row = [T::default(); lines_of_tile::<f32>()];
         let row = &mut row[..lines];
         for input in 0..inputs {
-            read(tensor, input * self.lines + start, row);
+            read(input, row);
             for (line, &value) in row.iter().enumerate() {
                 tile[line * stride + input] = value;
             }
@@ -111,4 +132,15 @@ impl<T: CpuScalar> Pass<'_, T> {
             T::log_sums(self.cost, line, self.times_cost, sums, scratch, counts);
         }
     }
+}
+
+/// Fills a tile whose lines go side by side: an input of all of them after the other, and inputs without mass.
+fn fill<T: CpuScalar>(tile: &mut [T], inputs: usize, lines: usize, read: impl Fn(usize, &mut [T])) {
+    let (width, dark) = (lines_of_tile::<T>(), T::from_f64(DARK));
+    for (input, row) in tile[..inputs * width].chunks_exact_mut(width).enumerate() {
+        let (row, absent) = row.split_at_mut(lines);
+        read(input, row);
+        absent.fill(dark);
+    }
+    tile[inputs * width..][..LINE_PADDING * width].fill(dark);
 }

@@ -16,6 +16,7 @@
 
 use super::{
     LARGEST_BLOCK, LINE_PADDING, LineCounts, LineScratch, exponent_range, least_exponent, logarithms, number, product,
+    side_by_side::Blocks,
     windows::{self, Line},
 };
 use crate::simd::element::Element;
@@ -28,16 +29,18 @@ pub struct Squares<T> {
     /// Outputs of a block: 8 or 16.
     pub(super) block: usize,
     /// The cost over epsilon at distance one.
-    curvature: f64,
+    pub(super) curvature: f64,
     /// Place of the first output, and from one to the next.
     start: f64,
-    step: f64,
+    pub(super) step: f64,
     /// The exponent below the largest at which inputs do not matter.
-    tau: f64,
+    pub(super) tau: f64,
     /// The largest |t| of a row of the factor.
     most: usize,
     /// exp(2 c xi t) for t = -most, ..., most, row after row, and rows of zero behind.
     factor: Vec<T>,
+    /// Those of lines that go side by side, where they can.
+    pub(super) blocks: Option<Blocks<T>>,
 }
 
 impl<T: Element> Squares<T> {
@@ -63,18 +66,25 @@ impl<T: Element> Squares<T> {
                 *entry = T::of_double((2.0 * curvature * xi * t).exp());
             }
         }
-        Self { inputs, outputs, block, curvature, start, step, tau, most, factor }
+        let blocks = Blocks::new(inputs, outputs, step, curvature, tau);
+        Self { inputs, outputs, block, curvature, start, step, tau, most, factor, blocks }
     }
 
     /// The place of an output.
     #[inline(always)]
-    fn place(&self, output: usize) -> f64 {
-        self.start + self.step * output as f64
+    pub(super) fn place(&self, output: usize) -> f64 {
+        self.start + self.step * f64::from(output as i32)
+    }
+
+    /// The cost at a distance, over epsilon.
+    #[inline(always)]
+    pub(super) fn cost(&self, distance: f64) -> T {
+        T::of_double((self.curvature * distance * distance).min(-super::LOG_ZERO))
     }
 
     /// What rounding may take from a value near a maximum of this size, in windows.
     #[inline(always)]
-    fn slack(&self, maximum: f64) -> f64 {
+    pub(super) fn slack(&self, maximum: f64) -> f64 {
         let [first, last] = [self.place(0), self.place(self.outputs - 1)];
         let reach =
             first.abs().max(last.abs()).max((self.inputs as f64 - first).abs()).max((self.inputs as f64 - last).abs());
