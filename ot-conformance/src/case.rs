@@ -45,6 +45,8 @@ pub struct GeometryCase<D: Device> {
     geometry: Arc<dyn Geometry<D>>,
     reference: Arc<ReferenceGeometry<f64>>,
     points: Option<CasePoints>,
+    /// dC_ij / dw_e, row-major, for each edge e.
+    edge_slopes: Vec<Vec<f64>>,
     scale: f64,
     slack: f64,
 }
@@ -154,7 +156,9 @@ impl<D: Device> GeometryCase<D> {
         reference: ReferenceGeometry<f64>,
         points: Option<CasePoints>,
     ) -> Self {
-        let mut case = Self { name, kind, geometry, reference: Arc::new(reference), points, scale: 1.0, slack: 1.0 };
+        let reference = Arc::new(reference);
+        let edge_slopes = Vec::new();
+        let mut case = Self { name, kind, geometry, reference, points, edge_slopes, scale: 1.0, slack: 1.0 };
         let (sum, count) =
             case.allowed().fold((0.0, 0.0), |(sum, count), (_, _, cost)| (sum + cost.abs(), count + 1.0));
         case.scale = if sum > 0.0 { sum / count } else { 1.0 };
@@ -165,6 +169,19 @@ impl<D: Device> GeometryCase<D> {
     #[must_use]
     pub fn with_slack(self, slack: f64) -> Self {
         Self { slack, ..self }
+    }
+
+    /// The same case with the derivatives dC_ij / dw_e of its costs in the weights of edges, for each edge row-major, and 0 for
+    /// forbidden pairs: of a diffusion, that knows them.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a matrix of another size.
+    pub fn with_edge_slopes(self, edge_slopes: Vec<Vec<f64>>) -> Result<Self, Error> {
+        let expected = self.len(Side::Source) * self.len(Side::Target);
+        match edge_slopes.iter().find(|slopes| slopes.len() != expected) {
+            Some(slopes) => Err(Error::Length { what: "slopes of an edge", expected, found: slopes.len() }),
+            None => Ok(Self { edge_slopes, ..self }),
+        }
     }
 
     /// The same case with another geometry, which should be the same: one that wraps it, say.
@@ -179,6 +196,7 @@ impl<D: Device> GeometryCase<D> {
             geometry: wrap(Arc::clone(&self.geometry)),
             reference: Arc::clone(&self.reference),
             points: self.points.clone(),
+            edge_slopes: self.edge_slopes.clone(),
             scale: self.scale,
             slack: self.slack,
         }
@@ -210,6 +228,11 @@ impl<D: Device> GeometryCase<D> {
     /// The points, if there are any.
     pub(crate) fn points(&self) -> Option<&CasePoints> {
         self.points.as_ref()
+    }
+
+    /// The derivatives of the costs in the weights of edges, if there are any.
+    pub(crate) fn edge_slopes(&self) -> &[Vec<f64>] {
+        &self.edge_slopes
     }
 
     /// How many parameters the formula of the cost names.

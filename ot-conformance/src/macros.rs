@@ -127,6 +127,7 @@ macro_rules! conformance_geometry {
             push_forwards_agree_with_the_reference,
             curvatures_agree_with_the_reference,
             gauss_newton_products_agree_with_the_reference,
+            edge_derivatives_agree_with_slopes,
             hard_c_transforms_are_minima,
             arcs_are_complete,
             statistics_agree_with_the_reference,

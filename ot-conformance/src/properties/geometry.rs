@@ -5,6 +5,7 @@ mod c_transform;
 mod cost;
 mod density;
 mod derivative;
+mod edges;
 mod fenchel_gap;
 mod hard;
 mod product;
@@ -27,6 +28,7 @@ pub use self::{
         curvatures_agree_with_the_reference, gauss_newton_products_agree_with_the_reference,
         pull_backs_agree_with_the_reference, push_forwards_agree_with_the_reference,
     },
+    edges::edge_derivatives_agree_with_slopes,
     fenchel_gap::{gaps_of_relative_roundings_are_bounded, gaps_of_scaled_roundings_are_bounded},
     hard::{arcs_are_complete, hard_c_transforms_are_minima},
     product::{

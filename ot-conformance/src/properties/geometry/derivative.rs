@@ -203,10 +203,10 @@ fn second_slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter, mo
 }
 
 /// A direction in which a parameter moves, with entries up to one, for all columns of the batch or for each.
-struct Tangent {
-    parameter: CostParameter,
-    values: Vec<f64>,
-    columns: usize,
+pub(super) struct Tangent {
+    pub(super) parameter: CostParameter,
+    pub(super) values: Vec<f64>,
+    pub(super) columns: usize,
 }
 
 impl Tangent {
@@ -231,11 +231,11 @@ impl Tangent {
 const CHANNELS: usize = 2;
 
 /// [`PairWeight`] in f64: r and s with columns of their own, u and v with as many times the channels.
-struct Weight {
-    constant: f64,
-    sides: Option<[Vec<f64>; 2]>,
-    product: Option<[Vec<f64>; 2]>,
-    cost: f64,
+pub(super) struct Weight {
+    pub(super) constant: f64,
+    pub(super) sides: Option<[Vec<f64>; 2]>,
+    pub(super) product: Option<[Vec<f64>; 2]>,
+    pub(super) cost: f64,
 }
 
 impl Weight {
@@ -245,7 +245,7 @@ impl Weight {
     }
 
     /// A factor with all its terms, of entries up to one.
-    fn new<D: Device>(case: &GeometryCase<D>, columns: usize) -> Self {
+    pub(super) fn new<D: Device>(case: &GeometryCase<D>, columns: usize) -> Self {
         let mut seeded = Seeded::new(7);
         let mut both = |channels: usize| {
             Some(Side::BOTH.map(|side| seeded.vector::<D::Elem>(channels * columns * case.len(side), -1.0, 1.0)))
@@ -254,8 +254,8 @@ impl Weight {
     }
 
     /// A bound of |w_ij|.
-    fn bound<D: Device>(&self, case: &GeometryCase<D>) -> f64 {
-        3.0 + CHANNELS as f64 + 0.5 * case.largest()
+    pub(super) fn bound<D: Device>(&self, case: &GeometryCase<D>) -> f64 {
+        3.0 + CHANNELS as f64 + self.cost * case.largest()
     }
 }
 
@@ -268,13 +268,13 @@ impl<D: Device> Iterate<D> {
         self.kernel.cost_derivative()?.shape(parameter)
     }
 
-    fn pull_back(&mut self, weight: &Weight, parameter: CostParameter) -> Result<Vec<f64>, Error> {
+    pub(super) fn pull_back(&mut self, weight: &Weight, parameter: CostParameter) -> Result<Vec<f64>, Error> {
         let mut out = self.alloc_parameter(parameter)?;
         self.derive(weight, |derivative, pairs| derivative.pull_back(pairs, parameter, &mut out))?;
         self.download(&out)
     }
 
-    fn push_forward(&mut self, side: Side, weight: &Weight, tangent: &Tangent) -> Result<Vec<f64>, Error> {
+    pub(super) fn push_forward(&mut self, side: Side, weight: &Weight, tangent: &Tangent) -> Result<Vec<f64>, Error> {
         let (values, mut out) = (self.upload(&tangent.values, tangent.columns)?, self.alloc(side, 1)?);
         let tangent = CostTangent { parameter: tangent.parameter, values: &values };
         self.derive(weight, |derivative, pairs| derivative.push_forward(side, pairs, tangent, &mut out))?;
