@@ -3,7 +3,8 @@
 //! | part | what it does |
 //! |---|---|
 //! | `intrinsic` | cuts a surface into Delaunay triangles, so that no cotangent weight is negative |
-//! | `factor` | sparse L D L^T without a subtraction |
+//! | `factor` | sparse L D L^T without a subtraction, in parts that tasks solve apart |
+//! | `layers` | inputs that span more than numbers do, as several |
 //! | `diffusion` | k implicit steps, from logarithms to logarithms |
 //! | `kernel` | what solvers ask of it |
 //! | `cloud` | the same of a Gaussian kernel on points, where there is no mesh |
@@ -18,13 +19,14 @@ mod distance;
 mod factor;
 mod intrinsic;
 mod kernel;
+mod layers;
 mod range;
 
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, CostForm, Elem, Epsilon, Error, Geometry, GeometryBuilder, Graph, GroundCost, Host, KernelOp, Side,
-    Support, TriangleMesh, Vertices, measure::Components,
+    Backend, CostDerivative, CostForm, Elem, Epsilon, Error, Geometry, GeometryBuilder, Graph, GroundCost, Host,
+    KernelOp, Side, Support, TriangleMesh, Vertices, measure::Components,
 };
 
 pub use self::{
@@ -32,7 +34,11 @@ pub use self::{
     distance::HeatDistance,
     intrinsic::{CotangentGraph, MeshReport},
 };
-use self::{diffusion::Diffusion, intrinsic::IntrinsicTriangulation, kernel::HeatKernel};
+use self::{
+    diffusion::{Diffusion, Workspace},
+    intrinsic::IntrinsicTriangulation,
+    kernel::{DARK, HeatKernel, LogOperator, Untold},
+};
 use super::CpuScalar;
 use crate::backend::CpuBackend;
 
@@ -64,7 +70,11 @@ const LEAST_TIME: f64 = 1.0 / 16.0;
 /// **Accuracy.** Each entry of K is accurate to some roundings of its own size, however small it is beside others. A sum whose
 /// largest term is an entry below exp(-[`reach`](HeatReport::reach)) may be [`Error::KernelRange`], and is never a wrong number.
 ///
-/// **Cost.** One sparse factor at the start. A softmin reads it 2 k times, for up to eight columns of a batch at once.
+/// **Cost.** One sparse factor at the start. A softmin reads it 2 k times, for up to eight columns of a batch at once. The
+/// backend's threads share one substitution: subtrees of the elimination tree are solved apart.
+///
+/// **Derivatives** of the implied cost are known in the [weights of edges](ot_core::CostParameter::EdgeWeights): those of a
+/// graph, or on a mesh those of its [`cotangent_graph`], in the order of its edges, the masses being fixed.
 ///
 /// ```
 /// use ot_core::{Geometry, Graph, Measure, Problem, Side, VertexHistogram};
@@ -90,6 +100,8 @@ pub struct HeatGeometry<T> {
 #[derive(Debug)]
 struct Heat {
     vertices: Vertices,
+    /// The weights and the masses of the diffusion.
+    graph: Graph,
     diffusion: Diffusion,
     time: f64,
     steps: usize,
@@ -141,7 +153,7 @@ impl<T: CpuScalar> HeatGeometry<T> {
         }
         let diffusion = Diffusion::new(&graph, vertices.len(), time, steps)?;
         let report = HeatReport { mesh, edge_square: square, nonzeros: diffusion.nonzeros(), reach: diffusion.reach() };
-        let heat = Arc::new(Heat { vertices, diffusion, time, steps, report });
+        let heat = Arc::new(Heat { vertices, graph, diffusion, time, steps, report });
         Ok(Self { backend: backend.clone(), heat, epsilon_of_time: 4.0 })
     }
 
@@ -220,7 +232,9 @@ impl<T: CpuScalar> Geometry<Host<T>> for HeatGeometry<T> {
 
     fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
         let fixed = self.epsilon_of_time * self.heat.time;
-        Ok(Box::new(HeatKernel::new(&self.backend, &self.heat, fixed, epsilon, columns)?))
+        let (backend, heat) = (self.backend.clone(), Arc::clone(&self.heat));
+        let operator = Diffused { backend, heat, workspace: Workspace::default() };
+        Ok(Box::new(HeatKernel::new(operator, self.heat.vertices.len(), columns, fixed, epsilon)?))
     }
 
     fn fixed_epsilon(&self) -> Option<f64> {
@@ -252,6 +266,30 @@ impl<T: CpuScalar> GeometryBuilder for HeatGeometry<T> {
         cost: &dyn GroundCost,
     ) -> Result<Arc<dyn Geometry<Host<T>>>, Error> {
         own_geometry(self.heat.vertices.support(), [source, target], cost).map(|()| self.shared())
+    }
+}
+
+/// The diffusion of one solve.
+#[derive(Debug)]
+struct Diffused<T> {
+    backend: CpuBackend<T>,
+    heat: Arc<Heat>,
+    workspace: Workspace,
+}
+
+impl<T: CpuScalar> LogOperator<T> for Diffused<T> {
+    fn log_products(&mut self, exponents: &mut [f64], untold: &mut Vec<Untold>) -> Result<(), Error> {
+        let Self { backend, heat, workspace } = self;
+        heat.diffusion.log_products(backend, exponents, DARK, workspace, untold);
+        Ok(())
+    }
+
+    fn reach(&self) -> f64 {
+        self.heat.report.reach
+    }
+
+    fn cost_derivative(kernel: &mut HeatKernel<Self>) -> Option<&mut dyn CostDerivative<Host<T>>> {
+        Some(kernel)
     }
 }
 

@@ -59,6 +59,8 @@ mod product;
 mod reduce;
 mod root;
 mod store;
+#[cfg(feature = "heat")]
+mod substitution;
 mod vector;
 
 #[cfg(test)]
@@ -72,3 +74,5 @@ pub use passes::VectorMath;
 pub use positive::SquareChange;
 pub use product::PRODUCT_LANES;
 pub use store::Stored;
+#[cfg(feature = "heat")]
+pub use substitution::{PANEL, Panel, Panels, SIDES, backward, forward};

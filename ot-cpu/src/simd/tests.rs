@@ -4,6 +4,8 @@
 mod costs;
 mod lines;
 mod reference;
+#[cfg(feature = "heat")]
+mod substitution;
 
 use super::{Level, SquareChange, VectorMath};
 use reference::DoubleDouble;

@@ -6,7 +6,7 @@ mod derivative;
 mod mesh;
 mod surfaces;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ot_conformance::{GeometryCase, Seeded, conformance_geometry};
 use ot_core::{
@@ -28,21 +28,49 @@ fn dense_costs(graph: &Graph, carriers: usize, epsilon: f64, time: f64, steps: u
     table.iter().flat_map(|column| column[..carriers].iter().map(|entry| -epsilon * entry.0.ln())).collect()
 }
 
-/// Graphs, a surface with boundary, and pieces that exchange nothing.
-fn cases<T: CpuScalar>() -> Result<Vec<GeometryCase<Host<T>>>, Error> {
-    let pieces = Graph::new(6, vec![([0, 2], 1.0), ([2, 4], 2.0), ([1, 3], 0.5)])?;
-    let graphs = [("path", path(7)), ("random graph", random_graph(12, 20, 3)), ("pieces", pieces)];
-    let mut cases = Vec::new();
-    for (name, graph) in graphs {
-        let geometry = heat::<T>(&graph, 8.0, 5);
-        let costs = dense_costs(&graph, graph.len(), 32.0, 8.0, 5);
-        cases.push(GeometryCase::new(name, geometry.shared(), costs)?);
+/// A graph or the cotangent graph of a mesh, whose first vertices carry measure, with a time and steps.
+struct Diffused {
+    name: &'static str,
+    vertices: Vertices,
+    graph: Graph,
+    time: f64,
+    steps: usize,
+    /// Derivatives of -log K in the weights of edges.
+    slopes: Vec<Vec<f64>>,
+}
+
+impl Diffused {
+    fn new(name: &'static str, vertices: impl Into<Vertices>, graph: &Graph, time: f64, steps: usize) -> Self {
+        let vertices = vertices.into();
+        let slopes = dense::edge_slopes(graph, vertices.len(), time, steps);
+        Self { name, vertices, graph: graph.clone(), time, steps, slopes }
     }
-    let mesh = crumpled_sheet(4, 3, 0.45, 5);
-    let graph = cotangent_graph(&mesh)?.graph;
-    let geometry = heat::<T>(&mesh, 1.0, 4).for_half_squares();
-    cases.push(GeometryCase::new("sheet", geometry.shared(), dense_costs(&graph, mesh.len(), 2.0, 1.0, 4))?);
-    Ok(cases)
+}
+
+/// Graphs, pieces that exchange nothing, and a surface with boundary.
+static DIFFUSED: LazyLock<[Diffused; 4]> = LazyLock::new(|| {
+    let pieces = Graph::new(6, vec![([0, 2], 1.0), ([2, 4], 2.0), ([1, 3], 0.5)]).unwrap();
+    let (path, random, mesh) = (path(7), random_graph(12, 20, 3), crumpled_sheet(4, 3, 0.45, 5));
+    let of_mesh = cotangent_graph(&mesh).unwrap().graph;
+    assert!(of_mesh.len() > mesh.len(), "vertices are inserted");
+    [
+        Diffused::new("path", &path, &path, 8.0, 5),
+        Diffused::new("random graph", &random, &random, 8.0, 5),
+        Diffused::new("pieces", &pieces, &pieces, 8.0, 5),
+        Diffused::new("sheet", &mesh, &of_mesh, 1.0, 4),
+    ]
+});
+
+fn cases<T: CpuScalar>() -> Result<Vec<GeometryCase<Host<T>>>, Error> {
+    let case = |Diffused { name, vertices, graph, time, steps, slopes }: &Diffused| {
+        let (of_mesh, geometry) = (graph.len() > vertices.len(), heat::<T>(vertices.clone(), *time, *steps));
+        let geometry = if of_mesh { geometry.for_half_squares() } else { geometry };
+        let epsilon = geometry.fixed_epsilon().unwrap();
+        let costs = dense_costs(graph, vertices.len(), epsilon, *time, *steps);
+        let slopes = slopes.iter().map(|slopes| slopes.iter().map(|slope| epsilon * slope).collect()).collect();
+        GeometryCase::new(*name, geometry.shared(), costs)?.with_edge_slopes(slopes)
+    };
+    DIFFUSED.iter().map(case).collect()
 }
 
 conformance_geometry!(heat_f64, cases::<f64>());

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Backend, Balanced, Binding, CTransform, Elem, Epsilon, Error, Geometry, GeometryBuilder,
-    GibbsKernel, GroundCost, Host, KernelOp, LOG_ZERO, MarginalPenalty, Measure, PlanOperator, PlanSide, PlanView,
-    PointCloud, RecordedPenalty, Side, SoftMin, SqEuclidean, Support, UNREACHABLE, host::HostVector,
+    ActiveColumns, Backend, Balanced, CTransform, Elem, Epsilon, Error, Geometry, GeometryBuilder, GroundCost, Host,
+    KernelOp, LOG_ZERO, MarginalPenalty, Measure, PlanSide, PlanView, PointCloud, RecordedPenalty, Side, SqEuclidean,
+    Support, UNREACHABLE, host::HostVector,
 };
 
-use super::own_geometry;
+use super::{
+    kernel::{DARK, HeatKernel, LogOperator, Untold},
+    own_geometry,
+};
 use crate::{backend::CpuBackend, geometry::CpuScalar};
 
 /// The most iterations of the normalisation.
@@ -186,13 +189,13 @@ impl<T: CpuScalar> Products<T> {
         })
     }
 
-    /// The inputs of a column; what is at most half of [`LOG_ZERO`] is none.
+    /// The inputs of a column; what is at most [`DARK`] is none.
     fn set(&mut self, column: usize, logs: &[f64]) {
         let epsilon = self.kernel.epsilon();
         let (potential, weights) = (self.potential.column_mut(column), self.weights.column_mut(column));
         let log_weights = self.log_weights.column_mut(column);
         for (atom, &log) in logs.iter().enumerate() {
-            let is_lit = log > 0.5 * LOG_ZERO;
+            let is_lit = log > DARK;
             potential[atom] = T::from_f64(if is_lit { epsilon * log } else { 0.0 });
             weights[atom] = T::from_f64(if is_lit { 1.0 } else { 0.0 });
             log_weights[atom] = T::from_f64(if is_lit { 0.0 } else { LOG_ZERO });
@@ -228,14 +231,12 @@ impl<T: CpuScalar> Geometry<Host<T>> for PointCloudHeat<T> {
 
     fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
         let n = self.steps.log_masses.len();
-        let mut kernel = PointCloudKernel {
-            binding: Binding::new([n; 2], columns, 4.0 * self.time)?,
+        let operator = DiffusedCloud {
             products: Products::new(&self.backend, self.gaussian.as_ref(), self.steps.epsilon, columns)?,
-            logs: vec![0.0; n * columns],
+            columns,
             steps: Arc::clone(&self.steps),
         };
-        kernel.rebind(epsilon)?;
-        Ok(Box::new(kernel))
+        Ok(Box::new(HeatKernel::new(operator, n, columns, 4.0 * self.time, epsilon)?))
     }
 
     fn fixed_epsilon(&self) -> Option<f64> {
@@ -261,111 +262,47 @@ impl<T: CpuScalar> GeometryBuilder for PointCloudHeat<T> {
     }
 }
 
-/// The kernel of one solve.
+/// The diffusion of one solve.
 #[derive(Debug)]
-struct PointCloudKernel<T: CpuScalar> {
-    binding: Binding,
+struct DiffusedCloud<T: CpuScalar> {
     products: Products<T>,
-    /// Logarithms on their way through the steps, column after column.
-    logs: Vec<f64>,
+    /// How many products are made side by side.
+    columns: usize,
     steps: Arc<Steps>,
 }
 
-impl<T: CpuScalar> PointCloudKernel<T> {
-    /// log (K exp(logs)) in the place of the logs of the active columns.
-    fn run(&mut self, active: &ActiveColumns) -> Result<(), Error> {
-        let Self { products, logs, steps, .. } = self;
+impl<T: CpuScalar> LogOperator<T> for DiffusedCloud<T> {
+    fn log_products(&mut self, exponents: &mut [f64], untold: &mut Vec<Untold>) -> Result<(), Error> {
+        let Self { products, columns, steps } = self;
         let n = steps.log_masses.len();
-        for step in 0..steps.count {
-            for &column in active.indices() {
-                let own = &mut logs[column * n..][..n];
-                for ((log, d), m) in own.iter_mut().zip(&steps.log_scaling).zip(&steps.log_masses) {
-                    *log += if step > 0 { d + m } else { *d };
-                }
-                products.set(column, own);
-            }
-            products.multiply(active)?;
-            for &column in active.indices() {
-                let own = logs[column * n..][..n].iter_mut().zip(&steps.log_scaling);
-                own.zip(products.logs(column)).for_each(|((log, d), sum)| *log = sum + d);
-            }
-        }
-        Ok(())
-    }
-
-    /// potential / epsilon + log weight + the logarithm of a factor, of one column.
-    fn enter(&mut self, side: PlanSide<'_, Host<T>>, column: usize, factor: impl Fn(usize) -> f64) {
-        let (n, epsilon) = (self.steps.log_masses.len(), self.binding.epsilon());
-        let terms = side.potential.column(column).iter().zip(side.log_weights.column(column));
-        for (atom, (log, (potential, log_weight))) in self.logs[column * n..][..n].iter_mut().zip(terms).enumerate() {
-            let (log_weight, factor) = (log_weight.to_f64(), factor(atom));
-            let is_dark = log_weight <= 0.5 * LOG_ZERO || factor <= 0.5 * LOG_ZERO;
-            *log = if is_dark { LOG_ZERO } else { potential.to_f64() / epsilon + log_weight + factor };
-        }
-    }
-}
-
-impl<T: CpuScalar> PlanOperator<Host<T>> for PointCloudKernel<T> {
-    fn binding(&self) -> &Binding {
-        &self.binding
-    }
-
-    fn rebind(&mut self, requested: f64) -> Result<(), Error> {
-        let fixed = self.binding.epsilon();
-        if requested == fixed { Ok(()) } else { Err(Error::FixedEpsilon { fixed, requested }) }
-    }
-
-    /// The positive part less the negative one, for logarithms have no signs.
-    fn apply(
-        &mut self,
-        side: Side,
-        plan: PlanView<'_, Host<T>>,
-        values: &HostVector<T>,
-        out: &mut HostVector<T>,
-    ) -> Result<(), Error> {
-        let (n, columns, epsilon) = (self.steps.log_masses.len(), self.binding.columns(), self.binding.epsilon());
-        let (own, other) = (plan.side(side), plan.side(side.opposite()));
-        let (channels, active) = (values.shape().1 / columns, ActiveColumns::all(columns));
-        out.values_mut().fill(T::default());
-        for channel in 0..channels {
-            for sign in [1.0, -1.0] {
-                for column in 0..columns {
-                    let values = values.column(column * channels + channel);
-                    self.enter(other, column, |atom| (sign * values[atom].to_f64()).max(0.0).ln().max(LOG_ZERO));
-                }
-                self.run(&active)?;
-                for column in 0..columns {
-                    let weights = own.potential.column(column).iter().zip(own.log_weights.column(column));
-                    let sums = self.logs[column * n..][..n].iter().zip(weights);
-                    let out = out.column_mut(column * channels + channel).iter_mut();
-                    for (out, (log, (potential, log_weight))) in out.zip(sums) {
-                        let log_weight = log_weight.to_f64();
-                        if log_weight > 0.5 * LOG_ZERO {
-                            let exponent = potential.to_f64() / epsilon + log_weight + log;
-                            *out = *out + T::from_f64(sign * exponent.exp().min(0.25 * T::MAX));
-                        }
+        for (block, logs) in exponents.chunks_mut(n * *columns).enumerate() {
+            let mut active = ActiveColumns::all(*columns);
+            (logs.len() / n..*columns).for_each(|column| {
+                active.freeze(column);
+            });
+            for step in 0..steps.count {
+                for (column, logs) in logs.chunks_exact_mut(n).enumerate() {
+                    for ((log, d), m) in logs.iter_mut().zip(&steps.log_scaling).zip(&steps.log_masses) {
+                        *log += if step > 0 { d + m } else { *d };
                     }
+                    products.set(column, logs);
                 }
+                products.multiply(&active)?;
+                for (column, logs) in logs.chunks_exact_mut(n).enumerate() {
+                    let sums = logs.iter_mut().zip(&steps.log_scaling).zip(products.logs(column));
+                    sums.for_each(|((log, d), sum)| *log = sum + d);
+                }
+            }
+            for (index, log) in logs.iter_mut().enumerate().filter(|(_, log)| **log <= DARK) {
+                *log = f64::NEG_INFINITY;
+                untold.push(Untold { request: block * *columns + index / n, vertex: index % n, bound: None });
             }
         }
         Ok(())
     }
-}
 
-impl<T: CpuScalar> GibbsKernel<Host<T>> for PointCloudKernel<T> {
-    /// The guess is not needed.
-    fn softmin(&mut self, request: SoftMin<'_, Host<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
-        let SoftMin { other, active, .. } = request;
-        let (n, epsilon) = (self.steps.log_masses.len(), self.binding.epsilon());
-        for &column in active.indices() {
-            self.enter(other, column, |_| 0.0);
-        }
-        self.run(active)?;
-        for &column in active.indices() {
-            for (out, &log) in out.column_mut(column).iter_mut().zip(&self.logs[column * n..][..n]) {
-                *out = T::from_f64(if log > 0.5 * LOG_ZERO { -epsilon * log } else { UNREACHABLE });
-            }
-        }
-        Ok(())
+    /// No entry is too small.
+    fn reach(&self) -> f64 {
+        f64::INFINITY
     }
 }

@@ -1,4 +1,4 @@
-//! The derivative of the implied cost in the weights of the edges of a graph.
+//! The derivative of the implied cost in the weights of edges: those of a graph, or the cotangent weights of a mesh.
 //!
 //! ```text
 //! K = A^-1 (M A^-1)^(k - 1),   A = M + (t / k) sum_e w_e b_e b_e^T,   b_e = e_i - e_j
@@ -10,30 +10,23 @@
 //! of neighbours are accurate beside the values themselves.
 
 use ot_core::{
-    CostDerivative, CostParameter, CostTangent, Error, Host, LOG_ZERO, PairWeight, PlanSide, Side, Vertices,
-    WeightedPlan, host::HostVector,
+    CostDerivative, CostParameter, CostTangent, Error, Host, PairWeight, PlanSide, Side, WeightedPlan, host::HostVector,
 };
 
-use super::{Heat, kernel::HeatKernel};
+use super::{
+    Diffused, Heat,
+    kernel::{DARK, HeatKernel},
+};
 use crate::geometry::CpuScalar;
 
 impl Heat {
-    /// Are the weights of edges given, and not made of a mesh?
-    pub(super) fn vertices_are_a_graph(&self) -> bool {
-        matches!(self.vertices, Vertices::Graph(_))
-    }
-
-    /// The ends of all edges, as rows of the factor.
+    /// The ends of all edges, as slots of right-hand sides.
     fn ends(&self) -> impl Iterator<Item = [usize; 2]> + '_ {
-        let edges = match &self.vertices {
-            Vertices::Graph(graph) => graph.edges(),
-            Vertices::Mesh(_) => &[],
-        };
-        edges.iter().map(|(ends, _)| ends.map(|vertex| self.diffusion.row(vertex)))
+        self.graph.edges().iter().map(|(ends, _)| ends.map(|vertex| self.diffusion.slot(vertex)))
     }
 }
 
-/// exp(potential / epsilon + log weight) of one column, divided by exp(shift), in the order of the factor.
+/// exp(potential / epsilon + log weight) of one column, divided by exp(shift), slot by slot.
 struct Factors {
     values: Vec<f64>,
     shift: f64,
@@ -75,21 +68,21 @@ fn ranks<'a, T: CpuScalar>(
     Ok(ranks)
 }
 
-impl<T: CpuScalar> HeatKernel<T> {
+impl<T: CpuScalar> HeatKernel<Diffused<T>> {
     fn factors(&self, side: PlanSide<'_, Host<T>>, column: usize) -> Factors {
-        let epsilon = self.binding.epsilon();
+        let (epsilon, diffusion) = (self.binding.epsilon(), &self.operator.heat.diffusion);
         let terms = side.potential.column(column).iter().zip(side.log_weights.column(column));
         let exponents: Vec<f64> = terms
             .map(|(potential, log_weight)| match log_weight.to_f64() {
-                log if log <= 0.5 * LOG_ZERO => f64::NEG_INFINITY,
+                log if log <= DARK => f64::NEG_INFINITY,
                 log => potential.to_f64() / epsilon + log,
             })
             .collect();
         let shift = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let mut values = vec![0.0; exponents.len()];
+        let mut values = vec![0.0; diffusion.slots()];
         if shift > f64::NEG_INFINITY {
             for (vertex, exponent) in exponents.iter().enumerate() {
-                values[self.heat.diffusion.row(vertex as u32)] = (exponent - shift).exp();
+                values[diffusion.slot(vertex as u32)] = (exponent - shift).exp();
             }
         }
         Factors { values, shift: if shift > f64::NEG_INFINITY { shift } else { 0.0 } }
@@ -100,7 +93,7 @@ impl<T: CpuScalar> HeatKernel<T> {
         let mut values: Vec<f64> = factors.values.iter().map(|value| value * half.exp()).collect();
         if let Some(further) = further {
             for (vertex, further) in further.iter().enumerate() {
-                values[self.heat.diffusion.row(vertex as u32)] *= further.to_f64();
+                values[self.operator.heat.diffusion.slot(vertex as u32)] *= further.to_f64();
             }
         }
         values
@@ -114,10 +107,10 @@ impl<T: CpuScalar> HeatKernel<T> {
     }
 }
 
-/// In the weights of edges, in the order of [`Graph::edges`](ot_core::Graph::edges).
-impl<T: CpuScalar> CostDerivative<Host<T>> for HeatKernel<T> {
+/// In the weights of edges, in the order of the graph that the kernel was made of.
+impl<T: CpuScalar> CostDerivative<Host<T>> for HeatKernel<Diffused<T>> {
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
-        let edges = self.heat.ends().count();
+        let edges = self.operator.heat.ends().count();
         (parameter == CostParameter::EdgeWeights && edges > 0).then_some((edges, 1))
     }
 
@@ -129,14 +122,15 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for HeatKernel<T> {
     ) -> Result<(), Error> {
         Self::require_weights(parameter)?;
         let (columns, epsilon) = (self.binding.columns(), self.binding.epsilon());
-        let ends: Vec<[usize; 2]> = self.heat.ends().collect();
+        let ends: Vec<[usize; 2]> = self.operator.heat.ends().collect();
+        let diffusion = &self.operator.heat.diffusion;
         for column in 0..columns {
             let [p, q] = [pairs.plan.source, pairs.plan.target].map(|side| self.factors(side, column));
             let half = 0.5 * (p.shift + q.shift);
             let mut sums = vec![0.0; ends.len()];
             for rank in ranks(&pairs.weight, column, columns)? {
-                let x = self.heat.diffusion.trajectory(self.weighted(&p, rank.source, half));
-                let y = self.heat.diffusion.trajectory(self.weighted(&q, rank.target, half));
+                let x = diffusion.trajectory(self.weighted(&p, rank.source, half));
+                let y = diffusion.trajectory(self.weighted(&q, rank.target, half));
                 for (x, y) in x.iter().zip(y.iter().rev()) {
                     for (sum, &[i, j]) in sums.iter_mut().zip(&ends) {
                         *sum += rank.factor * (x[i] - x[j]) * (y[i] - y[j]);
@@ -144,7 +138,7 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for HeatKernel<T> {
                 }
             }
             // C = -epsilon log K.
-            let factor = epsilon * self.heat.diffusion.derivative_unit();
+            let factor = epsilon * diffusion.derivative_unit();
             for (out, sum) in out.column_mut(column).iter_mut().zip(sums) {
                 *out = T::from_f64(factor * sum);
             }
@@ -161,17 +155,18 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for HeatKernel<T> {
     ) -> Result<(), Error> {
         Self::require_weights(tangent.parameter)?;
         let (columns, epsilon) = (self.binding.columns(), self.binding.epsilon());
-        let ends: Vec<[usize; 2]> = self.heat.ends().collect();
+        let ends: Vec<[usize; 2]> = self.operator.heat.ends().collect();
+        let diffusion = &self.operator.heat.diffusion;
         for column in 0..columns {
             let direction: Vec<f64> = tangent.values.column(column).iter().map(|value| value.to_f64()).collect();
             let own = self.factors(pairs.plan.side(side), column);
             let other = self.factors(pairs.plan.side(side.opposite()), column);
             let half = 0.5 * (own.shift + other.shift);
-            let factor = epsilon * self.heat.diffusion.derivative_unit();
-            let mut sums = vec![0.0; self.binding.len(side)];
+            let factor = epsilon * diffusion.derivative_unit();
+            let mut sums = vec![0.0; diffusion.slots()];
             for rank in ranks(&pairs.weight, column, columns)? {
-                let states = self.heat.diffusion.trajectory(self.weighted(&other, rank.of(side.opposite()), half));
-                let change = self.heat.diffusion.change(&states, |state, change| {
+                let states = diffusion.trajectory(self.weighted(&other, rank.of(side.opposite()), half));
+                let change = diffusion.change(&states, |state, change| {
                     for (&[i, j], direction) in ends.iter().zip(&direction) {
                         let flow = direction * (state[i] - state[j]);
                         change[i] += flow;
@@ -183,12 +178,14 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for HeatKernel<T> {
                 sums.iter_mut().zip(terms).for_each(|(sum, (change, own))| *sum += rank.factor * factor * change * own);
             }
             for (vertex, out) in out.column_mut(column).iter_mut().enumerate() {
-                *out = T::from_f64(sums[self.heat.diffusion.row(vertex as u32)]);
+                *out = T::from_f64(sums[diffusion.slot(vertex as u32)]);
             }
         }
         Ok(())
     }
 
+    /// The second derivative of -epsilon log K_ij holds quotients of entries, (dK_ij / dw)^2 / K_ij^2, which no products with
+    /// K tell.
     fn curvature(
         &mut self,
         _: WeightedPlan<'_, Host<T>>,

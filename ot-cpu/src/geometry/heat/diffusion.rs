@@ -5,42 +5,41 @@
 //! ```
 //!
 //! Non-negative numbers stay accurate entry by entry ([`factor`](super::factor)), down to the smallest that `f64` holds. So
-//! the exponents of the inputs are brought under a large number, and what falls far below the largest goes through again, as
-//! a further right-hand side with a largest of its own: a *layer*. Each layer spans the exponents of [`WINDOW`], and what it
-//! gives is exact as far as [`reach`](Diffusion::reach).
-
-use std::{ops::Range, sync::Mutex};
+//! the exponents of the inputs are brought under a large number, [layer](super::layers) by layer, and what a layer gives is
+//! exact as far as [`reach`](Diffusion::reach).
+//!
+//! Eight layers are right-hand sides side by side, or one if there is no other. Between two tops of the elimination tree a
+//! part of the vertices sees nothing of the others: it ends a step and begins the next one in one task.
 
 use ot_core::{Error, Graph, HostBackend, host::for_each_chunk, measure::Components};
 
-use super::factor::Factor;
+use super::{
+    factor::Factor,
+    kernel::Untold,
+    layers::{Layers, Told, WINDOW},
+};
 use crate::{
     backend::CpuBackend,
-    geometry::{CpuScalar, memory::Pool},
+    geometry::CpuScalar,
+    simd::{Level, SIDES, VectorMath},
 };
 
-/// Logarithms of the inputs of one layer span this much.
-const WINDOW: f64 = 512.0;
 /// Results below this may have lost digits to numbers that are not normal.
 const FLOOR: f64 = 1e-280;
-/// The most right-hand sides that are solved side by side.
-const WIDTH: usize = 8;
-/// A term that is smaller by this factor, as a logarithm, counts nothing.
-const NEGLIGIBLE: f64 = 40.0;
-/// The most layers of one request.
-const LAYERS: usize = 32;
+/// Vertices of one task where vertices have nothing to do with each other.
+const CHUNK: usize = 2048;
 
 /// The operator K of one graph, time and number of steps.
 #[derive(Debug)]
 pub(super) struct Diffusion {
     factor: Factor,
-    /// Masses in units of their mean, in the order of the factor.
+    /// Masses in units of their mean, slot by slot; zero where a slot is of another part's vertex.
     masses: Vec<f64>,
-    /// Row of the factor of each vertex that carries measure.
-    rows: Vec<u32>,
+    /// The first vertices carry measure.
+    carriers: usize,
     components: Components,
     steps: usize,
-    /// The largest input.
+    /// The largest input, a power of two.
     scale: f64,
     /// t / k over the square of the mean mass.
     unit: f64,
@@ -50,35 +49,23 @@ pub(super) struct Diffusion {
     offset: f64,
 }
 
-/// A result: a logarithm, or that there is none.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum LogSum {
-    /// log (K exp(x))_i.
-    Is(f64),
-    /// No vertex with an input is in the component.
-    Unreached,
-    /// Lower than this, and too low to be told.
-    Below(f64),
-}
-
 impl Diffusion {
     /// The first `carriers` vertices of the graph carry measure.
     pub(super) fn new(graph: &Graph, carriers: usize, time: f64, steps: usize) -> Result<Self, Error> {
         let mean = graph.masses().iter().sum::<f64>() / graph.len() as f64;
         let rate = time / steps as f64 / mean;
         let edges: Vec<_> = graph.edges().iter().map(|&(ends, weight)| (ends, weight * rate)).collect();
-        let masses: Vec<f64> = graph.masses().iter().map(|mass| mass / mean).collect();
-        let factor = Factor::new(&masses, &edges)?;
-        let least = masses.iter().copied().fold(f64::INFINITY, f64::min);
+        let of_vertices: Vec<f64> = graph.masses().iter().map(|mass| mass / mean).collect();
+        let factor = Factor::new(&of_vertices, &edges)?;
+        let least = of_vertices.iter().copied().fold(f64::INFINITY, f64::min);
         // No number of a substitution exceeds the sum of the inputs over the least mass.
         let growth = graph.len() as f64 * (graph.len() as f64 / least);
         let exponent = 1000.0 - growth.log2().ceil();
-        let mut rows = vec![0; graph.len()];
-        factor.order().iter().enumerate().for_each(|(row, &vertex)| rows[vertex as usize] = row as u32);
-        rows.truncate(carriers);
+        let mut masses = vec![0.0; factor.len()];
+        factor.slots().iter().zip(of_vertices).for_each(|(&slot, mass)| masses[slot as usize] = mass);
         Ok(Self {
-            masses: factor.order().iter().map(|&vertex| masses[vertex as usize]).collect(),
-            rows,
+            masses,
+            carriers,
             components: Components::of_edges(
                 graph.len(),
                 graph.edges().iter().filter(|(_, weight)| *weight > 0.0).map(|(ends, _)| *ends),
@@ -92,11 +79,6 @@ impl Diffusion {
         })
     }
 
-    /// The number of vertices that carry measure.
-    pub(super) fn carriers(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Entries of the factor below the diagonal.
     pub(super) fn nonzeros(&self) -> usize {
         self.factor.nonzeros()
@@ -107,19 +89,26 @@ impl Diffusion {
         (self.scale / FLOOR).ln() - WINDOW
     }
 
-    /// The row of a vertex in the factor.
-    pub(super) fn row(&self, vertex: u32) -> usize {
-        self.rows[vertex as usize] as usize
+    /// How many slots a right-hand side has.
+    pub(super) fn slots(&self) -> usize {
+        self.masses.len()
     }
 
-    /// A^-1 x, A^-1 M A^-1 x, ...: k states, rows in the order of the factor, in units of the mean mass.
+    /// The slot of a vertex in right-hand sides.
+    pub(super) fn slot(&self, vertex: u32) -> usize {
+        self.factor.slots()[vertex as usize] as usize
+    }
+
+    /// A^-1 x, A^-1 M A^-1 x, ...: k states, slot by slot, in units of the mean mass.
     pub(super) fn trajectory(&self, x: Vec<f64>) -> Vec<Vec<f64>> {
         let mut states: Vec<Vec<f64>> = Vec::with_capacity(self.steps);
-        for step in 0..self.steps {
-            let entering = |(row, x): (usize, &f64)| [if step == 0 { *x } else { x * self.masses[row] }];
-            let mut state: Vec<[f64; 1]> = states.last().unwrap_or(&x).iter().enumerate().map(entering).collect();
-            self.factor.solve(&mut state);
-            states.push(state.into_iter().map(|[x]| x).collect());
+        for _ in 0..self.steps {
+            let mut state = match states.last() {
+                Some(last) => last.iter().zip(&self.masses).map(|(x, mass)| x * mass).collect(),
+                None => x.clone(),
+            };
+            self.factor.solve(state.as_chunks_mut::<1>().0);
+            states.push(state);
         }
         states
     }
@@ -130,9 +119,7 @@ impl Diffusion {
         for state in states {
             change.iter_mut().zip(&self.masses).for_each(|(change, mass)| *change *= mass);
             moved(state, &mut change);
-            let mut rows: Vec<[f64; 1]> = change.iter().map(|x| [*x]).collect();
-            self.factor.solve(&mut rows);
-            change.iter_mut().zip(rows).for_each(|(change, [x])| *change = x);
+            self.factor.solve(change.as_chunks_mut::<1>().0);
         }
         change
     }
@@ -141,174 +128,139 @@ impl Diffusion {
     pub(super) fn derivative_unit(&self) -> f64 {
         self.unit
     }
-
-    /// K x of W right-hand sides, in the place of x.
-    fn run<const W: usize>(&self, x: &mut [[f64; W]]) {
-        for step in 0..self.steps {
-            if step > 0 {
-                x.iter_mut().zip(&self.masses).for_each(|(x, mass)| *x = x.map(|x| x * mass));
-            }
-            self.factor.solve(x);
-        }
-    }
 }
 
 /// What products with K work with: memory that grows to what is needed and stays.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Workspace {
-    /// For each thread, right-hand sides over all vertices.
-    blocks: Pool<Vec<f64>>,
-    /// The request of each layer.
-    requests: Vec<usize>,
-    /// The largest logarithm of each layer in each component: minus infinity where it has no input.
-    tops: Vec<f64>,
-    /// The same of what is below the last layer, for each request.
-    left: Vec<f64>,
-    /// What each layer gives, layer after layer.
+    layers: Layers,
+    /// Scaled inputs of some blocks of layers, vertex by vertex.
+    inputs: Vec<f64>,
+    /// Right-hand sides of these blocks, slot by slot.
+    sides: Vec<f64>,
+    /// The logarithms that each layer gives, layer after layer.
     results: Vec<f64>,
 }
 
-impl Workspace {
-    pub(super) fn new(threads: usize) -> Self {
-        let blocks = Pool(Mutex::new(vec![Vec::new(); threads]));
-        Self { blocks, requests: Vec::new(), tops: Vec::new(), left: Vec::new(), results: Vec::new() }
-    }
-}
-
 impl Diffusion {
-    /// log (K exp(x)) of some requests. `exponents` holds x, request after request, with what is at most `dark` for no
-    /// input. `finish(request, vertex, sum)` takes the results.
+    /// log (K exp(x)) of some requests in the place of x, request after request; what is at most `dark` is no input. Sums
+    /// without a logarithm go to a list, in order.
     pub(super) fn log_products<T: CpuScalar>(
         &self,
         backend: &CpuBackend<T>,
-        exponents: &[f64],
+        exponents: &mut [f64],
         dark: f64,
         workspace: &mut Workspace,
-        mut finish: impl FnMut(usize, usize, LogSum) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let n = self.carriers();
-        self.make_layers(exponents, dark, workspace);
-        let count = workspace.requests.len();
-        workspace.results.resize(workspace.results.len().max(n * count), 0.0);
-        // Each lane is computed alike in a block of any width: only the speed depends on the threads.
-        match count.div_ceil(backend.threads()).next_power_of_two().min(WIDTH) {
+        untold: &mut Vec<Untold>,
+    ) {
+        let Workspace { layers, results, .. } = workspace;
+        layers.cut(backend, exponents, self.carriers, dark, &self.components);
+        let count = layers.len();
+        results.resize(results.len().max(self.carriers * count), 0.0);
+        // Each right-hand side is computed alike alone and beside others.
+        match count {
             1 => self.solve_layers::<T, 1>(backend, exponents, workspace),
-            2 => self.solve_layers::<T, 2>(backend, exponents, workspace),
-            4 => self.solve_layers::<T, 4>(backend, exponents, workspace),
-            _ => self.solve_layers::<T, WIDTH>(backend, exponents, workspace),
+            _ => self.solve_layers::<T, SIDES>(backend, exponents, workspace),
         }
-        let mut first = 0;
-        for request in 0..exponents.len() / n {
-            let own = workspace.requests[first..].iter().take_while(|of| **of == request).count();
-            for vertex in 0..n {
-                finish(request, vertex, self.sum_layers(workspace, request, first..first + own, vertex))?;
-            }
-            first += own;
-        }
-        Ok(())
+        let Workspace { layers, results, .. } = workspace;
+        // The quotient is no number.
+        let floor = FLOOR.ln() - self.scale.ln();
+        let told = Told { floor, largest_entry: self.largest_entry, offset: self.offset };
+        layers.sum(backend, exponents, results, &self.components, told, untold);
     }
 
-    /// Cuts each request into layers, from the largest logarithm of each component down.
-    fn make_layers(&self, exponents: &[f64], dark: f64, workspace: &mut Workspace) {
-        let Workspace { requests, tops, left, .. } = workspace;
-        requests.clear();
-        tops.clear();
-        left.clear();
-        let components = self.components.count();
-        for (request, exponents) in exponents.chunks_exact(self.carriers()).enumerate() {
-            left.resize(left.len() + components, f64::NEG_INFINITY);
-            for layer in 0..=LAYERS {
-                let start = tops.len();
-                tops.resize(start + components, f64::NEG_INFINITY);
-                for (&x, &component) in exponents.iter().zip(self.components.of_vertices()) {
-                    let ceiling = match layer {
-                        0 => f64::INFINITY,
-                        _ => tops[start - components + component as usize] - WINDOW,
-                    };
-                    let top = &mut tops[start + component as usize];
-                    if x > dark && x <= ceiling && x > *top {
-                        *top = x;
-                    }
-                }
-                let is_last = tops[start..].iter().all(|top| *top == f64::NEG_INFINITY);
-                if is_last || layer == LAYERS {
-                    left[request * components..].copy_from_slice(&tops[start..]);
-                    tops.truncate(start);
-                    break;
-                }
-                requests.push(request);
-            }
-        }
-    }
-
-    /// Solves all layers, W at a time.
+    /// Solves all layers, W side by side, as many blocks at once as there are threads.
     fn solve_layers<T: CpuScalar, const W: usize>(
         &self,
         backend: &CpuBackend<T>,
         exponents: &[f64],
         workspace: &mut Workspace,
     ) {
-        let (n, all) = (self.carriers(), self.masses.len());
-        let Workspace { blocks, requests, tops, results, .. } = workspace;
-        let results = &mut results[..n * requests.len()];
-        let (blocks, components) = (&*blocks, self.components.count());
-        for_each_chunk(
-            |tasks, job| backend.parallel(tasks, job),
-            requests.len().div_ceil(W),
-            requests.chunks(W).zip(tops.chunks(W * components)).zip(results.chunks_mut(W * n)),
-            |_, ((requests, tops), results)| {
-                let mut block = blocks.take();
-                block.clear();
-                block.resize(W * all, 0.0);
-                let (sides, _) = block.as_chunks_mut::<W>();
-                for (lane, (request, tops)) in requests.iter().zip(tops.chunks_exact(components)).enumerate() {
-                    let own = exponents[request * n..][..n].iter().zip(self.components.of_vertices());
-                    for (&row, (&x, &component)) in self.rows.iter().zip(own) {
-                        let log = x - tops[component as usize];
-                        if (-WINDOW..=0.0).contains(&log) && log > -WINDOW {
-                            sides[row as usize][lane] = self.scale * log.exp();
+        let (n, slots, parts) = (self.carriers, self.slots(), self.factor.parts());
+        let Workspace { layers, inputs, sides, results } = workspace;
+        let parallel = |tasks: usize, job: &(dyn Fn(usize) + Sync)| backend.parallel(tasks, job);
+        let chunks = n.div_ceil(CHUNK);
+        let wave = backend.threads();
+        for (first, results) in (0..).step_by(wave).zip(results[..n * layers.len()].chunks_mut(wave * W * n)) {
+            let blocks = results.len().div_ceil(W * n);
+            inputs.resize(inputs.len().max(blocks * n * W), 0.0);
+            sides.resize(sides.len().max(blocks * slots * W), 0.0);
+            let inputs = inputs[..blocks * n * W].as_chunks_mut::<W>().0;
+            let sides = sides[..blocks * slots * W].as_chunks_mut::<W>().0;
+
+            let pieces = inputs.chunks_mut(n).flat_map(|block| block.chunks_mut(CHUNK));
+            for_each_chunk(parallel, blocks * chunks, pieces, |index, inputs| {
+                let (block, start) = (first + index / chunks, index % chunks * CHUNK);
+                layers.enter(block * W, exponents, start, &self.components, inputs);
+                let inputs = inputs.as_flattened_mut();
+                f64::exp_in_place(inputs);
+                f64::scale_at(Level::detected(), self.scale, inputs);
+            });
+            for step in 0..self.steps {
+                let (inputs, tasks) = (&*inputs, sides.chunks_mut(slots).flat_map(|block| self.factor.split(block)));
+                for_each_chunk(parallel, blocks * parts, tasks, |index, x| {
+                    let (block, part) = (index / parts, index % parts);
+                    match step {
+                        0 => self.enter(part, &inputs[block * n..][..n], x),
+                        _ => {
+                            self.factor.backward(part, x);
+                            self.weigh(part, x);
                         }
                     }
+                    self.factor.forward(part, x);
+                });
+                for_each_chunk(parallel, blocks, sides.chunks_mut(slots), |_, block| self.factor.solve_top(block));
+            }
+            let tasks = sides.chunks_mut(slots).flat_map(|block| self.factor.split(block));
+            for_each_chunk(parallel, blocks * parts, tasks, |index, x| self.factor.backward(index % parts, x));
+
+            let sides = &*sides;
+            let pieces = results.chunks_mut(W * n).flat_map(|block| {
+                let mut lanes: Vec<_> = block.chunks_mut(n).map(|lane| lane.chunks_mut(CHUNK)).collect();
+                (0..chunks).map(move |_| lanes.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>())
+            });
+            for_each_chunk(parallel, blocks * chunks, pieces, |index, mut lanes| {
+                let (block, start) = (index / chunks, index % chunks * CHUNK);
+                let block = &sides[block * slots..][..slots];
+                let own = &self.factor.slots()[start..n.min(start + CHUNK)];
+                for (at, &slot) in own.iter().enumerate() {
+                    lanes.iter_mut().zip(block[slot as usize]).for_each(|(lane, value)| lane[at] = value);
                 }
-                self.run(sides);
-                for (lane, results) in results.chunks_exact_mut(n).enumerate() {
-                    for (&row, result) in self.rows.iter().zip(results) {
-                        *result = sides[row as usize][lane];
-                    }
-                }
-                blocks.put(block);
-            },
-        );
+                lanes.into_iter().for_each(|lane| self.logarithms(lane));
+            });
+        }
     }
 
-    /// The sum of the results of the layers of a request at a vertex.
-    fn sum_layers(&self, workspace: &Workspace, request: usize, layers: Range<usize>, vertex: usize) -> LogSum {
-        let (n, components) = (self.carriers(), self.components.count());
-        let component = self.components.of_vertices()[vertex] as usize;
-        // The logarithm of a number near the scale would take digits from what is told.
-        let logarithm = |value: f64| match value / self.scale {
-            unscaled if unscaled >= f64::MIN_POSITIVE => unscaled.ln(),
-            _ => value.ln() - self.scale.ln(),
-        };
-        let of_layer =
-            |layer: usize| (workspace.results[layer * n + vertex], workspace.tops[layer * components + component]);
-        let met = || layers.clone().map(of_layer).filter(|(_, top)| *top != f64::NEG_INFINITY);
-        let known = || met().filter(|(value, _)| *value >= FLOOR);
-        let largest = known().map(|(value, top)| logarithm(value) + top).fold(f64::NEG_INFINITY, f64::max);
-        // No entry of K exceeds the inverse of the least mass.
-        let left = workspace.left[request * components + component] + self.largest_entry;
-        let unknown =
-            met().filter(|(value, _)| *value < FLOOR).map(|(_, top)| logarithm(FLOOR) + top).fold(left, f64::max);
-        if largest == f64::NEG_INFINITY && unknown == f64::NEG_INFINITY {
-            return LogSum::Unreached;
+    /// Inputs at the slots of a part.
+    fn enter<const W: usize>(&self, part: usize, inputs: &[[f64; W]], x: &mut [[f64; W]]) {
+        for (x, &vertex) in x.iter_mut().zip(self.factor.vertices(part)) {
+            *x = inputs.get(vertex as usize).copied().unwrap_or([0.0; W]);
         }
-        if unknown > largest - NEGLIGIBLE {
-            return LogSum::Below(unknown.max(largest) + (2.0 * LAYERS as f64).ln() + self.offset);
+    }
+
+    /// M x at the slots of a part.
+    fn weigh<const W: usize>(&self, part: usize, x: &mut [[f64; W]]) {
+        for (x, &vertex) in x.iter_mut().zip(self.factor.vertices(part)) {
+            let mass = self.masses[self.slot(vertex)];
+            *x = x.map(|x| x * mass);
         }
-        if layers.len() == 1 {
-            return LogSum::Is(largest + self.offset);
+    }
+
+    /// Logarithms of numbers over the scale, in their place: minus infinity below [`FLOOR`].
+    fn logarithms(&self, values: &mut [f64]) {
+        // The logarithm of a number near the scale would take digits from what is told; one far below it has no quotient.
+        let (inverse, cut, shift) = (1.0 / self.scale, self.scale * f64::MIN_POSITIVE, -self.scale.ln());
+        let mut logs = [0.0; 64];
+        for values in values.chunks_mut(logs.len()) {
+            let logs = &mut logs[..values.len()];
+            for (log, &value) in logs.iter_mut().zip(&*values) {
+                *log = if value >= cut { value * inverse } else { value };
+            }
+            f64::ln_in_place(logs);
+            for (value, log) in values.iter_mut().zip(logs) {
+                let log = if *value >= cut { *log } else { *log + shift };
+                *value = if *value >= FLOOR { log } else { f64::NEG_INFINITY };
+            }
         }
-        let sum: f64 = known().map(|(value, top)| (logarithm(value) + top - largest).exp()).sum();
-        LogSum::Is(largest + sum.ln() + self.offset)
     }
 }

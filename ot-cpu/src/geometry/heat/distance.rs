@@ -96,11 +96,10 @@ impl HeatDistance {
 
 /// The solution of one system, vertex by vertex.
 fn solved(factor: &Factor, values: &[f64]) -> Vec<f64> {
-    let mut rows: Vec<[f64; 1]> = factor.order().iter().map(|&vertex| [values[vertex as usize]]).collect();
-    factor.solve(&mut rows);
-    let mut solution = vec![0.0; values.len()];
-    factor.order().iter().zip(rows).for_each(|(&vertex, [value])| solution[vertex as usize] = value);
-    solution
+    let mut sides = vec![[0.0]; factor.len()];
+    factor.slots().iter().zip(values).for_each(|(&slot, value)| sides[slot as usize] = [*value]);
+    factor.solve(&mut sides);
+    factor.slots().iter().map(|&slot| sides[slot as usize][0]).collect()
 }
 
 /// area grad phi_i . X for the three corners, where X = -grad u / |grad u|.

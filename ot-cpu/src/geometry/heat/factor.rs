@@ -8,385 +8,229 @@
 //! The pivot d_i is the sum of the excess and of the weights of the vertex, so that nothing is ever subtracted (Grassmann,
 //! Taksar, Heyman 1985; Alfa, Xue, Ye 2002): each entry of the factor, and each number of a substitution with non-negative
 //! right-hand sides, is accurate to a small multiple of its own size, however ill-conditioned A is.
+//!
+//! For substitutions the factor is cut into parts, subtrees of the elimination tree, that tasks can work on at the same time,
+//! and the top of the tree, which joins them. Right-hand sides are stored part after part; the row of a vertex among them is
+//! its *slot*. A part also has slots for those rows of the top that it adds to, so that no two parts write to one place, and
+//! what they add is summed in the order of the parts.
 
-use faer::{
-    dyn_stack::{MemBuffer, MemStack},
-    sparse::{SymbolicSparseColMatRef, linalg::amd},
-};
-use ot_core::{
-    Error,
-    instructions::{Loops, run_widest},
+mod columns;
+mod ordering;
+mod part;
+
+use ot_core::Error;
+
+use self::{
+    columns::Columns,
+    ordering::{Lower, Ordering, inverse},
+    part::Part,
 };
 
 /// The factor of A with rows and columns in another order: L has a unit diagonal, and -l_ij below it.
 #[derive(Clone, Debug)]
 pub(super) struct Factor {
-    /// The vertex of each row.
-    order: Vec<u32>,
-    /// Where each column starts.
-    starts: Vec<usize>,
-    rows: Vec<u32>,
-    /// l_ij >= 0.
-    ratios: Vec<f64>,
-    /// 1 / d_i.
-    inverses: Vec<f64>,
-    /// How many columns belong together, group after group: each has the rows of the one before it, less its own.
-    groups: Vec<u8>,
+    /// The slot of each vertex.
+    slots: Vec<u32>,
+    /// The last is the top.
+    parts: Vec<Part>,
+    nonzeros: usize,
 }
 
 impl Factor {
     /// Factors A of an excess of each vertex and weighted edges. Flops are the sum of the squares of the columns' lengths.
     pub(super) fn new(excess: &[f64], edges: &[([u32; 2], f64)]) -> Result<Self, Error> {
         let n = excess.len();
-        let order = postordered(n, edges, minimum_degree(n, edges)?);
-        let places = inverse(&order);
-        let lower = Lower::new(n, edges, &places);
-        let (starts, rows) = structure(&lower)?;
-        let ratios = ot_core::host::try_zeros(rows.len(), "the factor of a heat kernel")?;
-        let groups = groups(&starts, &rows);
-        let mut factor = Self { starts, rows, ratios, inverses: vec![0.0; n], groups, order };
-        factor.eliminate(excess, &lower);
-        match factor.inverses.iter().all(|inverse| inverse.is_finite() && *inverse > 0.0) {
-            true => Ok(factor),
-            false => Err(Error::SumOverflow { what: "a pivot of the heat kernel", element: "f64" }),
+        let Ordering { order, parts: ranges } = Ordering::new(n, edges)?;
+        let lower = Lower::new(n, edges, &inverse(&order));
+        let columns = Columns::new(order.iter().map(|&vertex| excess[vertex as usize]).collect(), &lower)?;
+        let top = ranges.last().map_or(n, |top| top.start);
+        let (mut slots, mut parts, mut first) = (vec![0; n], Vec::with_capacity(ranges.len()), 0);
+        for range in ranges {
+            let part = Part::new(range, top, &order, &columns);
+            part.vertices().iter().zip(first..).for_each(|(&vertex, slot)| slots[vertex as usize] = slot);
+            first += part.len() as u32;
+            parts.push(part);
         }
-    }
-
-    /// Column after column, each from all before it (left-looking).
-    fn eliminate(&mut self, excess: &[f64], lower: &Lower) {
-        const END: u32 = u32::MAX;
-        let n = self.order.len();
-        // The weights of the column at work, by row.
-        let mut weights = vec![0.0; n];
-        let mut excess: Vec<f64> = self.order.iter().map(|&vertex| excess[vertex as usize]).collect();
-        let mut pivots = vec![0.0; n];
-        // Columns whose next row is i, as a list for each i.
-        let (mut first, mut next) = (vec![END; n], vec![END; n]);
-        let mut position = self.starts.clone();
-        for i in 0..n {
-            let own = self.starts[i]..self.starts[i + 1];
-            for &(row, weight) in lower.column(i) {
-                weights[row as usize] += weight;
-            }
-            let mut column = first[i];
-            while column != END {
-                let (j, after) = (column as usize, next[column as usize]);
-                let at = position[j];
-                let end = self.starts[j + 1];
-                let ratio = self.ratios[at];
-                excess[i] += ratio * excess[j];
-                let weight = ratio * pivots[j];
-                for (&row, &ratio) in self.rows[at + 1..end].iter().zip(&self.ratios[at + 1..end]) {
-                    weights[row as usize] += weight * ratio;
-                }
-                position[j] = at + 1;
-                if at + 1 < end {
-                    let row = self.rows[at + 1] as usize;
-                    next[j] = first[row];
-                    first[row] = column;
-                }
-                column = after;
-            }
-            let pivot = excess[i] + self.rows[own.clone()].iter().map(|&row| weights[row as usize]).sum::<f64>();
-            pivots[i] = pivot;
-            self.inverses[i] = 1.0 / pivot;
-            for at in own.clone() {
-                self.ratios[at] = std::mem::take(&mut weights[self.rows[at] as usize]) / pivot;
-            }
-            if let Some(&row) = self.rows[own].first() {
-                next[i] = first[row as usize];
-                first[row as usize] = i as u32;
-            }
-        }
-    }
-
-    /// The vertex of each row.
-    pub(super) fn order(&self) -> &[u32] {
-        &self.order
+        Ok(Self { slots, parts, nonzeros: columns.nonzeros() })
     }
 
     /// Entries below the diagonal.
     pub(super) fn nonzeros(&self) -> usize {
-        self.rows.len()
+        self.nonzeros
     }
 
-    /// A^-1 x in the place of x, for W right-hand sides side by side, rows in the order of the factor.
-    pub(super) fn solve<const W: usize>(&self, x: &mut [[f64; W]]) {
-        run_widest(Substitution { factor: self, x });
+    /// The slot of each vertex.
+    pub(super) fn slots(&self) -> &[u32] {
+        &self.slots
     }
-}
 
-/// The most columns of a group: as many numbers stay in registers.
-const GROUP: usize = 4;
+    /// How many slots right-hand sides have.
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(Part::len).sum()
+    }
 
-/// Columns that share their rows, from the first on, as many as go together.
-fn groups(starts: &[usize], rows: &[u32]) -> Vec<u8> {
-    let n = starts.len() - 1;
-    let column = |j: usize| &rows[starts[j]..starts[j + 1]];
-    let (mut groups, mut first) = (Vec::new(), 0);
-    while first < n {
-        let mut len = 1;
-        while len < GROUP && first + len < n && {
-            let (last, next) = (column(first + len - 1), column(first + len));
-            last.len() == next.len() + 1 && last[0] as usize == first + len
-        } {
-            len += 1;
+    /// How many parts there are, with the top, which is the last one.
+    pub(super) fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The vertices of a part: those of its first slots, in their order.
+    pub(super) fn vertices(&self, part: usize) -> &[u32] {
+        self.parts[part].vertices()
+    }
+
+    /// Right-hand sides part by part.
+    pub(super) fn split<'a, const W: usize>(
+        &'a self,
+        mut x: &'a mut [[f64; W]],
+    ) -> impl Iterator<Item = &'a mut [[f64; W]]> {
+        self.parts.iter().map(move |part| {
+            let (own, rest) = std::mem::take(&mut x).split_at_mut(part.len());
+            x = rest;
+            own
+        })
+    }
+
+    /// L^-1 x of a part, in the place of x: the first half of a solution. Nothing is done to the top.
+    pub(super) fn forward<const W: usize>(&self, part: usize, x: &mut [[f64; W]]) {
+        if part + 1 < self.parts.len() {
+            self.parts[part].forward(x);
         }
-        groups.push(len as u8);
-        first += len;
     }
-    groups
-}
 
-/// Forward and backward substitution. The rows of a group are read once for all its columns, and the numbers of a row once;
-/// each sum has the order that single columns would give it.
-struct Substitution<'a, const W: usize> {
-    factor: &'a Factor,
-    x: &'a mut [[f64; W]],
-}
-
-impl<const W: usize> Loops for Substitution<'_, W> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { factor, x } = self;
+    /// The middle of a solution, when all parts are forward: all slots of the top.
+    pub(super) fn solve_top<const W: usize>(&self, x: &mut [[f64; W]]) {
+        let Some((top, parts)) = self.parts.split_last() else { return };
+        let (below, x) = x.split_at_mut(x.len() - top.len());
         let mut first = 0;
-        for &len in &factor.groups {
-            match len {
-                1 => factor.forward::<W, 1>(first, x),
-                2 => factor.forward::<W, 2>(first, x),
-                3 => factor.forward::<W, 3>(first, x),
-                _ => factor.forward::<W, GROUP>(first, x),
+        for part in parts {
+            for (&row, from) in part.boundary().iter().zip(&below[first + part.vertices().len()..first + part.len()]) {
+                let sum = &mut x[row as usize];
+                for side in 0..W {
+                    sum[side] += from[side];
+                }
             }
-            first += usize::from(len);
+            first += part.len();
         }
-        for &len in factor.groups.iter().rev() {
-            first -= usize::from(len);
-            match len {
-                1 => factor.backward::<W, 1>(first, x),
-                2 => factor.backward::<W, 2>(first, x),
-                3 => factor.backward::<W, 3>(first, x),
-                _ => factor.backward::<W, GROUP>(first, x),
+        top.forward(x);
+        top.backward(x);
+        let mut first = 0;
+        for part in parts {
+            for (&row, to) in part.boundary().iter().zip(&mut below[first + part.vertices().len()..first + part.len()])
+            {
+                *to = x[row as usize];
             }
+            first += part.len();
         }
+    }
+
+    /// A^-1 x of a part, when the top is solved: the last part of a solution.
+    pub(super) fn backward<const W: usize>(&self, part: usize, x: &mut [[f64; W]]) {
+        if part + 1 < self.parts.len() {
+            self.parts[part].backward(x);
+        }
+    }
+
+    /// A^-1 x in the place of x, for W right-hand sides side by side, slot by slot.
+    pub(super) fn solve<const W: usize>(&self, x: &mut [[f64; W]]) {
+        self.split(x).enumerate().for_each(|(part, x)| self.forward(part, x));
+        self.solve_top(x);
+        self.split(x).enumerate().for_each(|(part, x)| self.backward(part, x));
     }
 }
 
-impl Factor {
-    /// Of each column of a group, the entries in the rows that all share; and these rows.
-    #[inline(always)]
-    fn shared<const G: usize>(&self, first: usize) -> ([&[f64]; G], &[u32]) {
-        let last = first + G - 1;
-        let rows = &self.rows[self.starts[last]..self.starts[last + 1]];
-        let mut ratios = [&self.ratios[..0]; G];
-        for (column, ratios) in ratios.iter_mut().enumerate() {
-            let end = self.starts[first + column + 1];
-            *ratios = &self.ratios[end - rows.len()..end];
-        }
-        (ratios, rows)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::SIDES;
+
+    /// A number in (0, 1) from an index, without a pattern.
+    fn number(index: usize) -> f64 {
+        (index as f64 * 0.618_033_988_749_894_9 + 0.1).fract()
     }
 
-    /// x <- L^-1 x for the columns of a group.
-    #[inline(always)]
-    fn forward<const W: usize, const G: usize>(&self, first: usize, x: &mut [[f64; W]]) {
-        let mut own = [[0.0; W]; G];
-        for column in 0..G {
-            own[column] = x[first + column];
-            for below in column + 1..G {
-                let ratio = self.ratios[self.starts[first + column] + below - column - 1];
-                for lane in 0..W {
-                    x[first + below][lane] += ratio * own[column][lane];
-                }
+    /// A grid of this side with chords, and an excess of each vertex.
+    fn grid(side: u32) -> (Vec<f64>, Vec<([u32; 2], f64)>) {
+        let mut edges = Vec::new();
+        for i in 0..side * side {
+            let weight = |k: u32| 0.1 + number((7 * i + k) as usize);
+            if i % side + 1 < side {
+                edges.push(([i, i + 1], weight(0)));
+            }
+            if i / side + 1 < side {
+                edges.push(([i, i + side], weight(1)));
+                edges.push(([i, (i / side + 1) * side + (i + 3) % side], weight(2)));
             }
         }
-        let (ratios, rows) = self.shared::<G>(first);
-        for (at, &row) in rows.iter().enumerate() {
-            let mut sum = x[row as usize];
-            for column in 0..G {
-                let ratio = ratios[column][at];
-                for lane in 0..W {
-                    sum[lane] += ratio * own[column][lane];
-                }
-            }
-            x[row as usize] = sum;
-        }
+        ((0..side * side).map(|i| 1e-3 + number(i as usize)).collect(), edges)
     }
 
-    /// x <- L^-T D^-1 x for the columns of a group.
-    #[inline(always)]
-    fn backward<const W: usize, const G: usize>(&self, first: usize, x: &mut [[f64; W]]) {
-        let (ratios, rows) = self.shared::<G>(first);
-        let mut sums = [[0.0; W]; G];
-        for (at, &row) in rows.iter().enumerate() {
-            let from = x[row as usize];
-            for column in 0..G {
-                let ratio = ratios[column][at];
-                for lane in 0..W {
-                    sums[column][lane] += ratio * from[lane];
+    /// A^-1 x of some x, column by column of the plain factor: the oracle of panels and parts.
+    fn plain(excess: &[f64], edges: &[([u32; 2], f64)], sides: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let n = excess.len();
+        let order = Ordering::new(n, edges).unwrap().order;
+        let lower = Lower::new(n, edges, &inverse(&order));
+        let columns = Columns::new(order.iter().map(|&vertex| excess[vertex as usize]).collect(), &lower).unwrap();
+        let solved = |values: &Vec<f64>| {
+            let mut x: Vec<f64> = order.iter().map(|&vertex| values[vertex as usize]).collect();
+            for column in 0..n {
+                let own = x[column];
+                for (&row, ratio) in columns.rows(column).iter().zip(columns.ratios(column)) {
+                    x[row as usize] += ratio * own;
                 }
             }
-        }
-        for column in (0..G).rev() {
-            let inverse = self.inverses[first + column];
-            for lane in 0..W {
-                sums[column][lane] += inverse * x[first + column][lane];
+            for column in (0..n).rev() {
+                let terms = columns.rows(column).iter().zip(columns.ratios(column));
+                let above = terms.map(|(&row, ratio)| ratio * x[row as usize]).sum::<f64>();
+                x[column] = columns.inverses()[column] * x[column] + above;
             }
-            for below in column + 1..G {
-                let ratio = self.ratios[self.starts[first + column] + below - column - 1];
-                let from = x[first + below];
-                for lane in 0..W {
-                    sums[column][lane] += ratio * from[lane];
-                }
-            }
-            x[first + column] = sums[column];
-        }
-    }
-}
-
-/// The edges as the strict lower triangle of a matrix in a new order, column by column.
-struct Lower {
-    starts: Vec<usize>,
-    entries: Vec<(u32, f64)>,
-}
-
-impl Lower {
-    fn new(n: usize, edges: &[([u32; 2], f64)], places: &[u32]) -> Self {
-        let placed = || {
-            let joining = edges.iter().filter(|([i, j], weight)| i != j && *weight > 0.0);
-            joining.map(|&([i, j], weight)| {
-                let (i, j) = (places[i as usize], places[j as usize]);
-                (i.min(j) as usize, i.max(j), weight)
-            })
+            let mut solution = vec![0.0; n];
+            order.iter().zip(x).for_each(|(&vertex, x)| solution[vertex as usize] = x);
+            solution
         };
-        let mut starts = vec![0; n + 1];
-        placed().for_each(|(column, _, _)| starts[column + 1] += 1);
-        (0..n).for_each(|column| starts[column + 1] += starts[column]);
-        let (mut next, mut entries) = (starts.clone(), vec![(0, 0.0); starts[n]]);
-        for (column, row, weight) in placed() {
-            entries[next[column]] = (row, weight);
-            next[column] += 1;
-        }
-        Self { starts, entries }
+        sides.iter().map(solved).collect()
     }
 
-    fn column(&self, column: usize) -> &[(u32, f64)] {
-        &self.entries[self.starts[column]..self.starts[column + 1]]
-    }
-}
-
-/// An order of elimination with little fill (approximate minimum degree: Amestoy, Davis, Duff 1996).
-fn minimum_degree(n: usize, edges: &[([u32; 2], f64)]) -> Result<Vec<u32>, Error> {
-    let identity: Vec<u32> = (0..n as u32).collect();
-    let lower = Lower::new(n, edges, &identity);
-    // The upper triangle, each entry once and in order: row i of column j for i < j.
-    let mut columns: Vec<Vec<u32>> = vec![Vec::new(); n];
-    for column in 0..n {
-        lower.column(column).iter().for_each(|&(row, _)| columns[row as usize].push(column as u32));
-    }
-    let (mut starts, mut rows) = (vec![0_u32; 1], Vec::new());
-    for mut column in columns {
-        column.sort_unstable();
-        column.dedup();
-        rows.extend(column);
-        starts.push(rows.len() as u32);
-    }
-    let memory = |bytes| Error::OutOfMemory { what: "the order of a heat kernel's factor", bytes };
-    let request = amd::order_scratch::<u32>(n, rows.len());
-    let mut buffer = MemBuffer::try_new(request).map_err(|_| memory(request.unaligned_bytes_required() as u64))?;
-    let (mut order, mut places) = (vec![0_u32; n], vec![0_u32; n]);
-    let matrix = SymbolicSparseColMatRef::new_checked(n, n, &starts, None, &rows);
-    let control = amd::Control::default();
-    amd::order(&mut order, &mut places, matrix, control, MemStack::new(&mut buffer)).map_err(|_| memory(u64::MAX))?;
-    Ok(order)
-}
-
-/// The same elimination with each vertex after all that are eliminated into it, so that a substitution stays near.
-fn postordered(n: usize, edges: &[([u32; 2], f64)], order: Vec<u32>) -> Vec<u32> {
-    let parents = elimination_tree(&Lower::new(n, edges, &inverse(&order)));
-    let mut children: Vec<Vec<u32>> = vec![Vec::new(); n];
-    let mut stack = Vec::new();
-    for row in (0..n).rev() {
-        match parents[row] {
-            Some(parent) => children[parent as usize].push(row as u32),
-            None => stack.push(row as u32),
-        }
-    }
-    let mut reversed = Vec::with_capacity(n);
-    stack.reverse();
-    while let Some(row) = stack.pop() {
-        reversed.push(order[row as usize]);
-        stack.extend(children[row as usize].iter().rev());
-    }
-    reversed.reverse();
-    reversed
-}
-
-/// The first row below the diagonal of each column of the factor (Liu 1990).
-fn elimination_tree(lower: &Lower) -> Vec<Option<u32>> {
-    let n = lower.starts.len() - 1;
-    let mut by_row: Vec<Vec<u32>> = vec![Vec::new(); n];
-    for column in 0..n {
-        lower.column(column).iter().for_each(|&(row, _)| by_row[row as usize].push(column as u32));
-    }
-    let mut parents: Vec<Option<u32>> = vec![None; n];
-    let mut ancestors: Vec<Option<u32>> = vec![None; n];
-    for (row, columns) in by_row.iter().enumerate() {
-        for &column in columns {
-            let mut at = column;
-            while at as usize != row {
-                match ancestors[at as usize].replace(row as u32) {
-                    Some(above) => at = above,
-                    None => {
-                        parents[at as usize] = Some(row as u32);
-                        break;
-                    }
+    #[test]
+    fn panels_and_parts_are_the_plain_factor() {
+        for side in [1, 2, 5, 40, 90] {
+            let (excess, edges) = grid(side);
+            let n = excess.len();
+            let factor = Factor::new(&excess, &edges).unwrap();
+            assert!(side < 90 || factor.parts() > 3, "{} parts: none to solve apart", factor.parts());
+            let mut eight = vec![[0.0; SIDES]; factor.len()];
+            for (vertex, &slot) in factor.slots().iter().enumerate() {
+                eight[slot as usize] = std::array::from_fn(|side| number(SIDES * vertex + side));
+            }
+            let mut one: Vec<[f64; 1]> = eight.iter().map(|row| [row[3]]).collect();
+            factor.solve(&mut eight);
+            factor.solve(&mut one);
+            let values = |side: usize| (0..n).map(|i| number(SIDES * i + side)).collect::<Vec<_>>();
+            let of_sides = plain(&excess, &edges, &(0..SIDES).map(values).collect::<Vec<_>>());
+            for (vertex, &slot) in factor.slots().iter().enumerate() {
+                for (found, expected) in eight[slot as usize].iter().zip(&of_sides) {
+                    let expected = expected[vertex];
+                    assert!((found / expected - 1.0).abs() < 1e-13, "{found} instead of {expected}");
                 }
             }
+            assert!(one.iter().zip(&eight).all(|([x], row)| x.to_bits() == row[3].to_bits()), "alone and beside");
         }
     }
-    parents
-}
 
-/// Where the columns of the factor start, and their rows in order.
-fn structure(lower: &Lower) -> Result<(Vec<usize>, Vec<u32>), Error> {
-    let n = lower.starts.len() - 1;
-    let mut children: Vec<Vec<u32>> = vec![Vec::new(); n];
-    let mut seen = vec![u32::MAX; n];
-    let (mut starts, mut rows) = (vec![0; 1], Vec::<u32>::new());
-    for j in 0..n {
-        let start = rows.len();
-        seen[j] = j as u32;
-        let mut longest = lower.column(j).len();
-        longest += children[j].iter().map(|&child| starts[child as usize + 1] - starts[child as usize]).sum::<usize>();
-        let bytes = ((start + longest) * size_of::<u32>()) as u64;
-        rows.try_reserve(longest).map_err(|_| Error::OutOfMemory { what: "the factor of a heat kernel", bytes })?;
-        let mut add = |row: u32, rows: &mut Vec<u32>| {
-            if seen[row as usize] != j as u32 {
-                seen[row as usize] = j as u32;
-                rows.push(row);
-            }
-        };
-        for &(row, _) in lower.column(j) {
-            add(row, &mut rows);
+    #[test]
+    fn solutions_solve() {
+        let (excess, edges) = grid(12);
+        let factor = Factor::new(&excess, &edges).unwrap();
+        let mut x = vec![[0.0]; factor.len()];
+        factor.slots().iter().enumerate().for_each(|(vertex, &slot)| x[slot as usize] = [number(vertex)]);
+        factor.solve(&mut x);
+        let solution: Vec<f64> = factor.slots().iter().map(|&slot| x[slot as usize][0]).collect();
+        let mut residual: Vec<f64> = (0..excess.len()).map(|i| excess[i] * solution[i] - number(i)).collect();
+        for &([i, j], weight) in &edges {
+            let flow = weight * (solution[i as usize] - solution[j as usize]);
+            residual[i as usize] += flow;
+            residual[j as usize] -= flow;
         }
-        for child in std::mem::take(&mut children[j]) {
-            for at in starts[child as usize]..starts[child as usize + 1] {
-                add(rows[at], &mut rows);
-            }
-        }
-        rows[start..].sort_unstable();
-        if let Some(&parent) = rows.get(start) {
-            children[parent as usize].push(j as u32);
-        }
-        starts.push(rows.len());
+        assert!(residual.iter().all(|residual| residual.abs() < 1e-12), "{residual:?}");
     }
-    Ok((starts, rows))
-}
-
-/// The place of each vertex in an order.
-fn inverse(order: &[u32]) -> Vec<u32> {
-    let mut places = vec![0; order.len()];
-    order.iter().enumerate().for_each(|(place, &vertex)| places[vertex as usize] = place as u32);
-    places
 }

@@ -1,88 +1,112 @@
-//! The heat kernel of one solve.
-
-use std::sync::Arc;
+//! The kernel of one solve over whatever diffuses, from logarithms to logarithms.
 
 use ot_core::{
     Binding, CostDerivative, Error, GibbsKernel, Host, LOG_ZERO, PlanOperator, PlanSide, PlanView, Side, SoftMin,
     UNREACHABLE, host::HostVector,
 };
 
-use super::{
-    Heat,
-    diffusion::{LogSum, Workspace},
-};
-use crate::{backend::CpuBackend, geometry::CpuScalar};
+use crate::geometry::CpuScalar;
 
+/// Exponents at most this are of no input.
+pub(super) const DARK: f64 = 0.5 * LOG_ZERO;
 /// Exponents stay within this, so that logarithms of results do.
 const LARGEST_EXPONENT: f64 = -0.1 * LOG_ZERO;
 /// A number below exp of this is zero.
 const VANISHING: f64 = -700.0;
 
-/// A heat kernel bound to its epsilon.
-#[derive(Debug)]
-pub(super) struct HeatKernel<T> {
-    pub(super) backend: CpuBackend<T>,
-    pub(super) heat: Arc<Heat>,
-    pub(super) binding: Binding,
-    /// The exponents of what the kernel is applied to.
-    exponents: Vec<f64>,
-    workspace: Workspace,
+/// A diffusion K of n vertices, or what stands for it.
+pub(super) trait LogOperator<T>: std::fmt::Debug + Send + Sized {
+    /// log (K exp(x)) of some requests in the place of x, n numbers to a request, where what is at most [`DARK`] is no input.
+    /// Sums without a logarithm are minus infinity there, and listed by request and vertex.
+    fn log_products(&mut self, exponents: &mut [f64], untold: &mut Vec<Untold>) -> Result<(), Error>;
+
+    /// The logarithm that an entry of K may lie below one over the mean mass and be told whatever the weights are.
+    fn reach(&self) -> f64;
+
+    /// Derivatives of the implied cost. The default knows none.
+    fn cost_derivative(kernel: &mut HeatKernel<Self>) -> Option<&mut dyn CostDerivative<Host<T>>> {
+        let _ = kernel;
+        None
+    }
 }
 
-impl<T: CpuScalar> HeatKernel<T> {
-    /// Binds a kernel of one epsilon.
-    pub(super) fn new(
-        backend: &CpuBackend<T>,
-        heat: &Arc<Heat>,
-        fixed: f64,
-        requested: f64,
-        columns: usize,
-    ) -> Result<Self, Error> {
-        let n = heat.diffusion.carriers();
-        let mut kernel = Self {
-            backend: backend.clone(),
-            heat: Arc::clone(heat),
-            binding: Binding::new([n; 2], columns, fixed)?,
-            exponents: Vec::new(),
-            workspace: Workspace::new(backend.threads()),
-        };
-        kernel.rebind(requested)?;
-        Ok(kernel)
+/// A sum that has no logarithm, or none that can be told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Untold {
+    pub(super) request: usize,
+    pub(super) vertex: usize,
+    /// Its logarithm is below this; without a bound, it is a sum of nothing.
+    pub(super) bound: Option<f64>,
+}
+
+/// A heat kernel bound to its only epsilon.
+#[derive(Debug)]
+pub(super) struct HeatKernel<O> {
+    pub(super) operator: O,
+    pub(super) binding: Binding,
+    /// The exponents of what the kernel is applied to, then the logarithms of the products.
+    exponents: Vec<f64>,
+    untold: Vec<Untold>,
+}
+
+impl<O> HeatKernel<O> {
+    /// Binds the kernel of so many vertices and columns.
+    pub(super) fn new(operator: O, vertices: usize, columns: usize, fixed: f64, requested: f64) -> Result<Self, Error> {
+        let binding = Binding::new([vertices; 2], columns, fixed)?;
+        require_epsilon(fixed, requested)?;
+        Ok(Self { operator, binding, exponents: Vec::new(), untold: Vec::new() })
     }
 
-    /// Adds a request: g / epsilon + log b of one column, and the logarithm of more factors if there are any.
-    fn request(&mut self, side: PlanSide<'_, Host<T>>, column: usize, factors: Option<(&[T], f64)>) {
+    /// Adds a request: g / epsilon + log b of one column.
+    fn request<T: CpuScalar>(&mut self, side: PlanSide<'_, Host<T>>, column: usize) {
         let epsilon = self.binding.epsilon();
-        let (potential, log_weights) = (side.potential.column(column), side.log_weights.column(column));
-        for (atom, (potential, log_weight)) in potential.iter().zip(log_weights).enumerate() {
-            let factor = factors.map_or(0.0, |(values, sign)| (sign * values[atom].to_f64()).max(0.0).ln());
+        let terms = side.potential.column(column).iter().zip(side.log_weights.column(column));
+        self.exponents.extend(terms.map(|(potential, log_weight)| {
             let log_weight = log_weight.to_f64();
-            let is_dark = log_weight <= 0.5 * LOG_ZERO || factor == f64::NEG_INFINITY;
-            let exponent = potential.to_f64() / epsilon + log_weight + factor;
-            self.exponents.push(if is_dark { LOG_ZERO } else { exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT) });
+            let exponent = (potential.to_f64() / epsilon + log_weight).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT);
+            if log_weight <= DARK { LOG_ZERO } else { exponent }
+        }));
+    }
+
+    /// Adds a request of one column times the positive parts of some factors.
+    fn request_times<T: CpuScalar>(&mut self, side: PlanSide<'_, Host<T>>, column: usize, factors: &[T], sign: f64) {
+        let start = self.exponents.len();
+        self.request(side, column);
+        for (exponent, factor) in self.exponents[start..].iter_mut().zip(factors) {
+            let factor = (sign * factor.to_f64()).max(0.0);
+            *exponent = if factor > 0.0 && *exponent > DARK { *exponent + factor.ln() } else { LOG_ZERO };
         }
     }
 
-    /// log (K exp(exponents)) of all requests.
-    fn log_products(&mut self, finish: impl FnMut(usize, usize, LogSum) -> Result<(), Error>) -> Result<(), Error> {
-        let Self { backend, heat, exponents, workspace, .. } = self;
-        heat.diffusion.log_products(backend, exponents, 0.5 * LOG_ZERO, workspace, finish)
+    /// The error of a sum that cannot be told.
+    fn beyond_range<T>(&self, side: Side, index: usize, column: usize) -> Error
+    where
+        O: LogOperator<T>,
+    {
+        Error::KernelRange { side, index, column, reach: self.operator.reach() }
     }
 
-    /// The error of a sum that cannot be told.
-    fn beyond_range(heat: &Heat, side: Side, index: usize, column: usize) -> Error {
-        Error::KernelRange { side, index, column, reach: heat.report.reach }
+    /// log (K exp(exponents)) of all requests, in their place.
+    fn log_products<T>(&mut self) -> Result<(), Error>
+    where
+        O: LogOperator<T>,
+    {
+        self.untold.clear();
+        self.operator.log_products(&mut self.exponents, &mut self.untold)
     }
 }
 
-impl<T: CpuScalar> PlanOperator<Host<T>> for HeatKernel<T> {
+fn require_epsilon(fixed: f64, requested: f64) -> Result<(), Error> {
+    if requested == fixed { Ok(()) } else { Err(Error::FixedEpsilon { fixed, requested }) }
+}
+
+impl<T: CpuScalar, O: LogOperator<T>> PlanOperator<Host<T>> for HeatKernel<O> {
     fn binding(&self) -> &Binding {
         &self.binding
     }
 
     fn rebind(&mut self, requested: f64) -> Result<(), Error> {
-        let fixed = self.binding.epsilon();
-        if requested == fixed { Ok(()) } else { Err(Error::FixedEpsilon { fixed, requested }) }
+        require_epsilon(self.binding.epsilon(), requested)
     }
 
     /// The positive part less the negative one, for logarithms have no signs.
@@ -93,61 +117,67 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for HeatKernel<T> {
         values: &HostVector<T>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        const SIGNS: [f64; 2] = [1.0, -1.0];
         let (own, other) = (plan.side(side), plan.side(side.opposite()));
-        let (epsilon, (_, channels)) = (self.binding.epsilon(), values.shape());
+        let (n, epsilon, channels) = (self.binding.len(side), self.binding.epsilon(), values.shape().1);
         let column_of = |channel: usize| channel * self.binding.columns() / channels;
+        let is_there = |(channel, sign): &(usize, f64)| values.column(*channel).iter().any(|x| sign * x.to_f64() > 0.0);
+        let signs = |channel: usize| [(channel, 1.0), (channel, -1.0)].into_iter().filter(is_there);
+        let requests: Vec<(usize, f64)> = (0..channels).flat_map(signs).collect();
         let columns: Vec<usize> = (0..channels).map(column_of).collect();
         self.exponents.clear();
-        for (channel, &column) in columns.iter().enumerate() {
-            for sign in SIGNS {
-                self.request(other, column, Some((values.column(channel), sign)));
+        for &(channel, sign) in &requests {
+            self.request_times(other, columns[channel], values.column(channel), sign);
+        }
+        self.log_products::<T>()?;
+        out.values_mut().fill(T::default());
+        for (&(channel, sign), logs) in requests.iter().zip(self.exponents.chunks_exact(n)) {
+            let column = columns[channel];
+            let terms = own.potential.column(column).iter().zip(own.log_weights.column(column)).zip(logs);
+            for (out, ((potential, log_weight), log)) in out.column_mut(channel).iter_mut().zip(terms) {
+                let log_weight = log_weight.to_f64();
+                if log_weight > DARK {
+                    let term = (potential.to_f64() / epsilon + log_weight + log).exp().min(0.25 * T::MAX);
+                    *out = *out + T::from_f64(sign * term);
+                }
             }
         }
-        out.values_mut().fill(T::default());
-        let heat = Arc::clone(&self.heat);
-        self.log_products(|request, vertex, sum| {
-            let (channel, sign) = (request / 2, SIGNS[request % 2]);
-            let column = columns[channel];
+        for &Untold { request, vertex, bound } in &self.untold {
+            let column = columns[requests[request].0];
             let log_weight = own.log_weights.column(column)[vertex].to_f64();
-            if log_weight <= 0.5 * LOG_ZERO {
-                return Ok(());
+            let factor = own.potential.column(column)[vertex].to_f64() / epsilon + log_weight;
+            if bound.is_some_and(|bound| log_weight > DARK && factor + bound >= VANISHING) {
+                return Err(self.beyond_range(side, vertex, column));
             }
-            let own = own.potential.column(column)[vertex].to_f64() / epsilon + log_weight;
-            let term = match sum {
-                LogSum::Is(log) => (own + log).exp().min(0.25 * T::MAX),
-                LogSum::Unreached => 0.0,
-                LogSum::Below(bound) if own + bound < VANISHING => 0.0,
-                LogSum::Below(_) => return Err(Self::beyond_range(&heat, side, vertex, column)),
-            };
-            let out = &mut out.column_mut(channel)[vertex];
-            *out = *out + T::from_f64(sign * term);
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     fn cost_derivative(&mut self) -> Option<&mut dyn CostDerivative<Host<T>>> {
-        self.heat.vertices_are_a_graph().then_some(self as &mut dyn CostDerivative<Host<T>>)
+        O::cost_derivative(self)
     }
 }
 
-impl<T: CpuScalar> GibbsKernel<Host<T>> for HeatKernel<T> {
+impl<T: CpuScalar, O: LogOperator<T>> GibbsKernel<Host<T>> for HeatKernel<O> {
     /// The guess is not needed.
     fn softmin(&mut self, request: SoftMin<'_, Host<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
         let SoftMin { side, other, active, .. } = request;
-        let (epsilon, heat) = (self.binding.epsilon(), Arc::clone(&self.heat));
+        let (n, epsilon) = (self.binding.len(side), self.binding.epsilon());
         self.exponents.clear();
         for &column in active.indices() {
-            self.request(other, column, None);
+            self.request(other, column);
         }
-        self.log_products(|request, vertex, sum| {
+        self.log_products::<T>()?;
+        for (&column, logs) in active.indices().iter().zip(self.exponents.chunks_exact(n)) {
+            let out = out.column_mut(column).iter_mut().zip(logs);
+            out.for_each(|(out, log)| *out = T::from_f64(-epsilon * log));
+        }
+        for &Untold { request, vertex, bound } in &self.untold {
             let column = active.indices()[request];
-            out.column_mut(column)[vertex] = T::from_f64(match sum {
-                LogSum::Is(log) => -epsilon * log,
-                LogSum::Unreached => UNREACHABLE,
-                LogSum::Below(_) => return Err(Self::beyond_range(&heat, side, vertex, column)),
-            });
-            Ok(())
-        })
+            match bound {
+                Some(_) => return Err(self.beyond_range(side, vertex, column)),
+                None => out.column_mut(column)[vertex] = T::from_f64(UNREACHABLE),
+            }
+        }
+        Ok(())
     }
 }

@@ -115,3 +115,30 @@ pub(super) fn columns(graph: &Graph, time: f64, steps: usize, vertices: &[usize]
     };
     vertices.iter().map(column).collect()
 }
+
+/// Derivatives of -log K in the weights of edges, edge by edge, row-major: differences in twice the digits. Pairs that
+/// exchange nothing have none.
+pub(super) fn edge_slopes(graph: &Graph, carriers: usize, time: f64, steps: usize) -> Vec<Vec<f64>> {
+    let all: Vec<usize> = (0..carriers).collect();
+    let with_weight = |edge: usize, weight: f64| {
+        let mut edges = graph.edges().to_vec();
+        edges[edge].1 = weight;
+        let moved = Graph::new(graph.len(), edges).unwrap().with_masses(graph.masses().to_vec()).unwrap();
+        columns(&moved, time, steps, &all)
+    };
+    let base = columns(graph, time, steps, &all);
+    let slopes_of = |edge: usize| {
+        let weight = graph.edges()[edge].1;
+        // A step that adds to the weight without rounding.
+        let step = 2_f64.powi(-30) * weight.max(1e-3).log2().floor().exp2();
+        let (one, two) = (with_weight(edge, weight + step), with_weight(edge, weight + 2.0 * step));
+        let slope = |i: usize, j: usize| {
+            let entry = base[i][j];
+            // Of second order, for a weight may be zero and none is negative.
+            let change = Double::from(4.0) * one[i][j] - Double::from(3.0) * entry - two[i][j];
+            if entry.0 > 0.0 { -(change / Double::from(2.0 * step) / entry).0 } else { 0.0 }
+        };
+        (0..carriers * carriers).map(|pair| slope(pair / carriers, pair % carriers)).collect()
+    };
+    (0..graph.edges().len()).map(slopes_of).collect()
+}
