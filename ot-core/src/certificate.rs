@@ -33,7 +33,7 @@ use self::rounding::ColumnValues;
 pub use self::{relative::RelativePlan, rounding::RoundedPlan};
 use crate::{
     backend::Device,
-    error::Error,
+    error::{Error, short},
     kernel::{KernelOp, Potentials, RoundedValue},
     problem::Problem,
     side::Side,
@@ -117,12 +117,14 @@ impl fmt::Display for Certificate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { epsilon, marginal_error, transport_cost, primal, dual, gap, rounding, .. } = self;
         if let Some(cost) = transport_cost {
-            write!(formatter, "<P, C> {cost}, ")?;
+            write!(formatter, "<P, C> {}, ", short(*cost))?;
         }
         write!(
             formatter,
-            "primal {primal}, dual {dual} (gap {gap:.1e}), marginal error {marginal_error:.1e} (rounding {rounding:.1e}), \
-             epsilon {epsilon}"
+            "primal {}, dual {} (gap {gap:.1e}), marginal error {marginal_error:.1e} (rounding {rounding:.1e}), epsilon {}",
+            short(*primal),
+            short(*dual),
+            short(*epsilon)
         )
     }
 }

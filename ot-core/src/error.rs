@@ -61,7 +61,7 @@ pub enum Error {
         target_columns: usize,
     },
     /// A coordinate that is not finite.
-    #[error("coordinate {axis} of point {point} is {value}: expected a finite number")]
+    #[error("coordinate {axis} of point {point} is {}: expected a finite number", short(*.value))]
     Coordinate {
         /// Index of the point.
         point: usize,
@@ -71,7 +71,7 @@ pub enum Error {
         value: f64,
     },
     /// A weight that is negative or not finite.
-    #[error("weight {index} of column {column} is {value}: expected a finite number >= 0")]
+    #[error("weight {index} of column {column} is {}: expected a finite number >= 0", short(*.value))]
     Weight {
         /// Index of the atom.
         index: usize,
@@ -81,7 +81,7 @@ pub enum Error {
         value: f64,
     },
     /// A histogram without mass.
-    #[error("column {column} of the weights has total mass {mass}: expected a positive finite mass")]
+    #[error("column {column} of the weights has total mass {}: expected a positive finite mass", short(*.mass))]
     Mass {
         /// Index of the histogram.
         column: usize,
@@ -90,8 +90,9 @@ pub enum Error {
     },
     /// Masses that differ although both marginals are prescribed.
     #[error(
-        "column {column}: the source has mass {source_mass}, the target {target_mass}; a balanced problem \
-         needs equal masses (relative difference at most {tolerance:e}); normalized() gives a measure mass one"
+        "column {column}: the source has mass {}, the target {}; a balanced problem \
+         needs equal masses (relative difference at most {tolerance:e}); normalized() gives a measure mass one",
+        short(*.source_mass), short(*.target_mass)
     )]
     MassMismatch {
         /// Index of the histogram.
@@ -115,8 +116,8 @@ pub enum Error {
     },
     /// Forbidden pairs that leave mass without a way: a violated cut.
     #[error(
-        "no plan exists: {} source atoms have mass {mass}, and all targets they may send it to have {reachable}",
-        sources.len()
+        "no plan exists: {} source atoms have mass {}, and all targets they may send it to have {}",
+        sources.len(), short(*.mass), short(*.reachable)
     )]
     Infeasible {
         /// The source atoms of the cut.
@@ -128,7 +129,8 @@ pub enum Error {
     },
     /// A cost that is NaN or minus infinity (plus infinity forbids a pair).
     #[error(
-        "the cost of pair ({source_index}, {target_index}) is {value}: expected a finite number, or +inf to forbid"
+        "the cost of pair ({source_index}, {target_index}) is {}: expected a finite number, or +inf to forbid",
+        short(*.value)
     )]
     Cost {
         /// Index of the source atom.
@@ -183,7 +185,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A kernel that exists at one epsilon only.
-    #[error("this kernel exists at epsilon {fixed} only, epsilon {requested} was requested")]
+    #[error("this kernel exists at epsilon {} only, epsilon {} was requested", short(*.fixed), short(*.requested))]
     FixedEpsilon {
         /// The epsilon of the kernel.
         fixed: f64,
@@ -191,7 +193,7 @@ pub enum Error {
         requested: f64,
     },
     /// A parameter outside its range.
-    #[error("{name} is {value}: expected {expected}")]
+    #[error("{name} is {}: expected {expected}", short(*.value))]
     Parameter {
         /// Name of the parameter.
         name: &'static str,
@@ -235,7 +237,7 @@ pub enum Error {
         vertex: usize,
     },
     /// The weight of an edge that is negative or not finite.
-    #[error("the weight of edge {edge}, between {} and {}, is {weight}: expected a finite number >= 0", ends[0], ends[1])]
+    #[error("the weight of edge {edge}, between {} and {}, is {}: expected a finite number >= 0", ends[0], ends[1], short(*.weight))]
     EdgeWeight {
         /// Index of the edge.
         edge: usize,
@@ -247,8 +249,9 @@ pub enum Error {
     /// A component of the support that holds other masses of two prescribed measures: no mass passes between components.
     #[error(
         "column {column}: component {component} ({vertices} vertices, the first of them {first_vertex}) holds mass \
-         {source_mass} of the source and {target_mass} of the target; between components no mass passes, so a balanced problem \
-         needs equal masses in each ({others} further components disagree)"
+         {} of the source and {} of the target; between components no mass passes, so a balanced problem \
+         needs equal masses in each ({others} further components disagree)",
+        short(*.source_mass), short(*.target_mass)
     )]
     ComponentMass {
         /// Index of the histogram.
@@ -361,7 +364,23 @@ pub enum Error {
 
 /// A period, or that there is none.
 fn period_in_words(period: Option<f64>) -> String {
-    period.map_or_else(|| "no period".into(), |period| format!("period {period}"))
+    period.map_or_else(|| "no period".into(), |period| format!("period {}", short(period)))
+}
+
+/// The shortest decimal that is this number, as messages and logs write it: in scientific notation where plain digits would be
+/// mostly zeros.
+///
+/// ```
+/// use ot_core::error::short;
+///
+/// assert_eq!([0.25, 3.0, -1e-300].map(short), ["0.25", "3", "-1e-300"]);
+/// ```
+#[must_use]
+pub fn short(value: f64) -> String {
+    match value.abs() {
+        size if size == 0.0 || (1e-4..1e16).contains(&size) || !size.is_finite() => format!("{value}"),
+        _ => format!("{value:e}"),
+    }
 }
 
 /// How a device or an operating system failed.
@@ -392,4 +411,31 @@ pub enum BackendFailure {
     /// A vector was read that no operation had written.
     #[error("a vector was read before anything wrote it")]
     Unwritten,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of any size take the digits that they have.
+    #[test]
+    fn numbers_in_messages_are_short() {
+        let cases = [
+            (1e-300, "1e-300"),
+            (-2.5e-17, "-2.5e-17"),
+            (0.001, "0.001"),
+            (0.0, "0"),
+            (3.0, "3"),
+            (1.5e200, "1.5e200"),
+            (1e15, "1000000000000000"),
+            (f64::INFINITY, "inf"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(short(value), expected);
+            let error = Error::Parameter { name: "rho", value, expected: "another number" };
+            assert_eq!(error.to_string(), format!("rho is {expected}: expected another number"));
+        }
+        let error = Error::MassMismatch { column: 0, source_mass: 1e-200, target_mass: 2e-200, tolerance: 1e-14 };
+        assert!(error.to_string().contains("mass 1e-200, the target 2e-200"), "{error}");
+    }
 }
