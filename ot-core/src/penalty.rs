@@ -43,10 +43,6 @@ pub use self::{
 };
 use crate::{error::Error, real::Real};
 
-/// The largest exponent taken by a formula: beyond it a density is infinite for every
-/// purpose, and f32 would overflow.
-pub(crate) const LARGEST_EXPONENT: f64 = 80.0;
-
 /// A density above those that plans have: what a penalty says for an unbounded subdifferential.
 pub const UNBOUNDED: f64 = 1e300;
 
@@ -146,7 +142,51 @@ pub(crate) fn strength(rho: f64) -> Result<f64, Error> {
     }
 }
 
-/// exp with its argument kept where no element type overflows.
+/// The largest number of an element type over the largest exponential of a formula: products of that with weights, strengths
+/// and logarithms of an ordinary size are numbers too.
+const HEADROOM: f64 = 65_536.0;
+
+/// e^x, and from there on the largest number of the element type over 2^16: about e^77 in f32, e^698 in f64.
+///
+/// It is right for what a penalty demands of a plan. A conjugate that saturates says less than it is: certificates claim no dual
+/// where it [does](saturates).
 pub(crate) fn bounded_exp<R: Real>(exponent: R) -> R {
-    exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp()
+    // Above the logarithm of any number. Constants beyond the range are the largest number, and powers of two round nothing.
+    (exponent.min(1000.0).exp() * HEADROOM).min(f64::MAX) * HEADROOM.recip()
+}
+
+/// Is e^x beyond [`bounded_exp`] in f64?
+pub(crate) fn saturates(exponent: f64) -> bool {
+    bounded_exp(exponent) == f64::MAX / HEADROOM
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{dual::Dual, program::Program, real::Number, scalar::Scalar};
+
+    fn ends_of<T: Scalar>(last: f64) {
+        let of = |exponent: f64| bounded_exp(Number(T::from_f64(exponent))).0.to_f64();
+        for exponent in [-1e30, -1000.0, -80.0, -1.0, 0.0, 1.0, 50.0, last] {
+            let expected = T::from_f64(exponent).exp().to_f64();
+            assert_eq!(of(exponent), expected, "{exponent}");
+        }
+        for exponent in [last + 1.0, 100.0 + last, 1e10, 1e30, T::MAX] {
+            assert_eq!(of(exponent), T::MAX / HEADROOM, "{exponent}");
+        }
+    }
+
+    /// The bits of exp as far as the element type goes, then one number.
+    #[test]
+    fn exponentials_end_with_their_element_type() {
+        ends_of::<f32>(77.0);
+        ends_of::<f64>(698.0);
+        let program = Program::record(|[x]| [bounded_exp(x)]).unwrap();
+        for x in [-3.0, 0.5, 300.0, 697.0, 800.0] {
+            assert_eq!(program.call([x]).unwrap(), [bounded_exp(x)]);
+            assert_eq!(saturates(x), x == 800.0);
+        }
+        let [at_end, inside] = [800.0, 300.0].map(|x| bounded_exp(Dual::variable(x)).derivative);
+        assert_eq!((at_end, inside), (0.0, 300_f64.exp()));
+    }
 }

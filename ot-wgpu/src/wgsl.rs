@@ -27,8 +27,10 @@ pub(crate) enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// A constant.
+    /// A constant, finite if it is, as [`Real::constant`](ot_core::Real::constant) has it.
     pub(crate) fn constant(self, value: f64) -> String {
+        let largest = f64::from(f32::MAX);
+        let value = if value.is_finite() { value.clamp(-largest, largest) } else { value };
         match self {
             Self::Single => literal(value as f32),
             Self::Pair => {

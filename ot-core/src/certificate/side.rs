@@ -5,7 +5,7 @@ use crate::{
     dual::Dual,
     error::Error,
     kernel::RoundedSide,
-    penalty::{PenaltyKind, RecordedPenalty},
+    penalty::{PenaltyKind, RecordedPenalty, saturates},
     program::{BlockInput, LibraryMath, Program, Registers},
 };
 
@@ -61,6 +61,8 @@ pub(super) fn side_values(
     // Of potentials that are no numbers nothing is claimed: no dual, and an infinite error.
     let broken = atoms().any(|i| !potential[i].is_finite());
     let outside = atoms().any(|i| is_outside(potential[i], penalty.potential_bounds(), precision));
+    // A conjugate beyond f64, which would say less than it is.
+    let unknown = |i: usize| matches!(penalty.kind(), PenaltyKind::Kl { rho } if saturates(slopes[i] / rho));
     // What a unit of the potential makes of the mass that is accepted. At a kink it jumps, and is accepted on both sides.
     let accepted_rounding = |i: usize| {
         let duals = [Dual::variable(potential[i]), Dual::constant(epsilon)];
@@ -75,7 +77,7 @@ pub(super) fn side_values(
         residual: if broken { f64::INFINITY } else { (0..len).map(residual).sum() },
         mass: marginal.iter().sum(),
         weight: weights.iter().sum(),
-        dual: match broken || outside {
+        dual: match broken || outside || atoms().any(unknown) {
             true => f64::NEG_INFINITY,
             false => atoms().map(|i| -weights[i] * conjugate[i]).sum(),
         },

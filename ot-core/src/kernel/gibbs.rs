@@ -200,7 +200,7 @@ impl<D: Device, K: GibbsKernel<D> + ?Sized> KernelOp<D> for K {
 struct Programs {
     /// (f, s, epsilon) to exp((f - s) / epsilon).
     density: Program,
-    /// The same, kept within exp(80).
+    /// The same, kept within the numbers of the element type.
     bounded_density: Program,
     /// (a, r) to a r: nothing for an atom without weight, whose density may be infinite.
     mass: Program,

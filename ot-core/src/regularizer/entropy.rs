@@ -1,7 +1,7 @@
 //! KL to the product of the marginals (Cuturi 2013; as a divergence Peyre, Cuturi 2019, section 4).
 
 use super::{Regularizer, RegularizerKind};
-use crate::{penalty::bounded_exp, real::Real};
+use crate::real::Real;
 
 /// h(p) = p log p - p + 1: the plan is exp((f + g - C) / epsilon) a b^T, and every pair carries mass.
 ///
@@ -20,10 +20,17 @@ impl Regularizer for Entropy {
     }
 
     fn conjugate<R: Real>(&self, exponent: R) -> R {
-        bounded_exp(exponent) - 1.0
+        exponential(exponent) - 1.0
     }
 
     fn density<R: Real>(&self, exponent: R) -> R {
-        bounded_exp(exponent)
+        exponential(exponent)
     }
+}
+
+/// e^z up to the exponent that no density of a plan needs: where the derivative is zero a row is solved from its nearest
+/// partner, and not by steps of epsilon.
+fn exponential<R: Real>(exponent: R) -> R {
+    const LARGEST: f64 = 80.0;
+    exponent.clamp(-LARGEST, LARGEST).exp()
 }

@@ -114,9 +114,13 @@ impl Column {
     /// Takes in a check, and comes to rest if there is a reason. Says whether this is the best iterate so far, and
     /// whether it `blew_up`, so that the best one should be gone back to.
     pub(crate) fn observe(&mut self, observed: Observed, iterations: usize, goal: Goal, blew_up: &mut bool) -> bool {
-        if !(observed.error.is_finite() && observed.dual.is_finite()) {
+        if observed.error.is_nan() {
             self.last = None;
             self.rest = Some(Status::NotFinite);
+            return false;
+        }
+        if !(observed.error.is_finite() && observed.dual.is_finite()) {
+            self.observe_overflow(observed.error, goal, blew_up);
             return false;
         }
         *blew_up = self.controller.observe(observed, iterations);
@@ -141,6 +145,21 @@ impl Column {
             }
         }
         improves
+    }
+
+    /// Takes in a check whose sums leave the range of the element type, as masses times potentials may where both are in it:
+    /// no dual guards a relaxation. A certificate sums in f64.
+    fn observe_overflow(&mut self, error: f64, goal: Goal, blew_up: &mut bool) {
+        self.controller.calm();
+        self.last = None;
+        *blew_up = error == f64::INFINITY && self.best.is_some();
+        self.checks_since = if error < self.reached[0] * (1.0 - 1e-4) { 0 } else { self.checks_since + 1 };
+        self.reached[0] = self.reached[0].min(error);
+        if error <= goal.tolerance {
+            self.rest = Some(Status::Converged);
+        } else if self.checks_since >= goal.patience {
+            self.rest = Some(Status::Stalled);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use ot_core::{
     Solution, Status, TotalVariation, certify,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
-use ot_solvers::{Relaxation, Sinkhorn, unregularized_bounds};
+use ot_solvers::{Relaxation, Sinkhorn, Start, unregularized_bounds};
 
 use crate::support::{Penalty, assert_close, penalty};
 
@@ -290,6 +290,25 @@ fn more_iterations_are_never_worse() {
     }
 }
 
+/// One run of 4000 iterations at epsilon 0.01, of which 99.348 is known to be reached, and four restarts of 1000.
+#[test]
+fn a_long_run_keeps_what_it_has_reached() {
+    let problem = bumps(0.01);
+    let solver = Sinkhorn::new().tolerance(1e-9);
+    assert!(dual(&solver.clone().max_iterations(4000).solve(&problem).unwrap()) >= 99.348);
+    let mut last = f64::NEG_INFINITY;
+    let mut restarted: Option<Solution<Host<f64>>> = None;
+    for _ in 0..4 {
+        let run = solver.clone().max_iterations(1000);
+        let start = restarted.as_ref().map_or(Start::Zero, |solution| Start::Warm(solution.potentials()));
+        let solution = run.run(&problem).start(start).solve().unwrap();
+        assert!(dual(&solution) >= last - 1e-9 * last.abs(), "{} after {last}", dual(&solution));
+        last = dual(&solution);
+        restarted = Some(solution);
+    }
+    assert!(last >= 99.334, "{last}");
+}
+
 #[test]
 fn a_blow_up_is_undone() {
     let mean = bumps(1.0).geometry().cost_bound().unwrap() / 6.0;
@@ -345,6 +364,39 @@ fn a_dual_counts_the_densities_of_light_atoms() {
     let mass = entry(0, 0, 0.0) + entry(0, 1, 1.0) + entry(1, 0, 4.0) + entry(1, 1, 1.0);
     let dual = a[0] * f[0] + a[1] * f[1] + of_target - 1e-4 * (mass - 1.0);
     assert_close(found.dual, dual, 1e-12);
+    // What the penalty asks of the light atom is as much beyond exp(80), and no error.
+    let columns = [entry(0, 0, 0.0) + entry(1, 0, 4.0), entry(0, 1, 1.0) + entry(1, 1, 1.0)];
+    let asked = [0, 1].map(|j| b[j] * (-g[j] / 2.5e-6).exp());
+    assert_close(found.target_residual, (columns[0] - asked[0]).abs() + (columns[1] - asked[1]).abs(), 1e-9);
+    assert!(asked[0] > 0.1, "{asked:?}");
+}
+
+/// A plan between a light atom and a heavy one under Kullback-Leibler penalties: the density of the light one is e^460 and
+/// more, and the solution is found and proven.
+#[test]
+fn densities_beyond_single_precision_are_met() {
+    for weight in [1e-100, 1e-200, 1e-280] {
+        let kl = penalty(Kl::new(1e-3).unwrap());
+        let problem = problem::<f64>(&[0.0], &[weight], &[1.0], 0.1, [kl.clone(), penalty(ot_core::Balanced)]);
+        let solution = Sinkhorn::new().tolerance(1e-9).solve(&problem).unwrap();
+        let certificate = solution.certificate();
+        assert_eq!(solution.status(), Status::Converged, "{weight:e}: {certificate:?}");
+        // The plan is [1]: rho KL(1 | weight) + epsilon KL(1 | weight).
+        let optimum = (1e-3 + 0.1) * (-weight.ln() - 1.0 + weight);
+        assert!((certificate.mass - 1.0).abs() < 1e-9 && certificate.marginal_error < 1e-9, "{certificate:?}");
+        assert!(certificate.dual <= optimum * (1.0 + 1e-12) && certificate.primal >= optimum * (1.0 - 1e-12));
+        assert!(certificate.gap < 1e-6 * optimum, "{weight:e}: {certificate:?}, {optimum}");
+    }
+}
+
+/// Where the conjugate of a penalty is beyond all numbers no dual is claimed.
+#[test]
+fn conjugates_beyond_the_range_prove_nothing() {
+    let kl = penalty(Kl::new(1e-3).unwrap());
+    let problem = problem::<f64>(&[0.0], &[1e-300], &[1.0], 0.1, [kl, penalty(ot_core::Balanced)]);
+    let found = certificate_at(&problem, &[-0.8], &[0.8]);
+    assert_eq!(found.dual, f64::NEG_INFINITY, "{found:?}");
+    assert!(found.gap == f64::INFINITY && !found.meets(1e300) && !found.marginal_error.is_nan(), "{found:?}");
 }
 
 /// A plan that pays for sentinels is known to the rounding of what they cost.
