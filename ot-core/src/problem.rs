@@ -12,6 +12,7 @@ use crate::{
     marginal::Marginal,
     measure::{Measure, Support, WeightsView},
     penalty::{Balanced, MarginalPenalty, PenaltyKind, RecordedPenalty},
+    power_of_two::product,
     regularizer::{Entropy, RecordedRegularizer, Regularizer, RegularizerKind},
     scalar::Scalar,
     side::Side,
@@ -59,9 +60,9 @@ impl<D: Device> Problem<D> {
     ///
     /// # Errors
     /// [`Error::Length`] for measures that do not fit the geometry, [`Error::BatchMismatch`],
-    /// [`Error::MassMismatch`], [`Error::SumOverflow`] for masses whose product f64 does not hold, [`Error::Stranded`], [`Error::Epsilon`], [`Error::EpsilonRule`],
-    /// [`Error::FixedEpsilon`], [`Error::UnsupportedSupport`] for a measure without atoms, [`Error::Program`] for a
-    /// penalty that cannot be recorded.
+    /// [`Error::MassMismatch`], [`Error::SumOverflow`] for a mass so large that the smallest density of the element type counts
+    /// beside one over it, [`Error::Stranded`], [`Error::Epsilon`], [`Error::EpsilonRule`], [`Error::FixedEpsilon`],
+    /// [`Error::UnsupportedSupport`] for a measure without atoms, [`Error::Program`] for a penalty that cannot be recorded.
     pub fn unbalanced(
         geometry: Arc<dyn Geometry<D>>,
         source: &dyn Measure<D::Elem>,
@@ -102,7 +103,9 @@ impl<D: Device> Problem<D> {
             let masses = [a, b].map(|weights| weights.mass(column.min(weights.columns() - 1)));
             check_masses(column, masses, penalties.each_ref(), tolerance)?;
         }
-        check_products(a, b, columns, epsilon)?;
+        for weights in [a, b] {
+            check_densities(weights)?;
+        }
         let rescaled = equal_masses(a, b, &penalties);
         let b = match &rescaled {
             Some(values) => WeightsView::new(values, columns)?,
@@ -206,8 +209,17 @@ impl<D: Device> Problem<D> {
     /// The kernel of this problem.
     ///
     /// # Errors
-    /// Those of [`Geometry::bind`].
+    /// [`Error::SumOverflow`] for masses whose product f64 does not hold, by itself or times epsilon, where it is a part of the
+    /// objective: of entropy, which has a price for no mass. Those of [`Geometry::bind`].
     pub fn bind(&self) -> Result<Box<dyn KernelOp<D>>, Error> {
+        let at_zero = self.regularizer.value_at_zero().abs();
+        let value = |column: usize| {
+            let [a, b] = Side::BOTH.map(|side| self.marginal(side).mass(column));
+            product([a, b, self.epsilon.max(1.0), at_zero])
+        };
+        if at_zero > 0.0 && !(0..self.columns).all(|column| value(column).is_finite()) {
+            return Err(Error::SumOverflow { what: "the product of the masses, times epsilon,", element: f64::NAME });
+        }
         self.geometry.bind(&self.regularizer, self.epsilon, self.columns)
     }
 
@@ -362,20 +374,9 @@ fn check_masses(
     Ok(())
 }
 
-/// Is the mass of a b^T, times epsilon, a number? And is what underflows of a density nothing beside one over the mass?
-fn check_products<T: Scalar>(
-    source: WeightsView<'_, T>,
-    target: WeightsView<'_, T>,
-    columns: usize,
-    epsilon: f64,
-) -> Result<(), Error> {
-    let mass = |weights: WeightsView<'_, T>, column: usize| weights.mass(column.min(weights.columns() - 1));
-    let product = |column: usize| mass(source, column) * mass(target, column);
-    let heaviest = |column: usize| mass(source, column).max(mass(target, column));
-    if !(0..columns).all(|column| (product(column) * epsilon.max(1.0)).is_finite()) {
-        return Err(Error::SumOverflow { what: "the product of the masses, times epsilon,", element: f64::NAME });
-    }
-    match (0..columns).all(|column| heaviest(column) <= T::EPSILON / T::TINY) {
+/// Is what underflows of a density nothing beside one over the mass?
+fn check_densities<T: Scalar>(weights: WeightsView<'_, T>) -> Result<(), Error> {
+    match (0..weights.columns()).all(|column| weights.mass(column) <= T::EPSILON / T::TINY) {
         true => Ok(()),
         false => Err(Error::SumOverflow { what: "a mass over the smallest number", element: T::NAME }),
     }

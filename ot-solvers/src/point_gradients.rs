@@ -14,7 +14,8 @@ pub(crate) fn pull_back<D: Device>(
 ) -> Result<Vec<Vec<f64>>, Error> {
     let backend = problem.backend();
     let parameter = CostParameter::Points(side);
-    let mut kernel = problem.bind()?;
+    // The objective, which masses may take out of the range, is not asked for.
+    let mut kernel = problem.geometry().bind(problem.regularizer(), problem.epsilon(), problem.columns())?;
     backend.scope(|| {
         let missing = Error::MissingCapability("derivative of the cost in its points");
         let derivative = kernel.cost_derivative().ok_or(missing.clone())?;

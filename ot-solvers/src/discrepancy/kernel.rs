@@ -91,10 +91,16 @@ impl<D: Device> PairSums<D> {
         }
     }
 
+    /// A kernel for sums over pairs: the objective of a problem, which masses may take out of the range, is not asked for.
+    fn bind(&self) -> Result<Box<dyn KernelOp<D>>, Error> {
+        let problem = &self.problem;
+        problem.geometry().bind(problem.regularizer(), problem.epsilon(), problem.columns())
+    }
+
     /// sum_ij a_i b_j k_ij of each column.
     pub(super) fn total(&self) -> Result<Vec<f64>, Error> {
         let backend = self.problem.backend();
-        let mut kernel = self.problem.bind()?;
+        let mut kernel = self.bind()?;
         let mut total = backend.alloc_reduced(self.problem.columns())?;
         backend.scope(|| match self.summand {
             Summand::Cost => {
@@ -117,7 +123,7 @@ impl<D: Device> PairSums<D> {
     /// sum_j k_ij b_j for the atoms i of `side`, on the host, column after column.
     pub(super) fn potential(&self, side: Side) -> Result<Vec<D::Elem>, Error> {
         let backend = self.problem.backend();
-        let mut kernel = self.problem.bind()?;
+        let mut kernel = self.bind()?;
         backend.scope(|| Ok(backend.download(&[&self.sums(kernel.as_mut(), side)?])?.swap_remove(0)))
     }
 
