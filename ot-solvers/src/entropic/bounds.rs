@@ -7,7 +7,7 @@
 //! Above stands the plan rounded to the exact marginals (Altschuler, Weed, Rigollet 2017), below
 //! the potentials made feasible by hard c-transforms. The entropic dual itself is no lower bound.
 
-use ot_core::{Device, Error, RoundedPlan, Scalar, Side, Solution};
+use ot_core::{Device, Error, RoundedColumn, RoundedPlan, RoundedSide, Scalar, Side, Solution};
 
 /// Bounds of the optimal transport cost without regularisation, for one column.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -45,8 +45,8 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
     let backend = problem.backend();
     let mut kernel = problem.bind()?;
     backend.scope(|| {
-        let upper =
-            RoundedPlan::round(kernel.as_mut(), problem, solution.potentials())?.transport_cost(kernel.as_mut())?;
+        let rounded = RoundedPlan::round(kernel.as_mut(), problem, solution.potentials())?;
+        let upper = rounded.transport_cost(kernel.as_mut())?;
 
         let transform = kernel.hard_transform().ok_or(Error::MissingCapability("hard c-transform"))?;
         let alloc = |side| backend.alloc(problem.marginal(side).len(), problem.columns());
@@ -62,13 +62,18 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
             // Potentials and costs are known to some units, masses of the rounded plan to the rounding of its entries.
             let (units, size) = (UNITS * backend.precision().unit, source_size + target_size);
             let rounding = solution.certificates()[column].rounding;
-            // No mass pays more than the largest cost: what rounding hides of it may, and all of it where nothing is known.
-            let most = problem.geometry().cost_bound().map(|bound| a.mass(column) * bound);
-            let upper = match most {
-                Some(most) if rounding < 1.0 => upper + units * upper.abs() + rounding * most,
-                None if rounding < 1.0 => upper + units * upper.abs() + rounding * (size + upper.abs()),
-                _ => most.unwrap_or(f64::INFINITY),
+            // No mass pays more than the largest cost: what rounding hides of it may, what the rounded plan could not place, and
+            // all of it where nothing is known.
+            let largest = problem.geometry().cost_bound();
+            let most = largest.map_or(f64::INFINITY, |largest| a.mass(column) * largest);
+            let upper = match largest {
+                _ if rounding >= 1.0 => most,
+                Some(largest) => {
+                    upper + units * upper.abs() + rounding * most + missed(&rounded.columns()[column]) * largest
+                }
+                None => upper + units * upper.abs() + rounding * (size + upper.abs()),
             };
+            let upper = if upper < f64::INFINITY { upper.min(most) } else { upper };
             let lower = source + target - units * size;
             // What is no number is no bound.
             UnregularizedBounds {
@@ -78,6 +83,16 @@ pub fn unregularized_bounds<D: Device>(solution: &Solution<D>) -> Result<Vec<Unr
         };
         Ok(upper.into_iter().enumerate().map(bounds).collect())
     })
+}
+
+/// By how much mass a rounded plan misses its marginals, on both sides together.
+fn missed(column: &RoundedColumn) -> f64 {
+    let of_side = |side: Side| -> f64 {
+        let RoundedSide { weights, scaled, .. } = column.side(side);
+        let placed = scaled.iter().zip(column.added_marginal(side)).map(|(scaled, added)| scaled + added);
+        weights.iter().zip(placed).map(|(weight, placed)| (weight - placed).abs()).sum()
+    };
+    Side::BOTH.into_iter().map(of_side).sum()
 }
 
 /// <a, f> and <a, |f|> of one column, in f64; the potential of an atom without weight means nothing.
