@@ -13,17 +13,17 @@
 use std::fmt;
 
 use ot_core::{
-    Error, GroundCost, Measure, PlanEntry, Scalar, Side,
+    Error, GroundCost, Measure, Scalar, Side,
     cost::check_bound,
+    error::short,
     instructions::{Loops, run_widest},
-    power_of_two::product,
 };
 
 use super::{
     SparsePlan,
     costs::{CostRows, PairCosts},
     masses::{balanced_weights, single_weights},
-    sum::{CompensatedSum, sum_of},
+    sum::{CompensatedSum, ProductSum, sum_of},
 };
 use crate::unit::power_of_two;
 
@@ -48,11 +48,11 @@ pub struct OptimalityCertificate {
     /// <P, |C|>, the unit of the tolerances: costs that the plan does not pay are no part of it.
     pub absolute_cost: f64,
     /// What a unit of rounding of all numbers that were summed comes to: 2^-52 times |C_ij| of the pairs with mass, |f_i| and
-    /// |g_j|, by their masses, and, where a source has its smallest reduced cost below zero or within rounding of it, times
-    /// |C_ij| + |f_i| + |g_j| of that pair.
+    /// |g_j|, by their masses, and, where a source has its smallest reduced cost over the targets with mass below zero or within
+    /// rounding of it, times |C_ij| + |f_i| + |g_j| of that pair.
     pub rounding: f64,
-    /// sum_i a_i max_j (f_i + g_j - C_ij)^+: what the dual loses when potentials of sources are lowered until no reduced cost
-    /// is negative.
+    /// sum_i a_i max_j (f_i + g_j - C_ij)^+ over the targets with mass: what the dual loses when potentials of sources are
+    /// lowered until no reduced cost is negative. Potentials of targets without mass are lowered at no loss.
     pub infeasibility: f64,
     /// The smallest C_ij - f_i - g_j over all pairs that are not forbidden, those of atoms without weight included.
     /// Infinite if all are forbidden.
@@ -124,8 +124,10 @@ impl fmt::Display for OptimalityCertificate {
         let Self { primal, dual, rounding, source_residual, target_residual, smallest_reduced_cost, .. } = self;
         write!(
             formatter,
-            "<P, C> {primal}, dual {dual} (at most {:.1e} above the least cost, rounding {rounding:.1e}), marginal residuals \
+            "<P, C> {}, dual {} (at most {:.1e} above the least cost, rounding {rounding:.1e}), marginal residuals \
              {source_residual:.1e} and {target_residual:.1e}, smallest reduced cost {smallest_reduced_cost:.1e}",
+            short(*primal),
+            short(*dual),
             self.suboptimality().max(0.0)
         )
     }
@@ -178,8 +180,12 @@ pub fn certify_optimality<T: Scalar>(
 #[derive(Debug, Default)]
 pub(super) struct ProofMemory {
     rows: Vec<RowMinima>,
+    /// g_j, minus infinity for targets without mass.
+    potential: Vec<f64>,
     /// |g_j|.
     sizes: Vec<f64>,
+    /// Targets without mass.
+    without_mass: Vec<u32>,
     /// C_ij of the entries of the plan.
     paid: Vec<f64>,
     differences: Vec<CompensatedSum>,
@@ -211,80 +217,53 @@ pub(super) fn certify_costs(
         return Err(Error::Parameter { name: "potential", value, expected: "a finite number" });
     }
 
-    row_minima(costs, [f, g], memory, parallel)?;
+    row_minima(costs, [f, g], b, memory, parallel)?;
     let ProofMemory { rows, paid, differences, .. } = memory;
     paid.clear();
     paid.extend(plan.entries().iter().map(|entry| costs.pair(entry.source as usize, entry.target as usize)));
     let sizes = paid.iter().chain(f).chain(g).map(|value| value.abs()).filter(|size| *size < f64::INFINITY);
     let largest = sizes.fold(0.0, f64::max);
     check_bound::<f64>(largest)?;
-    let smallest_reduced_cost = rows.iter().fold(f64::INFINITY, |least, row| least.min(row.least));
+    let smallest_reduced_cost =
+        rows.iter().fold(f64::INFINITY, |least, row| least.min(row.least).min(row.least_without_mass));
     check_bound::<f64>(smallest_reduced_cost.min(0.0))?;
     let mass = sum_of(a.iter().copied());
     let heaviest = plan.entries().iter().fold(mass, |heaviest, entry| heaviest.max(entry.mass));
-    let units = Units { mass: power_of_two(heaviest), cost: power_of_two(largest) };
+    let unit = power_of_two(heaviest);
 
-    let mut violation = 0.0_f64;
-    let mut sums = [CompensatedSum::default(); 2];
-    for (&PlanEntry { source, target, mass }, &cost) in plan.entries().iter().zip(&*paid) {
-        violation = violation.max((cost - f[source as usize] - g[target as usize]).abs());
-        let part = units.product(mass, cost);
-        sums[0].add(part);
-        sums[1].add(part.abs());
-    }
-    // An infinite cost leaves no number behind in a compensated sum.
-    let sums = sums.map(|sum| if violation < f64::INFINITY { sum.value() } else { f64::INFINITY });
-    let [primal, absolute_cost] = sums;
-    let parts = || a.iter().zip(f).chain(b.iter().zip(g)).map(|(weight, potential)| units.product(*weight, *potential));
-    let dual = sum_of(parts());
-    let infeasibility = sum_of(a.iter().zip(&*rows).map(|(a, row)| units.product(*a, row.violation())));
-    let of_rows = sum_of(a.iter().zip(&*rows).map(|(a, row)| units.product(*a, row.rounding())));
-    let of_sums = f64::EPSILON * (absolute_cost + sum_of(parts().map(f64::abs)));
+    let entries = || plan.entries().iter().zip(&*paid);
+    let violation = entries()
+        .map(|(entry, cost)| (cost - f[entry.source as usize] - g[entry.target as usize]).abs())
+        .fold(0.0_f64, f64::max);
+    // Each sum has a unit of its own: potentials of atoms without mass, and costs that are not paid, take no digits.
+    let (primal, absolute_cost) = match violation < f64::INFINITY {
+        true => (
+            ProductSum::of(entries().map(|(entry, &cost)| [entry.mass, cost])),
+            ProductSum::of(entries().map(|(entry, &cost)| [entry.mass, cost.abs()])),
+        ),
+        false => (ProductSum::INFINITE, ProductSum::INFINITE),
+    };
+    let gains = || a.iter().zip(f).chain(b.iter().zip(g));
+    let dual = ProductSum::of(gains().map(|(&weight, &potential)| [weight, potential]));
+    let sizes = ProductSum::of(gains().map(|(&weight, &potential)| [weight, potential.abs()]));
+    let of_rows =
+        |number: fn(RowMinima) -> f64| ProductSum::of(a.iter().zip(&*rows).map(|(&a, &row)| [a, number(row)]));
+    let rounding = absolute_cost.plus(sizes).times(f64::EPSILON).plus(of_rows(RowMinima::rounding));
 
     Ok(OptimalityCertificate {
-        primal: units.value(primal)?,
-        dual: units.value(dual)?,
-        gap: units.value(primal - dual)?,
-        absolute_cost: units.value(absolute_cost)?,
-        rounding: units.value(of_sums + of_rows)?,
-        infeasibility: units.value(infeasibility)?,
+        primal: primal.value()?,
+        dual: dual.value()?,
+        gap: primal.plus(dual.times(-1.0)).value()?,
+        absolute_cost: absolute_cost.value()?,
+        rounding: rounding.value()?,
+        infeasibility: of_rows(RowMinima::violation).value()?,
         smallest_reduced_cost,
-        largest_violation: rows
-            .iter()
-            .map(|row| row.violation() - ROUNDINGS_OF_PAIR * row.rounding())
-            .fold(0.0, f64::max),
+        largest_violation: rows.iter().map(RowMinima::largest_violation).fold(0.0, f64::max),
         largest_complementarity_violation: violation,
-        source_residual: units.mass * residual(plan, Side::Source, a, units.mass, differences),
-        target_residual: units.mass * residual(plan, Side::Target, b, units.mass, differences),
+        source_residual: unit * residual(plan, Side::Source, a, unit, differences),
+        target_residual: unit * residual(plan, Side::Target, b, unit, differences),
         mass,
     })
-}
-
-/// Units in which masses times costs are summed: powers of two, so that nothing is rounded and nothing leaves the range.
-#[derive(Clone, Copy)]
-struct Units {
-    mass: f64,
-    cost: f64,
-}
-
-impl Units {
-    /// A mass times a cost, in units.
-    fn product(self, mass: f64, cost: f64) -> f64 {
-        (mass / self.mass) * (cost / self.cost)
-    }
-
-    /// So many units, which may be infinite.
-    ///
-    /// # Errors
-    /// [`Error::CostOverflow`].
-    fn value(self, units: f64) -> Result<f64, Error> {
-        if units.is_infinite() {
-            return Ok(units);
-        }
-        let value = product([units.abs(), self.mass, self.cost]).copysign(units);
-        check_bound::<f64>(value)?;
-        Ok(value)
-    }
 }
 
 /// sum_i |(P 1)_i - a_i|, or the same of the columns, in units of mass.
@@ -301,14 +280,18 @@ fn residual(plan: &SparsePlan, side: Side, weights: &[f64], unit: f64, differenc
 /// The smallest reduced costs of a source; infinite if all its pairs are forbidden.
 #[derive(Clone, Copy, Debug)]
 struct RowMinima {
-    /// min_j C_ij - f_i - g_j.
+    /// min C_ij - f_i - g_j over the targets with mass.
     least: f64,
     /// The same, less a unit of rounding of the terms.
     least_rounded: f64,
+    /// min C_ij - f_i - g_j over the targets without mass.
+    least_without_mass: f64,
+    /// The largest f_i + g_j - C_ij over these, less 128 units of rounding of its terms.
+    violation_without_mass: f64,
 }
 
 impl RowMinima {
-    /// max_j (f_i + g_j - C_ij)^+.
+    /// max_j (f_i + g_j - C_ij)^+ over the targets with mass.
     fn violation(self) -> f64 {
         (-self.least).max(0.0)
     }
@@ -317,25 +300,53 @@ impl RowMinima {
     fn rounding(self) -> f64 {
         (-self.least_rounded).max(0.0) - self.violation()
     }
+
+    /// Over all targets, beyond rounding.
+    fn largest_violation(&self) -> f64 {
+        (self.violation() - ROUNDINGS_OF_PAIR * self.rounding()).max(self.violation_without_mass)
+    }
+
+    /// The same minima, with those over targets without mass.
+    fn with(self, without_mass: &[u32], row: &[f64], f: f64, g: &[f64]) -> Self {
+        without_mass.iter().fold(self, |minima, &j| {
+            let (cost, g) = (row[j as usize], g[j as usize]);
+            let reduced = cost - f - g;
+            // That of a forbidden pair is minus infinity, less as much.
+            let violation = -reduced - ROUNDINGS_OF_PAIR * f64::EPSILON * (cost.abs() + f.abs() + g.abs());
+            Self {
+                least_without_mass: minima.least_without_mass.min(reduced),
+                violation_without_mass: minima.violation_without_mass.max(violation),
+                ..minima
+            }
+        })
+    }
 }
 
 /// One pass over all costs.
 fn row_minima(
     costs: &impl CostRows,
     [f, g]: [&[f64]; 2],
+    b: &[f64],
     memory: &mut ProofMemory,
     parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
 ) -> Result<(), Error> {
     let (n, m) = costs.shape();
-    let ProofMemory { rows: all, sizes, .. } = memory;
+    let ProofMemory { rows: all, potential, sizes, without_mass, .. } = memory;
     sizes.clear();
     sizes.extend(g.iter().map(|g| g.abs()));
+    potential.clear();
+    potential.extend(g.iter().zip(b).map(|(g, b)| if *b > 0.0 { *g } else { f64::NEG_INFINITY }));
+    without_mass.clear();
+    without_mass.extend((0..).zip(b).filter(|(_, b)| **b <= 0.0).map(|(j, _)| j));
+    let (potential, sizes, without_mass) = (&*potential, &*sizes, &*without_mass);
+    let of_row =
+        |row: &[f64], f: f64| run_widest(MinimaOfRow { row, f, g: potential, sizes }).with(without_mass, row, f, g);
     all.clear();
     if costs.are_stored() {
         for (i, &f) in f.iter().enumerate() {
             let row = costs.row(i, &mut []);
             costs.check_row(i, row)?;
-            all.push(run_widest(MinimaOfRow { row, f, g, sizes }));
+            all.push(of_row(row, f));
         }
         return Ok(());
     }
@@ -346,7 +357,7 @@ fn row_minima(
         let minima = (task * rows..n.min((task + 1) * rows)).map(|i| {
             let row = costs.row(i, &mut buffer);
             costs.check_row(i, row)?;
-            Ok(run_widest(MinimaOfRow { row, f: f[i], g, sizes }))
+            Ok(of_row(row, f[i]))
         });
         *found = minima.collect();
     });
@@ -360,6 +371,7 @@ fn row_minima(
 struct MinimaOfRow<'a> {
     row: &'a [f64],
     f: f64,
+    /// g_j, minus infinity to leave a target out.
     g: &'a [f64],
     /// |g_j|.
     sizes: &'a [f64],
@@ -391,6 +403,11 @@ impl Loops for MinimaOfRow<'_> {
             (least[0], rounded[0]) = and((least[0], rounded[0]), *cost, *potential, *size);
         }
         let least_of = |lanes: [f64; LANES]| lanes.into_iter().fold(f64::INFINITY, f64::min);
-        RowMinima { least: least_of(least), least_rounded: least_of(rounded) - f64::EPSILON * f.abs() }
+        RowMinima {
+            least: least_of(least),
+            least_rounded: least_of(rounded) - f64::EPSILON * f.abs(),
+            least_without_mass: f64::INFINITY,
+            violation_without_mass: f64::NEG_INFINITY,
+        }
     }
 }

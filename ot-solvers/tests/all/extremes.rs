@@ -1,13 +1,13 @@
 //! Masses, costs and strengths at the ends of the range, beside closed forms and laws of scale.
 
 use ot_core::{
-    CostMatrix, Epsilon, Error, GeometryBuilder, Histogram, Measure, PointCloud, Problem, Scalar, Side, SqEuclidean,
-    SquaredL2,
+    CostMatrix, Epsilon, Error, GeometryBuilder, Histogram, Measure, PlanEntry, PointCloud, Problem, Scalar, Side,
+    SqEuclidean, SquaredL2,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{
-    DivergenceForm, ExactTransport, Gaussian, MajorizeMinimize, MassPenalty, PartialTransport, Sinkhorn,
-    SinkhornDivergence, UnregularizedPlan, unregularized_bounds,
+    DivergenceForm, ExactTransport, Gaussian, MajorizeMinimize, MassPenalty, MaximumMeanDiscrepancy, PartialTransport,
+    Sinkhorn, SinkhornDivergence, SparsePlan, UnregularizedPlan, certify_optimality, unregularized_bounds,
 };
 
 use crate::support::assert_close;
@@ -62,6 +62,39 @@ fn sentinels_take_no_digits_from_exact_plans() {
         }
     }
     assert!(avoided > 100, "{avoided}");
+}
+
+/// Costs of 1e-273 beside a target without mass at 1e70: the numbers of the proof span more than f64 does.
+#[test]
+fn proofs_see_the_smallest_costs_beside_the_largest() {
+    let unit = 1e-273;
+    let costs = [unit, 3.0 * unit, 1e70, 2.0 * unit, unit, 1e70];
+    let (a, b) = (histogram::<f64>(&[0.5, 0.5]), histogram::<f64>(&[0.25, 0.75, 0.0]));
+    let matrix = CostMatrix::new(costs.to_vec(), 2, 3).unwrap();
+    let solution = ExactTransport::new().solve(&CpuBackend::<f64>::new(1).unwrap(), &a, &b, &matrix).unwrap();
+    let certificate = solution.certificate();
+    // A quarter at 1, a quarter at 3, and half at 1.
+    assert!((certificate.primal / unit - 1.5).abs() < 1e-12, "{certificate:?}");
+    assert!((certificate.dual / unit - 1.5).abs() < 1e-12, "{certificate:?}");
+    assert!(certificate.proves(1e-12) && certificate.suboptimality() < 1e-9 * unit, "{certificate:?}");
+
+    // A worse plan, and a dual that is too small, are refused beside the same potential of the target without mass.
+    let entry = |source, target, mass| PlanEntry { source, target, mass };
+    let best = [entry(0, 0, 0.25), entry(0, 1, 0.25), entry(1, 1, 0.5)];
+    let worse = [entry(0, 1, 0.5), entry(1, 0, 0.25), entry(1, 1, 0.25)];
+    let certify = |entries: &[PlanEntry], f: [f64; 2], g: [f64; 3]| {
+        let plan = SparsePlan::new(2, 3, entries.to_vec()).unwrap();
+        certify_optimality::<f64>(&a, &b, &matrix, &plan, &f, &g).unwrap()
+    };
+    let (f, g) = ([unit, -unit], [0.0, 2.0 * unit, 1e70]);
+    assert!(certify(&best, f, g).proves(1e-12), "{:?}", certify(&best, f, g));
+    assert!(!certify(&worse, f, g).proves(1e-3), "{:?}", certify(&worse, f, g));
+    assert!((certify(&worse, f, g).gap / unit - 0.75).abs() < 1e-12);
+    assert!(!certify(&best, [unit, -1.1 * unit], g).proves(1e-3));
+    // Of a target without mass a potential above its costs is told, and refused, but costs the bound nothing.
+    let above = certify(&best, f, [0.0, 2.0 * unit, 2e70]);
+    assert!(!above.proves(1e-3) && above.smallest_reduced_cost == -1e70, "{above:?}");
+    assert!((above.lower_bound() / unit - 1.5).abs() < 1e-9, "{above:?}");
 }
 
 /// A plan between single atoms.
@@ -286,4 +319,62 @@ fn certificates_of_tiny_masses_name_their_mass() {
     let expected = 6.0 * unit * unit - mass;
     assert!((found.dual / expected - 1.0).abs() < 1e-4 && (found.primal / expected - 1.0).abs() < 1e-4, "{found:?}");
     assert!(solution.potential(Side::Source).unwrap().iter().all(|f| *f == 0.0));
+}
+
+/// The product of the masses is a part of the objective of entropy, and of no other value here.
+#[test]
+fn products_of_masses_are_asked_for_where_they_are_summed() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let cost = CostMatrix::new(vec![0.0, 1.0, 1.0, 0.0], 2, 2).unwrap();
+    for unit in [1e160, 1e250] {
+        let (a, b) = (histogram::<f64>(&[unit, 3.0 * unit]), histogram::<f64>(&[2.0 * unit, 2.0 * unit]));
+        let geometry = backend.geometry(a.support(), b.support(), &cost).unwrap();
+        let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.2)).unwrap();
+        let refused = Sinkhorn::new().solve(&problem).err();
+        assert!(matches!(refused, Some(Error::SumOverflow { element: "f64", .. })), "{refused:?}");
+        let squares = problem.with_regularizer(&SquaredL2).unwrap();
+        let solution = Sinkhorn::new().max_iterations(50).solve(&squares).unwrap();
+        let found = solution.certificate();
+        // One unit moves. Densities below the rounding of potentials are told as such, and bounds hold.
+        let least = unit;
+        assert!(!solution.status().is_converged() || found.marginal_error < 1e-3, "{found:?}");
+        assert!(found.dual <= least * (1.0 + 1e-9) && found.primal >= least * (1.0 - 1e-9), "{unit:e}: {found:?}");
+    }
+    // exp(-|x - y|^2 / (2 sigma^2)) at a distance of sigma, where epsilon times the masses is beyond all numbers.
+    let (mass, sigma) = (1e76, 1e80);
+    let cloud = |x: f64| PointCloud::new(vec![x], 1, vec![mass]).unwrap();
+    let gaussian = MaximumMeanDiscrepancy::gaussian(sigma).unwrap();
+    let found = gaussian.between(&backend, &cloud(0.0), &cloud(sigma)).unwrap();
+    let expected = 2.0 * (1.0 - (-0.5_f64).exp());
+    assert!((found.squared() / mass / mass - expected).abs() < 1e-12, "{}", found.squared());
+    let [gradient] = found.gradient(Side::Source).unwrap()[..] else { unreachable!() };
+    // d/dx of -2 exp(-(x - y)^2 / (2 sigma^2)) at x - y = -sigma.
+    let slope = -2.0 * (-0.5_f64).exp() / sigma;
+    assert!((gradient / (slope * mass * mass) - 1.0).abs() < 1e-12, "{gradient:e}");
+}
+
+/// Weights times potentials leave f32 at every check of an annealed solve, and the plan does not.
+#[test]
+fn annealed_solves_pass_by_sums_beyond_single_precision() {
+    let (a, b) = ([2.0, 3.0, 5.0], [4.0, 6.0]);
+    let costs = [1.0, 1.7, 1.4, 1.1, 2.0, 1.3];
+    let solve = |mass: f64, cost: f64| {
+        let backend = CpuBackend::<f32>::new(1).unwrap();
+        let matrix = CostMatrix::new(numbers::<f32>(&times(&costs, cost)), 3, 2).unwrap();
+        let (a, b) = (histogram::<f32>(&times(&a, mass)), histogram::<f32>(&times(&b, mass)));
+        let geometry = backend.geometry(a.support(), b.support(), &matrix).unwrap();
+        let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(3e-3 * cost)).unwrap();
+        let solution = Sinkhorn::new().tolerance(1e-2).solve(&problem).unwrap();
+        assert!(
+            solution.status().is_converged(),
+            "{mass:e} {cost:e}: {} {}",
+            solution.status(),
+            solution.certificate()
+        );
+        solution.certificate().transport_cost.unwrap() / mass / cost
+    };
+    let once = solve(1.0, 1.0);
+    for (mass, cost) in [(1e13, 1e30), (1e13, 1e34), (1e20, 1e30), (1e28, 1e30)] {
+        assert!((solve(mass, cost) / once - 1.0).abs() < 2e-2, "{mass:e} {cost:e}");
+    }
 }

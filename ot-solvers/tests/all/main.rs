@@ -19,6 +19,7 @@ mod infeasible;
 mod many;
 mod map;
 mod multiscale;
+mod names;
 mod newton;
 mod outsider;
 mod propagation;
