@@ -92,7 +92,8 @@ impl<T: Scalar + VectorMath> CpuBackend<T> {
         Self::new(thread::available_parallelism().map_or(1, usize::from))
     }
 
-    /// Stores costs between points up to this many entries, and recomputes them from coordinates beyond.
+    /// Stores costs between points up to this many entries, and recomputes them from coordinates beyond. Over stored costs, as
+    /// many entries of a plan are kept from one product of a linear solve to the next ([`PlanProduct`](ot_core::PlanProduct)).
     #[must_use]
     pub fn with_dense_limit(self, entries: usize) -> Self {
         Self { dense_limit: entries, ..self }

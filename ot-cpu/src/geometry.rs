@@ -24,6 +24,7 @@ mod instead;
 mod kernel;
 mod memory;
 mod operand;
+mod plan_product;
 mod rows;
 mod softmin;
 mod statistics;

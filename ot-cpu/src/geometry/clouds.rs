@@ -67,6 +67,14 @@ impl<T: CpuScalar> Clouds<T> {
         self.is_one && self.formula.is_some()
     }
 
+    /// The factor of a squared distance, if that is what the cost is.
+    pub(super) fn scale_of_squares(&self) -> Option<f64> {
+        match self.formula {
+            Some(PointCost::Square { scale }) if self.source.instead.is_none() => Some(scale),
+            _ => None,
+        }
+    }
+
     /// The points of a side.
     pub(super) fn side(&self, side: Side) -> &Cloud<T> {
         match side {
@@ -121,9 +129,7 @@ impl<T: CpuScalar> Clouds<T> {
     ///
     /// with the masses U and V, and m the mean of the y under v, which leaves nothing to cancel.
     pub(super) fn rank_one_cost(&self, u: &[T], v: &[T]) -> Option<f64> {
-        let Some(PointCost::Square { scale }) = self.formula.filter(|_| self.source.instead.is_none()) else {
-            return None;
-        };
+        let scale = self.scale_of_squares()?;
         let zero = vec![0.0; self.dimension];
         let about_zero = Moments::of(&self.target, v, &zero);
         if about_zero.mass == 0.0 {
@@ -193,6 +199,11 @@ impl<T: CpuScalar> Cloud<T> {
         points.copy_from_slice(view.coordinates());
         let axes = axes_of(&points, view.dimension())?;
         Ok(Self { len: view.len(), points: points.into(), axes, instead })
+    }
+
+    /// One coordinate of some points.
+    pub(super) fn axis(&self, axis: usize, points: Range<usize>) -> &[T] {
+        &self.axes[axis * self.stride()..][points]
     }
 
     /// Number of points.

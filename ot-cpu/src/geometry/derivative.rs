@@ -15,8 +15,9 @@ use super::{
     CpuScalar,
     clouds::Clouds,
     functionals::{Buffers, Functionals},
-    rows::{BLOCK, CostRows, pieces, task_atoms},
+    rows::{BLOCK, CostRows, TILE, pieces, task_atoms},
 };
+use crate::simd::VectorMath;
 
 impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// Calls `visit(i, pairs, out_i)` for every atom i of `side`, where `out_i` are `width` numbers, zero at first, and
@@ -116,6 +117,78 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         }
     }
 
+    /// Calls `visit(atom, others, masses, out_atom)` for every atom of `side` and the atoms of one tile of the other side, where masses are
+    /// P_ij w_ij and `out_atom` are the `width` numbers of the atom in `out`.
+    fn for_masses<N: Send>(
+        &self,
+        side: Side,
+        WeightedPlan { plan, weight }: WeightedPlan<'_, Host<T>>,
+        column: usize,
+        (out, width): (&mut [N], usize),
+        visit: impl Fn(usize, Range<usize>, &[f64], &mut [N]) + Sync,
+    ) {
+        let (plan, cost) = (self.column(side, plan, column), self.cost.as_ref());
+        let factor = Factor::new(weight, column, self.binding.columns());
+        let (atoms, others) = (cost.len(side), cost.len(side.opposite()));
+        let task = task_atoms(atoms, others);
+        for_each_chunk(
+            |tasks, job| self.backend.parallel(tasks, job),
+            atoms.div_ceil(task),
+            out.chunks_mut(task * width),
+            |index, out| {
+                let (mut buffers, mut masses, start) = (Buffers::new(), [0.0; TILE], index * task);
+                for block in pieces(start..atoms.min(start + task), BLOCK) {
+                    plan.visit_block(cost, side, block.clone(), &mut buffers, |r, others, costs, entries| {
+                        let (atom, masses) = (block.start + r, &mut masses[..entries.len()]);
+                        let weight = plan.weights[atom].to_f64();
+                        factor.of_row(side, atom, others.clone(), costs, masses);
+                        for (mass, entry) in masses.iter_mut().zip(&*entries) {
+                            let entry = weight * entry.to_f64();
+                            *mass = if entry > 0.0 { entry * *mass } else { 0.0 };
+                        }
+                        visit(atom, others, masses, &mut out[(atom - start) * width..][..width]);
+                    });
+                }
+            },
+        );
+    }
+
+    /// out = P_ij w_ij, as a vector of n x m.
+    fn weighted_entries(&self, pairs: WeightedPlan<'_, Host<T>>, column: usize, out: &mut [T]) {
+        let rows = self.cost.len(Side::Source);
+        self.for_masses(Side::Target, pairs, column, (out, rows), |_, others, masses, out| {
+            for (out, mass) in out[others].iter_mut().zip(masses) {
+                *out = T::from_f64(*mass);
+            }
+        });
+    }
+
+    /// out = sum_ij P_ij w_ij 2 scale (x_i - y_j), from the side of x, of the shape of its points.
+    fn sum_over_squares(
+        &self,
+        side: Side,
+        pairs: WeightedPlan<'_, Host<T>>,
+        column: usize,
+        clouds: &Clouds<T>,
+        scale: f64,
+        out: &mut [T],
+    ) {
+        let (own, other) = (clouds.side(side), clouds.side(side.opposite()));
+        let mut sums = vec![0.0; out.len()];
+        self.for_masses(side, pairs, column, (&mut sums, clouds.dimension), |atom, others, masses, sums| {
+            let mut differences = [0.0; TILE];
+            let differences = &mut differences[..masses.len()];
+            for (axis, (sum, x)) in sums.iter_mut().zip(own.points(atom..atom + 1)).enumerate() {
+                let x = x.to_f64();
+                for (difference, y) in differences.iter_mut().zip(other.axis(axis, others.clone())) {
+                    *difference = x - y.to_f64();
+                }
+                *sum += 2.0 * scale * f64::dot(masses, differences);
+            }
+        });
+        write_coordinates(&sums, clouds.dimension, out);
+    }
+
     /// For the atoms i of `side`: sum_j P_ij w_ij dC_ij.
     fn changes(
         &self,
@@ -187,22 +260,16 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         match parameter {
             CostParameter::Points(side) => {
                 let (clouds, cost) = self.differentiable(parameter)?;
-                let slopes = |_, pair: &Pair, slopes: &mut [f64]| {
-                    cost.gradient(&pair.x, &pair.y, slopes);
-                };
-                self.sum_over_points(side, pairs, column, clouds, slopes, out);
-            }
-            CostParameter::Matrix if R::STORED => {
-                let rows = self.cost.len(Side::Source);
-                let sums = self.sum_pairs(Side::Target, pairs, column, rows, |_, pairs, out| {
-                    for (i, mass, _) in pairs {
-                        out[i] = mass;
-                    }
-                });
-                for (out, sum) in out.iter_mut().zip(sums) {
-                    *out = T::from_f64(sum);
+                if let Some(scale) = clouds.scale_of_squares() {
+                    self.sum_over_squares(side, pairs, column, clouds, scale, out);
+                } else {
+                    let slopes = |_, pair: &Pair, slopes: &mut [f64]| {
+                        cost.gradient(&pair.x, &pair.y, slopes);
+                    };
+                    self.sum_over_points(side, pairs, column, clouds, slopes, out);
                 }
             }
+            CostParameter::Matrix if R::STORED => self.weighted_entries(pairs, column, out),
             CostParameter::Formula => {
                 let (clouds, formula) = self.formula()?;
                 let slopes = |_, pair: &Pair, out: &mut [f64]| formula.gradient(&pair.x, &pair.y, out);
@@ -530,6 +597,26 @@ impl<'a, T: CpuScalar> Factor<'a, T> {
             .product
             .map_or(0.0, |[u, v]| self.channels.clone().map(|k| coordinate(u, k, i) * coordinate(v, k, j)).sum());
         self.constant + at(self.source, i) + at(self.target, j) + product + self.cost * price
+    }
+
+    /// w of an atom of `side` and each of some others, whose costs are given.
+    fn of_row(&self, side: Side, atom: usize, others: Range<usize>, costs: &[T], out: &mut [f64]) {
+        let (own, other) = side.of([(self.source, self.target), (self.target, self.source)]);
+        out.fill(self.constant + own.map_or(0.0, |values| values[atom].to_f64()));
+        if let Some(other) = other {
+            out.iter_mut().zip(&other[others.clone()]).for_each(|(out, value)| *out += value.to_f64());
+        }
+        if let Some(product) = self.product {
+            let (own, other) = side.of([(product[0], product[1]), (product[1], product[0])]);
+            for channel in self.channels.clone() {
+                let factor = own.column(channel)[atom].to_f64();
+                let values = &other.column(channel)[others.clone()];
+                out.iter_mut().zip(values).for_each(|(out, value)| *out += factor * value.to_f64());
+            }
+        }
+        if self.cost != 0.0 {
+            out.iter_mut().zip(costs).for_each(|(out, cost)| *out += self.cost * cost.to_f64());
+        }
     }
 }
 

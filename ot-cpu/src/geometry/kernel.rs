@@ -4,7 +4,7 @@ use std::{iter, slice, sync::Arc};
 
 use ot_core::{
     ActiveColumns, Backend, Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend,
-    PlanOperator, PlanView, Potentials, Scalar, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
+    PlanOperator, PlanProduct, PlanView, Potentials, Scalar, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
     host::{HostVector, for_each_chunk},
 };
 
@@ -17,6 +17,7 @@ use super::{
     functionals::Functionals,
     guard::centred_weights,
     memory::zeroed,
+    plan_product::PlanProducts,
     rows::{BLOCK, CostRows, TILE, pieces, task_atoms},
     softmin::{Terms, exact_block, shifted_block},
     streamed::Streamed,
@@ -34,7 +35,8 @@ const LARGEST_DRIFT: f64 = 10.0;
 /// far, or so little, that they should be made anew.
 #[derive(Debug)]
 pub(super) struct EntropicKernel<T, R, X> {
-    functionals: Functionals<T, R>,
+    pub(super) functionals: Functionals<T, R>,
+    pub(super) products: PlanProducts<T>,
     stage: Stage,
     /// Sums redone since the copy was made.
     redone: usize,
@@ -67,6 +69,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> EntropicKernel<T, R
         let is_rounded = R::STORED && <X as Scalar>::EPSILON > <T as Scalar>::EPSILON;
         Ok(Self {
             functionals: Functionals { backend: backend.clone(), cost: Arc::clone(cost), binding, regularizer: None },
+            products: PlanProducts::default(),
             stage: Stage::Costs,
             redone: 0,
             centre: Centre { source: zeroed(rows, "a potential")?, target: zeroed(others, "a potential")? },
@@ -306,6 +309,10 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> PlanOperator<Host<T
 
     fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Host<T>>> {
         Some(&mut self.functionals)
+    }
+
+    fn plan_product(&mut self) -> Option<&mut dyn PlanProduct<Host<T>>> {
+        Some(self)
     }
 }
 

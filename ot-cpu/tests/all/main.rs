@@ -10,4 +10,5 @@ mod grid;
 #[cfg(feature = "heat")]
 mod heat;
 mod kernels;
+mod plan_products;
 mod support;
