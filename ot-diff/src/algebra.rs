@@ -194,11 +194,20 @@ pub(crate) fn total<D: Device>(backend: &dyn Backend<D>, numbers: &D::Reduced) -
     Ok(backend.read(&[numbers])?[0].iter().sum())
 }
 
-/// Row-major blocks of rows x columns, each turned column-major.
+/// Row-major blocks of rows x columns, each turned column-major, tile by tile.
 pub(crate) fn column_major<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
-    let mut out = Vec::with_capacity(values.len());
-    for block in values.chunks_exact((rows * columns).max(1)) {
-        out.extend((0..columns).flat_map(|column| block.iter().skip(column).step_by(columns).copied()));
+    /// Rows and columns of a tile: what a few pages hold.
+    const TILE: usize = 32;
+    let mut out = values.to_vec();
+    let blocks = values.chunks_exact((rows * columns).max(1)).zip(out.chunks_exact_mut((rows * columns).max(1)));
+    for (block, out) in blocks {
+        for first in (0..columns).step_by(TILE) {
+            for row in 0..rows {
+                for column in first..columns.min(first + TILE) {
+                    out[column * rows + row] = block[row * columns + column];
+                }
+            }
+        }
     }
     out
 }

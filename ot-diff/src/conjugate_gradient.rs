@@ -6,11 +6,15 @@
 //! beta  = <r', z'> / <r, z>      p <- z' + beta p              <x, y> = sum_j omega_j x_j y_j
 //! ```
 //!
-//! alpha and beta stay on the device, one for each column: every column is a system of its own. The host reads at checks.
+//! A vector is one of the device, or some of one shape, the blocks, whose inner products are added up with a factor for each. alpha and beta
+//! stay on the device, one for each column: every column is a system of its own. The host reads at checks.
 
 use ot_core::{Backend, Device, Error, Fold, Operand, Program, Real, Status};
 
-use crate::{LinearSolve, LinearSolver, Preconditioner, algebra::update};
+use crate::{
+    LinearSolve, LinearSolver, Preconditioner,
+    algebra::{numbers, update},
+};
 
 /// The squared residual, relative to the right-hand side, at which a column rests.
 const RESTING: f64 = 1e-34;
@@ -24,12 +28,43 @@ pub(crate) struct ConjugateGradient<'a, D: Device> {
     pub(crate) backend: &'a dyn Backend<D>,
     /// omega, one for each row and column.
     pub(crate) weights: &'a D::Vector,
-    /// Is the operator zero on constants? Then they are projected out of every residual.
-    pub(crate) constants_vanish: bool,
+    /// The factor of each block in each column; none for a single block.
+    pub(crate) parts: &'a [D::Reduced],
+    /// The orthogonal projection onto the space in which the system is posed, if it is not the whole.
+    pub(crate) projection: Option<&'a dyn Projection<D>>,
     /// Limits and checks.
     pub(crate) settings: &'a LinearSolver,
-    /// M.
+    /// M, of a single block.
     pub(crate) preconditioner: Option<&'a mut dyn Preconditioner<D>>,
+}
+
+/// An orthogonal projection.
+pub(crate) trait Projection<D: Device> {
+    /// x <- Pi x.
+    fn project(&self, x: &mut [D::Vector]) -> Result<(), Error>;
+}
+
+/// The complement of constants, block by block: x - <1, x> / <1, 1>.
+pub(crate) struct WithoutConstants<'a, D: Device> {
+    pub(crate) backend: &'a dyn Backend<D>,
+    /// omega.
+    pub(crate) weights: &'a D::Vector,
+}
+
+impl<D: Device> Projection<D> for WithoutConstants<'_, D> {
+    fn project(&self, x: &mut [D::Vector]) -> Result<(), Error> {
+        let mean = Program::record(|[omega, x]| [omega * x, omega])?;
+        for x in x {
+            let (rows, columns) = self.backend.shape(x);
+            let [mut total, mut mass] = [self.backend.alloc_reduced(columns)?, self.backend.alloc_reduced(columns)?];
+            let operands = [Operand::Vector(self.weights), Operand::Vector(&*x)];
+            self.backend.reduce(&mean, Fold::Sum, rows, &operands, &mut [&mut total, &mut mass])?;
+            update(self.backend, x, [Operand::Reduced(&total), Operand::Reduced(&mass)], |x, [total, mass]| {
+                x - mass.select(total / mass, 0.0)
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// The programs of one step.
@@ -39,8 +74,6 @@ struct Programs {
     descend: Program,
     length: Program,
     quotient: Program,
-    mean: Program,
-    centre: Program,
     turn: Program,
 }
 
@@ -55,8 +88,6 @@ impl Programs {
                 [(above - resting).select(below.select(above / below, 0.0), 0.0)]
             })?,
             quotient: Program::record(|[above, below]| [below.select(above / below, 0.0)])?,
-            mean: Program::record(|[omega, x]| [omega * x, omega])?,
-            centre: Program::record(|[x, total, mass]| [x - mass.select(total / mass, 0.0)])?,
             turn: Program::record(|[p, beta, r]| [r + beta * p])?,
         })
     }
@@ -66,38 +97,39 @@ impl<D: Device> ConjugateGradient<'_, D> {
     /// Solves A x = right-hand side, from zero or from a start. `operator(x, out)` writes A x.
     pub(crate) fn solve(
         mut self,
-        right_hand_side: &D::Vector,
-        start: Option<&D::Vector>,
-        mut operator: impl FnMut(&D::Vector, &mut D::Vector) -> Result<(), Error>,
-    ) -> Result<(D::Vector, LinearSolve), Error> {
+        right_hand_side: &[D::Vector],
+        start: Option<&[D::Vector]>,
+        mut operator: impl FnMut(&[D::Vector], &mut [D::Vector]) -> Result<(), Error>,
+    ) -> Result<(Vec<D::Vector>, LinearSolve), Error> {
         let backend = self.backend;
-        let (rows, columns) = backend.shape(right_hand_side);
+        let (rows, columns) = backend.shape(self.weights);
         let programs = Programs::record()?;
         let number = || backend.alloc_reduced(columns);
+        let vector =
+            || right_hand_side.iter().map(|_| backend.filled(0.0, rows, columns)).collect::<Result<Vec<_>, _>>();
+        let copied = |x: &[D::Vector]| x.iter().map(|x| backend.copied(x)).collect::<Result<Vec<_>, _>>();
         let tolerance = self.settings.tolerance_for::<D::Elem>();
 
-        let mut asked = backend.copied(right_hand_side)?;
-        self.project(&programs, &mut asked)?;
-        let mut image = backend.alloc(rows, columns)?;
-        let (mut x, mut r) = (backend.filled(0.0, rows, columns)?, backend.copied(&asked)?);
+        let mut asked = copied(right_hand_side)?;
+        self.project(&mut asked)?;
+        let (mut image, mut x, mut r) = (vector()?, vector()?, copied(&asked)?);
         let [mut squared, mut next, mut norm, mut curvature] = [number()?, number()?, number()?, number()?];
         let [mut alpha, mut beta] = [number()?, number()?];
         self.inner(&programs, &asked, &asked, &mut norm)?;
         let scale = backend.read(&[&norm])?.swap_remove(0);
         if let Some(start) = start {
-            backend.copy(start, &mut x)?;
+            x = copied(start)?;
             operator(&x, &mut image)?;
-            update(backend, &mut r, [Operand::Vector(&image)], |r, [image]| r - image)?;
-            self.project(&programs, &mut r)?;
+            self.subtract(&mut r, &image)?;
         }
         let resting = backend.upload_reduced(&scale.iter().map(|scale| RESTING * scale).collect::<Vec<_>>())?;
 
         let mut z = match self.preconditioner {
-            Some(_) => Some(backend.alloc(rows, columns)?),
+            Some(_) => Some(vector()?),
             None => None,
         };
-        self.precondition(&programs, &r, z.as_mut())?;
-        let mut p = backend.copied(z.as_ref().unwrap_or(&r))?;
+        self.precondition(&r, z.as_deref_mut())?;
+        let mut p = copied(z.as_ref().unwrap_or(&r))?;
         self.inner(&programs, &r, z.as_ref().unwrap_or(&r), &mut squared)?;
 
         let worst = |read: &[f64]| worst(read, &scale);
@@ -117,16 +149,20 @@ impl<D: Device> ConjugateGradient<'_, D> {
             backend.map_reduced(&programs.length, &fraction, &mut [&mut alpha])?;
 
             let length = Operand::Reduced(&alpha);
-            backend.map(&programs.advance, &[Operand::Output(0), length, Operand::Vector(&p)], &mut [&mut x])?;
-            backend.map(&programs.descend, &[Operand::Output(0), length, Operand::Vector(&image)], &mut [&mut r])?;
-            self.project(&programs, &mut r)?;
-            self.precondition(&programs, &r, z.as_mut())?;
+            for (((x, r), p), image) in x.iter_mut().zip(&mut r).zip(&p).zip(&image) {
+                backend.map(&programs.advance, &[Operand::Output(0), length, Operand::Vector(p)], &mut [x])?;
+                backend.map(&programs.descend, &[Operand::Output(0), length, Operand::Vector(image)], &mut [r])?;
+            }
+            self.project(&mut r)?;
+            self.precondition(&r, z.as_deref_mut())?;
 
             self.inner(&programs, &r, z.as_ref().unwrap_or(&r), &mut next)?;
             let fraction = [&next, &squared].map(Operand::Reduced);
             backend.map_reduced(&programs.quotient, &fraction, &mut [&mut beta])?;
-            let turned = [Operand::Output(0), Operand::Reduced(&beta), Operand::Vector(z.as_ref().unwrap_or(&r))];
-            backend.map(&programs.turn, &turned, &mut [&mut p])?;
+            for (p, z) in p.iter_mut().zip(z.as_ref().unwrap_or(&r)) {
+                let turned = [Operand::Output(0), Operand::Reduced(&beta), Operand::Vector(z)];
+                backend.map(&programs.turn, &turned, &mut [p])?;
+            }
             std::mem::swap(&mut squared, &mut next);
 
             if steps % self.settings.check_interval == 0 || steps == self.settings.max_steps {
@@ -146,12 +182,11 @@ impl<D: Device> ConjugateGradient<'_, D> {
         }
 
         operator(&x, &mut image)?;
-        update(backend, &mut asked, [Operand::Vector(&image)], |asked, [image]| asked - image)?;
-        self.project(&programs, &mut asked)?;
+        self.subtract(&mut asked, &image)?;
         self.inner(&programs, &asked, &asked, &mut norm)?;
         let residual = worst(&backend.read(&[&norm])?[0]);
         if !residual.is_finite() {
-            backend.fill(0.0, &mut x)?;
+            x.iter_mut().try_for_each(|x| backend.fill(0.0, x))?;
             return Ok((x, LinearSolve { residual: 1.0, steps, status: Status::NotFinite }));
         }
         let status = match status {
@@ -163,32 +198,48 @@ impl<D: Device> ConjugateGradient<'_, D> {
     }
 
     /// z = M r.
-    fn precondition(&mut self, programs: &Programs, r: &D::Vector, z: Option<&mut D::Vector>) -> Result<(), Error> {
+    fn precondition(&mut self, r: &[D::Vector], z: Option<&mut [D::Vector]>) -> Result<(), Error> {
         if let (Some(preconditioner), Some(z)) = (self.preconditioner.as_deref_mut(), z) {
-            preconditioner.precondition(self.backend, r, z)?;
-            self.project(programs, z)?;
+            for (r, z) in r.iter().zip(&mut *z) {
+                preconditioner.precondition(self.backend, r, z)?;
+            }
+            self.project(z)?;
         }
         Ok(())
     }
 
     /// out = <x, y>.
-    fn inner(&self, programs: &Programs, x: &D::Vector, y: &D::Vector, out: &mut D::Reduced) -> Result<(), Error> {
-        let (rows, _) = self.backend.shape(x);
-        let operands = [self.weights, x, y].map(Operand::Vector);
-        self.backend.reduce(&programs.inner, Fold::Sum, rows, &operands, &mut [out])
+    fn inner(&self, programs: &Programs, x: &[D::Vector], y: &[D::Vector], out: &mut D::Reduced) -> Result<(), Error> {
+        let (rows, columns) = self.backend.shape(self.weights);
+        let product = |x, y, out: &mut D::Reduced| {
+            let operands = [self.weights, x, y].map(Operand::Vector);
+            self.backend.reduce(&programs.inner, Fold::Sum, rows, &operands, &mut [out])
+        };
+        let [x, y] = match (x, y) {
+            ([x], [y]) => return product(x, y, out),
+            blocks => [blocks.0, blocks.1],
+        };
+        let mut of_block = self.backend.alloc_reduced(columns)?;
+        self.backend.write_reduced(&vec![0.0; columns], out)?;
+        for ((x, y), part) in x.iter().zip(y).zip(self.parts) {
+            product(x, y, &mut of_block)?;
+            let operands = [&*out, &of_block, part].map(Operand::Reduced);
+            *out = numbers(self.backend, columns, operands, |[sum, product, part]| sum + part * product)?;
+        }
+        Ok(())
     }
 
-    /// x <- x - <1, x> / <1, 1>, if constants vanish.
-    fn project(&self, programs: &Programs, x: &mut D::Vector) -> Result<(), Error> {
-        if !self.constants_vanish {
-            return Ok(());
+    /// x <- Pi (x - y).
+    fn subtract(&self, x: &mut [D::Vector], y: &[D::Vector]) -> Result<(), Error> {
+        for (x, y) in x.iter_mut().zip(y) {
+            update(self.backend, x, [Operand::Vector(y)], |x, [y]| x - y)?;
         }
-        let (rows, columns) = self.backend.shape(x);
-        let [mut total, mut mass] = [self.backend.alloc_reduced(columns)?, self.backend.alloc_reduced(columns)?];
-        let operands = [Operand::Vector(self.weights), Operand::Vector(&*x)];
-        self.backend.reduce(&programs.mean, Fold::Sum, rows, &operands, &mut [&mut total, &mut mass])?;
-        let operands = [Operand::Output(0), Operand::Reduced(&total), Operand::Reduced(&mass)];
-        self.backend.map(&programs.centre, &operands, &mut [x])
+        self.project(x)
+    }
+
+    /// x <- Pi x.
+    fn project(&self, x: &mut [D::Vector]) -> Result<(), Error> {
+        self.projection.map_or(Ok(()), |projection| projection.project(x))
     }
 }
 

@@ -8,6 +8,8 @@
 //! | implicit: [`Linearised`] | what is read off a converged solution: potentials, plan, marginals, costs, projections | one linear system, of two products with the plan a step |
 //! | unrolled: [`Unrolled`] | exactly L iterations, converged or not | two products with the plan a half-step |
 //!
+//! Barycenters go the implicit way, by a system of their own: [`LinearisedBarycenter`].
+//!
 //! All are written over the contract of `ot-core`: any kernel (stored, streamed, one of yours), any device, any penalty whose
 //! step has no kink where it stands, batches, `f32` and `f64`. A cost, a penalty or a parameter of yours needs no derivative by
 //! hand: formulas are read with dual numbers. Everything that is a gradient answers the questions of one trait,
@@ -42,25 +44,41 @@
 //! # What is supported
 //!
 //! Inputs are P (points of either side), M (entries of a cost matrix), F (parameters that a cost's formula names), W (weights of
-//! either side), E (epsilon), R (parameters of a penalty: rho). A kernel that does not know a derivative of its cost says
-//! [`MissingCapability`](ot_core::Error::MissingCapability): `ot-cpu` knows P of any cost with a gradient, F of formulas, M where
-//! costs are stored. Accuracy is that of the tests, against central differences of sixth order in `f64`, against `f64` in
-//! `f32`; kernels are a deferred device, the stored and the streaming kernel of `ot-cpu`. Tests are named below `tests/all`.
+//! either side), E (epsilon), R (parameters of a penalty: rho), L (weights lambda of a barycenter). Accuracy is that of the tests, against
+//! central differences of sixth order in `f64`, against `f64` in `f32`. Tests are named below `tests/all`; costs count passes over the
+//! pairs after a solve, k is the number of steps of conjugate gradients.
 //!
-//! | output | inputs | way, modes | f64 | f32 | test |
-//! |---|---|---|---|---|---|
-//! | optimal value | P M F W E R | envelope, reverse | 1e-8 | 1e-3 | `laws::*::the_value_has_the_gradient_of_the_envelope` |
-//! | its Hessian product, blocks P M F W | P M F W E | implicit, forward | 1e-8 | - | `laws::*::hessian_products_are_changes_of_the_gradient` |
-//! | potentials, <P, C>, marginals, P v, barycentric projection | P M F W E R | implicit, forward | 1e-8 | 1e-3 | `laws::*::outputs_move_as_pushed_forward` |
-//! | the same, any number at once | P M F W E R | implicit, reverse | 1e-11 of forward | 1e-3 | `laws::*::the_pull_back_is_the_transpose` |
-//! | values or points under the plan | - | implicit, reverse | 1e-11 | - | `laws::*::values_under_the_plan_have_gradients` |
-//! | <P_L, C> and the dual after L iterations | P M F W E R | unrolled, both | 1e-8 | 1e-3 | `unrolled::*::gradients_are_differences_of_the_same_steps` |
-//! | their Hessian products | W | unrolled | 1e-7 | 1e-3 | `unrolled::*::hessians_are_changes_of_the_gradient` |
-//! | divergence: full, sharp, Genevay's; balanced or not | P F W E R | envelope, implicit | 1e-7 | - | `losses::divergences_have_their_gradients` |
-//! | MMD^2: energy, Gaussian | P W | closed form | 1e-7 | - | `losses::discrepancies_have_their_gradients` |
-//! | exact transport, the line | P M W, with proven uniqueness | envelope | 1e-8 | - | `losses::exact_transport_has_its_gradient` |
-//! | sliced distance | P | envelope | 1e-6 | - | `losses::slices_have_their_gradient` |
-//! | W_2^2 between Gaussians | mean, covariance | closed form | 1e-7 | - | `losses::gaussians_have_their_gradient` |
+//! | output | inputs | way, modes | cost | f64 | f32 | test |
+//! |---|---|---|---|---|---|---|
+//! | optimal value | P M F W E R | envelope, reverse | 1 for each block | 1e-8 | 1e-3 | `laws::*::the_value_has_the_gradient_of_the_envelope` |
+//! | its Hessian product, blocks P M F W | P M F W E | implicit, forward | k + 4, 3 for each block | 1e-8 | - | `laws::*::hessian_products_are_changes_of_the_gradient` |
+//! | potentials, <P, C>, marginals, P v, barycentric projection | P M F W E R | implicit, forward | k + 4, 1 to 4 for each output | 1e-8 | 1e-3 | `laws::*::outputs_move_as_pushed_forward` |
+//! | the same, any number at once | P M F W E R | implicit, reverse | k + 6, 1 to 6 for each block | 1e-11 of forward | 1e-3 | `laws::*::the_pull_back_is_the_transpose` |
+//! | values or points under the plan | - | implicit, reverse | 1 | 1e-11 | - | `laws::*::values_under_the_plan_have_gradients` |
+//! | <P_L, C> and the dual after L iterations | P M F W E R | unrolled, both | 2 L forward, 4 L back | 1e-8 | 1e-3 | `unrolled::*::gradients_are_differences_of_the_same_steps` |
+//! | their Hessian products | W | unrolled | 8 L | 1e-7 | 1e-3 | `unrolled::*::hessians_are_changes_of_the_gradient` |
+//! | Bregman barycenter | L P M F W E R, reference | implicit, both | k + 4 for each input, 1 to 6 for each block | 1e-7 | - | `barycenter::changes_are_differences_*` |
+//! | divergence: full, sharp, Genevay's; balanced or not | P F W E R | envelope, implicit | 3 times that of its terms | 1e-7 | - | `losses::divergences_have_their_gradients` |
+//! | MMD^2: energy, Gaussian | P W | closed form | 1 | 1e-7 | - | `losses::discrepancies_have_their_gradients` |
+//! | exact transport, the line | P M W, with proven uniqueness | envelope | 0 | 1e-8 | - | `losses::exact_transport_has_its_gradient` |
+//! | sliced distance | P | envelope | 0 | 1e-6 | - | `losses::slices_have_their_gradient` |
+//! | W_2^2 between Gaussians | mean, covariance | closed form | 0 | 1e-7 | - | `losses::gaussians_have_their_gradient` |
+//!
+//! A step of conjugate gradients is one pass where the kernel has a [`PlanProduct`](ot_core::PlanProduct), and two where it has not. Over
+//! stored costs of `ot-cpu` the entries of the plan are kept for it, as long as they are no more than the
+//! [dense limit](https://docs.rs/ot-cpu): 8 bytes for each pair in `f64`.
+//!
+//! A kernel that does not know a derivative of its cost says [`MissingCapability`](ot_core::Error::MissingCapability):
+//!
+//! | kernel | knows | one pass a step | test |
+//! |---|---|---|---|
+//! | stored, of clouds or a matrix | P of a cost with a gradient, F of a formula, M, W, E, R | yes, entries kept | `laws::dense::*` |
+//! | streamed, of clouds | P F W E R | yes, entries made anew | `laws::streaming::*` |
+//! | block-sparse, of large clouds | P F W E R | no | `laws::block_sparse::*` |
+//! | listed pairs | W E R | yes | `kernels::listed_pairs_have_derivatives_in_weights_and_epsilon` |
+//! | grid | W R; not <P, C> | no | `kernels::grids_have_derivatives_in_weights` |
+//! | heat on a graph | W, weights of edges | no | `heat::*` |
+//! | reference, behind a device that defers | all | yes | `laws::deferred::*` |
 //!
 //! Single precision of all outputs: `single::single_precision_agrees_with_double`, `unrolled::single_precision_agrees_with_double`.
 //!
@@ -75,17 +93,19 @@
 //! | coincident points, cost a distance | finite: the gradient of a pair is 0 there | `bad_input::coincident_points_have_finite_derivatives` |
 //! | a solution that did not converge | linearised where it stopped; [`Linearised::marginal_error`], [`Linearised::status`] | `bad_input::cancelled_solves_are_told` |
 //! | a system that is not solved | [`LinearSolve`] tells residual, steps and status | `linear_solve::what_is_not_solved_is_told` |
+//! | derivatives of several unknown measures, of debiased and sharpened barycenters | [`MissingCapability`](ot_core::Error::MissingCapability), or no method | - |
+//! | a tangent that gives prescribed inputs of a barycenter different masses | [`Parameter`](ot_core::Error::Parameter) | `barycenter::bad_requests_are_told` |
 //! | the slope of the unrolled dual in a weight of zero | [`Parameter`](ot_core::Error::Parameter) | `unrolled::weights_of_zero` |
 //!
 //! # In another language
 //!
-//! A rule of automatic differentiation needs a value, a state to keep, and a function of the state and a cotangent:
-//! [`value_and_pullback`] gives the first two, [`Pullback::pull_back`] is the third. Box the [`Pullback`], hand the pointer out
-//! as the context of a torch `autograd.Function`, the residuals of a JAX `custom_vjp` or a handle of C, and free it after the
-//! backward pass. Forward mode is [`Linearised::push_forward`], linear in the tangent.
+#![doc = include_str!("../docs/other-languages.md")]
 
 mod algebra;
 mod arcs;
+#[cfg(feature = "argmin")]
+pub mod argmin;
+mod barycenter;
 mod conjugate_gradient;
 mod envelope;
 mod frame;
@@ -98,6 +118,9 @@ mod tangent;
 mod unrolled;
 
 pub use arcs::ArcsPreconditioner;
+pub use barycenter::{
+    BarycenterChange, BarycenterCotangent, BarycenterTangent, LinearisedBarycenter, barycenter_and_pullback,
+};
 pub use envelope::{
     ValueGradient,
     discrepancy::DiscrepancyGradient,

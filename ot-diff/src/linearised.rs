@@ -25,11 +25,14 @@
 //! self-adjoint and non-negative in L2(omega_b), omega_b = sigma_b P^T 1, and zero on constants if both sides are
 //! prescribed: (f + c, g - c) has the same plan.
 
+mod coupling;
 mod forward;
 mod functional;
 mod output;
 mod reverse;
 mod second_order;
+
+use std::slice;
 
 use ot_core::{Certificate, Device, Dual, Error, Fold, KernelOp, Operand, Program, Real, Side, Solution, Status};
 
@@ -42,10 +45,12 @@ pub use self::{
 use crate::{
     LinearSolve, LinearSolver, Preconditioner,
     algebra::{Sided, add, pairing, scaled, update, vector},
-    conjugate_gradient::ConjugateGradient,
+    conjugate_gradient::{ConjugateGradient, WithoutConstants},
     optimum::Optimum,
     tangent::DeviceTangent,
 };
+
+pub(crate) use self::coupling::Coupling;
 
 /// Half the distance, in units of epsilon, over which the slope of a penalty's step must not jump.
 const KINK: f64 = 1e-6;
@@ -88,14 +93,14 @@ const SMOOTH: f64 = 1e-3;
 /// ```
 #[derive(Debug)]
 pub struct Linearised<D: Device> {
-    optimum: Optimum<D>,
-    kernel: Box<dyn KernelOp<D>>,
+    pub(crate) optimum: Optimum<D>,
+    pub(crate) kernel: Box<dyn KernelOp<D>>,
     /// sigma.
     slopes: Sided<D::Vector>,
     /// d step / d epsilon at a softmin that rests.
     drifts: Sided<D::Vector>,
     /// omega = sigma times the marginal of the plan.
-    inner_weights: Sided<D::Vector>,
+    pub(crate) inner_weights: Sided<D::Vector>,
     solver: LinearSolver,
     preconditioner: Option<Box<dyn Preconditioner<D>>>,
     /// The solutions of the last systems, forward and reverse.
@@ -118,6 +123,14 @@ impl<D: Device> Linearised<D> {
     /// potentials no derivative; those of [`Geometry::bind`](ot_core::Geometry::bind).
     pub fn new(solution: &Solution<D>) -> Result<Self, Error> {
         let (optimum, kernel) = Optimum::new(solution)?;
+        Self::of(optimum, kernel)
+    }
+
+    /// Linearises the fixed point at an optimum. Costs nothing but formulas of vectors.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub(crate) fn of(optimum: Optimum<D>, kernel: Box<dyn KernelOp<D>>) -> Result<Self, Error> {
         let frame = &optimum.frame;
         let backend = frame.backend();
         let slopes = Sided::try_new(|side| step_derivative(&optimum, side, [1.0, 0.0], 0.0))?;
@@ -196,41 +209,33 @@ impl<D: Device> Linearised<D> {
     /// prescribed.
     fn solve(&mut self, explicit: Sided<D::Vector>, mode: Mode) -> Result<(Sided<D::Vector>, LinearSolve), Error> {
         let Self { optimum, kernel, slopes, inner_weights, solver, preconditioner, last, .. } = self;
-        let (frame, kernel) = (&optimum.frame, kernel.as_mut());
-        let backend = frame.backend();
-        let product = Program::record(|[x, y]| [x * y])?;
+        let (frame, backend) = (&optimum.frame, optimum.frame.backend());
+        let mut coupling = Coupling::new(optimum, kernel.as_mut(), slopes, inner_weights)?;
         let subtract = Program::record(|[x, y]| [x - y])?;
-        let mut scratch = Sided::try_new(|side| frame.unwritten(side))?;
-        // out = the conditional expectation, given the atoms of `side`, of sigma times the change of the other softmin.
-        let mut respond = |side: Side, change: &D::Vector, out: &mut D::Vector| {
-            let other = side.opposite();
-            backend.map(&product, &[&slopes[other], change].map(Operand::Vector), &mut [&mut scratch[other]])?;
-            kernel.apply(side, optimum.conditional(side), &scratch[other], out)
-        };
 
         let Sided { source: rho, target: tau } = explicit;
         let [mut ds, mut response] = [frame.unwritten(Side::Source)?, frame.unwritten(Side::Target)?];
-        respond(Side::Target, &rho, &mut response)?;
+        coupling.respond(Side::Target, &rho, &mut response)?;
         let reduced =
             vector(backend, frame.shape(Side::Target), [&tau, &response].map(Operand::Vector), |[x, y]| x - y)?;
+        let without_constants = WithoutConstants { backend, weights: &inner_weights.target };
         let conjugate_gradient = ConjugateGradient {
             backend,
             weights: &inner_weights.target,
-            constants_vanish: frame.problem.is_balanced(),
+            parts: &[],
+            projection: if frame.problem.is_balanced() { Some(&without_constants) } else { None },
             settings: solver,
             preconditioner: preconditioner.as_mut().map(|boxed| &mut **boxed as &mut dyn Preconditioner<D>),
         };
-        let start = last[mode as usize].as_ref().filter(|_| solver.warm);
-        let (mut dt, report) = conjugate_gradient.solve(&reduced, start, |dt, out| {
-            respond(Side::Source, dt, &mut ds)?;
-            respond(Side::Target, &ds, out)?;
-            backend.map(&subtract, &[Operand::Vector(dt), Operand::Output(0)], &mut [out])
-        })?;
-        respond(Side::Source, &dt, &mut ds)?;
+        let start = last[mode as usize].as_ref().filter(|_| solver.warm).map(slice::from_ref);
+        let (mut solution, report) = conjugate_gradient
+            .solve(slice::from_ref(&reduced), start, |dt, out| coupling.complement(&dt[0], &mut out[0]))?;
+        let mut dt = solution.swap_remove(0);
+        coupling.respond(Side::Source, &dt, &mut ds)?;
         backend.map(&subtract, &[Operand::Vector(&rho), Operand::Output(0)], &mut [&mut ds])?;
         if !frame.problem.is_balanced() {
             // Where sigma is 0 the inner product sees nothing: these softmins follow from the others.
-            respond(Side::Target, &ds, &mut dt)?;
+            coupling.respond(Side::Target, &ds, &mut dt)?;
             backend.map(&subtract, &[Operand::Vector(&tau), Operand::Output(0)], &mut [&mut dt])?;
         }
         last[mode as usize] = match solver.warm {
@@ -265,7 +270,7 @@ impl<D: Device> Linearised<D> {
     }
 
     /// How the steps of both sides move while softmins rest.
-    fn drift(&self, tangent: &DeviceTangent<D>) -> Result<Sided<D::Vector>, Error> {
+    pub(crate) fn drift(&self, tangent: &DeviceTangent<D>) -> Result<Sided<D::Vector>, Error> {
         let frame = &self.optimum.frame;
         Sided::try_new(|side| {
             let mut drift = scaled(frame.backend(), &self.drifts[side], tangent.epsilon)?;

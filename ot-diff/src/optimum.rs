@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Balanced, CTransform, Certificate, Device, Error, KernelOp, PlanView, Potentials, RecordedPenalty,
-    Side, Solution, Status,
+    ActiveColumns, Balanced, CTransform, Certificate, Device, Error, KernelOp, PlanView, Potentials, Problem,
+    RecordedPenalty, Side, Solution, Status,
 };
 
 use crate::{
@@ -31,8 +31,18 @@ pub(crate) struct Optimum<D: Device> {
 impl<D: Device> Optimum<D> {
     /// That of a solution, and a kernel for it.
     pub(crate) fn new(solution: &Solution<D>) -> Result<(Self, Box<dyn KernelOp<D>>), Error> {
-        let potentials = Arc::clone(solution.potentials());
-        let frame = Frame::new(solution.problem().with_epsilon(potentials.epsilon)?)?;
+        let certificates = solution.certificates().to_vec();
+        Self::at(solution.problem(), Arc::clone(solution.potentials()), certificates, solution.status())
+    }
+
+    /// That of a problem at some potentials, and a kernel for it.
+    pub(crate) fn at(
+        problem: &Problem<D>,
+        potentials: Arc<Potentials<D>>,
+        certificates: Vec<Certificate>,
+        status: Status,
+    ) -> Result<(Self, Box<dyn KernelOp<D>>), Error> {
+        let frame = Frame::new(problem.with_epsilon(potentials.epsilon)?)?;
         let mut kernel = frame.problem.bind()?;
         let softmins = frame.backend().scope(|| {
             kernel.recenter(frame.problem.view(&potentials))?;
@@ -47,7 +57,6 @@ impl<D: Device> Optimum<D> {
                 Ok(out)
             })
         })?;
-        let (certificates, status) = (solution.certificates().to_vec(), solution.status());
         Ok((Self { frame, potentials, softmins, certificates, status }, kernel))
     }
 
@@ -79,6 +88,20 @@ impl<D: Device> Optimum<D> {
     /// The plan with weights of one on `side`: its derivative in the weights of that side.
     pub(crate) fn per_weight(&self, side: Side) -> PlanView<'_, D> {
         self.plan().with_side(side, self.frame.unweighted(side, self.potential(side)))
+    }
+
+    /// out = G v for the source, G^T v for the target, with G_ij = exp((s_i + t_j - C_ij) / epsilon), whose entries the kernel may keep.
+    pub(crate) fn apply_gibbs(
+        &self,
+        kernel: &mut dyn KernelOp<D>,
+        side: Side,
+        values: &D::Vector,
+        out: &mut D::Vector,
+    ) -> Result<(), Error> {
+        match kernel.plan_product() {
+            Some(product) => product.curvature_product(side, self.gibbs(), values, out),
+            None => kernel.apply(side, self.gibbs(), values, out),
+        }
     }
 
     /// exp((s_i + t_j - C_ij) / epsilon).

@@ -19,18 +19,7 @@ impl<D: Device> Linearised<D> {
     pub fn push_forward(&mut self, tangent: &Tangent<D::Elem>) -> Result<Change<'_, D>, Error> {
         let tangent = tangent.upload(&self.optimum.frame, self.kernel.as_mut())?;
         let drift = self.drift(&tangent)?;
-        let Self { optimum, kernel, .. } = self;
-        let (frame, backend) = (&optimum.frame, optimum.frame.backend());
-        let explicit = backend.scope(|| {
-            Sided::try_new(|side| {
-                let (half, other) = (optimum.half_step(side), side.opposite());
-                let weights = tangent.weights[other].as_ref();
-                let mut change = frame.explicit(kernel.as_mut(), half, &tangent.cost, weights, tangent.epsilon)?;
-                let response = frame.apply(kernel.as_mut(), side, optimum.conditional(side), &drift[other])?;
-                update(backend, &mut change, [Operand::Vector(&response)], |change, [response]| change - response)?;
-                Ok(change)
-            })
-        })?;
+        let explicit = self.explicit(&tangent, &drift)?;
         let (mut softmins, solve) = self.solve(explicit, Mode::Forward)?;
         let (frame, backend) = (&self.optimum.frame, self.optimum.frame.backend());
         let mut potentials = Sided::try_new(|side| {
@@ -48,6 +37,26 @@ impl<D: Device> Linearised<D> {
         }
         let exponents = self.exponents(&potentials, &tangent)?;
         Ok(Change { linearised: self, tangent, potentials, softmins, exponents, solve })
+    }
+
+    /// The changes of both softmins along a tangent while the other one rests, and the step between them drifts.
+    pub(crate) fn explicit(
+        &mut self,
+        tangent: &DeviceTangent<D>,
+        drift: &Sided<D::Vector>,
+    ) -> Result<Sided<D::Vector>, Error> {
+        let Self { optimum, kernel, .. } = self;
+        let (frame, backend) = (&optimum.frame, optimum.frame.backend());
+        backend.scope(|| {
+            Sided::try_new(|side| {
+                let (half, other) = (optimum.half_step(side), side.opposite());
+                let weights = tangent.weights[other].as_ref();
+                let mut change = frame.explicit(kernel.as_mut(), half, &tangent.cost, weights, tangent.epsilon)?;
+                let response = frame.apply(kernel.as_mut(), side, optimum.conditional(side), &drift[other])?;
+                update(backend, &mut change, [Operand::Vector(&response)], |change, [response]| change - response)?;
+                Ok(change)
+            })
+        })
     }
 
     /// lambda with <a, df> + <da, f> = <b, dg> + <db, g> after (lambda, -lambda) has been added.

@@ -57,7 +57,8 @@ impl<D: Device> Linearised<D> {
         }
         let sloped = Sided::try_new(|side| times(backend, &slopes[side], &potentials[side]))?;
         let right_hand_side = Sided::try_new(|side| {
-            let image = frame.apply(kernel.as_mut(), side, optimum.gibbs(), &sloped[side.opposite()])?;
+            let mut image = frame.unwritten(side)?;
+            optimum.apply_gibbs(kernel.as_mut(), side, &sloped[side.opposite()], &mut image)?;
             scaled(backend, &image, -1.0)
         })?;
         let (adjoint, solve) = self.solve(right_hand_side, Mode::Reverse)?;
@@ -112,6 +113,20 @@ pub struct Cotangent<'a, D: Device> {
     /// What is linear in the plan, output by output.
     functionals: Vec<Option<Functional<D>>>,
     solve: LinearSolve,
+}
+
+impl<'a, D: Device> Cotangent<'a, D> {
+    /// That of given cotangents of both softmins, as they change while the other one rests.
+    pub(crate) fn of_softmins(
+        linearised: &'a mut Linearised<D>,
+        softmins: Sided<D::Vector>,
+        solve: LinearSolve,
+    ) -> Result<Self, Error> {
+        let frame = &linearised.optimum.frame;
+        let potentials = Sided::try_new(|side| frame.filled(side, 0.0))?;
+        let shift = frame.backend().upload_reduced(&vec![0.0; frame.columns()])?;
+        Ok(Self { linearised, potentials, softmins, shift, functionals: Vec::new(), solve })
+    }
 }
 
 impl<D: Device> Cotangent<'_, D> {

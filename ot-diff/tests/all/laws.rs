@@ -208,6 +208,7 @@ laws_on! {
     deferred: DeferredBuilder::new(ReferenceBackend::<f64>::default());
     dense: CpuBackend::<f64>::new(2).unwrap().with_dense_limit(usize::MAX);
     streaming: CpuBackend::<f64>::new(2).unwrap().with_dense_limit(0);
+    block_sparse: CpuBackend::<f64>::new(2).unwrap().with_dense_limit(0).with_block_limit(1);
 }
 
 /// All of a gradient in the directions of a problem.

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+#[cfg(feature = "argmin")]
+mod argmin;
 mod bad_input;
+mod barycenter;
 mod closed_form;
 mod data;
 mod gauge;
 mod heat;
+mod kernels;
 mod laws;
 mod linear_solve;
 mod losses;
