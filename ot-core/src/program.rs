@@ -46,6 +46,16 @@ pub use fold::{CoordinateFold, MAX_FOLDED, MAX_STATES};
 pub use interpreter::{BLOCK, BlockInput, BlockMath, LibraryMath, Registers};
 pub use recorder::Recorder;
 
+/// A formula without captures, recorded at the first use and kept: a result of a reference to its program.
+macro_rules! recorded {
+    ($formula:expr) => {{
+        static PROGRAM: std::sync::LazyLock<Result<$crate::program::Program, $crate::program::ProgramError>> =
+            std::sync::LazyLock::new(|| $crate::program::Program::record($formula));
+        PROGRAM.as_ref().map_err(Clone::clone)
+    }};
+}
+pub(crate) use recorded;
+
 /// The most registers a program may use: an interpreter keeps that many blocks on the stack.
 pub const MAX_REGISTERS: usize = 32;
 

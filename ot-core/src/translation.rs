@@ -25,7 +25,7 @@ use crate::{
     kernel::Potentials,
     penalty::PenaltyKind,
     problem::Problem,
-    program::Program,
+    program::{Program, recorded},
     real::Real,
     side::Side,
 };
@@ -63,8 +63,8 @@ impl<D: Device> Translation<D> {
         Ok(Some(Self {
             method,
             shift: problem.backend().alloc_reduced(problem.columns())?,
-            add: Program::record(|[f, shift, omega]| [f + omega.select(shift, 0.0)])?,
-            subtract: Program::record(|[g, shift, omega]| [g - omega.select(shift, 0.0)])?,
+            add: recorded!(|[f, shift, omega]| [f + omega.select(shift, 0.0)])?.clone(),
+            subtract: recorded!(|[g, shift, omega]| [g - omega.select(shift, 0.0)])?.clone(),
         }))
     }
 

@@ -26,7 +26,7 @@ use crate::{
     plan::Plan,
     power_of_two::product,
     problem::Problem,
-    program::Program,
+    program::recorded,
     real::Real,
     scalar::{LOG_ZERO, Scalar},
     side::Side,
@@ -196,9 +196,9 @@ impl<D: Device> Scaled<D> {
         kernel.densities(backend, plan, &active, density.each_mut(), conjugate)?;
 
         // Rows above their bound first, then the columns of what is left.
-        let scale_down = Program::record(|[density, log_high]| [(log_high - density.ln()).clamp(LOG_ZERO, 0.0)])?;
-        let scaled_weight = Program::record(|[weight, log]| [weight * log.exp()])?;
-        let scaled_log = Program::record(|[log_weight, log]| [log_weight + log])?;
+        let scale_down = recorded!(|[density, log_high]| [(log_high - density.ln()).clamp(LOG_ZERO, 0.0)])?;
+        let scaled_weight = recorded!(|[weight, log]| [weight * log.exp()])?;
+        let scaled_log = recorded!(|[log_weight, log]| [log_weight + log])?;
         let mut scaled = plan;
         let [log_x, log_y] = &mut log_scaling;
         let [scaled_source, scaled_target] = &mut scaled_density;
@@ -209,13 +209,13 @@ impl<D: Device> Scaled<D> {
             match high.is_finite() {
                 true => {
                     let operands = [Operand::Vector(density), Operand::Constant(high.ln())];
-                    backend.map(&scale_down, &operands, &mut [&mut *log])?;
+                    backend.map(scale_down, &operands, &mut [&mut *log])?;
                 }
                 false => backend.fill(0.0, log)?,
             }
             let (own, [weight, log_weight]) = (plan.side(side), weights);
-            backend.map(&scaled_weight, &[own.weights, &*log].map(Operand::Vector), &mut [weight])?;
-            backend.map(&scaled_log, &[own.log_weights, &*log].map(Operand::Vector), &mut [log_weight])
+            backend.map(scaled_weight, &[own.weights, &*log].map(Operand::Vector), &mut [weight])?;
+            backend.map(scaled_log, &[own.log_weights, &*log].map(Operand::Vector), &mut [log_weight])
         };
         scale(Side::Source, &density[0], log_x, [a, log_a])?;
         scaled.source = PlanSide { weights: a, log_weights: log_a, ..scaled.source };

@@ -120,6 +120,9 @@ pub(super) fn rounded_side_values(
     let [value] = run(penalty.value(), [&densities])?;
     let [conjugate] = run(penalty.conjugate(), [&slopes])?;
     let slope = |density: f64| {
+        if penalty.kind() == PenaltyKind::Balanced {
+            return 0.0;
+        }
         let value = penalty.value().call::<_, 1, 1>([Dual::variable(density)]);
         value.map_or(f64::NAN, |[value]| value.derivative)
     };

@@ -5,7 +5,7 @@ use crate::{
     backend::{Backend, Device, Fold, Operand},
     error::Error,
     power_of_two::{binary_exponent, times_power_of_two},
-    program::Program,
+    program::{Program, recorded},
     real::Real,
     scalar::Scalar,
     side::Side,
@@ -210,7 +210,7 @@ fn scaled_gap<D: Device, K: KernelOp<D> + ?Sized>(
     let masses = |part: usize| columns.iter().map(move |column| column.added_masses()[part]);
     let RoundedValue { gap, value } = out;
     backend.write_reduced(&values, value)?;
-    let add = Program::record(|[value, cost, unit, share]| [value + share.select((cost * unit) * share, 0.0)])?;
+    let add = recorded!(|[value, cost, unit, share]| [value + share.select((cost * unit) * share, 0.0)])?;
     for part in (0..2).filter(|&part| masses(part).any(|mass| mass > 0.0)) {
         let mut costs = backend.alloc_reduced(columns.len())?;
         match kernel.transport_cost() {
@@ -236,12 +236,12 @@ fn scaled_gap<D: Device, K: KernelOp<D> + ?Sized>(
         let [units, shares] = [backend.upload_reduced(&units)?, backend.upload_reduced(&shares)?];
         let operands = [&costs, &units, &shares].map(Operand::Reduced);
         let operands = [Operand::Output(0), operands[0], operands[1], operands[2]];
-        backend.map_reduced(&add, &operands, &mut [&mut *value])?;
+        backend.map_reduced(add, &operands, &mut [&mut *value])?;
     }
     let plan_masses: Vec<f64> = columns.iter().map(|column| total(&column.source.marginal)).collect();
     let plan_masses = backend.upload_reduced(&plan_masses)?;
-    let positive = Program::record(|[value, mass]| [(value + mass).max(0.0)])?;
-    backend.map_reduced(&positive, &[Operand::Reduced(value), Operand::Reduced(&plan_masses)], &mut [gap])
+    let positive = recorded!(|[value, mass]| [(value + mass).max(0.0)])?;
+    backend.map_reduced(positive, &[Operand::Reduced(value), Operand::Reduced(&plan_masses)], &mut [gap])
 }
 
 /// The factors of a part, each of mass one: products of tiny weights would vanish in the element type.

@@ -1,7 +1,9 @@
 //! The prescribed marginal of classical transport.
 
-use super::{MarginalPenalty, PenaltyKind};
-use crate::real::Real;
+use std::sync::LazyLock;
+
+use super::{MarginalPenalty, PenaltyKind, RecordedPenalty};
+use crate::{error::Error, program::ProgramError, real::Real};
 
 /// The marginal is prescribed: phi is 0 at density 1 and infinite elsewhere, phi*(q) = q.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -30,5 +32,12 @@ impl MarginalPenalty for Balanced {
 
     fn conjugate_subdifferential<R: Real>(&self, _potential: R, _epsilon: R) -> [R; 2] {
         [R::constant(1.0); 2]
+    }
+
+    /// Recorded at the first use.
+    fn recorded(&self) -> Result<RecordedPenalty, Error> {
+        static RECORDED: LazyLock<Result<RecordedPenalty, ProgramError>> =
+            LazyLock::new(|| RecordedPenalty::record(&Balanced));
+        Ok(RECORDED.clone()?)
     }
 }

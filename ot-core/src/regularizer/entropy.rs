@@ -1,7 +1,9 @@
 //! KL to the product of the marginals (Cuturi 2013; as a divergence Peyre, Cuturi 2019, section 4).
 
-use super::{Regularizer, RegularizerKind};
-use crate::real::Real;
+use std::sync::LazyLock;
+
+use super::{RecordedRegularizer, Regularizer, RegularizerKind};
+use crate::{error::Error, program::ProgramError, real::Real};
 
 /// h(p) = p log p - p + 1: the plan is exp((f + g - C) / epsilon) a b^T, and every pair carries mass.
 ///
@@ -25,6 +27,13 @@ impl Regularizer for Entropy {
 
     fn density<R: Real>(&self, exponent: R) -> R {
         exponential(exponent)
+    }
+
+    /// Recorded at the first use.
+    fn recorded(&self) -> Result<RecordedRegularizer, Error> {
+        static RECORDED: LazyLock<Result<RecordedRegularizer, ProgramError>> =
+            LazyLock::new(|| RecordedRegularizer::record(&Entropy));
+        Ok(RECORDED.clone()?)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     kernel::Potentials,
     penalty::{PenaltyKind, bounded_exp},
     problem::Problem,
-    program::Program,
+    program::{Program, recorded},
     real::Real,
     scalar::LOG_ZERO,
     side::Side,
@@ -40,14 +40,14 @@ impl<D: Device> ClosedForm<D> {
         let number = || problem.backend().alloc_reduced(problem.columns());
         Ok(Self {
             inverse_strengths,
-            largest_exponent: Program::record(|[f, a, inverse]| [a.select(-(f * inverse), LOG_ZERO)])?,
-            mass: Program::record(|[f, a, inverse, largest]| {
-                [a.select(a * bounded_exp(-(f * inverse) - largest), 0.0)]
-            })?,
-            lambda: Program::record(|[largest_a, mass_a, largest_b, mass_b, scale]| {
+            largest_exponent: recorded!(|[f, a, inverse]| [a.select(-(f * inverse), LOG_ZERO)])?.clone(),
+            mass: recorded!(|[f, a, inverse, largest]| { [a.select(a * bounded_exp(-(f * inverse) - largest), 0.0)] })?
+                .clone(),
+            lambda: recorded!(|[largest_a, mass_a, largest_b, mass_b, scale]| {
                 let shift = scale * (largest_a - largest_b + (mass_a.ln() - mass_b.ln()));
                 [mass_a.select(mass_b.select(shift, 0.0), 0.0)]
-            })?,
+            })?
+            .clone(),
             largest: [number()?, number()?],
             masses: [number()?, number()?],
         })

@@ -6,6 +6,7 @@ use ot_core::{Side, UNREACHABLE};
 
 use super::{
     CpuScalar,
+    cut::PANEL,
     guard::{Guard, is_left_out},
     rows::{BLOCK, CostRows, TILE, pieces, visit_partners},
 };
@@ -50,6 +51,21 @@ pub(super) fn shifted_block<T: CpuScalar, R: CostRows<T>>(
         rows.entries(side, block.clone(), others, of_tile, TILE, tile, sums);
     }
     accept_or_redo(terms, sums, shift, out, || exact(tile));
+}
+
+/// out_i = centre_i - epsilon log sum_i for the atoms of a panel, if the guard accepts every sum. Says whether it does.
+pub(super) fn accept_all<T: CpuScalar>(terms: Terms<'_, T>, sums: &[f64], centre: &[T], out: &mut [T]) -> bool {
+    let mut logarithms = [1.0; PANEL];
+    let Some(logarithms) = logarithms.get_mut(..sums.len()) else { return false };
+    if !sums.iter().all(|&sum| terms.guard.accepts(sum)) {
+        return false;
+    }
+    logarithms.copy_from_slice(sums);
+    f64::ln_in_place(logarithms);
+    for ((out, centre), logarithm) in out.iter_mut().zip(centre).zip(&*logarithms) {
+        *out = finite(centre.to_f64() - terms.epsilon * logarithm);
+    }
+    true
 }
 
 /// out_i = centre_i - epsilon log sum_i for the rows of a block where the guard accepts the sum, else the exact softmin.

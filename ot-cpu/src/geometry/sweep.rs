@@ -38,7 +38,7 @@ use super::{
     memory::{Pool, zeroed},
     operand::{self, operand_len},
     rows::{BLOCK, CostRows, TASKS, TILE, pieces},
-    softmin::{Terms, accept_or_redo, exact_block},
+    softmin::{Terms, accept_all, accept_or_redo, exact_block},
     steps::{Steps, Tally},
 };
 use crate::{backend::CpuBackend, simd::Stored};
@@ -442,9 +442,11 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                         let (factors, tally) = (&mut factors_of_panel[lanes.clone()], &mut tallies[k]);
                         let out = &out[lanes];
                         self.factors(&log_a[k][panel.clone()], centre_of_panel, out, factors, tally);
-                        let (a, entering) = (&steps.weights(k)[panel.clone()], &steps.entering(k)[panel.clone()]);
                         let known = of_anchors[k].map(|anchor| &anchor.weights[panel.clone()]);
-                        tally.measure(a, entering, out, factors, known, self.epsilon);
+                        if anchors.is_some() {
+                            let (a, entering) = (&steps.weights(k)[panel.clone()], &steps.entering(k)[panel.clone()]);
+                            tally.measure(a, entering, out, factors, known, self.epsilon);
+                        }
                         operand::write_column(operand, (len, columns), k, |r| {
                             E::Entry::from_f64(factors[r].to_f64() - known.map_or(0.0, |known| known[r]))
                         });
@@ -708,6 +710,9 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         out: &mut [T],
         mut refused: impl FnMut(usize),
     ) {
+        if accept_all(terms, sums, centre, out) {
+            return;
+        }
         let blocks = sums.chunks(BLOCK).zip(centre.chunks(BLOCK)).zip(out.chunks_mut(BLOCK));
         for (block, ((sums, centre), out)) in pieces(panel.clone(), BLOCK).zip(blocks) {
             let first = block.start - panel.start;

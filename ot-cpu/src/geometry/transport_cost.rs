@@ -23,9 +23,11 @@ use super::{
     rows::{BLOCK, CostRows, TILE, visit_pairs},
 };
 
-/// The largest difference of potentials to those of the first column, in units of epsilon, at which entries around
-/// them serve.
-const LARGEST_DRIFT: f64 = 60.0;
+/// The largest difference of potentials to those of the first column, in units of epsilon, at which entries around them serve:
+/// a part of the logarithm of the largest number, so that neither what is kept of entries nor factors come near the ends of the
+/// range; and the least of it, for single precision.
+const LARGEST_DRIFT: f64 = 0.4;
+const LEAST_DRIFT: f64 = 60.0;
 
 /// Columns that share a pass.
 const GROUP: usize = 64;
@@ -187,9 +189,10 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
             let differences = potential.iter().zip(centre).map(|(a, b)| (a.to_f64() - b.to_f64()).abs());
             differences.fold(0.0, |largest, difference| if difference <= largest { largest } else { difference })
         };
+        let farthest = (LARGEST_DRIFT * T::MAX.ln()).max(LEAST_DRIFT) * self.binding.epsilon();
         let near = |column: &usize| {
             let (f, g) = (plan.source.potential.column(*column), plan.target.potential.column(*column));
-            drift(f, f0) + drift(g, g0) <= LARGEST_DRIFT * self.binding.epsilon()
+            drift(f, f0) + drift(g, g0) <= farthest
         };
         let near: Vec<usize> = (0..out.len()).filter(near).collect();
         let around = |weights: &[T], potential: &[T], centre: &[T]| -> Vec<f64> {
