@@ -91,6 +91,25 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// What is known where nothing was computed: no bound is finite, and there is no transport cost. That of a solve that was
+    /// cancelled: see [`Solution::is_certified`](crate::Solution::is_certified).
+    #[must_use]
+    pub fn unproven(epsilon: f64) -> Self {
+        Self {
+            epsilon,
+            marginal_error: f64::INFINITY,
+            source_residual: f64::INFINITY,
+            target_residual: f64::INFINITY,
+            mass: f64::INFINITY,
+            transport_cost: None,
+            primal: f64::INFINITY,
+            dual: f64::NEG_INFINITY,
+            gap: f64::INFINITY,
+            form: RoundingForm::Scaled,
+            rounding: f64::INFINITY,
+        }
+    }
+
     /// Is the marginal error, rounding included, within a tolerance?
     #[must_use]
     pub fn meets(&self, tolerance: f64) -> bool {
@@ -113,9 +132,13 @@ impl fmt::Display for Certificate {
     /// #     mass: 1.0, transport_cost: Some(0.25), primal: 0.3, dual: 0.299, gap: 1e-3, form: Default::default(), rounding: 1e-15 };
     /// let line = "<P, C> 0.25, primal 0.3, dual 0.299 (gap 1.0e-3), marginal error 2.0e-7 (rounding 1.0e-15), epsilon 0.1";
     /// assert_eq!(certificate.to_string(), line);
+    /// assert_eq!(Certificate::unproven(0.1).to_string(), "not certified, epsilon 0.1");
     /// ```
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { epsilon, marginal_error, transport_cost, primal, dual, gap, rounding, .. } = self;
+        if *self == Self::unproven(*epsilon) {
+            return write!(formatter, "not certified, epsilon {epsilon}");
+        }
         if let Some(cost) = transport_cost {
             write!(formatter, "<P, C> {}, ", short(*cost))?;
         }

@@ -43,7 +43,7 @@ mod view;
 pub use self::{
     binding::Binding,
     c_transform::{CTransform, Entering},
-    geometry::{CostStatistics, Elem, Geometry, GeometryBuilder},
+    geometry::{CloudPair, CostStatistics, Elem, Geometry, GeometryBuilder},
     gibbs::{GibbsKernel, SoftMin},
     operator::PlanOperator,
     rounding::{PlanRounding, RoundedColumn, RoundedFactors, RoundedSide, RoundedValue},

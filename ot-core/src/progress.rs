@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
+    /// Scales of clusters, coarse before fine, from which a solve starts.
+    Start,
     /// Iterations at epsilons above that of the problem, on the way down to it.
     Annealing,
     /// Iterations on the problem itself.
@@ -18,6 +20,8 @@ pub enum Phase {
     Samples,
     /// Problems, of many that are solved together.
     Pairs,
+    /// Certificates, with their numbers: the end of a solve.
+    Certificate,
 }
 
 /// What is known at a check, as far as the solver knows it: all of it already read from the device.
@@ -68,8 +72,9 @@ impl Progress {
     }
 }
 
-/// Watches a solve, and may cancel it. Called at checks only, with numbers already read, so
-/// that watching adds no synchronisation.
+/// Watches a solve, and may cancel it. Called at checks, with numbers already read, so that watching adds no
+/// synchronisation. Where a pass over all pairs takes long (from 2^24 pairs on), it is called after every pass too, with
+/// the number of iterations alone, so that a break is heeded within one pass.
 pub trait Observer: Send {
     /// Told of a check; [`ControlFlow::Break`] cancels.
     fn observe(&mut self, progress: &Progress) -> ControlFlow<()>;

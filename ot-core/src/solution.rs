@@ -15,6 +15,7 @@ pub struct Solution<D: Device> {
     potentials: Arc<Potentials<D>>,
     statuses: Vec<Status>,
     certificates: Vec<Certificate>,
+    is_certified: bool,
     iterations: usize,
     history: Vec<Progress>,
 }
@@ -30,7 +31,27 @@ impl<D: Device> Solution<D> {
         iterations: usize,
         history: Vec<Progress>,
     ) -> Self {
-        Self { problem, potentials, statuses, certificates, iterations, history }
+        Self { problem, potentials, statuses, certificates, is_certified: true, iterations, history }
+    }
+
+    /// Made by solvers that were cancelled: one status for each column, and [nothing proven](Certificate::unproven).
+    #[must_use]
+    pub fn uncertified(
+        problem: Problem<D>,
+        potentials: Arc<Potentials<D>>,
+        statuses: Vec<Status>,
+        iterations: usize,
+        history: Vec<Progress>,
+    ) -> Self {
+        let certificates = vec![Certificate::unproven(problem.epsilon()); problem.columns()];
+        Self { problem, potentials, statuses, certificates, is_certified: false, iterations, history }
+    }
+
+    /// Was anything proven of the potentials? Not of a solve that was cancelled, which ends within a pass: there a certificate is
+    /// optional, and [`certify`](crate::certify) makes it.
+    #[must_use]
+    pub fn is_certified(&self) -> bool {
+        self.is_certified
     }
 
     /// What was solved.
@@ -66,7 +87,8 @@ impl<D: Device> Solution<D> {
         &self.statuses
     }
 
-    /// What is proven of the first column: of the problem, where it is no batch.
+    /// What is proven of the first column: of the problem, where it is no batch. Nothing of a solve that was cancelled: see
+    /// [`is_certified`](Self::is_certified).
     #[must_use]
     pub fn certificate(&self) -> &Certificate {
         &self.certificates[0]
@@ -125,6 +147,7 @@ impl<D: Device> Clone for Solution<D> {
             potentials: Arc::clone(&self.potentials),
             statuses: self.statuses.clone(),
             certificates: self.certificates.clone(),
+            is_certified: self.is_certified,
             iterations: self.iterations,
             history: self.history.clone(),
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why a solve ended. Only [`Converged`](Status::Converged) promises the tolerance; every other
-/// status still comes with the best iterate and its certificate.
+/// status still comes with the best iterate and, but for [`Cancelled`](Status::Cancelled), its certificate.
 #[derive(Copy, Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Status {
@@ -21,7 +21,7 @@ pub enum Status {
     },
     /// A number that is not finite was met; the iterate before it is returned.
     NotFinite,
-    /// The observer asked to stop.
+    /// The observer asked to stop. The best iterate is returned at once, and its certificate is missing.
     Cancelled,
 }
 

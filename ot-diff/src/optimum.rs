@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ot_core::{
     ActiveColumns, Balanced, CTransform, Certificate, Device, Error, KernelOp, PlanView, Potentials, Problem,
-    RecordedPenalty, Side, Solution, Status,
+    RecordedPenalty, Side, Solution, Status, certify,
 };
 
 use crate::{
@@ -31,8 +31,12 @@ pub(crate) struct Optimum<D: Device> {
 impl<D: Device> Optimum<D> {
     /// That of a solution, and a kernel for it.
     pub(crate) fn new(solution: &Solution<D>) -> Result<(Self, Box<dyn KernelOp<D>>), Error> {
-        let certificates = solution.certificates().to_vec();
-        Self::at(solution.problem(), Arc::clone(solution.potentials()), certificates, solution.status())
+        let (problem, potentials) = (solution.problem(), solution.potentials());
+        let certificates = match solution.is_certified() {
+            true => solution.certificates().to_vec(),
+            false => certify(&problem.with_epsilon(potentials.epsilon)?, potentials)?,
+        };
+        Self::at(problem, Arc::clone(potentials), certificates, solution.status())
     }
 
     /// That of a problem at some potentials, and a kernel for it.

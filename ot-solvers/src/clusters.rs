@@ -10,4 +10,8 @@ mod halving;
 mod hierarchy;
 mod scale;
 
-pub(crate) use self::{halving::halve, hierarchy::Hierarchy, scale::Scale};
+pub(crate) use self::{
+    halving::halve,
+    hierarchy::{Cloud, Hierarchy},
+    scale::Scale,
+};

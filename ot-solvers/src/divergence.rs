@@ -15,9 +15,11 @@ mod outcome;
 mod value;
 mod variation;
 
+use std::sync::Arc;
+
 use ot_core::{
-    Backend, Device, Epsilon, Error, GeometryBuilder, GroundCost, MarginalPenalty, Measure, Operand, Problem, Program,
-    RecordedPenalty, Side, Solution,
+    Backend, Device, Epsilon, Error, Geometry, GeometryBuilder, GroundCost, MarginalPenalty, Measure, Operand, Problem,
+    Program, RecordedPenalty, Side, Solution,
 };
 
 pub use self::{form::DivergenceForm, outcome::Divergence};
@@ -157,19 +159,31 @@ impl SinkhornDivergence {
         cost: &dyn GroundCost,
         epsilon: Epsilon,
     ) -> Result<Problem<D>, Error> {
-        let geometry = builder.geometry(source.support(), target.support(), cost)?;
+        self.problem_on(builder.geometry(source.support(), target.support(), cost)?, source, target, epsilon)
+    }
+
+    /// [`problem`](Self::problem) on a geometry that is there.
+    pub(crate) fn problem_on<D: Device>(
+        &self,
+        geometry: Arc<dyn Geometry<D>>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
+        epsilon: Epsilon,
+    ) -> Result<Problem<D>, Error> {
         match &self.penalty {
             Some(penalty) => Problem::unbalanced(geometry, source, target, epsilon, penalty, penalty),
             None => Problem::new(geometry, source, target, epsilon),
         }
     }
 
-    /// Solves a measure against itself, for use in any number of divergences.
+    /// Solves a measure against itself, for use in any number of divergences. Large clouds start from their
+    /// [clusters](Start::clusters).
     ///
     /// # Errors
     /// Those of [`Sinkhorn::solve`].
     pub fn self_term<D: Device>(&self, problem: &Problem<D>) -> Result<Solution<D>, Error> {
-        self.sinkhorn.clone().update(Update::Symmetric).solve(problem)
+        let start = symmetric(problem.backend(), Start::clusters(problem)?)?;
+        self.sinkhorn.clone().update(Update::Symmetric).run(problem).start(start).solve()
     }
 
     /// The divergence from its problems: the two measures against each other, and each against itself.

@@ -1,6 +1,6 @@
 //! Transport between two measures, from what is asked to what is answered.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use ot_core::{
     Device, Elem, Epsilon, Error, Geometry, GeometryBuilder, GroundCost, Host, HostBackend, MarginalPenalty, Measure,
@@ -158,7 +158,7 @@ impl<'a, S: BackendSource> Transport<'a, S> {
     /// [`Sinkhorn::solve`](crate::Sinkhorn::solve); [`Error::Program`] for a penalty that cannot be recorded. Not converging is a
     /// [`Status`], and no error.
     pub fn solve(self) -> Result<Solution<DeviceOf<S>>, Error> {
-        let Self { backend, source, target, cost, epsilon, penalties, sinkhorn, start, observer } = self;
+        let Self { backend, source, target, cost, epsilon, penalties, sinkhorn, start, mut observer } = self;
         let (penalties, epsilon) = (penalties.transpose()?, epsilon.unwrap_or_default());
         backend.lend(|builder| {
             let geometry = builder.geometry(source.support(), target.support(), cost)?;
@@ -168,11 +168,11 @@ impl<'a, S: BackendSource> Transport<'a, S> {
                     Problem::unbalanced(geometry, source, target, epsilon, of_source, of_target)?
                 }
             };
-            let start = match start {
-                Some(start) => start,
-                None => Start::multiscale(builder, &problem, source, target, cost)?,
+            let (start, told) = match start {
+                Some(start) => (start, ControlFlow::Continue(())),
+                None => Start::multiscale_told(builder, &problem, source, target, cost, observer.as_deref_mut())?,
             };
-            let run = sinkhorn.run(&problem).start(start);
+            let run = sinkhorn.run(&problem).start(start).cancelled(told.is_break());
             match observer {
                 None => run.solve(),
                 Some(observer) => run.observer(observer).solve(),

@@ -181,7 +181,7 @@ impl<'a, D: Device> NewtonRun<'a, D> {
         Self { start, ..self }
     }
 
-    /// The observer of every pass; it may cancel.
+    /// The observer of every pass and of the certificate; it may cancel. What was found is then returned without a certificate.
     #[must_use]
     pub fn observer(self, observer: &'a mut dyn Observer) -> Self {
         Self { observer: Some(observer), ..self }
@@ -227,6 +227,14 @@ fn solve<D: Device>(
     let mut kernel = problem.bind()?;
     let (mut f, mut g, mut statuses, mut report) = (Vec::new(), Vec::new(), Vec::new(), NewtonReport::default());
     for column in 0..columns {
+        if statuses.contains(&Status::Cancelled) {
+            // What the other columns were given is what they have.
+            for (side, found) in [&mut f, &mut g].into_iter().enumerate() {
+                let len = given[side].len() / columns;
+                found.extend_from_slice(&given[side][column * len..][..len]);
+            }
+            continue;
+        }
         let before = report.start_iterations + report.passes();
         let told = Told { history: &mut history, before };
         let end = solve_column(settings, problem, kernel.as_mut(), column, Entry::of(start), &given, told)?;
@@ -241,6 +249,12 @@ fn solve<D: Device>(
         target: backend.upload(&g, columns)?,
         epsilon: problem.epsilon(),
     };
+    let iterations = report.start_iterations + report.passes();
+    if statuses.contains(&Status::Cancelled) {
+        let (potentials, statuses) = (Arc::new(potentials), vec![Status::Cancelled; columns]);
+        let solution = Solution::uncertified(problem.clone(), potentials, statuses, iterations, history.into_told());
+        return Ok((solution, report));
+    }
     kernel.rebind(problem.epsilon())?;
     let failed = |column: &usize| matches!(statuses[*column], Status::Stalled | Status::IterationLimit);
     let failed: Vec<usize> = (0..columns).filter(failed).collect();
@@ -254,15 +268,9 @@ fn solve<D: Device>(
     let tolerance = settings.tolerance_on(problem);
     let verdict = |(end, told): (Status, &Certificate)| verdict(Some(end), told, tolerance, false).unwrap_or(end);
     let statuses = statuses.into_iter().zip(&certificates).map(verdict).collect();
-    let solution = Solution::new(
-        problem.clone(),
-        Arc::new(potentials),
-        statuses,
-        certificates,
-        report.start_iterations + report.passes(),
-        history.into_told(),
-    );
-    Ok((solution, report))
+    history.tell_certificates(iterations, &certificates);
+    let (problem, potentials, history) = (problem.clone(), Arc::new(potentials), history.into_told());
+    Ok((Solution::new(problem, potentials, statuses, certificates, iterations, history), report))
 }
 
 /// Who is told of passes, and how many iterations there were before them.

@@ -169,7 +169,7 @@ pub(super) fn mean_iteration<D: Device>(problem: &Problem<D>, iterations: usize)
         }
         ControlFlow::Continue(())
     };
-    plain(WARM + iterations).run(problem).observer(&mut clock).solve()?;
+    plain(WARM + iterations).run(problem).start(Start::Zero).observer(&mut clock).solve()?;
     match (first, last) {
         (Some((from, start)), Some((to, end))) => Ok(end.duration_since(start).as_secs_f64() / (to - from) as f64),
         _ => Err("a plain run ended before its iterations could be timed".into()),

@@ -10,7 +10,7 @@ use crate::{
     backend::{Backend, Device},
     cost::GroundCost,
     error::Error,
-    measure::{Components, Support, WeightsView},
+    measure::{Components, PointsView, Support, WeightsView},
     regularizer::{RecordedRegularizer, RegularizerKind},
     side::Side,
 };
@@ -28,6 +28,20 @@ pub struct CostStatistics {
     pub maximum: f64,
     /// Is any pair forbidden?
     pub forbidden: bool,
+}
+
+/// Two clouds of points and the cost between them, as a geometry keeps them, and who makes geometries of such: what coarser
+/// problems of the same kind are posed by.
+#[derive(Debug)]
+pub struct CloudPair<'a, D: Device> {
+    /// Makes geometries on the same backend.
+    pub builder: &'a dyn GeometryBuilder<Device = D>,
+    /// Points of the source.
+    pub source: PointsView<'a, D::Elem>,
+    /// Points of the target.
+    pub target: PointsView<'a, D::Elem>,
+    /// The cost.
+    pub cost: &'a dyn GroundCost,
 }
 
 /// The data of one cost between two supports.
@@ -89,6 +103,12 @@ pub trait Geometry<D: Device>: Debug + Send + Sync {
     /// is all that a certificate has to price misplaced mass with where the kernel has no transport cost: without
     /// either, a gap is infinite. The default is none.
     fn cost_bound(&self) -> Option<f64> {
+        None
+    }
+
+    /// The points and the cost that this geometry was made of, if it keeps them: from their clusters a solver starts. The
+    /// default is none.
+    fn clouds(&self) -> Option<CloudPair<'_, D>> {
         None
     }
 

@@ -8,8 +8,8 @@ mod placed;
 use std::sync::Arc;
 
 use ot_core::{
-    Backend, CostStatistics, Error, Geometry, Host, KernelOp, PointsView, RecordedRegularizer, RegularizerKind, Scalar,
-    Side, UNREACHABLE, cost::GroundCost, measure::WeightsView,
+    Backend, CloudPair, CostStatistics, Error, Geometry, Host, KernelOp, PointsView, RecordedRegularizer,
+    RegularizerKind, Scalar, Side, UNREACHABLE, cost::GroundCost, measure::WeightsView,
 };
 
 use self::{cost::BlockCost, kernel::BlockKernel};
@@ -161,6 +161,10 @@ impl<T: CpuScalar> Geometry<Host<T>> for BlockSparseGeometry<T> {
 
     fn cost_bound(&self) -> Option<f64> {
         self.cost.bound()
+    }
+
+    fn clouds(&self) -> Option<CloudPair<'_, Host<T>>> {
+        self.streaming.clouds()
     }
 
     fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {

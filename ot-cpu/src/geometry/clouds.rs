@@ -2,13 +2,19 @@
 
 use std::{ops::Range, sync::Arc};
 
-use ot_core::{CostForm, Error, PointsView, Side, cost::GroundCost, host::try_zeros, power_of_two::times_power_of_two};
+use ot_core::{
+    CloudPair, CostForm, Error, Host, PointsView, Side, cost::GroundCost, host::try_zeros,
+    power_of_two::times_power_of_two,
+};
 
 use super::{
     CpuScalar,
     instead::{Instead, unit_of},
 };
-use crate::simd::{GibbsTerms, PointCost, PointPairs};
+use crate::{
+    backend::CpuBackend,
+    simd::{GibbsTerms, PointCost, PointPairs},
+};
 
 /// The points of both sides, the cost if it can be kept, and its vector loop if it has one.
 #[derive(Debug)]
@@ -73,6 +79,13 @@ impl<T: CpuScalar> Clouds<T> {
             Some(PointCost::Square { scale }) if self.source.instead.is_none() => Some(scale),
             _ => None,
         }
+    }
+
+    /// What coarser problems are posed by, if the cost is kept.
+    pub(super) fn pair<'a>(&'a self, builder: &'a CpuBackend<T>) -> Option<CloudPair<'a, Host<T>>> {
+        let points = |side: Side| PointsView::new(&self.side(side).points, self.dimension).ok();
+        let cost = self.cost.as_deref()?;
+        Some(CloudPair { builder, source: points(Side::Source)?, target: points(Side::Target)?, cost })
     }
 
     /// The points of a side.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use ot_core::{
-    Backend, CostBetween, CostStatistics, CostSummary, Error, Geometry, Host, HostBackend, KernelOp, PointsView,
-    RecordedRegularizer, RegularizerKind, Side,
+    Backend, CloudPair, CostBetween, CostStatistics, CostSummary, Error, Geometry, Host, HostBackend, KernelOp,
+    PointsView, RecordedRegularizer, RegularizerKind, Side,
     cost::{Blur, GroundCost, MatrixView, SharedMatrix},
     host::for_each_chunk,
     measure::{Support, WeightsView},
@@ -151,6 +151,10 @@ impl<T: CpuScalar> Geometry<Host<T>> for DenseGeometry<T> {
 
     fn cost_bound(&self) -> Option<f64> {
         self.cost.bound()
+    }
+
+    fn clouds(&self) -> Option<CloudPair<'_, Host<T>>> {
+        self.cost.clouds.as_ref()?.pair(&self.backend)
     }
 
     fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {

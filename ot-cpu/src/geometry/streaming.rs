@@ -6,8 +6,8 @@ use std::{
 };
 
 use ot_core::{
-    Backend, CostBetween, CostStatistics, CostSummary, Error, Geometry, Host, HostBackend, KernelOp, PointsView,
-    RecordedRegularizer, RegularizerKind, Side,
+    Backend, CloudPair, CostBetween, CostStatistics, CostSummary, Error, Geometry, Host, HostBackend, KernelOp,
+    PointsView, RecordedRegularizer, RegularizerKind, Side,
     cost::{Blur, GroundCost, check_bound},
     measure::{Support, WeightsView},
 };
@@ -104,6 +104,10 @@ impl<T: CpuScalar> Geometry<Host<T>> for StreamingGeometry<T> {
 
     fn cost_bound(&self) -> Option<f64> {
         self.cost.bound
+    }
+
+    fn clouds(&self) -> Option<CloudPair<'_, Host<T>>> {
+        self.cost.clouds.pair(&self.backend)
     }
 
     fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {

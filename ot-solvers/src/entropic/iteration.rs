@@ -4,11 +4,11 @@
 //! residuals, conjugate and dual of each column. They decide relaxation, rest and cancellation, and
 //! they are hints; what is returned as converged has been certified by densities of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ot_core::{
     ActiveColumns, ByProducts, Certificate, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Program,
-    Progress, Real, Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with,
+    ProgramError, Progress, Real, Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with,
     kernel::simultaneous_sweep,
 };
 
@@ -24,6 +24,16 @@ use crate::{history::History, newton::NewtonReport};
 
 /// Iterations of a start from given potentials that are each followed by a check.
 const WATCHED: usize = 4;
+
+/// Pairs of all columns from which on a pass is long enough for observers to be asked after each.
+const LONG_PASS: usize = 1 << 24;
+
+/// (now, other, chosen) to one of the two, recorded at the first use.
+fn chosen_columns() -> Result<&'static Program, ProgramError> {
+    static PROGRAM: LazyLock<Result<Program, ProgramError>> =
+        LazyLock::new(|| Program::record(|[now, other, chosen]| [chosen.select(other, now)]));
+    PROGRAM.as_ref().map_err(Clone::clone)
+}
 
 /// The state of one run.
 pub(super) struct Iteration<'a, D: Device> {
@@ -55,6 +65,8 @@ pub(super) struct Iteration<'a, D: Device> {
     pub(super) history: History<'a>,
     /// Why the whole run must end, if it must.
     pub(super) ended: Option<Status>,
+    /// Are observers asked between checks?
+    tells_passes: bool,
 }
 
 impl<'a, D: Device> Iteration<'a, D> {
@@ -81,7 +93,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             by_products: ByProducts::alloc(backend, atoms, columns)?,
             relaxation: backend.alloc_reduced(columns)?,
             chosen: backend.alloc_reduced(columns)?,
-            choose: Program::record(|[now, other, chosen]| [chosen.select(other, now)])?,
+            choose: chosen_columns()?.clone(),
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
             columns: vec![Column::new(settings.relaxation.controller()); columns],
@@ -93,9 +105,15 @@ impl<'a, D: Device> Iteration<'a, D> {
             checked: 0,
             history: History::new(observer),
             ended: None,
+            tells_passes: atoms[0].saturating_mul(atoms[1]).saturating_mul(columns) >= LONG_PASS,
             settings,
             problem,
         })
+    }
+
+    /// Has the observer asked to stop?
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.ended == Some(Status::Cancelled)
     }
 
     /// Two plain iterations at the epsilon of the problem, the second of which tells the residuals of the first. Their
@@ -130,7 +148,7 @@ impl<'a, D: Device> Iteration<'a, D> {
         if self.history.tell(progress).is_break() {
             self.ended = Some(Status::Cancelled);
         }
-        if largest <= tolerance {
+        if largest <= tolerance && !self.is_cancelled() {
             fix_gauge(problem, &mut self.potentials)?;
             let certificates = certify_with(kernel, problem, &self.potentials)?;
             if certificates.iter().all(|certificate| certificate.meets(tolerance)) {
@@ -160,8 +178,11 @@ impl<'a, D: Device> Iteration<'a, D> {
         Ok(())
     }
 
-    /// The last stage: to the tolerance, certified.
-    pub(super) fn converge<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) -> Result<Vec<Certificate>, Error> {
+    /// The last stage: to the tolerance, certified. No certificates if it was cancelled.
+    pub(super) fn converge<K: KernelOp<D> + ?Sized>(
+        &mut self,
+        kernel: &mut K,
+    ) -> Result<Option<Vec<Certificate>>, Error> {
         let (tolerance, max_iterations) = (self.settings.tolerance_on(self.problem), self.settings.limits.most);
         let mut goal = Goal::new(tolerance, max_iterations);
         for chance in 0.. {
@@ -172,34 +193,50 @@ impl<'a, D: Device> Iteration<'a, D> {
                 self.hand_over(kernel)?;
                 self.descend(kernel, goal)?;
             }
-            if self.ended != Some(Status::Cancelled) {
+            if !self.is_cancelled() {
                 self.refuse_violated_cuts(kernel)?;
             }
             self.choose_best(|column| column.rest != Some(Status::Converged))?;
             fix_gauge(self.problem, &mut self.potentials)?;
+            if self.is_cancelled() {
+                return Ok(None);
+            }
             let certificates = certify_with(kernel, self.problem, &self.potentials)?;
             for (column, certificate) in self.columns.iter_mut().zip(&certificates) {
                 let rest = column.rest.or(self.ended);
                 column.rest = verdict(rest, certificate, tolerance, chance < SECOND_CHANCES && self.ended.is_none());
             }
             if self.columns.iter().all(|column| column.rest.is_some()) {
-                return Ok(certificates);
+                return Ok(Some(certificates));
             }
             // The by-products were too optimistic: the columns that failed the certificate continue.
             goal.tolerance /= 3.0;
             self.wake_moving();
         }
-        Ok(Vec::new())
+        Ok(None)
     }
 
-    /// What the run found.
-    pub(super) fn solution(self, certificates: Vec<Certificate>) -> (Solution<D>, SinkhornReport) {
+    /// What the run found; of a run that was cancelled, what it had.
+    pub(super) fn solution(mut self, certificates: Option<Vec<Certificate>>) -> (Solution<D>, SinkhornReport) {
         let passes = self.newton.map_or(0, |newton| newton.passes());
         let report = SinkhornReport { iterations: self.iterations - passes, newton: self.newton };
-        let statuses = self.columns.iter().map(|column| column.rest.unwrap_or(Status::IterationLimit)).collect();
+        if let Some(certificates) = &certificates {
+            self.history.tell_certificates(self.iterations, certificates);
+        }
         let (potentials, history) = (Arc::new(self.potentials), self.history.into_told());
-        let problem = self.problem.clone();
-        (Solution::new(problem, potentials, statuses, certificates, self.iterations, history), report)
+        let (problem, iterations) = (self.problem.clone(), self.iterations);
+        let solution = match certificates {
+            Some(certificates) => {
+                let status = |column: &Column| column.rest.unwrap_or(Status::IterationLimit);
+                let statuses = self.columns.iter().map(status).collect();
+                Solution::new(problem, potentials, statuses, certificates, iterations, history)
+            }
+            None => {
+                let statuses = vec![Status::Cancelled; self.columns.len()];
+                Solution::uncertified(problem, potentials, statuses, iterations, history)
+            }
+        };
+        (solution, report)
     }
 
     /// Sweeps until every column rests, or the run must end.
@@ -220,6 +257,8 @@ impl<'a, D: Device> Iteration<'a, D> {
             self.step(kernel, at_check)?;
             if at_check {
                 self.check(kernel.epsilon(), goal)?;
+            } else if self.tells_passes {
+                self.tell_pass(kernel.epsilon());
             }
         }
         if self.ended.is_none() && !self.active.is_empty() && self.iterations >= self.settings.limits.most {
@@ -253,6 +292,25 @@ impl<'a, D: Device> Iteration<'a, D> {
         }
     }
 
+    /// What a check at this epsilon tells before it has read anything.
+    fn progress(&self, epsilon: f64) -> Progress {
+        let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
+        Progress {
+            of: Some(self.settings.limits.most),
+            epsilon: Some(epsilon),
+            active_columns: self.active.indices().len(),
+            ..Progress::new(phase, self.iterations)
+        }
+    }
+
+    /// Asks the observer between two checks, of which nothing is read.
+    fn tell_pass(&mut self, epsilon: f64) {
+        let progress = self.progress(epsilon);
+        if self.history.announce(&progress).is_break() {
+            self.ended = Some(Status::Cancelled);
+        }
+    }
+
     /// Reads the by-products and decides, column by column, what they mean.
     fn check(&mut self, epsilon: f64, goal: Goal) -> Result<(), Error> {
         let ByProducts { source_residual, target_residual, conjugate, source_dual, target_dual, .. } =
@@ -261,13 +319,7 @@ impl<'a, D: Device> Iteration<'a, D> {
         let read = self.problem.backend().read(&numbers)?;
         let value_at_zero = self.problem.regularizer().value_at_zero();
         let (mut improved, mut blew_up) = (vec![false; self.columns.len()], vec![false; self.columns.len()]);
-        let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
-        let mut seen = Progress {
-            of: Some(self.settings.limits.most),
-            epsilon: Some(epsilon),
-            active_columns: self.active.indices().len(),
-            ..Progress::new(phase, self.iterations)
-        };
+        let mut seen = self.progress(epsilon);
         let since = self.iterations - std::mem::replace(&mut self.checked, self.iterations);
         for index in self.active.indices().to_vec() {
             let at = |number: usize| read[number][index];

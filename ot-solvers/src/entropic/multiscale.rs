@@ -1,11 +1,14 @@
 //! Potentials between clusters of two clouds, coarse before fine, as a start between the points.
 
+use std::ops::ControlFlow;
+
 use ot_core::{
-    Device, Epsilon, Error, GeometryBuilder, GroundCost, Measure, Potentials, Problem, Scalar, Side, Support,
+    CloudPair, Device, Epsilon, Error, GeometryBuilder, GroundCost, Measure, Observer, Phase, Potentials, Problem,
+    Progress, Scalar, Side, Support, WeightsView,
 };
 
 use super::{HandOver, Sinkhorn, Start};
-use crate::clusters::{Hierarchy, Scale};
+use crate::clusters::{Cloud, Hierarchy, Scale};
 
 /// Halvings from one scale to the next: a cell is halved along three axes at most.
 const HALVINGS: u32 = 3;
@@ -50,7 +53,7 @@ impl<D: Device> Start<'_, D> {
     /// let start = Start::multiscale(&backend, &problem, &a, &b, &SqEuclidean)?;
     /// let warm = sinkhorn.run(&problem).start(start).solve()?;
     /// assert!(warm.status().is_converged());
-    /// assert!(warm.iterations() < sinkhorn.solve(&problem)?.iterations());
+    /// assert!(warm.iterations() < sinkhorn.run(&problem).start(Start::Zero).solve()?.iterations());
     /// # Ok::<(), ot_core::Error>(())
     /// ```
     ///
@@ -64,15 +67,56 @@ impl<D: Device> Start<'_, D> {
         target: &dyn Measure<D::Elem>,
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
+        Ok(Self::multiscale_told(builder, problem, source, target, cost, None)?.0)
+    }
+
+    /// The same for the points that the [geometry](ot_core::Geometry::clouds) of a problem keeps: where every solve starts that is
+    /// given no start. Zero of one that keeps none.
+    ///
+    /// # Errors
+    /// Those of [`multiscale`](Self::multiscale).
+    pub fn clusters(problem: &Problem<D>) -> Result<Self, Error> {
+        Ok(Self::clusters_told(problem, None)?.0)
+    }
+
+    /// [`clusters`](Self::clusters), of which an observer is told. It may cancel.
+    pub(super) fn clusters_told(
+        problem: &Problem<D>,
+        observer: Option<&mut (dyn Observer + '_)>,
+    ) -> Result<(Self, ControlFlow<()>), Error> {
+        let is_small = Side::BOTH.iter().any(|&side| problem.marginal(side).len() < 2 * FEWEST);
+        let Some(CloudPair { builder, source, target, cost }) = problem.geometry().clouds().filter(|_| !is_small)
+        else {
+            return Ok((Start::Zero, ControlFlow::Continue(())));
+        };
+        let marginals = Side::BOTH.map(|side| problem.marginal(side));
+        let weights = problem.backend().download(&marginals.map(|marginal| marginal.weights()))?;
+        let columns = |side: usize| weights[side].len() / marginals[side].len();
+        let [source, target] = [(0, source), (1, target)].map(|(side, points)| {
+            Ok::<_, Error>(Cloud { points, weights: WeightsView::new(&weights[side], columns(side))? })
+        });
+        Self::multiscale_told(builder, problem, &source?, &target?, cost, observer)
+    }
+
+    /// [`multiscale`](Self::multiscale), of which an observer is told. It may cancel: then the start is what there is.
+    pub(crate) fn multiscale_told(
+        builder: &dyn GeometryBuilder<Device = D>,
+        problem: &Problem<D>,
+        source: &dyn Measure<D::Elem>,
+        target: &dyn Measure<D::Elem>,
+        cost: &dyn GroundCost,
+        mut observer: Option<&mut (dyn Observer + '_)>,
+    ) -> Result<(Self, ControlFlow<()>), Error> {
+        let zero = (Start::Zero, ControlFlow::Continue(()));
         let hierarchies = [(Side::Source, source), (Side::Target, target)];
         let [source, target] = hierarchies.map(|(side, measure)| hierarchy(problem.marginal(side).len(), measure));
-        let (Some(source), Some(target)) = (source?, target?) else { return Ok(Start::Zero) };
+        let (Some(source), Some(target)) = (source?, target?) else { return Ok(zero) };
         let coarsest = source.coarsest().max(target.coarsest());
         if problem.geometry().fixed_epsilon().is_some() || coarsest == 0 {
-            return Ok(Start::Zero);
+            return Ok(zero);
         }
 
-        let mut start = Start::Zero;
+        let (mut start, mut told) = zero;
         for scale in (1..=coarsest).rev() {
             let scale = Scale { builder, source: &source, target: &target, cost, scale };
             let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).hand_over(HandOver::Never);
@@ -80,8 +124,19 @@ impl<D: Device> Start<'_, D> {
             let extended = |side| scale.extend(clusters.problem(), clusters.potentials(), side);
             let (source, target) = (extended(Side::Source)?, extended(Side::Target)?);
             start = Start::Owned(Potentials { source, target, epsilon: clusters.problem().epsilon() });
+            let progress = Progress {
+                of: Some(coarsest),
+                epsilon: Some(clusters.problem().epsilon()),
+                active_columns: problem.columns(),
+                ..Progress::new(Phase::Start, coarsest + 1 - scale.scale)
+            };
+            told = observer.as_deref_mut().map_or(ControlFlow::Continue(()), |observer| observer.observe(&progress));
+            if told.is_break() {
+                let is_finest = scale.scale == 1;
+                return Ok((if is_finest { start } else { Start::Zero }, told));
+            }
         }
-        Ok(start)
+        Ok((start, told))
     }
 }
 

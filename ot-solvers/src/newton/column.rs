@@ -152,7 +152,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         let sinkhorn = Sinkhorn::new().tolerance(START_ERROR).hand_over(HandOver::Never);
         let Told { history, before } = &mut self.told;
         let mut tell = |progress: &Progress| history.tell(Progress { done: *before + progress.done, ..*progress });
-        let solution = sinkhorn.run(&problem).observer(&mut tell).solve_with(kernel)?;
+        let solution = sinkhorn.run(&problem).start(Start::Zero).observer(&mut tell).solve_with(kernel)?;
         self.report.start_iterations = solution.iterations();
         if solution.status() == Status::Cancelled {
             self.status = Status::Cancelled;

@@ -6,6 +6,7 @@ mod bad_input;
 mod barycenter;
 mod blocks;
 mod boxed;
+mod cancel;
 mod certificate;
 mod closed_form;
 mod conversions;

@@ -38,9 +38,13 @@ fn the_solution_is_the_same_and_comes_sooner() {
         for penalty in &penalties {
             let problem = problem(&backend, [&a, &b], cost, epsilon, penalty);
             let sinkhorn = Sinkhorn::new().tolerance(1e-3);
-            let plain = sinkhorn.solve(&problem).unwrap();
+            let plain = sinkhorn.run(&problem).start(Start::Zero).solve().unwrap();
+            let bare = sinkhorn.solve(&problem).unwrap();
             let start = Start::multiscale(&backend, &problem, &a, &b, cost).unwrap();
             let warm = sinkhorn.run(&problem).start(start).solve().unwrap();
+            // A problem whose geometry keeps its points starts there by itself.
+            assert_eq!(bare.iterations(), warm.iterations());
+            assert!((bare.certificate().dual - warm.certificate().dual).abs() < 1e-9);
             let (first, last) = (warm.certificate(), plain.certificate());
             let what = format!("{cost:?} {penalty:?}: {first:?} {last:?}");
             assert!(warm.status().is_converged() && plain.status().is_converged(), "{what}");
