@@ -24,6 +24,7 @@
 //! over the threads of the backend, each with memory that is kept. How they are cut depends on their number alone, so the bits
 //! are those of one thread.
 
+mod batches;
 mod divergence;
 mod entropic;
 mod exact;
@@ -34,7 +35,7 @@ mod shared;
 mod table;
 mod watch;
 
-use ot_core::{Error, GeometryBuilder, GroundCost, Host, HostBackend, Measure, Observer, Scalar};
+use ot_core::{Error, GeometryBuilder, GroundCost, Host, HostBackend, Measure, Observer, Scalar, Side};
 
 use self::{layout::Layout, method::Kind, watch::Watch};
 pub use self::{
@@ -191,6 +192,14 @@ impl<'a, T: Scalar> Problems<'a, T> {
 
     fn target(&self, j: usize) -> &'a dyn Measure<T> {
         if matches!(self.layout, Layout::Symmetric(_)) { self.lists[0][j] } else { self.lists[1][j] }
+    }
+
+    /// The measures of a side.
+    fn side(&self, side: Side) -> &[&'a dyn Measure<T>] {
+        match (self.layout, side) {
+            (Layout::Symmetric(_), _) | (_, Side::Source) => &self.lists[0],
+            (_, Side::Target) => &self.lists[1],
+        }
     }
 
     /// All measures, sources before targets.

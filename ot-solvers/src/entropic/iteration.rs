@@ -96,7 +96,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             choose: chosen_columns()?.clone(),
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
-            columns: vec![Column::new(settings.relaxation.controller()); columns],
+            columns: vec![Column::new(settings.relaxation.controller().expecting(settings.expected_rate)); columns],
             watch: None,
             newton: None,
             searches: CUT_SWEEPS.into_iter(),
@@ -219,7 +219,10 @@ impl<'a, D: Device> Iteration<'a, D> {
     /// What the run found; of a run that was cancelled, what it had.
     pub(super) fn solution(mut self, certificates: Option<Vec<Certificate>>) -> (Solution<D>, SinkhornReport) {
         let passes = self.newton.map_or(0, |newton| newton.passes());
-        let report = SinkhornReport { iterations: self.iterations - passes, newton: self.newton };
+        let mut rates: Vec<f64> = self.columns.iter().filter_map(|column| column.controller.rate()).collect();
+        rates.sort_by(f64::total_cmp);
+        let rate = rates.get(rates.len() / 2).copied();
+        let report = SinkhornReport { iterations: self.iterations - passes, newton: self.newton, rate };
         if let Some(certificates) = &certificates {
             self.history.tell_certificates(self.iterations, certificates);
         }

@@ -66,6 +66,8 @@ pub(crate) struct Controller {
     last_gain: f64,
     /// The rate of the plain iteration, as last observed.
     eta: Option<f64>,
+    /// That of problems of the same kind, to be taken up at the first check.
+    expected: Option<f64>,
 }
 
 /// What one check tells of one column.
@@ -105,7 +107,17 @@ impl Controller {
     const TELLING: f64 = 1e3;
 
     fn fixed(omega: f64) -> Self {
-        Self { omega, ceiling: omega, adaptive: false, checks: 0, falls: 0, last: None, last_gain: f64::NAN, eta: None }
+        Self {
+            omega,
+            ceiling: omega,
+            adaptive: false,
+            checks: 0,
+            falls: 0,
+            last: None,
+            last_gain: f64::NAN,
+            eta: None,
+            expected: None,
+        }
     }
 
     fn adaptive() -> Self {
@@ -118,6 +130,17 @@ impl Controller {
             self.set(best_relaxation(eta.clamp(0.0, 1.0)));
         }
         self
+    }
+
+    /// Goes over to the best relaxation at a rate that problems of the same kind have had, at the first check: what iterations
+    /// from far away do is no matter of rates. The rate observed takes over.
+    pub(crate) fn expecting(self, eta: Option<f64>) -> Self {
+        Self { expected: eta.filter(|_| self.adaptive), ..self }
+    }
+
+    /// The rate of the plain iteration, as last observed.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        self.eta
     }
 
     /// The relaxation in use.
@@ -142,7 +165,12 @@ impl Controller {
     /// Takes in a check that comes `iterations` after the last. Says whether the iterate blew up, so that what led there is
     /// better undone; the next check is then compared with nothing.
     pub(crate) fn observe(&mut self, now: Observed, iterations: usize) -> bool {
-        let Some(last) = self.last.replace(now).filter(|_| self.adaptive) else { return false };
+        let Some(last) = self.last.replace(now).filter(|_| self.adaptive) else {
+            if let Some(eta) = self.expected.take() {
+                self.set(best_relaxation(eta.clamp(0.0, 1.0)));
+            }
+            return false;
+        };
         let gain = now.dual - last.dual;
         let last_gain = std::mem::replace(&mut self.last_gain, gain);
         self.checks += 1;

@@ -41,6 +41,8 @@ pub struct Sinkhorn {
     pub(super) relaxation: Relaxation,
     pub(super) update: Update,
     pub(super) hand_over: HandOver,
+    /// The rate of the plain iteration on problems of the same kind.
+    pub(super) expected_rate: Option<f64>,
 }
 
 impl Default for Sinkhorn {
@@ -60,6 +62,7 @@ impl Sinkhorn {
             relaxation: Relaxation::Adaptive,
             update: Update::Alternating,
             hand_over: HandOver::Automatic,
+            expected_rate: None,
         }
     }
 
@@ -111,6 +114,12 @@ impl Sinkhorn {
         Self { hand_over, ..self }
     }
 
+    /// The rate of the plain iteration that problems of the same kind have [had](SinkhornReport::rate): the relaxation need
+    /// not be found again.
+    pub(crate) fn expecting(self, expected_rate: Option<f64>) -> Self {
+        Self { expected_rate, ..self }
+    }
+
     /// Solves a problem. Large clouds start from their [clusters](Start::clusters), as in
     /// [`transport`](crate::front::Transport); all else from potentials of zero.
     ///
@@ -133,13 +142,16 @@ impl Sinkhorn {
 }
 
 /// What a run of [`Sinkhorn`] took.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SinkhornReport {
     /// Iterations of Sinkhorn, over all stages of the annealing.
     pub iterations: usize,
     /// What Newton's method took, where it was [handed over](HandOver) to.
     pub newton: Option<NewtonReport>,
+    /// The rate of the plain iteration as last observed: the median over the columns. None if no column was looked at for long
+    /// enough.
+    pub rate: Option<f64>,
 }
 
 /// One run of [`Sinkhorn`] on one problem.

@@ -1,12 +1,14 @@
 //! Sinkhorn divergences between the measures of each pair: the self term of each measure is solved once.
 
+use std::sync::Arc;
+
 use ot_core::{Backend, Error, Host, Scalar, Side};
 
 use super::{
     Problems,
     entropic::common_epsilon,
     method::Divergence,
-    shared::{each_pair, for_each},
+    shared::{PAIRS, each_pair, for_each, is_shared},
     table::{PairResult, PairValue},
     watch::Watch,
 };
@@ -21,12 +23,22 @@ pub(super) fn solve<T: Scalar>(
     let epsilon = common_epsilon(problems, *epsilon, pairs)?;
     let measures: Vec<_> = problems.measures().collect();
     let backend: &dyn Backend<Host<T>> = problems.backend;
-    let between =
-        |i: usize, j: usize| divergence.problem(problems.builder, measures[i], measures[j], problems.cost, epsilon);
+    let geometry = match is_shared(problems.measures()) {
+        true => {
+            let support = measures[0].support();
+            Some(problems.builder.geometry(support, support, problems.cost)?)
+        }
+        false => None,
+    };
+    let between = |i: usize, j: usize| match &geometry {
+        Some(geometry) => divergence.problem_on(Arc::clone(geometry), measures[i], measures[j], epsilon),
+        None => divergence.problem(problems.builder, measures[i], measures[j], problems.cost, epsilon),
+    };
     backend.scope(|| {
         let terms = for_each(
             problems.backend,
             measures.len(),
+            PAIRS,
             || (),
             |(), index| {
                 between(index, index)

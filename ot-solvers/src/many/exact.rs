@@ -1,17 +1,14 @@
 //! Exact transport between the measures of each pair.
 
-use ot_core::{Backend, CostBetween, CostForm, CostMatrix, Error, GroundCost, Histogram, Host, Measure, Scalar, Side};
+use ot_core::{Backend, Error, GroundCost, Histogram, Host, Measure, Scalar, Side};
 
 use super::{
     Problems,
-    shared::{each_pair, is_shared},
+    shared::{each_pair, shared_matrix},
     table::{PairResult, PairValue},
     watch::Watch,
 };
 use crate::exact::{ExactRun, ExactSolution, ExactTransport, ExactWorkspace};
-
-/// The most pairs of atoms whose costs are evaluated once for all problems.
-const MOST_PAIRS: usize = 1 << 22;
 
 pub(super) fn solve<T: Scalar>(
     problems: &Problems<'_, T>,
@@ -56,24 +53,6 @@ fn one<T: Scalar>(
         potentials: problems.keeps.potentials.then(|| Side::BOTH.map(|side| solution.potential(side).to_vec())),
         ..PairResult::of(value)
     })
-}
-
-/// The costs of a support that all measures share, where it pays to evaluate them once.
-fn shared_matrix<T: Scalar>(problems: &Problems<'_, T>) -> Result<Option<CostMatrix<'static, f64>>, Error> {
-    let first = problems.lists[0][0].support();
-    let atoms = first.len().unwrap_or(usize::MAX);
-    let is_matrix = matches!(problems.cost.form(), CostForm::Matrix(_));
-    if is_matrix || atoms.saturating_mul(atoms) > MOST_PAIRS || !is_shared(problems.measures()) {
-        return Ok(None);
-    }
-    let costs = CostBetween::new(first, first, problems.cost)?;
-    costs.bound_in::<f64>()?;
-    let (entries, summary) = costs.table_f64()?;
-    // An infinite cost that forbids no pair is an overflow, which a matrix could not tell.
-    if summary.forbids() && !problems.cost.may_forbid() {
-        return Ok(None);
-    }
-    CostMatrix::new(entries, atoms, atoms).map(Some)
 }
 
 /// The weights of a measure, on indices.

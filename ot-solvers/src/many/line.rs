@@ -4,7 +4,7 @@ use ot_core::{Backend, Error, Host, Measure, Scalar, Status, Support};
 
 use super::{
     Problems,
-    shared::{each_pair, for_each},
+    shared::{PAIRS, each_pair, for_each},
     table::{PairResult, PairValue},
     watch::Watch,
 };
@@ -24,7 +24,7 @@ pub(super) fn solve<T: Scalar>(
         // Each measure is sorted once.
         let sort =
             |(): &mut (), index: usize| QuantileFunction::of(measures[index], 0).map_err(problems.of_measure(index));
-        let sorted = for_each(problems.backend, measures.len(), || (), sort)?;
+        let sorted = for_each(problems.backend, measures.len(), PAIRS, || (), sort)?;
         let solve = |(): &mut (), (i, j): (usize, usize)| {
             let transport = LineTransport::new(&sorted[i], &sorted[problems.place_of_target(j)], problems.cost)?;
             let cost = transport.transport_cost()?;
@@ -53,7 +53,7 @@ pub(super) fn solve_slices<T: Scalar>(
         let arrange = |(): &mut (), index: usize| {
             Slices::new(settings, measures[index], unit).map_err(problems.of_measure(index))
         };
-        let slices = for_each(problems.backend, measures.len(), || (), arrange)?;
+        let slices = for_each(problems.backend, measures.len(), PAIRS, || (), arrange)?;
         let solve = |(): &mut (), (i, j): (usize, usize)| {
             let value = slices[i].distance_to(&slices[problems.place_of_target(j)], settings)?.power()?;
             Ok(PairResult::of(PairValue { value, transport_cost: None, gap: None, status: Status::Converged }))

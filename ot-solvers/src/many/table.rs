@@ -34,6 +34,11 @@ impl PairResult {
     pub(super) fn of(value: PairValue) -> Self {
         Self { value, plan: None, potentials: None }
     }
+
+    /// That of the pair the other way round, without a plan.
+    pub(super) fn turned(self) -> Self {
+        Self { potentials: self.potentials.map(|[source, target]| [target, source]), plan: None, ..self }
+    }
 }
 
 /// The table of all pairs: rows are sources, columns targets.
