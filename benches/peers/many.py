@@ -1,4 +1,4 @@
-"""Many small problems: POT in a loop over them, zero weights cut out as its documentation asks callers to.
+"""Many small problems: POT and SciPy in a loop over them, zero weights cut out as its documentation asks callers to.
 
 A request packs the problems into the arrays of one: see the harness. All values come back as one array, in the order of
 the pairs (i, j) with i <= j.
@@ -11,6 +11,7 @@ for backend in ("JAX", "PYTORCH", "TENSORFLOW", "CUPY"):
 
 import numpy as np
 import ot
+import scipy.stats
 
 PIVOTS = 10**9
 
@@ -76,7 +77,21 @@ def lines(problem, request):
     return run
 
 
+def scipy_lines(problem, request):
+    """The same, of the mean distance."""
+
+    def run():
+        values = [
+            scipy.stats.wasserstein_distance(problem.x[:, k], problem.y[:, k], problem.source, problem.target)
+            for k in range(problem.x.shape[1])
+        ]
+        return {"value": np.array(values)}, 0
+
+    return run
+
+
 SOLVERS = {
+    "scipy_lines": scipy_lines,
     "exact": histograms(exact),
     "entropic": histograms(entropic),
     "documents": documents,

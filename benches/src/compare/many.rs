@@ -1,4 +1,4 @@
-//! Many small problems: POT in a loop over pairs, and single small solves.
+//! Many small problems: POT, SciPy and OTT-JAX over pairs, and single small solves.
 //!
 //! Values of both sides are compared one by one: the error of a peer is the largest relative difference from ours.
 
@@ -14,6 +14,7 @@ use ot_solvers::{ExactTransport, ExactWorkspace, Method, Sinkhorn, pairwise, zip
 use super::{
     Bench, Failure,
     exact::instances::{gaussian_clouds, random_costs},
+    ours::Ours,
     peers::Solver,
     posed::Posed,
     problem::{Arrays, Cost},
@@ -31,6 +32,7 @@ const DIMENSION: usize = 50;
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     single(bench)?;
+    single_entropic(bench)?;
     histograms(bench)?;
     documents(bench)?;
     lines(bench)
@@ -60,19 +62,21 @@ impl Posed for Packed {
     }
 }
 
-/// A row beside a peer that answers with all values.
+/// A row beside each peer that answers with all values.
 fn beside(
     bench: &mut Bench<'_>,
     (case, shape): (&str, (usize, usize)),
     packed: &Packed,
     seconds: f64,
-    solver: Solver,
+    solvers: &[Solver],
     note: &str,
 ) -> Result<(), Failure> {
-    let ours = Measured { value: Some(packed.values.iter().sum()), ..Measured::seconds("many", seconds) };
-    let peer = bench.peers.schedule(solver, packed, 1, bench.options.budget())?;
-    let row = Row::new("many", case, shape, bench.options.threads, Per::Solve, ours).with_peer(peer);
-    bench.add(row.with_note(format!("{} problems; {note}", packed.values.len())))
+    for peer in bench.peers.schedules(solvers, packed, 1, bench.options.budget())? {
+        let ours = Measured { value: Some(packed.values.iter().sum()), ..Measured::seconds("many", seconds) };
+        let row = Row::new("many", case, shape, bench.options.threads, Per::Solve, ours).with_peer(peer);
+        bench.add(row.with_note(format!("{} problems; {note}", packed.values.len())))?;
+    }
+    Ok(())
 }
 
 /// One solve after another, with memory that is kept.
@@ -106,6 +110,30 @@ fn single(bench: &mut Bench<'_>) -> Result<(), Failure> {
             let peer = bench.peers.schedule(Solver::PotEmd2, &one, 200, 2.0)?;
             let row = Row::new("many", format!("one, {case}"), (n, n), 1, Per::Solve, ours);
             bench.add(row.with_peer(peer).with_note("one thread either side"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Entropic solves of one problem, from arrays to potentials, balanced and with penalised marginals.
+fn single_entropic(bench: &mut Bench<'_>) -> Result<(), Failure> {
+    /// The tolerance of both sides.
+    const TOLERANCE: f64 = 1e-6;
+    const REPEATS: usize = 51;
+
+    let (seed, threads, budget) = (bench.options.seed, bench.options.threads, bench.options.budget());
+    for n in [10, 30, 100, 300] {
+        for (case, epsilon, rho, solver) in [
+            ("one, entropic", 0.025, None, Solver::PotSinkhorn),
+            ("one, entropic", 0.005, None, Solver::PotSinkhorn),
+            ("one, unbalanced", 0.025, Some(1.0), Solver::PotUnbalanced),
+        ] {
+            let arrays = Arrays { epsilon, rho, ..random_costs(seed, n, true) };
+            let ours = Ours::<f64>::new(&arrays, threads, usize::MAX)?;
+            let (solved, remark) = ours.solve("Sinkhorn", TOLERANCE, REPEATS)?;
+            let row = Row::new("many", case, (n, n), threads, Per::Solve, solved).with_remark(remark);
+            let peer = bench.peers.solve(solver, &arrays, TOLERANCE, REPEATS, budget)?;
+            bench.add(Row { epsilon: Some(epsilon), ..row }.with_reached(peer))?;
         }
     }
     Ok(())
@@ -149,7 +177,7 @@ fn histograms(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let (seconds, table) = time(2, || Ok(pairwise(&backend, &measures, &matrix, &exact).solve()?))?;
     let packed = Packed { arrays: arrays.clone(), values: halves(&table.values().ok_or("cancelled")?, count) };
     let shape = (atoms, atoms);
-    beside(bench, ("histograms, exact", shape), &packed, seconds, Solver::PotManyExact, "all pairs")?;
+    beside(bench, ("histograms, exact", shape), &packed, seconds, &[Solver::PotManyExact], "all pairs")?;
 
     let epsilon = Epsilon::Absolute(arrays.epsilon);
     let entropic = Method::entropic_with(epsilon, Sinkhorn::new().tolerance(1e-6));
@@ -157,7 +185,8 @@ fn histograms(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let costs = halves(&table.transport_costs().ok_or("cancelled")?, count);
     let packed = Packed { arrays, values: costs };
     let note = "epsilon 0.05 of the mean cost, to 1e-6; <P, C>";
-    beside(bench, ("histograms, entropic", shape), &packed, seconds, Solver::PotManyEntropic, note)?;
+    let peers = [Solver::PotManyEntropic, Solver::OttManyEntropic];
+    beside(bench, ("histograms, entropic", shape), &packed, seconds, &peers, note)?;
 
     // One batch of all columns, beside a batch for each row of the table.
     let pairs: Vec<(usize, usize)> = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).collect();
@@ -212,7 +241,8 @@ fn documents(bench: &mut Bench<'_>) -> Result<(), Failure> {
         },
         values: halves(&table.values().ok_or("cancelled")?, count),
     };
-    beside(bench, ("documents, exact", (50, 50)), &packed, seconds, Solver::PotManyDocuments, "20 to 80 words, d = 50")
+    let note = "20 to 80 words, d = 50";
+    beside(bench, ("documents, exact", (50, 50)), &packed, seconds, &[Solver::PotManyDocuments], note)
 }
 
 /// A thousand problems on the line.
@@ -227,19 +257,16 @@ fn lines(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let pairs = (0..problems).map(pair).collect::<Result<Vec<_>, Failure>>()?;
     let backend = CpuBackend::<f64>::new(bench.options.threads)?;
     let line = Method::line();
-    let (seconds, table) = time(5, || Ok(zip(&backend, &pairs, &SqEuclidean, &line).solve()?))?;
-    let packed = Packed {
-        arrays: Arrays {
-            source: uniform.clone(),
-            target: uniform,
-            columns: 1,
-            cost: Cost::HalfSquares { x: x.clone(), y: y.clone(), dimension: problems },
-            epsilon: 1.0,
-            rho: None,
-        },
-        values: table.values().ok_or("cancelled")?,
-    };
-    beside(bench, ("line", (n, n)), &packed, seconds, Solver::PotManyLines, "squared distances")
+    let cost = Cost::HalfSquares { x: x.clone(), y: y.clone(), dimension: problems };
+    let arrays = Arrays { source: uniform.clone(), target: uniform, columns: 1, cost, epsilon: 1.0, rho: None };
+    let costs: [(&dyn GroundCost, Solver, &str); 2] =
+        [(&SqEuclidean, Solver::PotManyLines, "squared distances"), (&Euclidean, Solver::ScipyManyLines, "distances")];
+    for (cost, solver, note) in costs {
+        let (seconds, table) = time(5, || Ok(zip(&backend, &pairs, cost, &line).solve()?))?;
+        let packed = Packed { arrays: arrays.clone(), values: table.values().ok_or("cancelled")? };
+        beside(bench, ("line", (n, n)), &packed, seconds, &[solver], note)?;
+    }
+    Ok(())
 }
 
 /// The values of (i, j) with i <= j.

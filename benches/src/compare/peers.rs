@@ -74,10 +74,14 @@ pub enum Solver {
     PotManyExact,
     /// POT's scaling iteration in a loop over pairs of histograms.
     PotManyEntropic,
+    /// OTT-JAX on scaling vectors, compiled, many pairs of histograms at once under `vmap`.
+    OttManyEntropic,
     /// POT's network simplex in a loop over pairs of clouds.
     PotManyDocuments,
     /// POT's distance on the line in a loop.
     PotManyLines,
+    /// SciPy's distance on the line in a loop.
+    ScipyManyLines,
     /// POT's network simplex on costs recomputed.
     PotEmdLazy,
     /// SciPy's assignment.
@@ -134,6 +138,8 @@ impl Solver {
             Self::PotEmd2 => ("exact", "emd2", "POT emd2"),
             Self::PotManyExact => ("many", "exact", "POT emd2 in a loop"),
             Self::PotManyEntropic => ("many", "entropic", "POT sinkhorn in a loop"),
+            Self::OttManyEntropic => ("ott_jax", "many_entropic", "OTT-JAX sinkhorn under vmap"),
+            Self::ScipyManyLines => ("many", "scipy_lines", "SciPy wasserstein_distance in a loop"),
             Self::PotManyDocuments => ("many", "documents", "POT dist and emd2 in a loop"),
             Self::PotManyLines => ("many", "lines", "POT emd2_1d in a loop"),
             Self::PotEmdLazy => ("exact", "emd_lazy", "POT emd2_lazy"),
