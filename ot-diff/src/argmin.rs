@@ -39,9 +39,12 @@ pub struct OptimalValue<D: Device, F> {
     parameter: CostParameter,
     solve: F,
     solver: LinearSolver,
-    last: Mutex<Option<(Vec<D::Elem>, Solution<D>)>>,
+    last: Mutex<Option<Known<D>>>,
     failure: Failures,
 }
+
+/// A parameter and the solution there.
+type Known<D> = (Vec<<D as Device>::Elem>, Solution<D>);
 
 /// What a product with a Hessian, which argmin does not let fail, failed with.
 type Failures = Arc<Mutex<Option<Error>>>;

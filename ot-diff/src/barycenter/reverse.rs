@@ -191,7 +191,10 @@ impl<D: Device> BarycenterCotangent<'_, D> {
         let mut derivative = 0.0;
         if let Some(lambda) = &tangent.lambda {
             let gradient = self.lambda();
-            if lambda.is_empty() || gradient.len() % lambda.len() != 0 || lambda.len() % self.softmins.len() != 0 {
+            if lambda.is_empty()
+                || !gradient.len().is_multiple_of(lambda.len())
+                || !lambda.len().is_multiple_of(self.softmins.len())
+            {
                 let what = "a tangent of the weights of the inputs";
                 return Err(Error::Length { what, expected: gradient.len(), found: lambda.len() });
             }
