@@ -64,10 +64,10 @@ fn variation<D: Device>(solution: &Solution<D>, side: Side) -> Result<Vec<D::Ele
     let own = problem.marginal(side);
     let conjugate = own.penalty().conjugate();
     // Density and price of an atom without weight may be beyond all numbers.
-    let (largest, highest) = (80_f64.exp(), f64::from(f32::MAX) / 8.0);
+    let highest = <D::Elem as Scalar>::MAX / 8.0;
     let program = Program::try_record(|[f, density, epsilon]| {
         let [price] = conjugate.call([-f])?;
-        Ok([-price.min(highest) - epsilon * density.min(largest)])
+        Ok([-price.min(highest) - (epsilon * density).min(highest)])
     })?;
     let mut kernel = problem.bind()?;
     backend.scope(|| {

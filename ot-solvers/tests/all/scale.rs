@@ -1,12 +1,17 @@
 //! Units do not matter: costs and coordinates times powers of two give the answer times the power, to the bit; and where the
 //! answer leaves the range of numbers, an error says so.
 
+use std::cmp::Ordering;
+
 use ot_core::{
     Balanced, Certificate, Cosine, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost, Host, Kl, Measure,
-    PointCloud, PowerOfDistance, Problem, Range, Scalar, SqEuclidean, SquaredL2, TotalVariation,
+    PointCloud, PowerOfDistance, Problem, Range, Scalar, SqEuclidean, SquaredL2, Status, TotalVariation,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
-use ot_solvers::{ExactTransport, MaximumMeanDiscrepancy, Sinkhorn, assign, transport};
+use ot_solvers::{
+    Barycenter, BregmanProjections, DivergenceForm, ExactTransport, MaximumMeanDiscrepancy, Newton, PartialTransport,
+    Sinkhorn, SinkhornDivergence, StochasticAveragedGradient, assign, transport,
+};
 
 use crate::support::{Penalty, SIDES, assert_close, backends, penalty};
 
@@ -92,6 +97,133 @@ fn potentials_and_certificates_have_the_unit_of_the_cost() {
 fn prescribed_marginals_have_no_unit_of_their_own() {
     answers_scale::<f64>(&[-460, -300, 300, 460], &[(0, false), (0, true)]);
     answers_scale::<f32>(&[-40, 40], &[(0, false), (0, true)]);
+}
+
+/// What a divergence between two clouds tells, in the unit of its cost.
+#[derive(Debug, PartialEq)]
+struct DivergenceInUnits {
+    value: f64,
+    bounds: [f64; 2],
+    sign: Option<Ordering>,
+    status: Status,
+    variation: Vec<f64>,
+}
+
+/// Divergences of one kind of penalties (none, Kullback-Leibler, total variation), coordinates times 2^exponent.
+fn divergence<T: CpuScalar>(
+    exponent: i32,
+    (cost, degree): (&dyn GroundCost, f64),
+    form: DivergenceForm,
+    kind: usize,
+) -> DivergenceInUnits {
+    let unit = 2.0_f64.powf(degree * f64::from(exponent));
+    let backend = CpuBackend::<T>::new(1).unwrap();
+    let masses = if kind == 0 { [1.0, 1.0] } else { [1.0, 1.25] };
+    let (a, b) = (cloud::<T>(1, 8, exponent, masses[0]), cloud::<T>(2, 9, exponent, masses[1]));
+    let settings = SinkhornDivergence::new().form(form).sinkhorn(Sinkhorn::new().max_iterations(30));
+    let settings = match kind {
+        0 => settings,
+        1 => settings.penalty(&Kl::new(0.25 * unit).unwrap()).unwrap(),
+        _ => settings.penalty(&TotalVariation::new(0.25 * unit).unwrap()).unwrap(),
+    };
+    let found = settings.between(&backend, &a, &b, cost, Epsilon::RelativeToMean(0.03)).unwrap();
+    DivergenceInUnits {
+        value: found.value() / unit,
+        bounds: found.bounds()[0].map(|bound| bound / unit),
+        sign: found.sign(),
+        status: found.status(),
+        variation: match form {
+            DivergenceForm::Full => {
+                let variation = found.first_variation(ot_core::Side::Source).unwrap();
+                variation.iter().map(|value| value.to_f64() / unit).collect()
+            }
+            _ => Vec::new(),
+        },
+    }
+}
+
+#[test]
+fn divergences_have_the_unit_of_the_cost() {
+    fn check<T: CpuScalar>(exponents: &[i32], kinds: &[usize]) {
+        let costs: [(&dyn GroundCost, f64); 3] = [(&SqEuclidean, 2.0), (&Euclidean, 1.0), (&Cosine, 0.0)];
+        for form in [DivergenceForm::Full, DivergenceForm::Sharp, DivergenceForm::Genevay] {
+            for (cost, &kind) in costs.iter().flat_map(|cost| kinds.iter().map(move |kind| (*cost, kind))) {
+                let once = divergence::<T>(0, cost, form, kind);
+                assert!(once.value.is_finite() && once.value != 0.0, "{once:?}");
+                for &exponent in exponents {
+                    let found = divergence::<T>(exponent, cost, form, kind);
+                    assert_eq!(found, once, "{:?} {form:?} {kind} {exponent}", cost.0);
+                }
+            }
+        }
+    }
+    check::<f64>(&[-20, 12], &[0, 1, 2]);
+    check::<f32>(&[-10, 12], &[0, 1, 2]);
+    check::<f64>(&[-300, 300], &[0]);
+    check::<f32>(&[-40, 40], &[0]);
+}
+
+#[test]
+fn discrepancies_have_the_unit_of_their_kernel() {
+    fn check<T: CpuScalar>(exponents: &[i32]) {
+        let backend = CpuBackend::<T>::new(1).unwrap();
+        let of = |exponent: i32, settings: MaximumMeanDiscrepancy| {
+            let (a, b) = (cloud::<T>(1, 8, exponent, 1.0), cloud::<T>(2, 9, exponent, 1.0));
+            settings.between(&backend, &a, &b).unwrap().squared()
+        };
+        let gaussian = |exponent: i32| MaximumMeanDiscrepancy::gaussian(0.5 * 2.0_f64.powi(exponent)).unwrap();
+        for &exponent in exponents {
+            for p in [1.0, 0.5] {
+                let energy = MaximumMeanDiscrepancy::energy(p).unwrap();
+                let unit = 2.0_f64.powf(p * f64::from(exponent));
+                assert_eq!(of(exponent, energy) / unit, of(0, energy), "{p} {exponent}");
+            }
+            assert_eq!(of(exponent, gaussian(exponent)), of(0, gaussian(0)), "{exponent}");
+        }
+    }
+    check::<f64>(&[-400, -20, 12, 400]);
+    check::<f32>(&[-40, -10, 12, 40]);
+}
+
+/// Newton's method, averaged gradients, barycenters and partial plans, costs and epsilon in one unit.
+#[test]
+fn other_solvers_have_the_unit_of_the_cost() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let of = |exponent: i32| -> Vec<f64> {
+        let unit = 2.0_f64.powi(2 * exponent);
+        let (a, b) = (cloud::<f64>(1, 8, exponent, 1.0), cloud::<f64>(2, 9, exponent, 1.0));
+        let epsilon = || Epsilon::RelativeToMean(0.05);
+        let potentials = |solution: &ot_core::Solution<Host<f64>>| {
+            let [f, g] = SIDES.map(|side| solution.potential(side).unwrap());
+            f.into_iter().chain(g).map(|value| value / unit).collect::<Vec<f64>>()
+        };
+        let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+        let problem = Problem::new(geometry, &a, &b, epsilon()).unwrap();
+        let newton = Newton::new().tolerance(1e-9).solve(&problem).unwrap();
+        assert!(newton.status().is_converged(), "{exponent}: {}", newton.status());
+
+        let averaged = StochasticAveragedGradient::new().batch(2).max_epochs(20);
+        let averaged = averaged.solve(&backend, &a, &b, &SqEuclidean, epsilon()).unwrap();
+
+        let barycenter = Barycenter::new(&backend, &b, &SqEuclidean, epsilon());
+        let barycenter = barycenter.inputs(&[&a, &b], &[0.25, 0.75]);
+        // Two supports, of which epsilon is the mean.
+        let barycenter = BregmanProjections::new().max_iterations(40).solve(&barycenter.unwrap().problem().unwrap());
+        let barycenter = barycenter.unwrap();
+
+        let partial = PartialTransport::new(0.5).sinkhorn(Sinkhorn::new().max_iterations(40));
+        let partial = partial.solve(&backend, &a, &b, &SqEuclidean, epsilon()).unwrap();
+        let bounds = partial.bounds().unwrap();
+        [potentials(&newton), potentials(&averaged), barycenter.measure(0).unwrap(), partial.to_dense().unwrap()]
+            .concat()
+            .into_iter()
+            .chain([barycenter.certificate().primal / unit, bounds.lower / unit, bounds.upper / unit])
+            .collect()
+    };
+    let once = of(0);
+    for exponent in [-20, 12] {
+        assert_eq!(of(exponent), once, "{exponent}");
+    }
 }
 
 #[test]
