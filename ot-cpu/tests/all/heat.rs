@@ -211,6 +211,18 @@ fn components_do_not_meet() {
 }
 
 #[test]
+fn products_with_nothing_are_nothing() {
+    let geometry = heat::<f64>(&path(5), 2.0, 3);
+    let (backend, ones) = (Geometry::backend(&geometry), vec![1.0; 5]);
+    let own = DeviceWeights::new(backend.as_ref(), WeightsView::new(&ones, 1).unwrap()).unwrap();
+    let (zero, mut out) = (backend.filled(0.0, 5, 1).unwrap(), backend.filled(7.0, 5, 1).unwrap());
+    let plan = PlanView { source: PlanSide::new(&zero, &own), target: PlanSide::new(&zero, &own) };
+    let mut kernel = geometry.bind_entropic(8.0, 1).unwrap();
+    kernel.apply(Side::Source, plan, &zero, &mut out).unwrap();
+    assert_eq!(out.values(), [0.0; 5]);
+}
+
+#[test]
 fn bits_do_not_depend_on_threads() {
     let mesh = crumpled_sheet(9, 8, 0.3, 2);
     let mut seeded = Seeded::new(4);

@@ -153,6 +153,9 @@ impl Diffusion {
         workspace: &mut Workspace,
         untold: &mut Vec<Untold>,
     ) {
+        if exponents.is_empty() {
+            return;
+        }
         let Workspace { layers, results, .. } = workspace;
         layers.cut(backend, exponents, self.carriers, dark, &self.components);
         let count = layers.len();
