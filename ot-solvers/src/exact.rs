@@ -10,8 +10,8 @@
 //! [`ExactTransport`] takes any cost between two discrete measures: a matrix, few pairs ([`SparseCosts`]), a cost of
 //! points evaluated when needed. It runs in three steps:
 //!
-//! 1. First potentials: those of entropic transport at a small epsilon, coarse to fine, between point clouds; the
-//!    minima of rows and columns otherwise; or those of the caller.
+//! 1. First potentials: those of entropic transport at a small epsilon, coarse to fine, between point clouds, annealed
+//!    between grids; the minima of rows and columns otherwise; or those of the caller.
 //! 2. The network simplex on the few arcs of each atom that have the least reduced cost under them.
 //! 3. All pairs priced under the potentials of the simplex. Those of negative reduced cost join its arcs, and step 2
 //!    goes on, until there are none.
@@ -28,6 +28,7 @@ mod column_generation;
 mod costs;
 mod forest;
 mod geometric;
+mod gridded;
 mod line;
 mod masses;
 mod network_simplex;

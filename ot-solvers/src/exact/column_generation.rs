@@ -39,6 +39,13 @@ pub(super) trait Pricing {
     /// # Errors
     /// A failure of the device.
     fn negative(&mut self, f: &[f64], minus_g: &[f64], most: usize) -> Result<Option<Vec<PricedArc>>, Error>;
+
+    /// Pairs of small reduced cost under f and g, some of each atom, by source and then target; `None` if rows are to be
+    /// looked through.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn least(&mut self, potentials: [&[f64]; 2]) -> Result<Option<Vec<PricedArc>>, Error>;
 }
 
 /// What is asked of a search.
@@ -78,8 +85,15 @@ impl Search<'_> {
     ) -> Result<Found, Error> {
         let (n, m) = self.costs.shape();
         let pairs = n as u64 * m as u64;
-        let first = candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?;
-        let mut arcs_priced = pairs;
+        let least = match pricing.as_deref_mut() {
+            Some(pricing) => pricing.least(potentials)?,
+            None => None,
+        };
+        let mut arcs_priced = least.as_ref().map_or(pairs, |least| least.len() as u64);
+        let first = match least {
+            Some(least) => self.candidates(least),
+            None => candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?,
+        };
         let allocation = self.allocate(&first, potentials);
         check_sums(allocation.costs(), n + m)?;
         let mut simplex = NetworkSimplex::new(allocation);
@@ -136,6 +150,19 @@ impl Search<'_> {
             candidate_arcs: arcs.len(),
             arcs_priced,
         })
+    }
+
+    /// Arcs named by somebody else, by reduced cost.
+    fn candidates(&self, least: Vec<PricedArc>) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = least
+            .into_iter()
+            .map(|PricedArc { source, target, reduced_cost }| {
+                let cost = self.costs.pair(source as usize, target as usize);
+                Candidate { source, target, cost, reduced_cost }
+            })
+            .collect();
+        candidates.sort_by(|one, other| one.reduced_cost.total_cmp(&other.reduced_cost));
+        candidates
     }
 
     /// The cut that too little mass can cross: sources of some level at least, and all targets that they may send to,

@@ -2,14 +2,20 @@
 //!
 //! On the coarsest [clusters](crate::clusters) epsilon is annealed by Sinkhorn's iteration; each finer scale starts from
 //! the c-transform over the clusters of the coarser one and needs a few iterations at the epsilon of its own spacing. The
-//! pairs of small reduced cost under the last potentials are those that an optimal plan may use.
+//! pairs of small reduced cost under the last potentials are those that an optimal plan may use. Between grids there are no
+//! scales: see [`gridded`].
 
 use ot_core::{
-    ActiveColumns, ArcThreshold, Backend, Device, Epsilon, Error, GeometryBuilder, GroundCost, KernelOp, Measure,
-    PointCloud, PointsView, Potentials, PricedArc, Problem, Scalar, Side, Sweep, UNREACHABLE,
+    ActiveColumns, ArcThreshold, Device, Epsilon, Error, GeometryBuilder, GroundCost, KernelOp, Measure, PointCloud,
+    PointsView, Potentials, PricedArc, Problem, Scalar, Side, Sweep, UNREACHABLE,
 };
 
-use super::{column_generation::Pricing, network_simplex::ROUNDING, sum::sum_of};
+use super::{
+    column_generation::Pricing,
+    gridded::{self, OfNodes},
+    network_simplex::ROUNDING,
+    sum::sum_of,
+};
 use crate::{
     clusters::{Hierarchy, Scale},
     unit::power_of_two,
@@ -22,7 +28,7 @@ const HALVINGS: u32 = 2;
 const FEWEST: usize = 64;
 
 /// Epsilon of a scale, over the cost between neighbours.
-const SHARPNESS: f64 = 0.4;
+pub(super) const SHARPNESS: f64 = 0.4;
 
 /// Epsilons of a scale, each half of the one before.
 const STAGES: i32 = 2;
@@ -38,7 +44,9 @@ const MOST_SWEEPS: usize = 400;
 /// Potentials f and g, and the pricing of pairs from coordinates.
 pub(super) struct Guided<D: Device> {
     pub(super) potentials: [Vec<f64>; 2],
-    problem: Problem<D>,
+    pub(super) problem: Problem<D>,
+    /// The nodes of the problem that the atoms are, where it has others.
+    pub(super) nodes: Option<[Vec<u32>; 2]>,
 }
 
 impl<D: Device> Guided<D> {
@@ -50,28 +58,46 @@ impl<D: Device> Guided<D> {
     pub(super) fn pricing(&self) -> Result<Option<CoordinatePricing<'_, D>>, Error> {
         let mut kernel = self.problem.bind()?;
         let is_exact = D::Elem::EPSILON < 1e-10 && kernel.hard_transform().is_some();
-        Ok(is_exact.then(|| CoordinatePricing { backend: self.problem.backend(), kernel }))
+        Ok(is_exact.then(|| CoordinatePricing { problem: &self.problem, nodes: self.nodes.as_ref(), kernel }))
     }
 }
 
 /// See [`Guided::pricing`].
 pub(super) struct CoordinatePricing<'a, D: Device> {
-    backend: &'a dyn Backend<D>,
+    problem: &'a Problem<D>,
+    nodes: Option<&'a [Vec<u32>; 2]>,
     kernel: Box<dyn KernelOp<D>>,
 }
 
 impl<D: Device> Pricing for CoordinatePricing<'_, D> {
     fn negative(&mut self, f: &[f64], minus_g: &[f64], most: usize) -> Result<Option<Vec<PricedArc>>, Error> {
         let largest = f.iter().chain(minus_g).fold(0.0_f64, |largest, potential| largest.max(potential.abs()));
-        let upload = |values: &mut dyn Iterator<Item = f64>| {
-            self.backend.upload(&values.map(D::Elem::from_f64).collect::<Vec<_>>(), 1)
-        };
-        let (f, g) = (upload(&mut f.iter().copied())?, upload(&mut minus_g.iter().map(|minus_g| -minus_g))?);
         let Some(transform) = self.kernel.hard_transform() else { return Ok(None) };
-        match transform.arcs_below(&f, &g, 0, ArcThreshold::uniform(-ROUNDING * largest), most) {
+        let (f, g) = (f.iter().copied(), minus_g.iter().map(|minus_g| -minus_g));
+        let threshold = ArcThreshold::uniform(-ROUNDING * largest);
+        let found = if let Some(nodes) = self.nodes {
+            OfNodes::new(self.problem, nodes, f, g)?.arcs_below(transform, threshold, most)
+        } else {
+            let upload = |values: &mut dyn Iterator<Item = f64>| {
+                self.problem.backend().upload(&values.map(D::Elem::from_f64).collect::<Vec<_>>(), 1)
+            };
+            let (f, g) = (upload(&mut { f })?, upload(&mut { g })?);
+            transform.arcs_below(&f, &g, 0, threshold, most)
+        };
+        match found {
             Ok(arcs) => Ok(Some(arcs)),
             Err(Error::OutOfMemory { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    fn least(&mut self, [f, g]: [&[f64]; 2]) -> Result<Option<Vec<PricedArc>>, Error> {
+        match (self.nodes, self.kernel.hard_transform()) {
+            (Some(nodes), Some(transform)) => {
+                let of_nodes = OfNodes::new(self.problem, nodes, f.iter().copied(), g.iter().copied())?;
+                of_nodes.least(transform, self.problem)
+            }
+            _ => Ok(None),
         }
     }
 }
@@ -88,7 +114,12 @@ pub(super) fn guided<D: Device>(
     weights: &[Vec<f64>; 2],
     cost: &dyn GroundCost,
 ) -> Result<Option<Guided<D>>, Error> {
-    match coarse_to_fine(builder, measures, atoms, weights, cost) {
+    let found = gridded::guided(builder, measures, atoms, cost);
+    let found = match found {
+        Ok(None) => coarse_to_fine(builder, measures, atoms, weights, cost),
+        found => found,
+    };
+    match found {
         // The entropic problem does not fit the element type; the exact one may.
         Err(Error::CostOverflow { .. } | Error::Epsilon(_) | Error::MassMismatch { .. } | Error::Stranded { .. }) => {
             Ok(None)
@@ -130,7 +161,7 @@ fn coarse_to_fine<D: Device>(
     let both = both.into_iter().map(|side| side.into_iter().map(Scalar::to_f64).collect::<Vec<f64>>());
     let [f, g] = both.collect::<Vec<_>>().try_into().unwrap_or_default();
     let are_finite = f.iter().chain(&g).all(|potential| potential.abs() < 0.5 * UNREACHABLE);
-    Ok(are_finite.then_some(Guided { potentials: [f, g], problem }))
+    Ok(are_finite.then_some(Guided { potentials: [f, g], problem, nodes: None }))
 }
 
 /// A scale, and the potentials between its atoms.
@@ -192,13 +223,13 @@ fn sharp_problem<D: Device>(scale: &Scale<'_, D>) -> Result<Option<Problem<D>>, 
     Problem::new(geometry, &clouds[0], &clouds[1], Epsilon::Absolute(epsilon)).map(Some)
 }
 
-fn zeros<D: Device>(problem: &Problem<D>) -> Result<Potentials<D>, Error> {
+pub(super) fn zeros<D: Device>(problem: &Problem<D>) -> Result<Potentials<D>, Error> {
     let zeros = |side: Side| problem.backend().upload(&vec![D::Elem::default(); problem.marginal(side).len()], 1);
     Ok(Potentials { source: zeros(Side::Source)?, target: zeros(Side::Target)?, epsilon: problem.epsilon() })
 }
 
 /// Sinkhorn's iteration from an epsilon down to that of the problem.
-fn iterate<D: Device>(
+pub(super) fn iterate<D: Device>(
     problem: &Problem<D>,
     mut potentials: Potentials<D>,
     first: f64,

@@ -165,3 +165,62 @@ fn single_pixels_in_far_corners_are_transported() {
     let potentials = [Side::Source, Side::Target].map(|side| solution.potential(side).unwrap());
     assert!(potentials.iter().flatten().all(|value| value.is_finite()));
 }
+
+/// Guided and priced on the axes, against the same between the pixels: values, proofs, and images of which half is not lit.
+#[test]
+fn exact_transport_on_axes_is_that_of_the_pixels() {
+    let backend = cpu(2);
+    let torus = |len: usize| axis(len, 0.0, 0.1).with_period(0.1 * len as f64).unwrap();
+    let far = |len: usize| axis(len, 7.5, 0.13);
+    let pixels = || vec![axis(28, 0.0, 1.0), axis(30, 0.0, 1.0)];
+    let squares: Arc<dyn GroundCost> = Arc::new(SqEuclidean);
+    let powers: Arc<dyn GroundCost> = Arc::new(SumOfPowers::new(1.5).unwrap());
+    let cases = [
+        (pixels(), pixels(), squares.clone()),
+        (pixels(), vec![far(28), far(29)], squares.clone()),
+        (vec![axis(28, 0.0, 0.1), axis(29, 0.0, 0.1)], vec![axis(29, 0.0, 0.1), far(28)], powers),
+        (vec![torus(28), axis(29, 0.0, 0.1)], vec![torus(28), axis(28, 0.0, 0.1)], squares),
+    ];
+    for (case, (source, target, cost)) in (0..).zip(cases) {
+        let (a, b) = (histograms(20 + case, &source, 1), histograms(40 + case, &target, 1));
+        let on_axes = ExactTransport::new().solve(&backend, &a, &b, cost.as_ref()).unwrap();
+        assert!(
+            on_axes.status().is_converged() && on_axes.certificate().proves(1e-12),
+            "{case}: {:?}",
+            on_axes.certificate()
+        );
+        assert!(on_axes.report().guided, "{case}: {:?}", on_axes.report());
+        // Periodic axes belong to the grid alone; their pixels have the cost of nearest images.
+        let images: Arc<dyn GroundCost> = match source[0].period() {
+            Some(period) => Arc::new(Periodic::new(cost, vec![Some(period), None]).unwrap()),
+            None => cost,
+        };
+        let (x, y) = (as_cloud(&a), as_cloud(&b));
+        let on_pixels = ExactTransport::new().solve(&backend, &x, &y, images.as_ref()).unwrap();
+        let [left, right] = [&on_axes, &on_pixels].map(|solution| solution.certificate().primal);
+        assert!((left - right).abs() <= 1e-12 * right, "{case}: {left} and {right}");
+    }
+}
+
+#[test]
+fn images_of_different_mass_need_a_penalty() {
+    use ot_core::GeometryBuilder;
+    let axes = [axis(8, 0.0, 0.1), axis(9, 0.0, 0.1)];
+    let (a, b) = (histograms(30, &axes, 1), histograms(31, &axes, 1));
+    let heavy: Vec<f64> = b.weights_view().values().iter().map(|weight| 2.5 * weight).collect();
+    let heavy = GridHistogram::new(b.grid(), heavy).unwrap();
+    let (backend, x, y) = (cpu(1), as_cloud(&a), as_cloud(&heavy));
+    let epsilon = Epsilon::Absolute(0.02);
+    let refused = transport(&backend, &a, &heavy, &SqEuclidean, epsilon);
+    assert!(matches!(refused, Err(Error::MassMismatch { .. })));
+    let kl = penalty(Kl::new(0.3).unwrap());
+    let value = |a: &dyn Measure<f64>, b: &dyn Measure<f64>| {
+        let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+        let problem = Problem::unbalanced(geometry, a, b, epsilon, &kl, &kl).unwrap();
+        let solution = Sinkhorn::new().tolerance(1e-10).solve(&problem).unwrap();
+        assert!(solution.status().is_converged(), "{}", solution.status());
+        [solution.certificate().dual, solution.certificate().mass]
+    };
+    let difference = largest_difference(&value(&a, &heavy), &value(&x, &y));
+    assert!(difference < 1e-9, "{difference}");
+}
