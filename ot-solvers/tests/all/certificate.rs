@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use ot_core::{
-    Backend, Balanced, Certificate, CostMatrix, Epsilon, Error, GeometryBuilder, Histogram, Host, Kl, Measure,
+    Backend, Balanced, Certificate, CostMatrix, Epsilon, Error, GeometryBuilder, Histogram, Host, Kl, Measure, Phase,
     PointCloud, Potentials, Problem, Progress, RoundedPlan, Side, Solution, SqEuclidean, Status, TotalVariation,
     certify,
 };
@@ -210,7 +210,8 @@ fn strong_penalties_keep_the_digits_of_the_dual() {
 fn what_comes_back_is_the_best_iterate() {
     let settings = Sinkhorn::new().annealing(Annealing::Off).relaxation(Relaxation::Fixed(1.98)).check_interval(1);
     let solution = settings.max_iterations(60).tolerance(1e-12).solve(&problem(0.005, None)).unwrap();
-    let errors = || solution.history().iter().map(|progress| progress.marginal_error.unwrap());
+    let checks = || solution.history().iter().filter(|progress| progress.phase != Phase::Certificate);
+    let errors = || checks().map(|progress| progress.marginal_error.unwrap());
     let smallest = errors().fold(f64::INFINITY, f64::min);
     assert!(errors().next_back().unwrap() > 2.0 * smallest, "this relaxation should swing");
     assert!(solution.certificate().marginal_error <= 4.0 * smallest, "{smallest}: {:?}", solution.certificate());
