@@ -42,7 +42,14 @@ pub mod error;
 pub mod extending {}
 pub mod host;
 pub mod instructions;
-#[cfg(any(feature = "nalgebra", feature = "faer"))]
+#[cfg(any(
+    feature = "csv",
+    feature = "faer",
+    feature = "nalgebra",
+    feature = "nalgebra-sparse",
+    feature = "ndarray",
+    feature = "npy"
+))]
 pub mod interop;
 pub mod joint;
 pub mod kernel;

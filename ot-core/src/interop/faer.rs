@@ -1,4 +1,4 @@
-//! faer: points as rows, costs as matrices.
+//! faer: points as rows, costs as matrices, and views of what comes out.
 //!
 //! faer pads the columns of the matrices that it allocates, and the padding is not initialised. A
 //! matrix without gaps (a view of a slice, columns that need no padding) is borrowed, any other is
@@ -8,7 +8,12 @@ use std::{borrow::Cow, slice};
 
 use faer::{ColRef, MatRef};
 
-use crate::{cost::CostMatrix, error::Error, measure::PointCloud, scalar::Scalar};
+use crate::{
+    cost::CostMatrix,
+    error::Error,
+    measure::{PointCloud, PointsView},
+    scalar::Scalar,
+};
 
 impl<'a, T: Scalar> PointCloud<'a, T> {
     /// Points from the rows of an n x d matrix, with one weight each; borrowed where row follows row
@@ -50,6 +55,41 @@ impl<'a, T: Scalar> CostMatrix<'a, T> {
             None => Self::new(row_major(matrix), rows, columns),
         }
     }
+}
+
+impl<'a, T: Scalar> PointsView<'a, T> {
+    /// The points as an n x d matrix, a row for each.
+    #[must_use]
+    pub fn to_faer(self) -> MatRef<'a, T> {
+        MatRef::from_row_major_slice(self.coordinates(), self.len(), self.dimension())
+    }
+}
+
+/// Values row after row, such as those of a dense plan, as a matrix.
+///
+/// ```
+/// use ot_core::interop::to_faer;
+///
+/// let plan = to_faer(&[0.25, 0.0, 0.25, 0.5], 2, 2)?;
+/// assert_eq!(plan[(1, 0)], 0.25);
+/// # Ok::<(), ot_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Length`] unless there are `rows` times `columns` values.
+pub fn to_faer<T: Scalar>(values: &[T], rows: usize, columns: usize) -> Result<MatRef<'_, T>, Error> {
+    let expected = rows.saturating_mul(columns);
+    if values.len() != expected {
+        return Err(Error::Length { what: "matrix", expected, found: values.len() });
+    }
+    Ok(MatRef::from_row_major_slice(values, rows, columns))
+}
+
+/// Values, such as those of a potential, as a column.
+#[must_use]
+pub fn to_faer_column<T: Scalar>(values: &[T]) -> ColRef<'_, T> {
+    ColRef::from_slice(values)
 }
 
 /// The entries row after row: the memory itself where it holds them so, else a copy.
@@ -96,6 +136,18 @@ mod tests {
         let last = PointCloud::from_faer(points.subrows(1, 2), ColRef::from_slice(&weights).subrows(1, 2))?;
         assert_eq!(last.points().coordinates().as_ptr(), VALUES[2..].as_ptr());
         assert_eq!(last.weights_view().values(), [2.0, 3.0]);
+        Ok(())
+    }
+
+    #[test]
+    fn results_are_views_of_the_values() -> Result<(), Error> {
+        let matrix = to_faer(&VALUES, 2, 3)?;
+        assert_eq!((matrix.as_ptr(), matrix[(1, 0)], matrix[(0, 2)]), (VALUES.as_ptr(), 3.0, 2.0));
+        assert_eq!(to_faer_column(&VALUES)[4], 4.0);
+        let points = PointsView::new(&VALUES, 2)?.to_faer();
+        assert_eq!((points.shape(), points[(2, 1)]), ((3, 2), 5.0));
+        let refused = to_faer(&VALUES, 2, 2).err();
+        assert_eq!(refused, Some(Error::Length { what: "matrix", expected: 4, found: 6 }));
         Ok(())
     }
 
