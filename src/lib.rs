@@ -65,6 +65,7 @@
 //! | `cpu::HeatGeometry` | heat kernels on meshes and graphs (feature `heat`) |
 //! | `diff` | derivatives of solutions (feature `diff`) |
 //! | `wgpu` | GPUs as a backend: Vulkan, Metal and DX12 (feature `wgpu`) |
+//! | `core::interop` | arrays and matrices of `ndarray`, `nalgebra`, `nalgebra-sparse` and `faer`, files of NumPy and SciPy (`npy`), comma-separated values (`csv`): features of these names |
 //!
 //! Libraries that add a cost, a kernel or a solver depend on `ot-core` alone.
 
@@ -109,6 +110,10 @@ mod pages {
 
     #[doc = include_str!("../docs/from-pot.md")]
     struct FromPot;
+
+    #[cfg(feature = "diff")]
+    #[doc = include_str!("../docs/from-ott-geomloss.md")]
+    struct FromOttAndGeomLoss;
 
     #[doc = include_str!("../docs/many-small-problems.md")]
     struct ManySmallProblems;
