@@ -72,7 +72,7 @@ pub fn write_sparse_plan(out: impl Write, entries: &[PlanEntry]) -> Result<(), F
 pub fn read_sparse_plan(input: impl Read) -> Result<Vec<PlanEntry>, FileError> {
     let mut reader = ReaderBuilder::new().from_reader(input);
     let header = reader.headers().map_err(io::Error::from)?;
-    if header != &HEADER[..] {
+    if header.iter().ne(HEADER) {
         let found = header.iter().collect::<Vec<_>>().join(",");
         return Err(FileError::Content { what: "the header of a plan", expected: "source,target,mass", found });
     }
