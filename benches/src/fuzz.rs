@@ -10,6 +10,8 @@
 //! give the same bits; and what has an answer is not refused.
 
 mod assignment;
+mod barycenter;
+mod batch;
 mod circle;
 mod discrepancy;
 mod divergence;
@@ -19,11 +21,14 @@ mod gaussian;
 pub mod generate;
 mod ground;
 mod instance;
+mod judge;
 mod line;
 mod majorize;
+mod many;
 pub mod oracle;
 mod partial;
 mod report;
+mod semi_discrete;
 mod sliced;
 mod views;
 
@@ -48,7 +53,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 15] = [
+pub static TARGETS: [Target; 20] = [
     Target { name: "exact", single: exact::case, double: exact::case },
     Target { name: "assignment", single: assignment::case, double: assignment::case },
     Target { name: "line", single: line::case, double: line::case },
@@ -58,6 +63,11 @@ pub static TARGETS: [Target; 15] = [
     Target { name: "unbalanced", single: entropic::unbalanced, double: entropic::unbalanced },
     Target { name: "squared-l2", single: entropic::squared_l2, double: entropic::squared_l2 },
     Target { name: "newton", single: entropic::newton, double: entropic::newton },
+    Target { name: "averaged-gradient", single: entropic::averaged_gradient, double: entropic::averaged_gradient },
+    Target { name: "semi-discrete", single: semi_discrete::case, double: semi_discrete::case },
+    Target { name: "batch", single: batch::case, double: batch::case },
+    Target { name: "many", single: many::case, double: many::case },
+    Target { name: "barycenter", single: barycenter::case, double: barycenter::case },
     Target { name: "divergence", single: divergence::case, double: divergence::case },
     Target { name: "discrepancy", single: discrepancy::case, double: discrepancy::case },
     Target { name: "partial", single: partial::case, double: partial::case },

@@ -7,9 +7,10 @@ use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Divergence, DivergenceForm, Sinkhorn, SinkhornDivergence};
 
 use super::{
-    entropic::{numbers, recorded},
+    entropic::recorded,
     generate::{below, decade, free_masses, masses, one_of, percent, rounded, typical_cost},
     instance::{Instance, Points, sizes},
+    judge::numbers,
     oracle::{
         entropic::{Penalty, Problem, Regularizer},
         sum::sum,
@@ -68,7 +69,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
         Err(error) => {
             let allowed = matches!(error, Error::Epsilon(_))
                 || instance.leaves_range::<T>()
-                || instance.sums_leave_range::<T>(epsilon);
+                || instance.entropy_leaves_range::<T>(epsilon);
             return report.refused(&error, allowed);
         }
     };

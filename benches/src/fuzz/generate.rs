@@ -91,6 +91,17 @@ pub fn masses<T: Scalar>(random: &mut Seeded, n: usize, m: usize) -> Masses {
     }
 }
 
+/// Weights of several measures of exactly one mass: whole numbers of one power of two. For a few measures of at most five atoms.
+pub fn equal_masses<T: Scalar>(random: &mut Seeded, lens: &[usize]) -> Vec<Vec<f64>> {
+    let unit = power_of_two(unit::<T>(random).min(T::MAX * 1e-12)).max(T::TINY * T::EPSILON);
+    let numbers: Vec<Vec<f64>> = lens.iter().map(|&len| whole_numbers(random, len)).collect();
+    let totals: Vec<f64> = numbers.iter().map(|numbers| numbers.iter().sum()).collect();
+    let all: f64 = totals.iter().product();
+    let scaled =
+        |(numbers, total): (&Vec<f64>, &f64)| numbers.iter().map(|number| number * (all / total) * unit).collect();
+    numbers.iter().zip(&totals).map(scaled).collect()
+}
+
 /// The relative rounding of weights: more than that of f64 where some are denormal.
 pub fn rounding_of(weights: &[Vec<f64>; 2]) -> f64 {
     let least =

@@ -121,12 +121,18 @@ impl Instance {
         self.overflows::<T>() || (self.points.is_some() && largest < 1e3 * T::TINY)
     }
 
-    /// May sums over entropic plans be refused?
+    /// May sums over plans be refused?
     #[must_use]
-    pub fn sums_leave_range<T: Scalar>(&self, epsilon: f64) -> bool {
+    pub fn sums_leave_range<T: Scalar>(&self) -> bool {
         let [a, b]: [f64; 2] = [0, 1].map(|side| self.weights[side].iter().sum());
-        let most = a.max(b);
-        most > 1e-9 * T::MAX || a * b * epsilon.max(1.0) > 1e-6 * f64::MAX || self.overflows_as_product()
+        a.max(b) > 1e-9 * T::MAX || self.overflows_as_product()
+    }
+
+    /// May the objective of entropy be refused, of which the product of the masses times epsilon is a part?
+    #[must_use]
+    pub fn entropy_leaves_range<T: Scalar>(&self, epsilon: f64) -> bool {
+        let [a, b]: [f64; 2] = [0, 1].map(|side| self.weights[side].iter().sum());
+        a * b * epsilon.max(1.0) > 1e-6 * f64::MAX || self.sums_leave_range::<T>()
     }
 
     /// How far a cost may be off by rounding beside its own: of cosines the root is known to a rounding, and distances between

@@ -1,5 +1,6 @@
 //! Answers that share no code with the solvers: slow, small, and as exact as they can be.
 
+pub mod barycenter;
 pub mod entropic;
 pub mod line;
 pub mod sum;

@@ -5,9 +5,9 @@ use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{ExactTransport, PartialSolution, PartialTransport, Sinkhorn};
 
 use super::{
-    entropic::numbers,
     generate::{below, decade, masses, percent, typical_cost},
     instance::{Instance, sizes},
+    judge::numbers,
     oracle::{
         sum::{ExactSum, sum},
         transport::{Optimum, least_cost},
@@ -74,7 +74,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
     });
     match entropic {
         Err(Error::Epsilon(_)) => {}
-        Err(error) => report.require(allowed || instance.sums_leave_range::<T>(epsilon), || {
+        Err(error) => report.require(allowed || instance.entropy_leaves_range::<T>(epsilon), || {
             format!("partial transport refused: {error}")
         }),
         Ok(solution) => {

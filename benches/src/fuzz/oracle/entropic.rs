@@ -49,8 +49,8 @@ impl Penalty {
         let (below, above) = (f - width - near, f + width + near);
         match self {
             Self::Balanced => [1.0, 1.0],
-            // Told as exp(80) where it is more.
-            Self::Kl(rho) if width == 0.0 => [(-f / rho).min(80.0).exp(); 2],
+            // Told as the largest number over 2^16 where it is more.
+            Self::Kl(rho) if width == 0.0 => [(-f / rho).exp().min(f64::MAX / 65_536.0); 2],
             Self::Kl(rho) => [(-above / rho).exp(), (-below / rho).exp()],
             Self::TotalVariation(rho) => [
                 if above < rho { 1.0 } else { 0.0 },
