@@ -186,7 +186,7 @@ pub(super) fn check_bounds<T: CpuScalar>(
         Ok(bounds) => {
             let UnregularizedBounds { lower, upper } = bounds[column];
             report.numbers("bounds without entropy", &[lower, upper]);
-            let Some(optimum) = optimum else { return };
+            let Some(optimum) = optimum.filter(|optimum| optimum.size < f64::MAX / 1e6) else { return };
             let mass = sum(a.iter().copied());
             let slack = 32.0 * T::EPSILON * optimum.size + mass * cost_error + 1e-300;
             report.at_most("lower bound above the least cost", lower - optimum.value, slack);
