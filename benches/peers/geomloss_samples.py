@@ -54,6 +54,25 @@ def transport(backend):
     return prepare
 
 
+def point_gradient(problem, request):
+    """The gradient of the entropic value in the points of the source."""
+    loss = SamplesLoss(
+        "sinkhorn", p=2, blur=math.sqrt(problem.epsilon), scaling=SCALING, debias=False, backend="online"
+    )
+
+    def solve(a, x, b, y):
+        x = x.clone().requires_grad_()
+        (slopes,) = torch.autograd.grad(loss(a, x, b, y), [x])
+        return slopes
+
+    solve(*tensors(problem, 64))
+
+    def run():
+        return {"gradient": solve(*tensors(problem)).numpy().reshape(-1)}, iterations(problem)
+
+    return run
+
+
 def four_potentials(eps, rho, a, b, f_aa, g_bb, g_ab, f_ba, **options):
     """In place of the value, or of the differences, that a divergence is made into."""
     return torch.stack((f_ba, f_aa), -1), torch.stack((g_ab, g_bb), -1)
@@ -98,6 +117,7 @@ def kernel(name):
 
 
 SOLVERS = {
+    "point_gradient": point_gradient,
     "online": transport("online"),
     "multiscale": transport("multiscale"),
     "debiased_online": debiased(sinkhorn_samples.sinkhorn_online, batched=True),

@@ -1,140 +1,26 @@
-//! Derivatives: the gradient of a statistic of the plan in the cost matrix, by the implicit function theorem and through a
-//! given number of iterations, beside OTT-JAX.
+//! Derivatives, beside those of peers: of plans, of values in points, of barycenters in their weights, of a step of a flow.
 //!
-//! Implicit, the statistic is <w, P v> with w_i = cos i, v_j = sin j, after a solve that is part of the clock on both sides;
-//! unrolled, the transport cost after L iterations. Iterations of ours are steps of conjugate gradients. An error is that
-//! of the gradient, relative, in the Euclidean norm, against our own with a solve to 1e-13; a value is its norm.
+//! A gradient is an answer. Its error is relative, in the Euclidean norm, against our own with solves to the last digits; its value
+//! is its norm.
 
-use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Host, Measure, Problem, Side, Solution};
-use ot_cpu::CpuBackend;
-use ot_diff::{Gradient, LinearSolver, Linearised, Objective, Output, Unrolled};
-use ot_solvers::Sinkhorn;
+mod barycenter;
+mod flow;
+mod plan;
+mod points;
 
-use super::{
-    Bench, Failure,
-    peers::Solver,
-    posed::Posed,
-    problem::Arrays,
-    recompute::Recomputed,
-    row::{Measured, Per, Row},
-    timing::time,
-};
-
-/// Repetitions, of which the median counts.
-const REPEATS: usize = 3;
-
-/// The error of the gradient that is asked for.
-const TOLERANCE: f64 = 1e-6;
-
-/// Iterations of the unrolled gradient.
-const ITERATIONS: usize = 100;
-
-/// The residual of the linear solve whose steps are told.
-const RESIDUAL: f64 = 1e-8;
+use super::{Bench, Failure, recompute::Recomputed};
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
-    let sizes: &[usize] = bench.options.pick(&[500], &[1000, 4000]);
-    let (threads, budget) = (bench.options.threads, bench.options.budget());
-    for &n in sizes {
-        for epsilon in [1e-2, 1e-3] {
-            let arrays = Arrays::gaussian_matrix(bench.options.seed, n, n, 1, epsilon);
-            let implicit = Posing::new(arrays, threads, Kind::Implicit)?;
-            let row = implicit.row(bench, "gradient of a statistic of the plan, implicit")?;
-            bench.add_beside(&row, &[Solver::OttImplicit], |peers, solver| {
-                peers.solve(solver, &implicit, TOLERANCE, REPEATS, budget)
-            })?;
-        }
-    }
-    let arrays = Arrays::gaussian_matrix(bench.options.seed, sizes[0], sizes[0], 1, 1e-2);
-    let unrolled = Posing::new(arrays, threads, Kind::Unrolled)?;
-    let row = unrolled.row(bench, "gradient of 100 iterations, unrolled")?;
-    bench.add_beside(&row, &[Solver::OttUnrolled], |peers, solver| {
-        peers.double(solver, &unrolled, TOLERANCE, ITERATIONS, budget)
-    })
+    plan::run(bench)?;
+    points::run(bench)?;
+    barycenter::run(bench)?;
+    flow::run(bench)
 }
 
-/// How a gradient is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Implicit,
-    Unrolled,
-}
-
-/// A problem that is answered by a gradient in its cost matrix.
-struct Posing {
-    arrays: Arrays,
-    kind: Kind,
-    backend: CpuBackend<f64>,
-    exact: Vec<f64>,
-}
-
-impl Posing {
-    fn new(arrays: Arrays, threads: usize, kind: Kind) -> Result<Self, Failure> {
-        let mut posing = Self { arrays, kind, backend: CpuBackend::new(threads)?, exact: Vec::new() };
-        posing.exact = match kind {
-            Kind::Implicit => posing.implicit(1e-13, LinearSolver::new().tolerance(1e-13))?.0,
-            Kind::Unrolled => posing.unrolled()?,
-        };
-        Ok(posing)
-    }
-
-    /// The problem, from arrays on the host.
-    fn problem(&self) -> Result<Problem<Host<f64>>, Failure> {
-        let (n, m) = self.arrays.shape();
-        let (a, b) = (Histogram::new(self.arrays.source.as_slice())?, Histogram::new(self.arrays.target.as_slice())?);
-        let cost = CostMatrix::new(self.arrays.matrix()?.as_ref().clone(), n, m)?;
-        let geometry = self.backend.geometry(a.support(), b.support(), &cost)?;
-        Ok(Problem::new(geometry, &a, &b, Epsilon::Absolute(self.arrays.epsilon))?)
-    }
-
-    /// The gradient of <w, P v>, and the steps of the linear solve.
-    fn implicit(&self, tolerance: f64, solver: LinearSolver) -> Result<(Vec<f64>, usize), Failure> {
-        let (n, m) = self.arrays.shape();
-        let solution: Solution<Host<f64>> = Sinkhorn::new().tolerance(tolerance).solve(&self.problem()?)?;
-        let mut linearised = Linearised::new(&solution)?.with_solver(solver)?;
-        let seed: Vec<f64> = (0..n).map(|i| (i as f64).cos()).collect();
-        let output = Output::Product { side: Side::Source, values: (0..m).map(|j| (j as f64).sin()).collect() };
-        let mut cotangent = linearised.pull_back(&[(&output, &seed)])?;
-        Ok((cotangent.matrix()?, cotangent.solve().steps))
-    }
-
-    /// The gradient of the transport cost after the iterations, those of OTT-JAX: v first, u last, from u = v = 1.
-    fn unrolled(&self) -> Result<Vec<f64>, Failure> {
-        let scheme = Unrolled::new(ITERATIONS).first(Side::Target).last(Side::Source);
-        let mut run = scheme.run(&self.problem()?)?;
-        Ok(run.gradient(Objective::TransportCost)?.matrix()?)
-    }
-
-    fn row(&self, bench: &Bench<'_>, case: &str) -> Result<Row, Failure> {
-        let solver = LinearSolver::new().tolerance(RESIDUAL);
-        let (seconds, (gradient, steps)) = time(REPEATS, || match self.kind {
-            Kind::Implicit => self.implicit(TOLERANCE / 10.0, solver),
-            Kind::Unrolled => Ok((self.unrolled()?, ITERATIONS)),
-        })?;
-        let name = match self.kind {
-            Kind::Implicit => "Sinkhorn, linearised",
-            Kind::Unrolled => "unrolled",
-        };
-        let measured: Measured = self.judge(&[gradient], 1).measured(name, seconds, Some(steps));
-        let row = Row::new("diff", case, self.arrays.shape(), bench.options.threads, Per::Solve, measured);
-        Ok(Row { epsilon: Some(self.arrays.epsilon), ..row })
-    }
-}
-
-impl Posed for Posing {
-    fn arrays(&self) -> &Arrays {
-        &self.arrays
-    }
-
-    fn outputs(&self) -> Vec<(&'static str, usize)> {
-        let (n, m) = self.arrays.shape();
-        vec![("gradient", n * m)]
-    }
-
-    fn judge(&self, outputs: &[Vec<f64>], _threads: usize) -> Recomputed {
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
-        let value = norm(&mut outputs[0].iter().copied());
-        let error = norm(&mut outputs[0].iter().zip(&self.exact).map(|(found, exact)| found - exact));
-        Recomputed { error: error / norm(&mut self.exact.iter().copied()), value }
-    }
+/// A gradient held against the exact one.
+fn relative(found: &[f64], exact: &[f64]) -> Recomputed {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let value = norm(&mut found.iter().copied());
+    let error = norm(&mut found.iter().zip(exact).map(|(found, exact)| found - exact));
+    Recomputed { error: error / norm(&mut exact.iter().copied()), value }
 }

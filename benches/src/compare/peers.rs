@@ -58,6 +58,14 @@ pub enum Solver {
     OttImplicit,
     /// OTT-JAX's gradient through its iterations, compiled.
     OttUnrolled,
+    /// OTT-JAX's gradient of a divergence in points, compiled.
+    OttDivergenceGradient,
+    /// POT through its iterations, by automatic differentiation.
+    PotUnrolled,
+    /// POT's convolutional barycenter through its iterations, by automatic differentiation.
+    PotBarycenterGradient,
+    /// GeomLoss's gradient in points on costs recomputed by KeOps.
+    GeomLossGradient,
     /// POT's dual of a plan regularised by squares, by L-BFGS.
     PotSmoothDual,
     /// POT's barycenter on a fixed support, on scaling vectors.
@@ -130,6 +138,12 @@ impl Solver {
             Self::OttSemiDiscrete => ("ott_jax", "semidiscrete", "OTT-JAX SemidiscreteSolver"),
             Self::OttImplicit => ("ott_jax", "implicit_gradient", "OTT-JAX ImplicitDiff"),
             Self::OttUnrolled => ("ott_jax", "unrolled_gradient", "OTT-JAX, unrolled"),
+            Self::OttDivergenceGradient => ("ott_jax", "divergence_gradient", "OTT-JAX sinkhorn_divergence, gradient"),
+            Self::PotUnrolled => ("pot_autograd", "unrolled_gradient", "POT sinkhorn, autograd"),
+            Self::PotBarycenterGradient => {
+                ("pot_autograd", "barycenter_gradient", "POT convolutional_barycenter2d, autograd")
+            }
+            Self::GeomLossGradient => ("geomloss_samples", "point_gradient", "GeomLoss online, gradient"),
             Self::PotSmoothDual => ("pot", "smooth_dual", "POT smooth_ot_dual"),
             Self::PotBarycenter => ("pot", "barycenter", "POT bregman.barycenter"),
             Self::PotBarycenterLog => ("pot", "barycenter_log", "POT bregman.barycenter, log"),
