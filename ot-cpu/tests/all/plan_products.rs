@@ -135,3 +135,28 @@ fn streamed_costs_have_the_same_products() {
         assert!(largest > 0.0 && worst <= 1e-12 * largest, "{side:?}: {worst} of {largest}");
     }
 }
+
+/// The products are those of two products with the plan in turn.
+#[test]
+fn products_are_those_in_turn() {
+    let (scene, geometry) = Scene::<f64>::new(2, 3, usize::MAX);
+    let mut kernel = geometry.bind_entropic(EPSILON, 3).unwrap();
+    for side in Side::BOTH {
+        let [own, other] = [side, side.opposite()].map(|side| &scene.values[side.index()]);
+        let mut apply = |side, values: &HostVector<f64>, like: &HostVector<f64>| {
+            let mut out = like.clone();
+            kernel.apply(side, scene.view(0), values, &mut out).unwrap();
+            out
+        };
+        let plain = apply(side, other, own);
+        let mut middle = apply(side.opposite(), own, other);
+        middle.values_mut().iter_mut().zip(other.values()).for_each(|(middle, d)| *middle *= d);
+        let normal = apply(side, &middle, own);
+        for (expected, is_normal) in [(plain, false), (normal, true)] {
+            let found = scene.product(kernel.as_mut(), 0, side, is_normal);
+            let largest = expected.values().iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+            let worst = found.iter().zip(expected.values()).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+            assert!(largest > 0.0 && worst <= 1e-12 * largest, "{side:?}: {worst} of {largest}");
+        }
+    }
+}
