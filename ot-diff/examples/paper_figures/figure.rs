@@ -67,7 +67,7 @@ pub fn positivity(path: &Path, signs: &[Signs]) -> Result<(), Box<dyn Error>> {
     let lowest = signs.iter().map(|signs| signs.quantile(0.0)).fold(0.0, f64::min);
     let highest = signs.iter().map(|signs| signs.quantile(0.9)).fold(f64::MIN_POSITIVE, f64::max);
     let mut chart = ChartBuilder::on(&root)
-        .caption("2 W(x, y) - W(x, x) - W(y, y), over W(x, x) + W(y, y)", ("sans-serif", 16))
+        .caption("2 W(x, y) - W(x, x) - W(y, y), over 2 W(x, y)", ("sans-serif", 16))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(60)

@@ -13,7 +13,7 @@ const EPSILONS: i32 = 16;
 const ATOMS: usize = 12;
 const DIMENSION: usize = 2;
 
-/// The losses between random pairs at one epsilon, relative to W(x, x) + W(y, y), in ascending order.
+/// The losses between random pairs at one epsilon, relative to 2 W(x, y), in ascending order.
 #[derive(Debug)]
 pub struct Signs {
     pub epsilon: f64,
@@ -49,7 +49,7 @@ pub fn signs(backend: &CpuBackend<f64>, arguments: &Arguments) -> Result<Vec<Sig
                 let mixed: Vec<f64> = one.iter().zip(&other).map(|(one, other)| one + share * (other - one)).collect();
                 let cloud = |weights| PointCloud::new(points.clone(), DIMENSION, weights).map(PointCloud::normalized);
                 let (value, own) = loss(backend, &cloud(one)?, &cloud(mixed)?, epsilon)?;
-                relative.push(value / own);
+                relative.push(value / (value + own));
             }
             relative.sort_by(f64::total_cmp);
             Ok(Signs { epsilon, relative })
