@@ -8,6 +8,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
 
+mod files;
 mod renderer;
 mod surface;
 
@@ -25,8 +26,8 @@ use crate::renderer::Renderer;
 #[derive(Debug, Parser)]
 #[command(name = "mesh_interpolation")]
 struct Arguments {
-    /// A surface, as an OBJ file; a tube around a knot if none is given
-    #[arg(long, value_name = "OBJ")]
+    /// A surface, as a file of OBJ, PLY or OFF; a tube around a knot if none is given
+    #[arg(long, value_name = "FILE")]
     mesh: Option<PathBuf>,
 
     /// Two vertices where the distributions lie; vertices far apart are chosen if none are given
@@ -75,7 +76,7 @@ fn interpolate(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         None => CpuBackend::with_available_threads()?,
     };
     let mesh = match &arguments.mesh {
-        Some(path) => surface::from_file(path)?,
+        Some(path) => files::read(path)?,
         None => surface::knot(240, 28)?,
     };
     // A long time to learn the length of an edge, then the time asked for.

@@ -1,6 +1,6 @@
-//! The surface: a tube around a knot, or a file of the user's.
+//! The surface where no file is given: a tube around a knot.
 
-use std::{error::Error, f64::consts::TAU, path::Path};
+use std::f64::consts::TAU;
 
 use ot_core::TriangleMesh;
 
@@ -31,18 +31,6 @@ pub fn knot(along: u32, around: u32) -> Result<TriangleMesh, ot_core::Error> {
         [[a, b, c], [a, c, d]]
     });
     TriangleMesh::new(vertices, triangles.collect())
-}
-
-/// The triangles of an OBJ file. Corners of a seam are joined.
-pub fn from_file(path: &Path) -> Result<TriangleMesh, Box<dyn Error>> {
-    let (models, _) = tobj::load_obj(path, &tobj::LoadOptions { triangulate: true, ..Default::default() })?;
-    let (mut vertices, mut triangles) = (Vec::new(), Vec::new());
-    for model in models {
-        let first = vertices.len() as u32;
-        vertices.extend(model.mesh.positions.as_chunks::<3>().0.iter().map(|point| point.map(f64::from)));
-        triangles.extend(model.mesh.indices.as_chunks::<3>().0.iter().map(|corners| corners.map(|i| i + first)));
-    }
-    Ok(TriangleMesh::new(vertices, triangles)?.welded()?.0)
 }
 
 pub fn minus(x: [f64; 3], y: [f64; 3]) -> [f64; 3] {

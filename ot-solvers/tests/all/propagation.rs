@@ -1,20 +1,25 @@
 //! Propagation of measures over graphs, and joint problems on heat kernels.
 
 use ot_core::{
-    Balanced, Epsilon, Error, Graph, Grid, GridHistogram, ImpliedCost, Kl, Measure, Problem, SqEuclidean, TriangleMesh,
-    VertexHistogram,
+    Balanced, Epsilon, Error, Graph, Grid, GridHistogram, ImpliedCost, Kl, Measure, Problem, Side, SqEuclidean,
+    TriangleMesh, VertexHistogram,
 };
-use ot_cpu::{CpuBackend, HeatGeometry};
+use ot_cpu::{CpuBackend, HeatGeometry, cotangent_graph};
 use ot_solvers::{BregmanProjections, Newton, Propagation, Sinkhorn, SinkhornDivergence, barycenter, transport};
 
 const SIDE: u32 = 12;
 
+/// A surface as a table of vertices, two triangles to a square: turned by half a turn it is itself.
+fn table(side: u32, place: impl Fn(f64, f64) -> [f64; 3]) -> TriangleMesh {
+    let vertices = (0..side * side).map(|i| place(f64::from(i % side), f64::from(i / side))).collect();
+    let squares = (0..side - 1).flat_map(|row| (0..side - 1).map(move |column| row * side + column));
+    let triangles = squares.flat_map(|i| [[i, i + 1, i + side + 1], [i, i + side + 1, i + side]]).collect();
+    TriangleMesh::new(vertices, triangles).unwrap()
+}
+
 /// A flat sheet.
 fn sheet() -> TriangleMesh {
-    let vertices = (0..SIDE * SIDE).map(|i| [f64::from(i % SIDE), f64::from(i / SIDE), 0.0]).collect();
-    let squares = (0..SIDE - 1).flat_map(|row| (0..SIDE - 1).map(move |column| row * SIDE + column));
-    let triangles = squares.flat_map(|i| [[i, i + 1, i + SIDE + 1], [i, i + SIDE + 1, i + SIDE]]).collect();
-    TriangleMesh::new(vertices, triangles).unwrap()
+    table(SIDE, |x, y| [x, y, 0.0])
 }
 
 /// A blob around a vertex.
@@ -218,4 +223,68 @@ fn inputs_of_barycenters_hold_the_same_masses_of_each_component() {
     let masses = solution.measure(0).unwrap();
     assert!((masses[..3].iter().sum::<f64>() - 0.3).abs() < 1e-6 && masses[1] > masses[0]);
     assert!(matches!(between(&other), Err(Error::ComponentMass { component: 0, others: 1, .. })));
+}
+
+#[test]
+fn between_two_vertices_all_mass_goes_the_one_way() {
+    let mesh = sheet();
+    let heat = heat(&mesh, 1.0);
+    let lit = |vertex: u32| {
+        let weights = (0..mesh.len() as u32).map(|i| f64::from(u8::from(i == vertex))).collect::<Vec<_>>();
+        VertexHistogram::new(&mesh, weights).unwrap()
+    };
+    let cost = |from: u32, to: u32| {
+        let problem = Problem::new(heat.shared(), &lit(from), &lit(to), heat.epsilon()).unwrap();
+        let solution = Sinkhorn::new().solve(&problem).unwrap();
+        assert!(solution.status().is_converged() && solution.certificate().marginal_error < 1e-9);
+        let masses = solution.plan().unwrap().apply(Side::Source, lit(to).weights_view().values()).unwrap();
+        assert!((masses[from as usize] - 1.0).abs() < 1e-9 && masses.iter().sum::<f64>() < 1.0 + 1e-9);
+        let beyond = heat.share_beyond_range(&mut solution.plan().unwrap(), 3).unwrap();
+        (solution.certificate().dual, beyond)
+    };
+    // The value is the implied cost: symmetric, near squares beside its own diagonal, as far as squares are told.
+    let (here, near, back, far) = (cost(65, 65).0, cost(65, 68), cost(68, 65), cost(13, 130));
+    assert!((near.0 - back.0).abs() < 1e-9 && (near.0 - here - 9.0).abs() < 1.5, "{here} {near:?}");
+    assert!(near.1 == 0.0 && far.1 == 1.0 && far.0 > near.0, "{near:?} {far:?}");
+}
+
+#[test]
+fn soft_maps_between_surfaces_are_propagations() {
+    // For each vertex of a slanted sheet a measure on a bent one, varying along the cotangent weights of the first by the heat
+    // of the second; four corners are given.
+    let (from, to) = (4_u32, 9_u32);
+    let slanted = table(from, |x, y| [x + 0.5 * y, 0.75_f64.sqrt() * y, 0.0]);
+    let bent = table(to, |x, y| [4.0 * (x / 4.0).sin(), y, 4.0 * (x / 4.0).cos()]);
+    let weights = cotangent_graph(&slanted).unwrap().graph;
+    let heat = heat(&bent, 1.0);
+    let corners = [(0, 2, 2), (from - 1, to - 3, 2), (from * (from - 1), 2, to - 3), (from * from - 1, to - 3, to - 3)];
+    let images = corners.map(|(_, column, row)| blob(&bent, row * to + column));
+    let reference = VertexHistogram::uniform(&bent).unwrap();
+    let mut map = Propagation::new(&heat, &weights, &reference, &ImpliedCost, heat.epsilon());
+    for ((corner, ..), image) in corners.iter().zip(&images) {
+        map = map.given(*corner as usize, image).unwrap();
+    }
+    let solution = map.problem().unwrap().solve(&BregmanProjections::new().tolerance(1e-6)).unwrap();
+    assert!(solution.joint().status().is_converged(), "{}", solution.joint().status());
+    let measures: Vec<Vec<f64>> =
+        (0..from * from).map(|vertex| solution.measure(vertex as usize).unwrap().unwrap()).collect();
+    // All is the same after half a turn of both surfaces.
+    for (measure, turned) in measures.iter().zip(measures.iter().rev()) {
+        let differences = measure.iter().zip(turned.iter().rev()).map(|(x, y)| (x - y).abs());
+        assert!(differences.sum::<f64>() < 1e-4);
+    }
+    // Neighbours have near images, in the order in which they stand.
+    let mean = |vertex: u32, coordinate: fn(u32, u32) -> u32| -> f64 {
+        (0..).zip(&measures[vertex as usize]).map(|(i, mass)| mass * f64::from(coordinate(i, 9))).sum()
+    };
+    for i in 0..from * from {
+        if i % from + 1 < from {
+            let step = mean(i + 1, |i, to| i % to) - mean(i, |i, to| i % to);
+            assert!(step > 0.0 && step < 3.0, "a step of {step} from vertex {i} to its right");
+        }
+        if i / from + 1 < from {
+            let step = mean(i + from, |i, to| i / to) - mean(i, |i, to| i / to);
+            assert!(step > 0.0 && step < 3.0, "a step of {step} from vertex {i} upwards");
+        }
+    }
 }
