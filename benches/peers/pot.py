@@ -160,7 +160,35 @@ def convolutional_log(problem, request):
     return run
 
 
+def images(barycenter, **settings):
+    # The columns of the target are square images on [0, 1] x [0, 1]; half squares at epsilon are squares at twice epsilon.
+    def prepare(problem, request):
+        weights = problem.read("lambda", (request["columns"],))
+        side = round(len(problem.source) ** 0.5)
+        inputs = np.ascontiguousarray(problem.target.T).reshape(-1, side, side)
+
+        def run():
+            p, log = barycenter(
+                inputs,
+                2.0 * problem.epsilon / (side - 1) ** 2,
+                weights=weights,
+                numItermax=request["iterations"],
+                stopThr=0.0 if request["fixed"] else request["threshold"],
+                log=True,
+                warn=False,
+                **settings,
+            )
+            return {"p": p.ravel()}, log.get("niter", request["iterations"])
+
+        return run
+
+    return prepare
+
+
 SOLVERS = {
+    "images": images(ot.bregman.convolutional_barycenter2d, method="sinkhorn"),
+    "images_log": images(ot.bregman.convolutional_barycenter2d, method="sinkhorn_log"),
+    "images_debiased": images(ot.bregman.convolutional_barycenter2d_debiased, method="sinkhorn"),
     "barycenter": barycenter("sinkhorn"),
     "barycenter_log": barycenter("sinkhorn_log"),
     "free_support_barycenter": free_support_barycenter,

@@ -1,8 +1,10 @@
 //! Barycenters: POT's on a fixed support, and its clouds with free points.
 //!
-//! On a fixed support an answer is p. Its error is the L1 distance to the barycenter that a solve to 1e-12 gives, whose gap the
+//! On a fixed support, a cloud or the pixels of images, an answer is p. Its error is the L1 distance to the barycenter that a solve to 1e-12 gives, whose gap the
 //! note tells, and its value the objective at p, by transports that are solved here to 1e-9. With free points an answer is the
 //! points; its value is the objective there, by exact transport, and its error the excess over ours, relative.
+
+mod images;
 
 use std::sync::Arc;
 
@@ -33,6 +35,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     for epsilon in [1e-2, 2e-3] {
         fixed_support(bench, epsilon)?;
     }
+    images::run(bench)?;
     free_support(bench)
 }
 
@@ -40,7 +43,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
 fn fixed_support(bench: &mut Bench<'_>, epsilon: f64) -> Result<(), Failure> {
     let (threads, budget) = (bench.options.threads, bench.options.budget());
     let n = bench.options.pick(300, 1000);
-    let posed = FixedSupport::new(bench.options.seed, n, epsilon, threads)?;
+    let posed = FixedSupport::on_cloud(bench.options.seed, n, epsilon, threads)?;
     for tolerance in [1e-6, 1e-9] {
         let settings = BregmanProjections::new().tolerance(tolerance).annealing(Annealing::Off);
         let (ours, iterations) = posed.measure(&settings, "over-relaxed projections")?;
@@ -50,16 +53,20 @@ fn fixed_support(bench: &mut Bench<'_>, epsilon: f64) -> Result<(), Failure> {
         bench.add(row.with_note(format!("{fraction:.3} of the iterations")).with_peer(plain))?;
     }
     let (ours, _) = posed.measure(&BregmanProjections::new().tolerance(1e-9), "over-relaxed projections")?;
-    let row = posed.row("fixed support, unequal weights".to_owned(), ours, threads);
-    let row = row.with_note(format!("gap of the barycenter compared with: {:.1e}", posed.gap));
+    let row = posed.row("fixed support, unequal weights".to_owned(), ours, threads).with_note(posed.proof());
     let solvers = [Solver::PotBarycenter, Solver::PotBarycenterLog];
     bench.add_beside(&row, &solvers, |peers, solver| peers.solve(solver, &posed, 1e-6, REPEATS, budget))
 }
 
-/// Histograms on one cloud.
+/// What makes the problem of the columns of some arrays, with these weights.
+type Pose = fn(&CpuBackend<f64>, &Arrays, &[f64]) -> Result<JointProblem<Host>, Failure>;
+
+/// Histograms on one support.
 #[derive(Debug)]
 struct FixedSupport {
     arrays: Arrays,
+    lambda: Vec<f64>,
+    pose: Pose,
     problem: JointProblem<Host>,
     backend: CpuBackend<f64>,
     /// The barycenter, and what is proven of it.
@@ -68,7 +75,8 @@ struct FixedSupport {
 }
 
 impl FixedSupport {
-    fn new(seed: u64, n: usize, epsilon: f64, threads: usize) -> Result<Self, Failure> {
+    /// Three histograms on points in the unit square.
+    fn on_cloud(seed: u64, n: usize, epsilon: f64, threads: usize) -> Result<Self, Failure> {
         // Bumps on a cloud in the unit square, so that inputs are apart.
         let mut random = Seeded::new(seed);
         let points = random.draw(2 * n, Seeded::uniform);
@@ -86,11 +94,21 @@ impl FixedSupport {
         let cost = Cost::Matrix(costs);
         let arrays =
             Arrays { source: vec![1.0 / n as f64; n], target, columns: LAMBDA.len(), cost, epsilon, rho: None };
+        Self::new(arrays, LAMBDA.to_vec(), joint, threads)
+    }
+
+    /// Poses, and solves to 1e-12.
+    fn new(arrays: Arrays, lambda: Vec<f64>, pose: Pose, threads: usize) -> Result<Self, Failure> {
         let backend = CpuBackend::<f64>::new(threads)?;
-        let problem = joint(&backend, &arrays)?;
+        let problem = pose(&backend, &arrays, &lambda)?;
         let solution = BregmanProjections::new().tolerance(1e-12).max_iterations(100_000).solve(&problem)?;
         let (exact, gap) = (solution.measure(0)?, solution.certificate().gap);
-        Ok(Self { arrays, problem, backend, exact, gap })
+        Ok(Self { arrays, lambda, pose, problem, backend, exact, gap })
+    }
+
+    /// What is known of the barycenter that others are compared with.
+    fn proof(&self) -> String {
+        format!("gap of the barycenter compared with: {:.1e}", self.gap)
     }
 
     fn row(&self, case: String, ours: Measured, threads: usize) -> Row {
@@ -102,7 +120,7 @@ impl FixedSupport {
     /// Our side, from arrays on the host to p.
     fn measure(&self, settings: &BregmanProjections, name: &'static str) -> Result<(Measured, usize), Failure> {
         let (seconds, (p, iterations)) = time(REPEATS, || {
-            let solution = settings.solve(&joint(&self.backend, &self.arrays)?)?;
+            let solution = settings.solve(&(self.pose)(&self.backend, &self.arrays, &self.lambda)?)?;
             Ok((solution.measure(0)?, solution.iterations()))
         })?;
         Ok((self.judge(&[p], 0).measured(name, seconds, Some(iterations)), iterations))
@@ -115,7 +133,7 @@ impl FixedSupport {
         let weights = p.weights_view().values();
         let entropy: f64 = weights.iter().map(|p| if *p > 0.0 { p * (p / m).ln() } else { 0.0 }).sum();
         let mut value = self.arrays.epsilon * entropy;
-        for (term, lambda) in self.problem.terms().iter().zip(LAMBDA) {
+        for (term, lambda) in self.problem.terms().iter().zip(&self.lambda) {
             let given: Problem<Host> = term.problem.with_weights(Side::Target, p.weights_view())?;
             value += lambda * Sinkhorn::new().tolerance(1e-9).solve(&given)?.certificate().dual;
         }
@@ -123,8 +141,8 @@ impl FixedSupport {
     }
 }
 
-/// The barycenter of the columns of some arrays.
-fn joint(backend: &CpuBackend<f64>, arrays: &Arrays) -> Result<JointProblem<Host>, Failure> {
+/// The barycenter of the columns of some arrays, whose cost is a matrix.
+fn joint(backend: &CpuBackend<f64>, arrays: &Arrays, lambda: &[f64]) -> Result<JointProblem<Host>, Failure> {
     let n = arrays.source.len();
     let reference = Histogram::new(arrays.source.as_slice())?;
     let inputs: Vec<Histogram<'_, f64>> =
@@ -132,7 +150,7 @@ fn joint(backend: &CpuBackend<f64>, arrays: &Arrays) -> Result<JointProblem<Host
     let inputs: Vec<&dyn Measure<f64>> = inputs.iter().map(|input| input as &dyn Measure<f64>).collect();
     let cost = CostMatrix::new(arrays.matrix()?, n, n)?;
     let barycenter = Barycenter::new(backend, &reference, &cost, Epsilon::Absolute(arrays.epsilon));
-    Ok(barycenter.inputs(&inputs, &LAMBDA)?.problem()?)
+    Ok(barycenter.inputs(&inputs, lambda)?.problem()?)
 }
 
 impl Posed for FixedSupport {
@@ -141,7 +159,7 @@ impl Posed for FixedSupport {
     }
 
     fn more_arrays(&self) -> Vec<(&'static str, Vec<f64>)> {
-        vec![("lambda", LAMBDA.to_vec())]
+        vec![("lambda", self.lambda.clone())]
     }
 
     fn outputs(&self) -> Vec<(&'static str, usize)> {

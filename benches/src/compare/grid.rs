@@ -7,8 +7,9 @@
 
 use std::{hint::black_box, thread};
 
-use ot_core::{Axis, Epsilon, Grid, GridHistogram, HalfSqEuclidean, Problem};
+use ot_core::{Axis, Epsilon, Grid, GridHistogram, HalfSqEuclidean, Measure, PointCloud, Problem};
 use ot_cpu::{CpuBackend, CpuScalar, GridGeometry, LineCounts};
+use ot_solvers::ExactTransport;
 
 use super::{
     Bench, Failure,
@@ -32,7 +33,7 @@ const ITERATIONS: usize = 20;
 const REPEATS: usize = 5;
 
 /// Blurs in pixels.
-const BLURS: [f64; 2] = [2.0, 8.0];
+const BLURS: [f64; 3] = [1.0, 2.0, 8.0];
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     for side in bench.options.pick(vec![128, 256], vec![128, 256, 512]) {
@@ -41,17 +42,51 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
             let images = Images::new(&[side, side], blur, bench.options.seed)?;
             beside_product::<f32>(bench, &images, &product)?;
             beside_product::<f64>(bench, &images, &product)?;
-            if side <= 256 {
+            if side <= 256 && blur > 1.0 {
                 beside_peers(bench, &images)?;
             }
         }
     }
+    exact(bench, bench.options.pick(vec![64], vec![64, 128]))?;
     let side = bench.options.pick(64, 128);
     let shape = [side; 3];
     let product = dense_product(&shape, bench.options.threads)?;
     for blur in BLURS {
         let volumes = Images::new(&shape, blur, bench.options.seed)?;
         beside_product::<f32>(bench, &volumes, &product)?;
+    }
+    Ok(())
+}
+
+/// Transport without entropy between images, beside the same between their pixels as clouds.
+fn exact(bench: &mut Bench<'_>, sides: Vec<usize>) -> Result<(), Failure> {
+    for side in sides {
+        let images = Images::new(&[side, side], 1.0, bench.options.seed)?;
+        let backend = CpuBackend::<f64>::new(bench.options.threads)?;
+        let grid = Grid::<f64>::pixels(&images.shape)?;
+        let points = grid.points()?;
+        let [a, b] = images.weights.each_ref().map(|weights| GridHistogram::new(&grid, weights.as_slice()));
+        let [x, y] =
+            images.weights.each_ref().map(|weights| PointCloud::new(points.coordinates(), 2, weights.as_slice()));
+        let measured =
+            |name: &str, a: &dyn Measure<f64>, b: &dyn Measure<f64>| -> Result<(Measured, String), Failure> {
+                let (seconds, solution) =
+                    time(1, || Ok(ExactTransport::new().solve(&backend, a, b, &HalfSqEuclidean)?))?;
+                let (certificate, report) = (solution.certificate(), solution.report());
+                let measured = Measured { value: Some(certificate.primal), ..Measured::seconds(name, seconds) };
+                let note = format!(
+                    "{}: {} rounds, {} pivots, gap {:.1e} of the value",
+                    solution.status(),
+                    report.rounds,
+                    report.pivots,
+                    certificate.suboptimality() / certificate.primal
+                );
+                Ok((measured, note))
+            };
+        let (ours, note) = measured("exact, grid", &a?, &b?)?;
+        let (cloud, _) = measured("exact, cloud", &x?, &y?)?;
+        let row = described(bench, &images, ours).with_peer(cloud).with_note(note);
+        bench.add(Row { epsilon: None, per: Per::Solve, case: format!("exact, {side} x {side}"), ..row })?;
     }
     Ok(())
 }
@@ -119,10 +154,10 @@ impl Images {
 /// Our iteration beside a dense product.
 fn beside_product<T: CpuScalar>(bench: &mut Bench<'_>, images: &Images, product: &Measured) -> Result<(), Failure> {
     let (seconds, counts) = images.iteration::<T>(bench.options.threads)?;
-    let LineCounts { tilted, direct, unlit, .. } = counts;
+    let LineCounts { tilted, joined, direct, unlit, .. } = counts;
     let row = described(bench, images, Measured::seconds(NAME, seconds)).with_peer(product.clone());
     let note = format!(
-        "ours / product {:.2}; blocks: {tilted} tilted, {direct} direct; {unlit} unlit lines",
+        "ours / product {:.2}; blocks: {tilted} tilted, {joined} joined, {direct} direct; {unlit} unlit lines",
         seconds / product.seconds
     );
     bench.add(Row { dtype: T::NAME, ..row }.with_note(note))

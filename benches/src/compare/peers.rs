@@ -104,6 +104,12 @@ pub enum Solver {
     PotLine,
     /// POT's convolutions in the log domain: a barycenter of one image, whose iteration is that of transport.
     PotConvolutionalLog,
+    /// POT's barycenter of images, on scaling vectors.
+    PotImages,
+    /// The same in the log domain.
+    PotImagesLog,
+    /// POT's debiased barycenter of images, on scaling vectors.
+    PotImagesDebiased,
     /// OTT-JAX on a grid, compiled, in the log domain and f64.
     OttGrid,
     /// One factor of SciPy's for a heat kernel, one right-hand side at a time.
@@ -163,6 +169,9 @@ impl Solver {
             Self::ScipyLine => ("exact", "scipy_line", "SciPy wasserstein_distance"),
             Self::PotLine => ("exact", "pot_line", "POT wasserstein_1d"),
             Self::PotConvolutionalLog => ("pot", "convolutional_log", "POT convolutional, log domain"),
+            Self::PotImages => ("pot", "images", "POT convolutional_barycenter2d"),
+            Self::PotImagesLog => ("pot", "images_log", "POT convolutional_barycenter2d, log"),
+            Self::PotImagesDebiased => ("pot", "images_debiased", "POT convolutional_barycenter2d_debiased"),
             Self::OttGrid => ("ott_jax", "grid", "OTT-JAX sinkhorn on a Grid"),
             Self::ScipyHeatApplication => ("heat", "apply", "SciPy splu, one column at a time"),
             Self::ScipyHeatSinkhorn => ("heat", "sinkhorn", "Sinkhorn around SciPy splu"),
