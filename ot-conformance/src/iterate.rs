@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, CTransform, Device, Entering, Error, Geometry, KernelOp, Marginal, PlanSide,
-    PlanView, Potentials, RecordedPenalty, RecordedRegularizer, Side, Sweep, WeightsView, kernel::simultaneous_sweep,
+    ActiveColumns, Backend, ByProducts, CTransform, CappedPlan, Device, Entering, Error, Geometry, KernelOp, Marginal,
+    PlanSide, PlanView, Potentials, RecordedPenalty, RecordedRegularizer, Side, Sweep, WeightsView,
+    kernel::simultaneous_sweep,
 };
 
 use crate::seeded::{elements, numbers};
@@ -61,6 +62,16 @@ pub(crate) struct Transformed {
     pub(crate) potential: Vec<f64>,
     /// Density and conjugate, if they were asked for.
     pub(crate) entering: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+/// What a kernel told of a plan with capped rows.
+pub(crate) struct CappedNumbers {
+    /// Of the rows and the columns of the plan itself.
+    pub(crate) densities: [Vec<f64>; 2],
+    /// -log x.
+    pub(crate) shrinkage: Vec<f64>,
+    /// Of the columns, with rows capped.
+    pub(crate) capped: Vec<f64>,
 }
 
 /// How an iteration is asked for.
@@ -198,6 +209,27 @@ impl<D: Device> Iterate<D> {
         let plan = view(potentials, marginals);
         kernel.densities(backend.as_ref(), plan, active, [&mut source, &mut target], &mut conjugate)?;
         Ok(([self.download(&source)?, self.download(&target)?], self.read(&conjugate)?))
+    }
+
+    /// The densities of both marginals, -log x, and the densities of the columns with rows capped at a density.
+    pub(crate) fn capped_densities(
+        &mut self,
+        highest: f64,
+        active: &ActiveColumns,
+    ) -> Result<(CappedNumbers, Vec<f64>), Error> {
+        let [mut source, mut log_scaling] = [self.alloc(Side::Source, 1)?, self.alloc(Side::Source, 1)?];
+        let [mut target, mut capped] = [self.alloc(Side::Target, 1)?, self.alloc(Side::Target, 1)?];
+        let mut conjugate = self.alloc_reduced()?;
+        let Self { backend, kernel, marginals, potentials } = self;
+        let out =
+            CappedPlan { source: &mut source, target: &mut target, log_scaling: &mut log_scaling, capped: &mut capped };
+        kernel.capped_densities(backend.as_ref(), view(potentials, marginals), highest, active, out, &mut conjugate)?;
+        let numbers = CappedNumbers {
+            densities: [self.download(&source)?, self.download(&target)?],
+            shrinkage: self.download(&log_scaling)?.into_iter().map(|log| -log).collect(),
+            capped: self.download(&capped)?,
+        };
+        Ok((numbers, self.read(&conjugate)?))
     }
 
     /// The plan applied to values, as many columns of them for each column of the batch as there are.

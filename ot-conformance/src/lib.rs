@@ -27,7 +27,8 @@
 //! The kit also has
 //!
 //! * [`ReferenceBackend`], the smallest backend, to start from and to compare with;
-//! * [`Counting`], which proves of a solver that it allocates and reads nothing in its loop;
+//! * [`Counting`], which proves of a solver that it allocates and reads nothing in its loop, and [`CountedGeometry`], which
+//!   counts its passes over the pairs;
 //! * [`Deferred`], which proves that it never looks before it reads, nor uses what it has not written;
 //! * [`problems`] with closed forms, from translations to unbalanced Gaussians;
 //! * the [`properties`] as functions, for other harnesses.
@@ -41,6 +42,7 @@ mod deferred;
 mod iterate;
 mod left_out;
 mod macros;
+mod passes;
 pub mod problems;
 pub mod properties;
 mod reference_backend;
@@ -56,6 +58,7 @@ pub use self::{
     deferred::{Deferred, DeferredBuilder, DeferredDevice, DeferredVector},
     left_out::{LeftOut, left_out, print_left_out},
     macros::for_cases,
+    passes::{CountedGeometry, Passes},
     reference_backend::ReferenceBackend,
     seeded::Seeded,
     standard_cases::standard_cases,

@@ -108,6 +108,7 @@ macro_rules! conformance_geometry {
             rebinding_changes_epsilon,
             recentring_changes_no_c_transform,
             densities_agree_with_the_reference,
+            capped_densities_agree_with_the_reference,
             densities_are_those_of_the_plan,
             conditional_potentials_keep_conditional_means,
             gaps_of_scaled_roundings_are_bounded,

@@ -22,6 +22,7 @@
 //! entropy the plan is then rounded along itself, P'_ij = P_ij (1 + x_j - y_i), by a linear solve: see
 //! [`certify_along_plan`].
 
+mod marginals;
 mod relative;
 mod rounding;
 mod shrinking;
@@ -29,8 +30,12 @@ mod side;
 
 use std::fmt;
 
-use self::rounding::ColumnValues;
-pub use self::{relative::RelativePlan, rounding::RoundedPlan};
+use self::{marginals::rounding_of_exponents, rounding::ColumnValues};
+pub use self::{
+    marginals::{MarginalError, marginal_errors_with},
+    relative::RelativePlan,
+    rounding::RoundedPlan,
+};
 use crate::{
     backend::Device,
     error::{Error, short},
@@ -155,7 +160,7 @@ impl fmt::Display for Certificate {
 /// Recomputes what is proven of potentials, for each column of a problem, from scratch: the
 /// problem and the potentials are all it looks at, not what a solver claimed.
 ///
-/// Costs the densities of both sides, one more of each, and two passes over the cost. Two waits.
+/// Costs the densities of both sides with capped rows, one more of the rows, and two passes over the cost. Two waits.
 ///
 /// # Errors
 /// [`Error::Length`] for potentials that do not fit; those of
@@ -205,7 +210,6 @@ pub fn certify_along_plan<D: Device>(
 /// Where a plan is rounded along itself too.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Along {
-    Nowhere,
     /// Where the scaled rounding has no bound.
     Unbounded,
     Everywhere,
@@ -240,19 +244,6 @@ pub fn certify_with<D: Device, K: KernelOp<D> + ?Sized>(
     certify_on(kernel, problem, potentials, Along::Unbounded)
 }
 
-/// [`certify_with`] without rounding along the plan, which a search for a finite gap would cost where pairs are forbidden: for
-/// solvers that ask whether the marginals are met.
-///
-/// # Errors
-/// A failure of the device.
-pub fn certify_marginals_with<D: Device, K: KernelOp<D> + ?Sized>(
-    kernel: &mut K,
-    problem: &Problem<D>,
-    potentials: &Potentials<D>,
-) -> Result<Vec<Certificate>, Error> {
-    certify_on(kernel, problem, potentials, Along::Nowhere)
-}
-
 fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
     kernel: &mut K,
     problem: &Problem<D>,
@@ -282,15 +273,14 @@ fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
 
     let (epsilon, precision, value_at_zero) =
         (potentials.epsilon, backend.precision(), problem.regularizer().value_at_zero());
-    let mass_per_exponent = |mass: f64, product: f64| problem.regularizer().mass_per_exponent(mass, product);
     let certificate = |(column, values): (usize, &ColumnValues)| {
-        let ColumnValues { sides: [source, target], rounded: [of_source, of_target], energy, .. } = values;
+        let ColumnValues { sides, rounded: [of_source, of_target], energy, .. } = values;
         let RoundedNumbers { gap: gap_of_plan, value: value_of_plan, feasible, form } = of_plan[column];
         let conjugate = read[0][column];
         let conjugate = problem.regularizer().conjugate_of_plan(*energy, epsilon * conjugate);
-        let mean_mass = (source.weight / 2.0 + target.weight / 2.0).max(f64::MIN_POSITIVE);
-        let rounding =
-            precision.marginal_rounding(source.exponent(epsilon) + target.exponent(epsilon)) + kernel.left_out();
+        let [source, target] = sides;
+        let rounding = rounding_of_exponents(kernel, problem, sides, epsilon);
+        let marginals = MarginalError::of_sides(problem, sides, rounding);
         // Of a mass whose exponents are known to this.
         let of_mass = rounding.exp_m1();
 
@@ -329,7 +319,7 @@ fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
         };
         Certificate {
             epsilon,
-            marginal_error: (source.residual + target.residual) / mean_mass,
+            marginal_error: marginals.error,
             source_residual: source.residual,
             target_residual: target.residual,
             mass: source.mass,
@@ -338,8 +328,7 @@ fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
             dual,
             gap,
             form,
-            rounding: rounding * (mass_per_exponent(source.mass, source.weight * target.weight) / mean_mass).max(1.0)
-                + (source.accepted_rounding + target.accepted_rounding) / mean_mass,
+            rounding: marginals.rounding,
         }
     };
     Ok(rounded.values().iter().enumerate().map(certificate).collect())
@@ -365,7 +354,7 @@ fn round_along_plan<D: Device, K: KernelOp<D> + ?Sized>(
     along: Along,
     of_plan: &mut [RoundedNumbers],
 ) -> Result<(), Error> {
-    if along == Along::Nowhere || !problem.is_balanced() || problem.require_entropy().is_err() {
+    if !problem.is_balanced() || problem.require_entropy().is_err() {
         return Ok(());
     }
     // Where half of the mass is missing no small change places it.

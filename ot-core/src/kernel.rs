@@ -33,6 +33,7 @@
 mod binding;
 mod c_transform;
 pub mod capability;
+mod capped;
 pub mod geometry;
 mod gibbs;
 mod operator;
@@ -43,6 +44,7 @@ mod view;
 pub use self::{
     binding::Binding,
     c_transform::{CTransform, Entering},
+    capped::CappedPlan,
     geometry::{CloudPair, CostStatistics, Elem, Geometry, GeometryBuilder},
     gibbs::{GibbsKernel, SoftMin},
     operator::PlanOperator,
@@ -50,7 +52,10 @@ pub use self::{
     sweep::{ByProducts, Sweep, half_step, simultaneous_sweep},
     view::{ActiveColumns, DeviceWeights, PlanSide, PlanView, Potentials},
 };
-pub(crate) use rounding::unit_factors;
+pub(crate) use self::{
+    capped::{ScaledWeights, scale_down},
+    rounding::unit_factors,
+};
 
 use crate::{
     backend::{Backend, Device},
@@ -132,6 +137,25 @@ pub trait KernelOp<D: Device>: PlanOperator<D> {
         let [source, target] = out;
         self.density(backend, Side::Source, plan, active, source, Some(conjugate))?;
         self.density(backend, Side::Target, plan, active, target, None)
+    }
+
+    /// The [densities](Self::density) of both marginals, and those of the columns once every row whose density is above
+    /// `highest` is scaled down to it; see [`CappedPlan`]. Infinity caps no row. The default is densities of both sides and, if
+    /// rows may be capped, one more of the target, for which it allocates; a kernel that makes its entries as it goes answers
+    /// with one pass.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], a failure of the device.
+    fn capped_densities(
+        &mut self,
+        backend: &dyn Backend<D>,
+        plan: PlanView<'_, D>,
+        highest: f64,
+        active: &ActiveColumns,
+        out: CappedPlan<'_, D>,
+        conjugate: &mut D::Reduced,
+    ) -> Result<(), Error> {
+        capped::capped_densities(self, backend, plan, highest, active, out, conjugate)
     }
 
     /// Upper bounds of the Fenchel gap of a rounded plan P' = a_i b_j p'_ij, and of what of it does not depend on the plan's

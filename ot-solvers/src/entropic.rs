@@ -9,6 +9,7 @@ mod hand_over;
 mod iteration;
 mod multiscale;
 mod relaxation;
+mod run;
 mod sinkhorn;
 mod start;
 mod update;
@@ -18,7 +19,8 @@ pub use self::{
     bounds::{UnregularizedBounds, unregularized_bounds},
     hand_over::HandOver,
     relaxation::Relaxation,
-    sinkhorn::{Run, Sinkhorn, SinkhornReport},
+    run::Run,
+    sinkhorn::{Sinkhorn, SinkhornReport},
     start::Start,
     update::Update,
 };

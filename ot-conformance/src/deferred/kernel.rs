@@ -6,10 +6,10 @@ use std::{
 };
 
 use ot_core::{
-    ActiveColumns, ArcThreshold, Backend, Binding, CTransform, CostDerivative, CostParameter, CostStatistics,
-    CostTangent, Device, Entering, Error, Geometry, HardTransform, KernelOp, PairWeight, PlanOperator, PlanProduct,
-    PlanRounding, PlanSide, PlanView, PricedArc, RecordedRegularizer, RoundedValue, Side, TransportCost, WeightedPlan,
-    WeightsView, measure::Components,
+    ActiveColumns, ArcThreshold, Backend, Binding, CTransform, CappedPlan, CostDerivative, CostParameter,
+    CostStatistics, CostTangent, Device, Entering, Error, Geometry, HardTransform, KernelOp, PairWeight, PlanOperator,
+    PlanProduct, PlanRounding, PlanSide, PlanView, PricedArc, RecordedRegularizer, RoundedValue, Side, TransportCost,
+    WeightedPlan, WeightsView, measure::Components,
 };
 
 use super::{
@@ -225,6 +225,32 @@ impl<D: Device> KernelOp<DeferredDevice<D>> for DeferredKernel<D> {
                 write_if_wanted(conjugate.as_ref(), |conjugate| {
                     kernel.density(backend, side, plan.view(), &active, out, conjugate)
                 })
+            })
+        })
+    }
+
+    fn capped_densities(
+        &mut self,
+        _: &dyn Backend<DeferredDevice<D>>,
+        plan: PlanView<'_, DeferredDevice<D>>,
+        highest: f64,
+        active: &ActiveColumns,
+        out: CappedPlan<'_, DeferredDevice<D>>,
+        conjugate: &mut Reduced<D>,
+    ) -> Result<(), Error> {
+        let (plan, active, conjugate) = (RecordedPlan::of(plan), active.clone(), conjugate.share());
+        let vectors = [out.source, out.target, out.log_scaling, out.capped].map(|vector| vector.share());
+        self.enqueue(move |kernel, backend| {
+            let plan = plan.read()?;
+            DeferredVector::write_all(&vectors, |vectors| {
+                let [source, target, log_scaling, capped] = vectors else { return Ok(()) };
+                let out = CappedPlan {
+                    source: &mut **source,
+                    target: &mut **target,
+                    log_scaling: &mut **log_scaling,
+                    capped: &mut **capped,
+                };
+                conjugate.write(|sums| kernel.capped_densities(backend, plan.view(), highest, &active, out, sums))
             })
         })
     }

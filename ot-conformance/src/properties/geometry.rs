@@ -21,8 +21,8 @@ pub use self::{
     },
     cost::{costs_of_rank_one_plans_agree_with_the_reference, transport_costs_agree_with_the_reference},
     density::{
-        conditional_potentials_keep_conditional_means, densities_agree_with_the_reference,
-        densities_are_those_of_the_plan,
+        capped_densities_agree_with_the_reference, conditional_potentials_keep_conditional_means,
+        densities_agree_with_the_reference, densities_are_those_of_the_plan,
     },
     derivative::{
         curvatures_agree_with_the_reference, gauss_newton_products_agree_with_the_reference,

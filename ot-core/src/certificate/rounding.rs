@@ -8,27 +8,27 @@
 //! ```
 //!
 //! Where a side is too full for that, some of the whole plan is taken away first. Scalings travel as logarithms, on top of
-//! the log-weights, so that a kernel meets them like any weights. Nothing of n x m is stored. The cost is densities of
-//! both sides at the potentials, and one of each side under the scalings.
+//! the log-weights, so that a kernel meets them like any weights. Nothing of n x m is stored. The cost is [densities with capped
+//! rows](crate::KernelOp::capped_densities), and one more density of the rows where columns may be scaled down.
 
 use std::sync::Arc;
 
 use super::{
+    marginals::{mass, of_column},
     shrinking::{Bounded, shrinking_factor},
     side::{RoundedSideValues, SideValues, rounded_side_values, side_values},
 };
 use crate::{
-    backend::{Device, Operand},
+    backend::Device,
     error::Error,
     kernel::{
-        ActiveColumns, KernelOp, PlanRounding, PlanSide, PlanView, Potentials, RoundedColumn, RoundedSide, unit_factors,
+        ActiveColumns, CappedPlan, KernelOp, PlanRounding, PlanSide, PlanView, Potentials, RoundedColumn, RoundedSide,
+        ScaledWeights, scale_down, unit_factors,
     },
     plan::Plan,
     power_of_two::product,
     problem::Problem,
-    program::recorded,
-    real::Real,
-    scalar::{LOG_ZERO, Scalar},
+    scalar::Scalar,
     side::Side,
 };
 
@@ -192,37 +192,20 @@ impl<D: Device> Scaled<D> {
             Ok([side(Side::Source)?, side(Side::Target)?])
         };
         let [mut density, mut log_scaling, mut scaled_density] = [alloc()?, alloc()?, alloc()?];
-        let [mut weights, mut log_weights] = [alloc()?, alloc()?];
-        kernel.densities(backend, plan, &active, density.each_mut(), conjugate)?;
-
         // Rows above their bound first, then the columns of what is left.
-        let scale_down = recorded!(|[density, log_high]| [(log_high - density.ln()).clamp(LOG_ZERO, 0.0)])?;
-        let scaled_weight = recorded!(|[weight, log]| [weight * log.exp()])?;
-        let scaled_log = recorded!(|[log_weight, log]| [log_weight + log])?;
-        let mut scaled = plan;
-        let [log_x, log_y] = &mut log_scaling;
-        let [scaled_source, scaled_target] = &mut scaled_density;
-        let [a, b] = &mut weights;
-        let [log_a, log_b] = &mut log_weights;
-        let scale = |side: Side, density: &D::Vector, log: &mut D::Vector, weights: [&mut D::Vector; 2]| {
-            let [_, high] = problem.marginal(side).penalty().density_bounds();
-            match high.is_finite() {
-                true => {
-                    let operands = [Operand::Vector(density), Operand::Constant(high.ln())];
-                    backend.map(scale_down, &operands, &mut [&mut *log])?;
-                }
-                false => backend.fill(0.0, log)?,
-            }
-            let (own, [weight, log_weight]) = (plan.side(side), weights);
-            backend.map(scaled_weight, &[own.weights, &*log].map(Operand::Vector), &mut [weight])?;
-            backend.map(scaled_log, &[own.log_weights, &*log].map(Operand::Vector), &mut [log_weight])
-        };
-        scale(Side::Source, &density[0], log_x, [a, log_a])?;
-        scaled.source = PlanSide { weights: a, log_weights: log_a, ..scaled.source };
-        kernel.density(backend, Side::Target, scaled, &active, scaled_target, None)?;
-        scale(Side::Target, scaled_target, log_y, [b, log_b])?;
-        scaled.target = PlanSide { weights: b, log_weights: log_b, ..scaled.target };
-        kernel.density(backend, Side::Source, scaled, &active, scaled_source, None)?;
+        let [highest_row, highest_column] = Side::BOTH.map(|side| problem.marginal(side).penalty().density_bounds()[1]);
+        let ([source, target], [log_x, log_y]) = (density.each_mut(), log_scaling.each_mut());
+        let [of_rows, of_columns] = scaled_density.each_mut();
+        let capped = CappedPlan { source: &mut *source, target, log_scaling: log_x, capped: &mut *of_columns };
+        kernel.capped_densities(backend, plan, highest_row, &active, capped, conjugate)?;
+        if highest_column == f64::INFINITY {
+            backend.fill(0.0, log_y)?;
+            backend.copy(source, of_rows)?;
+        } else {
+            scale_down(backend, of_columns, highest_column, log_y)?;
+            let scaled = ScaledWeights::new(backend, plan.target, log_y)?;
+            kernel.density(backend, Side::Source, scaled.of(Side::Target, plan), &active, of_rows, None)?;
+        }
         Ok(Self { density, log_scaling, scaled_density })
     }
 
@@ -242,15 +225,8 @@ impl<D: Device> Scaled<D> {
 /// arithmetic of a certificate is not that of the solver.
 fn rounded_side<T: Scalar>(vectors: &[Vec<T>], column: usize, columns: usize) -> RoundedSide {
     let len = vectors[1].len() / columns;
-    let take = |index: usize| -> Vec<f64> {
-        let values: &[T] = &vectors[index];
-        // One histogram may serve all columns.
-        let first = column.min(values.len() / len - 1) * len;
-        values[first..first + len].iter().map(|value| value.to_f64()).collect()
-    };
-    let [weights, potential, density, log_scaling, scaled_density] = [0, 1, 2, 3, 4].map(take);
-    // A density that is no number counts as no mass: what is then missing shows in the residual.
-    let mass = |weight: f64, density: f64| if weight > 0.0 && !density.is_nan() { weight * density } else { 0.0 };
+    let [weights, potential, density, log_scaling, scaled_density] =
+        [0, 1, 2, 3, 4].map(|index| of_column(&vectors[index], len, column));
     let marginal = weights.iter().zip(&density).map(|(&weight, &density)| mass(weight, density)).collect();
     let scaled = (0..len).map(|i| match log_scaling[i].exp() {
         0.0 => 0.0,

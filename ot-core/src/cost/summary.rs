@@ -1,6 +1,10 @@
 //! What a scan over costs finds: their size, forbidden pairs, and entries that are no costs.
 
-use crate::{error::Error, scalar::Scalar};
+use crate::{
+    error::Error,
+    instructions::{Loops, run_widest},
+    scalar::Scalar,
+};
 
 /// The largest finite |C_ij|, whether any C_ij is +inf, and the first entry that is NaN or minus infinity, of the
 /// costs looked at so far.
@@ -131,33 +135,49 @@ pub(super) fn is_cost<T: Scalar>(value: T) -> bool {
 
 /// The largest absolute value of a finite entry; whether any is +inf; whether any is no cost.
 fn scan<T: Scalar>(entries: &[T]) -> (f64, bool, bool) {
-    const LANES: usize = 8;
-    let larger = |bound: f64, entry: T| {
-        let size = entry.to_f64().abs();
-        if size < f64::INFINITY && size > bound { size } else { bound }
-    };
-    let is_infinite = |entry: T| entry.to_f64() == f64::INFINITY;
     let (chunks, rest) = entries.as_chunks::<LANES>();
-    let bound = rest.iter().fold(0.0, |bound, &entry| larger(bound, entry));
-    let forbids = rest.iter().any(|&entry| is_infinite(entry));
-    let refuses = rest.iter().any(|&entry| !is_cost(entry));
-    if chunks.is_empty() {
-        return (bound, forbids, refuses);
+    let (bound, forbids, refuses) = run_widest(Scan(chunks));
+    let bound = rest.iter().fold(bound, |bound, &entry| larger(bound, entry.to_f64()));
+    let forbids = forbids || rest.iter().any(|&entry| entry.to_f64() == f64::INFINITY);
+    (bound, forbids, refuses || rest.iter().any(|&entry| !is_cost(entry)))
+}
+
+/// Entries that are looked at together: enough for the latency of a comparison not to count.
+const LANES: usize = 16;
+
+/// The larger of a bound and the size of an entry, if that is finite.
+#[inline(always)]
+fn larger(bound: f64, entry: f64) -> f64 {
+    let size = entry.abs();
+    if size < f64::INFINITY && size > bound { size } else { bound }
+}
+
+/// [`scan`] of whole chunks.
+struct Scan<'a, T>(&'a [[T; LANES]]);
+
+impl<T: Scalar> Loops for Scan<'_, T> {
+    type Output = (f64, bool, bool);
+
+    /// One loop for each question, without a branch, over lanes as wide as the numbers: each becomes a few instructions on
+    /// whole vectors.
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let (mut bounds, mut forbidding, mut refusing) = ([0.0; LANES], [0_u64; LANES], [0_u64; LANES]);
+        for chunk in self.0 {
+            let chunk = chunk.map(Scalar::to_f64);
+            for lane in 0..LANES {
+                bounds[lane] = larger(bounds[lane], chunk[lane]);
+            }
+            for lane in 0..LANES {
+                forbidding[lane] |= u64::from(chunk[lane] == f64::INFINITY);
+            }
+            for lane in 0..LANES {
+                refusing[lane] |= u64::from(!is_cost(chunk[lane]));
+            }
+        }
+        let any = |flags: [u64; LANES]| flags.iter().any(|&flag| flag != 0);
+        (bounds.into_iter().fold(0.0, f64::max), any(forbidding), any(refusing))
     }
-    // One loop for each question, without a branch: each becomes a few instructions on whole vectors.
-    let (mut bounds, mut forbidding, mut refusing) = ([bound; LANES], [forbids; LANES], [refuses; LANES]);
-    for chunk in chunks {
-        for lane in 0..LANES {
-            bounds[lane] = larger(bounds[lane], chunk[lane]);
-        }
-        for lane in 0..LANES {
-            forbidding[lane] |= is_infinite(chunk[lane]);
-        }
-        for lane in 0..LANES {
-            refusing[lane] |= !is_cost(chunk[lane]);
-        }
-    }
-    (bounds.into_iter().fold(0.0, f64::max), forbidding.contains(&true), refusing.contains(&true))
 }
 
 #[cfg(test)]

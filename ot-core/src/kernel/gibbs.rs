@@ -7,8 +7,8 @@
 use std::sync::LazyLock;
 
 use super::{
-    ActiveColumns, CTransform, Entering, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView, RoundedValue, Sweep,
-    half_step, rounding::entropic_gap,
+    ActiveColumns, CTransform, CappedPlan, Entering, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView,
+    RoundedValue, Sweep, capped::capped_softmins, half_step, rounding::entropic_gap,
 };
 use crate::{
     backend::{Backend, Device, Fold, Operand},
@@ -75,6 +75,24 @@ pub trait GibbsKernel<D: Device>: PlanOperator<D> {
             self.softmin(SoftMin { side, other, shift, active }, out)?;
         }
         Ok(())
+    }
+
+    /// The softmins of both sides at one pair of potentials, which are the shifts too, and that of the target once every row
+    /// whose density exp((f_i - s_i) / epsilon) is above `highest` is scaled down to it; see [`CappedPlan`]. Infinity caps no
+    /// row. The default is the softmins of both sides and, if rows may be capped, one more of the target; a kernel that makes its
+    /// entries as it goes answers with one pass.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], a failure of the device.
+    fn capped_softmins(
+        &mut self,
+        backend: &dyn Backend<D>,
+        plan: PlanView<'_, D>,
+        highest: f64,
+        active: &ActiveColumns,
+        out: CappedPlan<'_, D>,
+    ) -> Result<(), Error> {
+        capped_softmins(self, backend, plan, highest, active, out)
     }
 
     /// [`KernelOp::half_step`], for a kernel that has a faster one than the default, by softmins.
@@ -162,6 +180,23 @@ impl<D: Device, K: GibbsKernel<D> + ?Sized> KernelOp<D> for K {
         density(backend, plan.source, epsilon, source)?;
         density(backend, plan.target, epsilon, target)?;
         mass(backend, plan.source.weights, source, self.len(Side::Source), conjugate)
+    }
+
+    fn capped_densities(
+        &mut self,
+        backend: &dyn Backend<D>,
+        plan: PlanView<'_, D>,
+        highest: f64,
+        active: &ActiveColumns,
+        mut out: CappedPlan<'_, D>,
+        conjugate: &mut D::Reduced,
+    ) -> Result<(), Error> {
+        let epsilon = self.epsilon();
+        self.capped_softmins(backend, plan, highest, active, out.reborrow())?;
+        density(backend, plan.source, epsilon, out.source)?;
+        density(backend, plan.target, epsilon, out.target)?;
+        density(backend, plan.target, epsilon, out.capped)?;
+        mass(backend, plan.source.weights, out.source, self.len(Side::Source), conjugate)
     }
 
     fn fenchel_gap(

@@ -11,14 +11,17 @@
 //! folded in order, so that the bits do not depend on the threads.
 
 use std::{
+    array,
+    cell::Cell,
+    iter,
     ops::Range,
     sync::{Arc, Mutex},
 };
 
 use ot_core::{
-    ActiveColumns, Backend, Binding, CTransform, CostDerivative, Entering, Error, HardTransform, Host, HostBackend,
-    KernelOp, PlanOperator, PlanRounding, PlanView, RecordedPenalty, RecordedRegularizer, RegularizerKind,
-    RoundedFactors, RoundedValue, Side, TransportCost,
+    ActiveColumns, Backend, Binding, CTransform, CappedPlan, CostDerivative, Entering, Error, HardTransform, Host,
+    HostBackend, KernelOp, LOG_ZERO, PlanOperator, PlanRounding, PlanView, RecordedPenalty, RecordedRegularizer,
+    RegularizerKind, RoundedFactors, RoundedValue, Side, TransportCost,
     host::{HostReduced, HostVector, for_each_chunk},
     power_of_two::{binary_exponent, times_power_of_two},
     program::{BlockInput, Registers},
@@ -31,6 +34,7 @@ use super::{
     instead::multiply,
     memory::{Pool, zeroed},
     rows::{BLOCK, CostRows, TASKS, TILE, most_tasks, pieces, task_atoms},
+    sweep::{CappedRows, or_none},
 };
 use crate::{
     backend::{CpuBackend, VectorisedMath},
@@ -262,41 +266,30 @@ impl<T: CpuScalar, R: CostRows<T>> KernelOp<Host<T>> for GeneralKernel<T, R> {
         _: &dyn Backend<Host<T>>,
         plan: PlanView<'_, Host<T>>,
         active: &ActiveColumns,
-        [source, target]: [&mut HostVector<T>; 2],
+        out: [&mut HostVector<T>; 2],
         conjugate: &mut HostReduced,
     ) -> Result<(), Error> {
-        let mut totals = std::mem::replace(&mut self.totals, [0.0; TASKS]);
-        let mut sums = std::mem::take(&mut self.sums);
-        for &column in active.indices() {
-            totals.fill(0.0);
-            sums.fill(0.0);
-            let [f, a] = [plan.source.potential, plan.source.weights].map(|vector| vector.column(column));
-            let [g, b] = [plan.target.potential, plan.target.weights].map(|vector| vector.column(column));
-            let (task, others) = (task_atoms(f.len(), g.len()), g.len());
-            let pieces = source.column_mut(column).chunks_mut(task).zip(totals.iter_mut());
-            for_each_chunk(
-                |tasks, job| self.functionals.backend.parallel(tasks, job),
-                f.len().div_ceil(task),
-                pieces.zip(sums.chunks_exact_mut(others)),
-                |index, ((out, total), sums)| {
-                    let start = index * task;
-                    let atoms = start..start + out.len();
-                    let sum = |atom: usize, row: &mut Row<'_, T>| {
-                        let [density, conjugate] = row.densities(f[atom], b);
-                        out[atom - start] = T::from_f64(density);
-                        *total += weighted(a[atom], conjugate);
-                    };
-                    let add = |block: Range<usize>, rows: &[T]| T::accumulate(&a[block], rows, others, sums);
-                    self.visit_rows(Side::Source, atoms, g, sum, add);
-                },
-            );
-            let scale = self.entry_scale();
-            for (j, out) in target.column_mut(column).iter_mut().enumerate() {
-                *out = T::from_f64(scale * sums.iter().skip(j).step_by(others).sum::<f64>());
-            }
-            conjugate.values_mut()[column] = totals.iter().sum();
+        self.both_densities(plan, active, out, conjugate, None);
+        Ok(())
+    }
+
+    fn capped_densities(
+        &mut self,
+        backend: &dyn Backend<Host<T>>,
+        plan: PlanView<'_, Host<T>>,
+        highest: f64,
+        active: &ActiveColumns,
+        out: CappedPlan<'_, Host<T>>,
+        conjugate: &mut HostReduced,
+    ) -> Result<(), Error> {
+        let CappedPlan { source, target, log_scaling, capped } = out;
+        if highest == f64::INFINITY {
+            self.both_densities(plan, active, [source, &mut *target], conjugate, None);
+            backend.fill(0.0, log_scaling)?;
+            return backend.copy(target, capped);
         }
-        (self.totals, self.sums) = (totals, sums);
+        let capped = CappedRows { log_highest: highest.ln(), log_scaling, columns: capped };
+        self.both_densities(plan, active, [source, target], conjugate, Some(capped));
         Ok(())
     }
 
@@ -345,6 +338,79 @@ impl<T: CpuScalar, R: CostRows<T>> KernelOp<Host<T>> for GeneralKernel<T, R> {
 }
 
 impl<T: CpuScalar, R: CostRows<T>> GeneralKernel<T, R> {
+    /// The densities of both marginals in one pass over the rows, and those of the columns with rows capped, if that is asked
+    /// for.
+    fn both_densities(
+        &mut self,
+        plan: PlanView<'_, Host<T>>,
+        active: &ActiveColumns,
+        [source, target]: [&mut HostVector<T>; 2],
+        conjugate: &mut HostReduced,
+        mut capped: Option<CappedRows<'_, T>>,
+    ) {
+        let mut totals = std::mem::replace(&mut self.totals, [0.0; TASKS]);
+        let mut sums = std::mem::take(&mut self.sums);
+        let mut sums_of_capped = vec![0.0; if capped.is_some() { sums.len() } else { 0 }];
+        let scale = self.entry_scale();
+        for &column in active.indices() {
+            totals.fill(0.0);
+            sums.fill(0.0);
+            sums_of_capped.fill(0.0);
+            let [f, a] = [plan.source.potential, plan.source.weights].map(|vector| vector.column(column));
+            let [g, b] = [plan.target.potential, plan.target.weights].map(|vector| vector.column(column));
+            let (task, others) = (task_atoms(f.len(), g.len()), g.len());
+            let pieces = source.column_mut(column).chunks_mut(task).zip(totals.iter_mut());
+            let pieces_of_capped = capped.as_mut().map(|capped| {
+                let scalings = capped.log_scaling.column_mut(column).chunks_mut(task);
+                iter::repeat(capped.log_highest).zip(scalings.zip(sums_of_capped.chunks_exact_mut(others)))
+            });
+            for_each_chunk(
+                |tasks, job| self.functionals.backend.parallel(tasks, job),
+                f.len().div_ceil(task),
+                pieces.zip(sums.chunks_exact_mut(others)).zip(or_none(pieces_of_capped)),
+                |index, (((out, total), sums), capped)| {
+                    let start = index * task;
+                    let atoms = start..start + out.len();
+                    let (mut caps, mut sums_of_capped) = match capped {
+                        Some((log_highest, (caps, sums))) => (Some((log_highest, caps)), Some(sums)),
+                        None => (None, None),
+                    };
+                    // The weights of a block of rows, capped: known when its rows have been met.
+                    let weights: [Cell<T>; BLOCK] = array::from_fn(|_| Cell::new(T::default()));
+                    let sum = |atom: usize, row: &mut Row<'_, T>| {
+                        let [density, conjugate] = row.densities(f[atom], b);
+                        out[atom - start] = T::from_f64(density);
+                        *total += weighted(a[atom], conjugate);
+                        if let Some((log_highest, caps)) = &mut caps {
+                            let cap = (*log_highest - density.ln()).clamp(LOG_ZERO, 0.0);
+                            caps[atom - start] = T::from_f64(cap);
+                            weights[(atom - start) % BLOCK].set(T::from_f64(weighted(a[atom], cap.exp())));
+                        }
+                    };
+                    let add = |block: Range<usize>, rows: &[T]| {
+                        T::accumulate(&a[block.clone()], rows, others, sums);
+                        if let Some(sums) = &mut sums_of_capped {
+                            let weights = weights.each_ref().map(Cell::get);
+                            T::accumulate(&weights[..block.len()], rows, others, sums);
+                        }
+                    };
+                    self.visit_rows(Side::Source, atoms, g, sum, add);
+                },
+            );
+            let fold = |sums: &[f64], out: &mut [T]| {
+                for (j, out) in out.iter_mut().enumerate() {
+                    *out = T::from_f64(scale * sums.iter().skip(j).step_by(others).sum::<f64>());
+                }
+            };
+            fold(&sums, target.column_mut(column));
+            if let Some(capped) = &mut capped {
+                fold(&sums_of_capped, capped.columns.column_mut(column));
+            }
+            conjugate.values_mut()[column] = totals.iter().sum();
+        }
+        (self.totals, self.sums) = (totals, sums);
+    }
+
     /// P v of one column.
     fn apply_rows(&self, plan: PlanView<'_, Host<T>>, column: usize, values: &[T], out: &mut [T]) {
         let [f, a] = [plan.source.potential, plan.source.weights].map(|vector| vector.column(column));

@@ -3,7 +3,7 @@
 use std::{iter, slice, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, Backend, Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend,
+    ActiveColumns, Backend, Binding, CappedPlan, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend,
     PlanOperator, PlanProduct, PlanView, Potentials, Scalar, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
     host::{HostVector, for_each_chunk},
 };
@@ -21,7 +21,7 @@ use super::{
     rows::{BLOCK, CostRows, TILE, pieces, task_atoms},
     softmin::{Terms, exact_block, shifted_block},
     streamed::Streamed,
-    sweep::{Keep, Operands, Pass, Scratch},
+    sweep::{CappedRows, Keep, Operands, Pass, Scratch},
 };
 use crate::{backend::CpuBackend, simd::Stored};
 
@@ -137,6 +137,24 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> EntropicKernel<T, R
                     pass.target_softmins(&entries(partner, own), potential, log_weights, scratch, operands, out);
                 }
             }
+        }
+    }
+
+    /// The softmins of both sides in one pass, and those of the target with rows capped, if that is asked for.
+    fn both_softmins(
+        &mut self,
+        plan: PlanView<'_, Host<T>>,
+        active: &ActiveColumns,
+        [source_out, target_out]: [&mut HostVector<T>; 2],
+        mut capped: Option<CappedRows<'_, T>>,
+    ) {
+        let Self { functionals: Functionals { backend, cost, binding, .. }, scratch, operands, .. } = self;
+        for group in active.indices().chunks(if R::STORED { GROUP } else { 1 }) {
+            let pass = Pass { backend, cost: cost.as_ref(), epsilon: binding.epsilon(), group };
+            let (source, target) = (plan.source.potential.column(group[0]), plan.target.potential.column(group[0]));
+            let entries = Streamed { cost: cost.as_ref(), source, target, epsilon: binding.epsilon(), movable: false };
+            let out = [&mut *source_out, &mut *target_out];
+            pass.both_softmins(&entries, plan, scratch, operands, out, capped.as_mut().map(CappedRows::reborrow));
         }
     }
 
@@ -332,14 +350,26 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> GibbsKernel<Host<T>
         active: &ActiveColumns,
         out: [&mut HostVector<T>; 2],
     ) -> Result<(), Error> {
-        let Self { functionals: Functionals { backend, cost, binding, .. }, scratch, operands, .. } = self;
-        let [source_out, target_out] = out;
-        for group in active.indices().chunks(if R::STORED { GROUP } else { 1 }) {
-            let pass = Pass { backend, cost: cost.as_ref(), epsilon: binding.epsilon(), group };
-            let (source, target) = (plan.source.potential.column(group[0]), plan.target.potential.column(group[0]));
-            let entries = Streamed { cost: cost.as_ref(), source, target, epsilon: binding.epsilon(), movable: false };
-            pass.both_softmins(&entries, plan, scratch, operands, [&mut *source_out, &mut *target_out]);
+        self.both_softmins(plan, active, out, None);
+        Ok(())
+    }
+
+    fn capped_softmins(
+        &mut self,
+        backend: &dyn Backend<Host<T>>,
+        plan: PlanView<'_, Host<T>>,
+        highest: f64,
+        active: &ActiveColumns,
+        out: CappedPlan<'_, Host<T>>,
+    ) -> Result<(), Error> {
+        let CappedPlan { source, target, log_scaling, capped } = out;
+        if highest == f64::INFINITY {
+            self.both_softmins(plan, active, [source, &mut *target], None);
+            backend.fill(0.0, log_scaling)?;
+            return backend.copy(target, capped);
         }
+        let capped = CappedRows { log_highest: highest.ln(), log_scaling, columns: capped };
+        self.both_softmins(plan, active, [source, target], Some(capped));
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use std::{
 };
 
 use ot_core::{
-    Error, Host, HostBackend, PlanView, Scalar, Side, Sweep,
+    Error, Host, HostBackend, LOG_ZERO, PlanView, Scalar, Side, Sweep,
     host::{HostReduced, HostVector, for_each_chunk},
     program::Registers,
 };
@@ -59,6 +59,8 @@ pub(super) struct Scratch<T> {
     /// Sums and factors of a pass, panel after panel, where they are to be kept.
     pub(super) kept_sums: Vec<f64>,
     kept_factors: Vec<T>,
+    /// Logarithms of the scaling of capped rows, panel after panel.
+    caps: Vec<T>,
     /// Of each column of a group, after the first half of a sweep: movement and distance to the anchor.
     pub(super) drifts: [Drift; GROUP],
 }
@@ -141,11 +143,13 @@ impl<T: CpuScalar> Scratch<T> {
         Ok(Self {
             weights: zeroed(group * longest, what)?,
             staged: zeroed(group * longest, what)?,
-            sums: zeroed(sums_of(1).max(sums_of(group)), what)?,
+            // Twice: those of the rows, and those of the capped rows.
+            sums: zeroed(2 * sums_of(1).max(sums_of(group)), what)?,
             tallies: vec![Tally::default(); TASKS * group],
             workspaces: Pool(Mutex::new(workspaces)),
             kept_sums: zeroed(kept(longest), what)?,
             kept_factors: zeroed(group * rows, what)?,
+            caps: zeroed(group * rows, what)?,
             drifts: [Drift::default(); GROUP],
         })
     }
@@ -164,6 +168,23 @@ pub(super) enum Keep<P> {
     Sums,
     /// Sums and factors, and the entries in these pieces, one for each task.
     Entries(P),
+}
+
+/// Rows scaled down to a highest density, and what is told of the columns then.
+pub(super) struct CappedRows<'a, T> {
+    /// The logarithm of the highest density.
+    pub(super) log_highest: f64,
+    /// log x, x_i = min(1, highest / r_i).
+    pub(super) log_scaling: &'a mut HostVector<T>,
+    /// What is told of the columns under the weights a x: softmins, or densities.
+    pub(super) columns: &'a mut HostVector<T>,
+}
+
+impl<T> CappedRows<'_, T> {
+    /// The same places, for a call.
+    pub(super) fn reborrow(&mut self) -> CappedRows<'_, T> {
+        CappedRows { log_highest: self.log_highest, log_scaling: &mut *self.log_scaling, columns: &mut *self.columns }
+    }
 }
 
 /// What all passes over a kernel need.
@@ -254,17 +275,20 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         self.column_softmins(entries, &terms, rows.tasks(), sums, staged, workspaces, out);
     }
 
-    /// The softmins of both sides at the potentials that the entries are centred at, in the columns of the group.
+    /// The softmins of both sides at the potentials that the entries are centred at, in the columns of the group, and those
+    /// of the target with rows capped, if that is asked for.
+    #[expect(clippy::too_many_lines, reason = "the loop over panels in one piece")]
     pub(super) fn both_softmins<E: Entries<T>>(
         &self,
         entries: &E,
         plan: PlanView<'_, Host<T>>,
         scratch: &mut Scratch<T>,
         operands: &mut Operands<E::Entry>,
-        out: [&mut HostVector<T>; 2],
+        [source_out, target_out]: [&mut HostVector<T>; 2],
+        capped: Option<CappedRows<'_, T>>,
     ) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, workspaces, kept_factors, .. } = scratch;
+        let Scratch { weights, staged, sums, workspaces, kept_factors, caps, .. } = scratch;
         let (source, target) = (plan.source, plan.target);
         let terms = self.terms(entries, Side::Target, target.potential, target.log_weights, weights);
         self.write_operand(&terms, &mut operands.weights);
@@ -272,40 +296,89 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         let row_weights = Weights { columns, first: terms[0].weights, operand };
         let factors_of_rows = self.terms(entries, Side::Source, source.potential, source.log_weights, kept_factors);
         let (rows, pools) = (self.row_cut(entries), &operands.pools);
+        let (task_lanes, task_sums) = (rows.task_atoms() * columns, operand_len(others, columns));
+        let (sums, sums_of_capped) = sums.split_at_mut(rows.tasks() * task_sums);
+        let highest = capped.as_ref().map(|capped| capped.log_highest);
+        let pieces_of_capped = highest.map(|highest| {
+            iter::repeat(highest).zip(caps.chunks_mut(task_lanes).zip(sums_of_capped.chunks_mut(task_sums)))
+        });
         let workspaces = &*workspaces;
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
             rows.tasks(),
             staged[..rows.atoms * columns]
-                .chunks_mut(rows.task_atoms() * columns)
-                .zip(sums.chunks_mut(operand_len(others, columns))),
-            |task, (chunk, column_sums)| {
+                .chunks_mut(task_lanes)
+                .zip(sums.chunks_mut(task_sums))
+                .zip(or_none(pieces_of_capped)),
+            |task, ((chunk, column_sums), mut capped)| {
                 let (mut factors, mut buffer) = pools.take();
                 let mut workspace = workspaces.take();
                 let Workspace { sums, tile, .. } = &mut *workspace;
                 column_sums.fill(0.0);
+                if let Some((_, (_, sums_of_capped))) = &mut capped {
+                    sums_of_capped.fill(0.0);
+                }
+                let first = task * rows.task_atoms();
                 for (panel, out) in rows.panels(task).zip(chunk.chunks_mut(rows.panel_atoms() * columns)) {
-                    let sums = &mut sums[..out.len()];
+                    let (len, sums) = (panel.len(), &mut sums[..out.len()]);
                     entries.fill(panel.clone(), row_weights, sums, &mut buffer);
                     let centre = &entries.centre(Side::Source)[panel.clone()];
-                    let lanes = sums.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
+                    let lanes = sums.chunks(len).zip(out.chunks_mut(len));
                     for (terms, (sums, out)) in terms.iter().zip(lanes) {
                         self.softmins(Side::Source, panel.clone(), *terms, centre, sums, tile, out, |_| ());
                     }
-                    let operand = &mut factors[..operand_len(panel.len(), columns)];
-                    for (k, terms) in factors_of_rows[..columns].iter().enumerate() {
-                        let number = |r: usize| E::Entry::from_f64(terms.weights[panel.start + r].to_f64());
-                        operand::write_column(operand, (panel.len(), columns), k, number);
+                    let operand = &mut factors[..operand_len(len, columns)];
+                    let factor = |k: usize, r: usize| factors_of_rows[k].weights[panel.start + r].to_f64();
+                    for k in 0..columns {
+                        let number = |r: usize| E::Entry::from_f64(factor(k, r));
+                        operand::write_column(operand, (len, columns), k, number);
                     }
-                    operand::add_to_columns(entries.rows(panel, &buffer), others, operand, columns, column_sums);
+                    let entries_of_panel = entries.rows(panel.clone(), &buffer);
+                    operand::add_to_columns(entries_of_panel, others, operand, columns, column_sums);
+                    let Some((log_highest, (caps, sums_of_capped))) = &mut capped else { continue };
+                    let caps = &mut caps[(panel.start - first) * columns..][..out.len()];
+                    for (k, (caps, softmins)) in caps.chunks_mut(len).zip(out.chunks(len)).enumerate() {
+                        let potential = &factors_of_rows[k].potential[panel.clone()];
+                        for (cap, (f, s)) in caps.iter_mut().zip(potential.iter().zip(softmins)) {
+                            let log_density = (f.to_f64() - s.to_f64()) / self.epsilon;
+                            *cap = T::from_f64((*log_highest - log_density).clamp(LOG_ZERO, 0.0));
+                        }
+                        let number = |r: usize| E::Entry::from_f64(factor(k, r) * caps[r].to_f64().exp());
+                        operand::write_column(operand, (len, columns), k, number);
+                    }
+                    operand::add_to_columns(entries_of_panel, others, operand, columns, sums_of_capped);
                 }
                 workspaces.put(workspace);
                 pools.put((factors, buffer));
             },
         );
-        let [source_out, target_out] = out;
         rows.scatter(staged, self.group, source_out);
         self.column_softmins(entries, &factors_of_rows, rows.tasks(), sums, staged, workspaces, target_out);
+        if let Some(CappedRows { log_scaling, columns: target_out, .. }) = capped {
+            rows.scatter(caps, self.group, log_scaling);
+            let (mut weights, mut logarithms) = (vec![T::default(); rows.atoms * columns], Vec::new());
+            for (terms, &column) in factors_of_rows.iter().zip(self.group) {
+                let caps = log_scaling.column(column);
+                logarithms.extend(terms.log_weights.iter().zip(caps).map(|(&log_weight, &cap)| log_weight + cap));
+            }
+            let centre = entries.centre(Side::Source);
+            let guards: Vec<Guard> = logarithms
+                .chunks(rows.atoms)
+                .zip(weights.chunks_mut(rows.atoms))
+                .zip(&factors_of_rows)
+                .map(|((logarithms, weights), terms)| {
+                    let largest = entries.largest();
+                    centred_weights::<T, E::Entry>(logarithms, terms.potential, centre, self.epsilon, largest, weights)
+                })
+                .collect();
+            let terms = array::from_fn(|k| {
+                let k = k.min(columns - 1);
+                let own = k * rows.atoms..(k + 1) * rows.atoms;
+                let (log_weights, weights) = (&logarithms[own.clone()], &weights[own]);
+                Terms { log_weights, weights, guard: guards[k], ..factors_of_rows[k] }
+            });
+            self.column_softmins(entries, &terms, rows.tasks(), sums_of_capped, staged, workspaces, target_out);
+        }
     }
 
     /// The softmins of the target columns from their sums in all tasks.
@@ -361,7 +434,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         T: Stored<X>,
     {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, tallies, workspaces, kept_sums, kept_factors, drifts } = scratch;
+        let Scratch { weights, staged, sums, tallies, workspaces, kept_sums, kept_factors, drifts, .. } = scratch;
         let (potential, log_weights) = (&sweep.potentials.target, sweep.target.log_weights());
         let terms = self.terms(entries, Side::Target, potential, log_weights, weights);
         self.write_weights(&terms, anchors, sweep, drifts, &mut operands.weights);
@@ -754,7 +827,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
 }
 
 /// The items, or for ever none.
-fn or_none<Item>(items: Option<impl Iterator<Item = Item>>) -> impl Iterator<Item = Option<Item>> {
+pub(super) fn or_none<Item>(items: Option<impl Iterator<Item = Item>>) -> impl Iterator<Item = Option<Item>> {
     items.into_iter().flatten().map(Some).chain(iter::repeat_with(|| None))
 }
 

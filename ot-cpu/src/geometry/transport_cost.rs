@@ -36,7 +36,11 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
     fn plan_cost(&mut self, plan: PlanView<'_, Host<T>>, out: &mut HostReduced) -> Result<(), Error> {
         if self.regularizer.is_some() {
             for (column, out) in out.values_mut().iter_mut().enumerate() {
-                *out = self.careful_plan_cost(&self.column(Side::Source, plan, column));
+                let plan = self.column(Side::Source, plan, column);
+                *out = match self.is_in_range(&plan) {
+                    true => self.plan_cost_in_place(&plan),
+                    false => self.careful_plan_cost(&plan),
+                };
             }
             return Ok(());
         }
@@ -49,31 +53,18 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
             }
             let cost = self.sum_blocks(|block, buffers| {
                 let mut total = 0.0;
-                plan.visit_costs(
-                    self.cost.as_ref(),
-                    Side::Source,
-                    block.clone(),
-                    &mut buffers.tile,
-                    |r, others, costs| {
-                        let (row, weights) = (block.start + r, &plan.other_weights[others.clone()]);
-                        let entries = &mut buffers.row[..costs.len()];
-                        entries.copy_from_slice(costs);
-                        T::gibbs_sum(
-                            plan.potential[row],
-                            self.binding.epsilon(),
-                            &plan.other_potential[others],
-                            weights,
-                            entries,
-                        );
-                        for (cost, &weight) in costs.iter_mut().zip(weights) {
-                            *cost = *cost * weight;
-                        }
-                        total += plan.weights[row].to_f64() * T::dot(entries, costs);
-                    },
-                );
+                let (cost, tile) = (self.cost.as_ref(), &mut buffers.tile);
+                plan.visit_costs(cost, Side::Source, block.clone(), tile, |r, others, costs| {
+                    let (row, weights) = (block.start + r, &plan.other_weights[others.clone()]);
+                    let (f, g) = (plan.potential[row], &plan.other_potential[others]);
+                    let paid = T::gibbs_cost(f, self.binding.epsilon(), g, weights, costs);
+                    total += plan.weights[row].to_f64() * paid;
+                });
                 total
             });
-            *out = if cost.is_finite() { cost } else { self.careful_plan_cost(&plan) };
+            // A sum near the smallest numbers may have lost terms.
+            let is_known = cost.is_finite() && cost.abs() > T::TINY / T::EPSILON;
+            *out = if is_known { cost } else { self.careful_plan_cost(&plan) };
         }
         Ok(())
     }
@@ -138,7 +129,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         let density: fn(f64) -> [f64; 2] = match plan.regularizer.map(RecordedRegularizer::kind) {
             None => |exponent| [(0.5 * exponent).exp(); 2],
             Some(RegularizerKind::SquaredL2) => |exponent| [exponent.max(0.0), 1.0],
-            Some(_) => return self.plan_cost_of_programs(plan),
+            Some(_) => return self.plan_cost_in_place(plan),
         };
         self.sum_blocks(|block, buffers| {
             let mut total = 0.0;
@@ -164,8 +155,16 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         })
     }
 
-    /// The same of a regularizer that is known by its programs.
-    fn plan_cost_of_programs(&self, plan: &PlanColumn<'_, T>) -> f64 {
+    /// Are the masses of the pairs of one column numbers of the element type, and their products with costs?
+    fn is_in_range(&self, plan: &PlanColumn<'_, T>) -> bool {
+        let largest = |values: &[T]| values.iter().fold(0.0, |largest, value| value.to_f64().abs().max(largest));
+        let exponent =
+            (largest(plan.potential) + largest(plan.other_potential) + self.cost.bound().unwrap_or(0.0)) / plan.epsilon;
+        !self.products_vanish(plan) && exponent * (1.0 + largest(plan.other_weights)) < T::MAX
+    }
+
+    /// The same, entries being made in the element type.
+    fn plan_cost_in_place(&self, plan: &PlanColumn<'_, T>) -> f64 {
         self.sum_blocks(|block, buffers| {
             let mut total = 0.0;
             plan.visit_block(self.cost.as_ref(), Side::Source, block.clone(), buffers, |r, _, costs, entries| {

@@ -115,6 +115,49 @@ fn gibbs_sum_by<V: Vector>(
     sum_of_lanes(total)
 }
 
+/// `Σ costs[j]·weights[j]·exp(((f + g[j]) − costs[j])/ε)`, of which no entry is written.
+#[inline(always)]
+pub(super) fn gibbs_cost<V: Vector>(
+    f: V::Element,
+    epsilon: f64,
+    g: &[V::Element],
+    weights: &[V::Element],
+    costs: &[V::Element],
+) -> f64 {
+    let length = costs.len().min(g.len()).min(weights.len());
+    let (costs, g, weights) = (&costs[..length], &g[..length], &weights[..length]);
+    let (f, scale) = (V::splat(f), V::splat(V::Element::of_double(LOG2_E / epsilon)));
+    let paid = |g: V, weights: V, costs: V, sum: V| {
+        let entries = power_of_two(f.plus(g).minus(costs).times(scale));
+        costs.times(weights).multiply_add(entries, sum)
+    };
+    let zero = V::splat(V::Element::NEUTRAL_OF_SUM);
+    let whole = length - length % V::LEN;
+    let mut total = [0.0; MOST_LANES];
+    for start in (0..whole).step_by(RUN) {
+        let end = whole.min(start + RUN);
+        let mut run = [zero; CHAINS];
+        let mut at = start;
+        while at + CHAINS * V::LEN <= end {
+            for (chain, run) in run.iter_mut().enumerate() {
+                let at = at + chain * V::LEN;
+                *run = paid(V::load(&g[at..]), V::load(&weights[at..]), V::load(&costs[at..]), *run);
+            }
+            at += CHAINS * V::LEN;
+        }
+        while at < end {
+            run[0] = paid(V::load(&g[at..]), V::load(&weights[at..]), V::load(&costs[at..]), run[0]);
+            at += V::LEN;
+        }
+        add_run(&mut total, run[0].plus(run[1]).plus(run[2].plus(run[3])));
+    }
+    if whole < length {
+        let paid = paid(load_some(&g[whole..]), load_some(&weights[whole..]), load_some(&costs[whole..]), zero);
+        add_run(&mut total, without_absent(paid, length - whole));
+    }
+    sum_of_lanes(total)
+}
+
 /// What turns the costs of some rows into entries and their sums.
 #[derive(Clone, Copy, Debug)]
 pub struct GibbsTerms<'a, T> {
@@ -406,6 +449,23 @@ mod tests {
                             let expected = $type::gibbs_sum_at(level, 0.5, 0.1, &g, &weights, &mut in_place);
                             let found = $type::gibbs_sum_into_at(level, 0.5, 0.1, &g, &weights, &costs, &mut out);
                             assert!(found == expected && out == in_place, "{level:?} {len}");
+                        }
+                    }
+                }
+
+                #[test]
+                fn rows_of_plans_pay_what_their_entries_say() {
+                    for len in [1, 7, 16, 17, 100, 256, 300, 1000] {
+                        let (g, weights, costs) = (row(len, 1), row(len, 2), row(len, 3));
+                        for level in Level::available() {
+                            let mut entries = costs.clone();
+                            $type::gibbs_sum_at(level, 0.5, 0.1, &g, &weights, &mut entries);
+                            let paid =
+                                |j: usize| [entries[j], weights[j], costs[j]].map(f64::from).iter().product::<f64>();
+                            let expected: f64 = (0..len).map(paid).sum();
+                            let size: f64 = (0..len).map(|j| paid(j).abs()).sum();
+                            let found = $type::gibbs_cost_at(level, 0.5, 0.1, &g, &weights, &costs);
+                            assert!((found - expected).abs() <= 40.0 * f64::from($type::EPSILON) * size);
                         }
                     }
                 }

@@ -206,6 +206,13 @@ macro_rules! passes {
             f: $T, epsilon: f64, g: &[$T], weights: &[$T], costs: &[$T], out: &mut [$T]
         ) -> f64 = vectors gibbs::gibbs_sum_into;
 
+        /// `Σ costs[j]·weights[j]·exp(((f + g[j]) − costs[j])/epsilon)`: what a row of a plan pays, of which no entry is written.
+        ///
+        /// Not finite where an entry overflows or a cost is infinite. Runs of 256 terms are summed in the element type, 16 to a
+        /// lane, and the runs in `f64`. Where the lengths differ, the entries beyond the shortest do not count.
+        fn gibbs_cost_at, gibbs_cost(f: $T, epsilon: f64, g: &[$T], weights: &[$T], costs: &[$T]) -> f64
+            = vectors gibbs::gibbs_cost;
+
         /// Adds `Σ_r factors[r]·rows[r·stride + j]` to `out[j]`.
         ///
         /// Up to eight rows at a time are summed in the element type, then added in `f64`. Panics if `rows` ends before

@@ -5,21 +5,16 @@
 //! handful of passes and arithmetic on the arcs, together as much as a few hundred iterations, whatever the rate. So the
 //! iteration goes on as long as it is predicted to end sooner than that.
 
-use ot_core::{Device, Error, KernelOp, Potentials, Problem, Side, Status};
+use ot_core::{Device, KernelOp, Potentials, Problem, Side};
 
-use super::{
-    Relaxation, Sinkhorn, Update,
-    column::choose_columns,
-    feasibility::{may_be_infeasible, refuse_violated_cuts},
-    iteration::Iteration,
-};
-use crate::newton::{self, Entry, Newton, NewtonReport, Told};
+use super::feasibility::may_be_infeasible;
+use crate::newton;
 
 /// What Sinkhorn's iteration does where Newton's method is cheaper.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HandOver {
-    /// Goes over to [`Newton`]: where the rate observed at the relaxation that suits it predicts that more iterations are left
+    /// Goes over to [`Newton`](crate::Newton): where the rate observed at the relaxation that suits it predicts that more iterations are left
     /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number), or where epsilon is below
     /// 1.5e-4 of the largest cost. For alternating updates,
     /// adaptive relaxation, entropy, penalties with a derivative and kernels that list arcs; elsewhere it iterates on. Passes
@@ -51,20 +46,21 @@ const MOST_ARCS: usize = 1 << 22;
 const ARCS_OF_ATOM: usize = 32;
 const MATRIX: usize = 1 << 26;
 
-/// What a run looks out for.
+/// What a run looks out for, and where Newton's method would start.
 #[derive(Debug)]
 pub(super) struct Watch<D: Device> {
     /// More iterations than this are too many.
     cost: f64,
-    most_arcs: usize,
+    /// The arcs that Newton's method may list.
+    pub(super) most_arcs: usize,
     /// Epsilons of the annealing up to this one are where Newton's method starts, if that of the problem is small.
     start: Option<f64>,
     /// The iteration since which the rate is too slow.
     slow_since: Option<usize>,
     /// Is there a Newton's method to go over to?
-    has_newton: bool,
+    pub(super) has_newton: bool,
     /// May it be that no plan exists?
-    may_be_infeasible: bool,
+    pub(super) may_be_infeasible: bool,
     /// The potentials that the last stage of the annealing ended with.
     stage: Option<Potentials<D>>,
     /// Has it been decided?
@@ -72,18 +68,18 @@ pub(super) struct Watch<D: Device> {
 }
 
 impl<D: Device> Watch<D> {
-    /// `None` where no hand-over is allowed or possible.
+    /// Of a run of at most so many iterations whose rate is observed; `None` where there is nothing to look out for.
     pub(super) fn new<K: KernelOp<D> + ?Sized>(
-        settings: &Sinkhorn,
         problem: &Problem<D>,
         kernel: &mut K,
+        hand_over: HandOver,
+        most: usize,
     ) -> Option<Self> {
         let [n, m] = Side::BOTH.map(|side| problem.marginal(side).len());
-        let has_rate = settings.update == Update::Alternating && settings.relaxation == Relaxation::Adaptive;
-        let asked = settings.hand_over == HandOver::Automatic && settings.limits.most > LEAST_LEFT && n.min(m) > 1;
+        let asked = hand_over == HandOver::Automatic && most > LEAST_LEFT && n.min(m) > 1;
         let has_newton = asked && newton::is_for(problem, kernel);
         let may_be_infeasible = may_be_infeasible(problem, kernel);
-        if !(has_rate && (has_newton || may_be_infeasible)) {
+        if !(has_newton || may_be_infeasible) {
             return None;
         }
         let atoms = (n as f64 * m as f64).sqrt();
@@ -103,130 +99,38 @@ impl<D: Device> Watch<D> {
             is_due: false,
         })
     }
-}
 
-impl<D: Device> Iteration<'_, D> {
-    /// Is Newton's method due?
-    pub(super) fn is_handed_over(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.is_due)
+    /// Is epsilon so small that Newton's method is to begin, without an annealing before it? Stages of an annealing find violated
+    /// cuts sooner.
+    pub(super) fn begins_with_newton(&self) -> bool {
+        self.has_newton && self.start.is_some() && !self.may_be_infeasible
     }
 
-    /// Iterations that are left to the tolerance for every column that moves, at least.
-    fn predicted(&self, slowing: f64) -> Option<f64> {
-        let tolerance = self.settings.tolerance_on(self.problem);
-        let of_column = |&index: &usize| self.columns[index].iterations_to(tolerance, slowing);
-        let predicted = self.active.indices().iter().map(of_column);
-        predicted.reduce(|least, other| Some(least?.min(other?))).flatten()
-    }
-
-    /// At a check at the epsilon of the problem: has the iteration been too slow for long enough?
-    pub(super) fn watch_rate(&mut self) {
-        let predicted = self.predicted(1.0);
-        let (iterations, left) = (self.iterations, self.settings.limits.most.saturating_sub(self.iterations));
-        let Some(watch) = &mut self.watch else { return };
-        watch.slow_since = match predicted {
-            Some(predicted) if predicted > watch.cost => watch.slow_since.or(Some(iterations)),
+    /// After a check at the epsilon of the problem, with the iterations that are predicted to be left and those allowed: has
+    /// the iteration been too slow for long enough?
+    pub(super) fn see_rate(&mut self, predicted: Option<f64>, iterations: usize, allowed: usize) {
+        self.slow_since = match predicted {
+            Some(predicted) if predicted > self.cost => self.slow_since.or(Some(iterations)),
             _ => None,
         };
-        let seen = watch.slow_since.map_or(0, |since| iterations - since) as f64;
-        watch.is_due = seen >= SEEN * watch.cost && left >= LEAST_LEFT;
+        let seen = self.slow_since.map_or(0, |since| iterations - since) as f64;
+        self.is_due = seen >= SEEN * self.cost && allowed >= LEAST_LEFT;
     }
 
-    /// At the end of a stage of the annealing: its potentials are kept, and its rate predicts that of the problem, whose
-    /// 1 - eta is smaller as epsilon is.
-    pub(super) fn watch_stage(&mut self, epsilon: f64) -> Result<(), Error> {
-        if self.watch.is_none() {
-            return Ok(());
-        }
-        let predicted = self.predicted(self.problem.epsilon() / epsilon);
-        let backend = self.problem.backend();
-        let (source, target) = (backend.copied(&self.potentials.source)?, backend.copied(&self.potentials.target)?);
-        let left = self.settings.limits.most.saturating_sub(self.iterations);
-        if let Some(watch) = &mut self.watch {
-            watch.stage = Some(Potentials { source, target, epsilon });
-            let is_slow = predicted.is_some_and(|predicted| predicted > watch.cost);
-            let is_start = watch.start.is_some_and(|start| epsilon <= start);
-            watch.is_due = watch.has_newton && left >= LEAST_LEFT && (is_slow || is_start);
-        }
-        Ok(())
+    /// After a stage of the annealing, whose potentials are kept, with the iterations predicted for the epsilon of the problem and
+    /// those allowed.
+    pub(super) fn see_stage(&mut self, stage: Potentials<D>, predicted: Option<f64>, allowed: usize) {
+        let is_slow = predicted.is_some_and(|predicted| predicted > self.cost);
+        let is_start = self.start.is_some_and(|start| stage.epsilon <= start);
+        self.is_due = self.has_newton && allowed >= LEAST_LEFT && (is_slow || is_start);
+        self.stage = Some(stage);
     }
 
-    /// Where forbidden pairs may leave no plan, columns that have not come to their end are searched for a cut: once with few
-    /// sweeps, and once more with many.
-    pub(super) fn refuse_violated_cuts<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) -> Result<(), Error> {
-        let (problem, tolerance) = (self.problem, self.settings.tolerance_on(self.problem));
-        let is_open = |index: &usize| matches!(self.columns[*index].rest, None | Some(Status::Stalled));
-        let open: Vec<usize> = (0..self.columns.len()).filter(is_open).collect();
-        if open.is_empty() || !may_be_infeasible(problem, kernel) {
-            return Ok(());
+    /// Where Newton's method starts: from the iterate if its errors are small, else from the last stage if there was one.
+    pub(super) fn start<'a>(&'a self, iterate: &'a Potentials<D>, largest_error: f64) -> &'a Potentials<D> {
+        match &self.stage {
+            Some(stage) if largest_error > LARGEST_ERROR => stage,
+            _ => iterate,
         }
-        match self.searches.next() {
-            Some(sweeps) => {
-                refuse_violated_cuts(kernel, problem, &open, tolerance, sweeps.min(self.iterations))?;
-                kernel.recenter(problem.view(&self.potentials))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Newton's method for the columns that move. Those that it brings to the tolerance rest; the others iterate on.
-    pub(super) fn hand_over<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) -> Result<(), Error> {
-        let Some(watch) = self.watch.take() else { return Ok(()) };
-        if watch.may_be_infeasible {
-            self.refuse_violated_cuts(kernel)?;
-        }
-        if !watch.has_newton {
-            return Ok(());
-        }
-        let (problem, backend, columns) = (self.problem, self.problem.backend(), self.columns.len());
-        let moving = self.active.indices().to_vec();
-        self.choose_best(|column| column.rest.is_none())?;
-        let near = moving.iter().all(|&index| self.columns[index].error().is_some_and(|error| error <= LARGEST_ERROR));
-        let from = match &watch.stage {
-            Some(stage) if !near => stage,
-            _ => &self.potentials,
-        };
-        let given = backend.download(&[&from.source, &from.target])?;
-        let mut found = backend.download(&[&self.potentials.source, &self.potentials.target])?;
-        let entry = Entry::Given(Some(from.epsilon));
-        let mut is_found = vec![false; columns];
-        let mut total = NewtonReport::default();
-        for index in moving {
-            let left = self.settings.limits.most.saturating_sub(self.iterations);
-            if left == 0 || self.ended.is_some() {
-                break;
-            }
-            let tolerance = self.settings.tolerance_on(problem);
-            let settings = Newton::new().tolerance(tolerance).max_passes(left).most_arcs(watch.most_arcs);
-            let told = Told { history: &mut self.history, before: self.iterations };
-            let end = match newton::solve_column(&settings, problem, kernel, index, entry, &given, told) {
-                // More arcs than are worth listing.
-                Err(Error::OutOfMemory { .. }) => break,
-                end => end?,
-            };
-            self.iterations += end.report.passes();
-            total.add(end.report);
-            if end.status == Status::Cancelled {
-                self.ended = Some(Status::Cancelled);
-            }
-            let column = &mut self.columns[index];
-            if end.status.is_converged() || column.error().is_none_or(|error| end.error < error) {
-                for (found, own) in found.iter_mut().zip(end.potentials) {
-                    found[own.len() * index..][..own.len()].copy_from_slice(&own);
-                }
-                is_found[index] = true;
-                column.forget();
-                column.rest = end.status.is_converged().then_some(end.status);
-            }
-        }
-        self.newton = Some(total);
-        let Self { potentials, best, choose, chosen, .. } = self;
-        backend.write(&found[0], &mut potentials.source)?;
-        backend.write(&found[1], &mut potentials.target)?;
-        choose_columns(backend, choose, best, potentials, &is_found, chosen)?;
-        kernel.rebind(problem.epsilon())?;
-        self.checked = self.iterations;
-        self.wake_moving();
-        Ok(())
     }
 }

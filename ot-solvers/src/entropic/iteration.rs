@@ -4,6 +4,8 @@
 //! residuals, conjugate and dual of each column. They decide relaxation, rest and cancellation, and
 //! they are hints; what is returned as converged has been certified by densities of its own.
 
+mod newton_columns;
+
 use std::sync::{Arc, LazyLock};
 
 use ot_core::{
@@ -37,36 +39,43 @@ fn chosen_columns() -> Result<&'static Program, ProgramError> {
 
 /// The state of one run.
 pub(super) struct Iteration<'a, D: Device> {
-    pub(super) settings: &'a Sinkhorn,
-    pub(super) problem: &'a Problem<D>,
-    pub(super) potentials: Potentials<D>,
+    settings: &'a Sinkhorn,
+    problem: &'a Problem<D>,
+    potentials: Potentials<D>,
     /// The iterate that the sweep of a check entered with: what its by-products speak of.
     entering: Potentials<D>,
     /// The iterate of the largest dual at this epsilon, column by column; the start before there was a check.
-    pub(super) best: Potentials<D>,
+    best: Potentials<D>,
     scratch: Potentials<D>,
     by_products: ByProducts<D>,
     relaxation: D::Reduced,
-    pub(super) chosen: D::Reduced,
-    pub(super) choose: Program,
+    chosen: D::Reduced,
+    choose: Program,
     translation: Option<Translation<D>>,
-    pub(super) active: ActiveColumns,
-    pub(super) columns: Vec<Column>,
+    active: ActiveColumns,
+    columns: Vec<Column>,
     /// Where Newton's method may take over, and what it took.
-    pub(super) watch: Option<Watch<D>>,
-    pub(super) newton: Option<NewtonReport>,
+    watch: Option<Watch<D>>,
+    newton: Option<NewtonReport>,
     /// The sweeps of the searches for a violated cut that are left.
-    pub(super) searches: std::array::IntoIter<usize, 2>,
+    searches: std::array::IntoIter<usize, 2>,
     /// Iterations that are each looked at: the first few of a start that may be near.
     watched: usize,
-    pub(super) iterations: usize,
+    iterations: usize,
     /// The iteration of the last check.
-    pub(super) checked: usize,
-    pub(super) history: History<'a>,
+    checked: usize,
+    history: History<'a>,
     /// Why the whole run must end, if it must.
-    pub(super) ended: Option<Status>,
+    ended: Option<Status>,
     /// Are observers asked between checks?
     tells_passes: bool,
+}
+
+/// What a run came to that nothing is proven of.
+pub(crate) struct Settled<D: Device> {
+    pub(crate) potentials: Potentials<D>,
+    pub(crate) iterations: usize,
+    pub(crate) is_cancelled: bool,
 }
 
 impl<'a, D: Device> Iteration<'a, D> {
@@ -186,13 +195,7 @@ impl<'a, D: Device> Iteration<'a, D> {
         let (tolerance, max_iterations) = (self.settings.tolerance_on(self.problem), self.settings.limits.most);
         let mut goal = Goal::new(tolerance, max_iterations);
         for chance in 0.. {
-            if !self.is_handed_over() {
-                self.descend(kernel, goal)?;
-            }
-            while self.is_handed_over() {
-                self.hand_over(kernel)?;
-                self.descend(kernel, goal)?;
-            }
+            self.descend_by_either(kernel, goal)?;
             if !self.is_cancelled() {
                 self.refuse_violated_cuts(kernel)?;
             }
@@ -214,6 +217,18 @@ impl<'a, D: Device> Iteration<'a, D> {
             self.wake_moving();
         }
         Ok(None)
+    }
+
+    /// To the tolerance as sweeps tell of it: potentials to start from, of which nothing is proven.
+    pub(super) fn settle<K: KernelOp<D> + ?Sized>(mut self, kernel: &mut K) -> Result<Settled<D>, Error> {
+        self.look_out(kernel);
+        self.descend_by_either(kernel, Goal::new(self.settings.tolerance_on(self.problem), self.settings.limits.most))?;
+        let is_cancelled = self.is_cancelled();
+        if !is_cancelled {
+            self.refuse_violated_cuts(kernel)?;
+        }
+        self.choose_best(|column| column.rest != Some(Status::Converged))?;
+        Ok(Settled { potentials: self.potentials, iterations: self.iterations, is_cancelled })
     }
 
     /// What the run found; of a run that was cancelled, what it had.
@@ -240,6 +255,18 @@ impl<'a, D: Device> Iteration<'a, D> {
             }
         };
         (solution, report)
+    }
+
+    /// Sweeps, and what is handed over to where that is due.
+    fn descend_by_either<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, goal: Goal) -> Result<(), Error> {
+        if !self.is_handed_over() {
+            self.descend(kernel, goal)?;
+        }
+        while self.is_handed_over() {
+            self.hand_over(kernel)?;
+            self.descend(kernel, goal)?;
+        }
+        Ok(())
     }
 
     /// Sweeps until every column rests, or the run must end.
@@ -391,7 +418,7 @@ impl<'a, D: Device> Iteration<'a, D> {
     }
 
     /// Lets the columns move that do not rest.
-    pub(super) fn wake_moving(&mut self) {
+    fn wake_moving(&mut self) {
         self.wake(|column| column.rest.is_none());
     }
 
@@ -413,7 +440,7 @@ impl<'a, D: Device> Iteration<'a, D> {
     }
 
     /// Goes back to the best iterate of some columns.
-    pub(super) fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
+    fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
         let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && column.has_better()).collect();
         let Self { problem, potentials, best, choose, chosen, .. } = self;
         choose_columns(problem.backend(), choose, potentials, best, &wanted, chosen)

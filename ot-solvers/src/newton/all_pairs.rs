@@ -20,18 +20,16 @@ pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
     active: ActiveColumns,
     /// More arcs than this are not solved on: 16 bytes each.
     most_arcs: usize,
-    /// Sweeps and listings so far.
+    /// Sweeps, listings and products so far.
     pub(super) sweeps: usize,
     pub(super) listings: usize,
+    pub(super) products: usize,
 }
 
 impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
     /// # Errors
-    /// [`Error::MissingCapability`] of a kernel that lists no arcs; [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`].
     pub(super) fn new(problem: &'a Problem<D>, kernel: &'a mut K, most_arcs: usize) -> Result<Self, Error> {
-        if kernel.hard_transform().is_none() {
-            return Err(Error::MissingCapability("arcs below a threshold, which Newton's method solves on"));
-        }
         let backend = problem.backend();
         let pair = || -> Result<Potentials<D>, Error> {
             let room = |side: Side| backend.alloc(problem.marginal(side).len(), 1);
@@ -47,6 +45,7 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
             kernel,
             sweeps: 0,
             listings: 0,
+            products: 0,
         })
     }
 
@@ -65,6 +64,11 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
     /// The kernel, and the potentials that were written last.
     pub(super) fn kernel(&mut self) -> (&mut K, &mut Potentials<D>) {
         (self.kernel, &mut self.potentials)
+    }
+
+    /// Passes over all pairs so far.
+    pub(super) fn passes(&self) -> usize {
+        self.sweeps + self.listings + self.products
     }
 
     /// Brings potentials to the device.
@@ -94,8 +98,34 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         Ok(sides.iterate(self.kernel.epsilon(), f, g.to_vec(), transform))
     }
 
+    /// P^T diag(d) P x at the potentials that were written last: one pass where the kernel has this product, else two.
+    pub(super) fn normal_product(&mut self, diagonal: &[f64], x: &[f64]) -> Result<Vec<f64>, Error> {
+        let Self { problem, kernel, potentials, scratch, products, .. } = self;
+        let (backend, plan) = (problem.backend(), problem.view(potentials));
+        let elements = |values: &[f64]| values.iter().map(|&value| D::Elem::from_f64(value)).collect::<Vec<_>>();
+        let numbers = |values: Vec<Vec<D::Elem>>| values[0].iter().map(|value| value.to_f64()).collect::<Vec<_>>();
+        backend.write(&elements(x), &mut scratch.target)?;
+        if let Some(product) = kernel.plan_product() {
+            *products += 1;
+            backend.write(&elements(diagonal), &mut scratch.source)?;
+            let mut out = backend.alloc(x.len(), 1)?;
+            product.normal_product(Side::Target, plan, &scratch.source, &scratch.target, &mut out)?;
+            return Ok(numbers(backend.download(&[&out])?));
+        }
+        *products += 2;
+        kernel.apply(Side::Source, plan, &scratch.target, &mut scratch.source)?;
+        let sums = numbers(backend.download(&[&scratch.source])?);
+        let means: Vec<f64> = sums.iter().zip(diagonal).map(|(sum, d)| sum * d).collect();
+        backend.write(&elements(&means), &mut scratch.source)?;
+        kernel.apply(Side::Target, plan, &scratch.source, &mut scratch.target)?;
+        Ok(numbers(backend.download(&[&scratch.target])?))
+    }
+
     /// The pairs of an iterate whose reduced cost is within reach, and within that of the c-transform of f where that is
     /// larger than g: so every atom has an arc. One pass, or two where weights differ much.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] of a kernel that lists no arcs; [`Error::OutOfMemory`].
     pub(super) fn list(&mut self, sides: &Sides, iterate: &Iterate, reach: Reach) -> Result<Arcs, Error> {
         let raised = iterate.raised();
         self.write(&iterate.f, &raised)?;
@@ -104,7 +134,8 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         for atoms in &thresholds {
             self.listings += 1;
             let threshold = ArcThreshold { base: reach.base(), atoms: Some([&atoms[0], &atoms[1]]) };
-            let Some(hard) = self.kernel.hard_transform() else { continue };
+            let missing = Error::MissingCapability("arcs below a threshold");
+            let hard = self.kernel.hard_transform().ok_or(missing)?;
             let (f, g) = (&self.potentials.source, &self.potentials.target);
             listed.extend(hard.arcs_below(f, g, 0, threshold, self.most_arcs)?);
         }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use ot_core::{LOG_ZERO, PricedArc, Side};
 
 use super::{
+    exponential::exponentials,
     laplacian::{Curvature, PlanLaplacian},
     sides::{Iterate, Sides},
 };
@@ -121,24 +122,27 @@ impl Arcs {
         let ([a, b], [_, log_b]) = (&sides.weights, &sides.log_weights);
         let shifted: Vec<f64> = g.iter().zip(log_b).map(|(g, log_b)| g / epsilon + log_b).collect();
         let (mut f, mut marginal) = (self.f.clone(), vec![0.0; g.len()]);
-        let mut entries = Vec::new();
-        for i in 0..self.f.len() {
-            let (columns, costs) = (&self.columns[self.row(i)], &self.costs[self.row(i)]);
-            entries.clear();
-            entries.extend(columns.iter().zip(costs).map(|(&j, cost)| shifted[j as usize] - cost / epsilon));
-            let largest = entries.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mut entries: Vec<f64> =
+            self.columns.iter().zip(&self.costs).map(|(&j, cost)| shifted[j as usize] - cost / epsilon).collect();
+        let largest: Vec<f64> = (0..f.len())
+            .map(|i| {
+                let row = &mut entries[self.row(i)];
+                let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                row.iter_mut().for_each(|entry| *entry -= largest);
+                largest
+            })
+            .collect();
+        exponentials(&mut entries);
+        for (i, largest) in largest.into_iter().enumerate() {
             if largest <= LOG_ZERO / 2.0 {
                 continue;
             }
-            let mut sum = 0.0;
-            for entry in &mut entries {
-                *entry = (*entry - largest).exp();
-                sum += *entry;
-            }
+            let (columns, entries) = (&self.columns[self.row(i)], &entries[self.row(i)]);
+            let sum: f64 = entries.iter().sum();
             let [potential, density] = sides.best_source(-epsilon * (largest + sum.ln()), epsilon);
             f[i] = potential;
             let factor = a[i] * density / sum;
-            for (&j, entry) in columns.iter().zip(&entries) {
+            for (&j, entry) in columns.iter().zip(entries) {
                 marginal[j as usize] += factor * entry;
             }
         }
@@ -155,16 +159,19 @@ impl Arcs {
     pub(super) fn laplacian(&self, sides: &Sides, epsilon: f64, iterate: &Iterate, share: f64) -> PlanLaplacian {
         let [a, b] = &sides.weights;
         let [f, g] = [&iterate.f, &iterate.g];
+        let exponent = |i: usize, arc: usize| (f[i] + g[self.columns[arc] as usize] - self.costs[arc]) / epsilon;
+        let of_row = |i: usize| self.row(i).map(move |arc| exponent(i, arc));
+        let mut densities: Vec<f64> = (0..f.len()).flat_map(of_row).collect();
+        exponentials(&mut densities);
         let (mut rows, mut columns, mut entries, mut exponents) = (vec![0], Vec::new(), Vec::new(), Vec::new());
         for i in 0..f.len() {
             for arc in self.row(i) {
                 let j = self.columns[arc] as usize;
-                let exponent = (f[i] + g[j] - self.costs[arc]) / epsilon;
-                let entry = a[i] * b[j] * exponent.exp();
+                let entry = a[i] * b[j] * densities[arc];
                 if entry > share * a[i] || entry > share * b[j] {
                     columns.push(self.columns[arc]);
                     entries.push(entry);
-                    exponents.push(exponent);
+                    exponents.push(exponent(i, arc));
                 }
             }
             rows.push(columns.len());

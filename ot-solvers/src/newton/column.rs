@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ot_core::{
     Device, Epsilon, Error, Histogram, KernelOp, Phase, Problem, Progress, Scalar, Side, Status,
-    certificate::certify_marginals_with,
+    certificate::marginal_errors_with,
 };
 
 use super::{
@@ -24,7 +24,7 @@ const FIRST: f64 = 5e-3;
 const ABOVE: f64 = 10.0;
 /// Rounds of a stage before the last.
 const STAGE_ROUNDS: usize = 6;
-/// Tries to meet a certificate that tells more than the iteration.
+/// Tries to meet errors that tell more than the iteration.
 const CHANCES: usize = 3;
 /// Rounds without a smaller error after which nothing is gained any more.
 const PATIENCE: usize = 6;
@@ -95,7 +95,8 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
     ) -> Result<ColumnEnd<D::Elem>, Error> {
         let epsilon = self.problem.epsilon();
         let sides = Sides::of(self.problem)?;
-        let mut stages = self.stages(entry)?;
+        let lists_arcs = self.problem.geometry().fixed_epsilon().is_none() && kernel.hard_transform().is_some();
+        let mut stages = if lists_arcs { self.stages(entry) } else { vec![epsilon] };
         let first = stages[0];
         let start = match entry {
             Entry::Zero => self.start_at(kernel, first)?,
@@ -105,12 +106,16 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         let [f, g] = start.map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
         let mut pairs = AllPairs::new(self.problem, kernel, self.settings.most_arcs)?;
         pairs.rebind(if ended { epsilon } else { first }, &f, &g)?;
-        let mut path = Path::new(&sides, pairs.iterate(&sides, &f, &g)?);
+        let mut path = Path::new(&sides, pairs.iterate(&sides, &f, &g)?, lists_arcs);
         let last = stages.pop().unwrap_or(epsilon);
         for next in stages.iter().copied().skip(1).chain([last]) {
             ended = ended || self.descend(&mut path, &mut pairs, STAGE_ERROR, STAGE_ROUNDS)?;
             if ended {
                 break;
+            }
+            if next == pairs.epsilon() {
+                // A path of one stage.
+                continue;
             }
             let predicted = path.predict(&mut pairs, next)?;
             pairs.rebind(next, &path.now.f, &predicted)?;
@@ -132,9 +137,9 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
     }
 
     /// The epsilons of the path, that of the problem last.
-    fn stages(&self, entry: Entry) -> Result<Vec<f64>, Error> {
+    fn stages(&self, entry: Entry) -> Vec<f64> {
         let epsilon = self.problem.epsilon();
-        Ok(match entry {
+        match entry {
             Entry::Zero => {
                 // Of costs beyond epsilon / unit no potential tells an epsilon.
                 let told = epsilon / self.problem.backend().precision().unit;
@@ -143,21 +148,24 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
             }
             Entry::Given(None) => vec![ABOVE * epsilon, epsilon],
             Entry::Given(Some(known)) => stages(epsilon, known * super::path::RATIO),
-        })
+        }
     }
 
     /// Potentials of Sinkhorn's iteration at a large epsilon.
     fn start_at<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, epsilon: f64) -> Result<[Vec<D::Elem>; 2], Error> {
         let problem = self.problem.with_epsilon(epsilon)?;
-        let sinkhorn = Sinkhorn::new().tolerance(START_ERROR).hand_over(HandOver::Never);
+        let sinkhorn =
+            Sinkhorn::new().tolerance(START_ERROR).max_iterations(self.settings.most_start).hand_over(HandOver::Never);
         let Told { history, before } = &mut self.told;
         let mut tell = |progress: &Progress| history.tell(Progress { done: *before + progress.done, ..*progress });
-        let solution = sinkhorn.run(&problem).start(Start::Zero).observer(&mut tell).solve_with(kernel)?;
-        self.report.start_iterations = solution.iterations();
-        if solution.status() == Status::Cancelled {
+        let settled = sinkhorn.run(&problem).start(Start::Zero).observer(&mut tell).settle(kernel)?;
+        self.report.start_iterations = settled.iterations;
+        if settled.is_cancelled {
             self.status = Status::Cancelled;
         }
-        Ok([solution.potential(Side::Source)?, solution.potential(Side::Target)?])
+        let mut read =
+            problem.backend().download(&[&settled.potentials.source, &settled.potentials.target])?.into_iter();
+        Ok([(); 2].map(|()| read.next().unwrap_or_default()))
     }
 
     /// Rounds at one epsilon until the error is within a tolerance. Says whether the solve must end.
@@ -177,7 +185,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
             if path.now.error <= tolerance {
                 return Ok(false);
             }
-            if pairs.sweeps + pairs.listings >= self.settings.limits.most {
+            if pairs.passes() >= self.settings.limits.most {
                 self.status = Status::IterationLimit;
                 return Ok(true);
             }
@@ -207,8 +215,8 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
             self.status = Status::Converged;
             pairs.write(&path.now.f, &path.now.g)?;
             let (kernel, potentials) = pairs.kernel();
-            let certificate = certify_marginals_with(kernel, self.problem, potentials)?[0];
-            if certificate.meets(tolerance) || certificate.rounding > tolerance / 4.0 {
+            let errors = marginal_errors_with(kernel, self.problem, potentials)?[0];
+            if errors.meets(tolerance) || errors.rounding > tolerance / 4.0 {
                 return Ok(());
             }
             goal /= 4.0;
@@ -225,7 +233,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
             epsilon: Some(pairs.epsilon()),
             marginal_error: finite(path.now.error),
             dual: finite(path.now.dual),
-            ..Progress::new(Phase::NewtonPasses, before + pairs.sweeps + pairs.listings)
+            ..Progress::new(Phase::NewtonPasses, before + pairs.passes())
         };
         self.told.history.tell(progress).is_break()
     }
@@ -233,6 +241,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
     fn count<K: KernelOp<D> + ?Sized>(&mut self, path: &Path<'_>, pairs: &AllPairs<'_, D, K>) {
         self.report.sweeps = pairs.sweeps;
         self.report.listings = pairs.listings;
+        self.report.products = pairs.products;
         self.report.directions = path.work.directions;
         self.report.linear_steps = path.work.steps;
         self.report.factors = path.work.factors;

@@ -35,15 +35,14 @@ const FACTOR_STEPS: usize = 300;
 /// x with (L + lambda diag(c)) x = b up to the tolerance. Of a matrix with constants in its kernel <c, x> = 0.
 pub(super) fn direction(laplacian: &PlanLaplacian, b: &[f64], forcing: Forcing, work: &mut LinearWork) -> Vec<f64> {
     work.directions += 1;
+    let (column_sums, ground) = (laplacian.column_sums(), laplacian.ground(forcing.lambda));
+    let apply = |x: &[f64], out: &mut [f64]| laplacian.apply(&ground, x, out);
     if laplacian.density() > SPARSE {
         let diagonal = laplacian.diagonal(forcing.lambda);
-        let by_diagonal = |residual: &[f64], out: &mut [f64]| {
-            for ((out, residual), diagonal) in out.iter_mut().zip(residual).zip(&diagonal) {
-                *out = residual / diagonal.max(f64::MIN_POSITIVE);
-            }
-        };
-        if let Ok(solved) = conjugate_gradients(laplacian, b, forcing, DIAGONAL_STEPS, by_diagonal, work) {
-            return solved;
+        let mut gradients = ConjugateGradients::new(column_sums, laplacian.has_gauge(), b);
+        let by_diagonal = |residual: &[f64], out: &mut [f64]| divide(residual, &diagonal, out);
+        if gradients.run(DIAGONAL_STEPS, forcing.tolerance, apply, by_diagonal, work) {
+            return gradients.solution();
         }
     }
     work.factors += 1;
@@ -58,59 +57,96 @@ pub(super) fn direction(laplacian: &PlanLaplacian, b: &[f64], forcing: Forcing, 
         out.copy_from_slice(&buffer[rows..]);
     };
     // A direction that is not accurate is still one of ascent.
-    conjugate_gradients(laplacian, b, forcing, FACTOR_STEPS, by_factor, work).unwrap_or_else(|inaccurate| inaccurate)
+    let mut gradients = ConjugateGradients::new(column_sums, laplacian.has_gauge(), b);
+    gradients.run(FACTOR_STEPS, forcing.tolerance, apply, by_factor, work);
+    gradients.solution()
 }
 
-/// The solution, or what was reached.
-fn conjugate_gradients(
-    laplacian: &PlanLaplacian,
-    b: &[f64],
-    Forcing { tolerance, lambda }: Forcing,
-    steps: usize,
-    mut precondition: impl FnMut(&[f64], &mut [f64]),
-    work: &mut LinearWork,
-) -> Result<Vec<f64>, Vec<f64>> {
-    let c = laplacian.column_sums();
-    let (total, ground) = (c.iter().sum::<f64>().max(f64::MIN_POSITIVE), laplacian.ground(lambda));
-    let project = |residual: &mut [f64]| {
-        if laplacian.has_gauge() {
-            let mean = residual.iter().sum::<f64>() / total;
-            residual.iter_mut().zip(c).for_each(|(residual, c)| *residual -= c * mean);
-        }
-    };
-    let (mut x, mut residual) = (vec![0.0; b.len()], b.to_vec());
-    let (mut z, mut image) = (vec![0.0; b.len()], vec![0.0; b.len()]);
-    project(&mut residual);
-    precondition(&residual, &mut z);
-    let (mut p, mut size) = (z.clone(), dot(&residual, &z));
-    let goal = tolerance * tolerance * size;
-    let mut reached = size <= 0.0;
-    for _ in 0..steps {
-        if reached {
-            break;
-        }
-        work.steps += 1;
-        laplacian.apply(&ground, &p, &mut image);
-        let curvature = dot(&p, &image);
-        if !(curvature > 0.0 && size.is_finite()) {
-            break;
-        }
-        let length = size / curvature;
-        for j in 0..x.len() {
-            x[j] += length * p[j];
-            residual[j] -= length * image[j];
-        }
-        project(&mut residual);
-        precondition(&residual, &mut z);
-        let next = dot(&residual, &z);
-        reached = next.abs() <= goal;
-        let ratio = next / size;
-        p.iter_mut().zip(&z).for_each(|(p, z)| *p = z + ratio * *p);
-        size = next;
+/// out = residual / diagonal.
+pub(super) fn divide(residual: &[f64], diagonal: &[f64], out: &mut [f64]) {
+    for ((out, residual), diagonal) in out.iter_mut().zip(residual).zip(diagonal) {
+        *out = residual / diagonal.max(f64::MIN_POSITIVE);
     }
-    if laplacian.has_gauge() {
-        let mean = dot(c, &x) / total;
-        x.iter_mut().for_each(|x| *x -= mean);
+}
+
+/// Conjugate gradients for a matrix that is met by products, which may have constants in its kernel.
+#[derive(Debug)]
+pub(super) struct ConjugateGradients<'a> {
+    /// c, against which solutions have a mean of zero if the matrix has constants in its kernel.
+    column_sums: &'a [f64],
+    has_gauge: bool,
+    x: Vec<f64>,
+    residual: Vec<f64>,
+}
+
+impl<'a> ConjugateGradients<'a> {
+    /// From a solution of zero.
+    pub(super) fn new(column_sums: &'a [f64], has_gauge: bool, b: &[f64]) -> Self {
+        let mut gradients = Self { column_sums, has_gauge, x: vec![0.0; b.len()], residual: b.to_vec() };
+        gradients.project();
+        gradients
     }
-    if reached { Ok(x) } else { Err(x) }
+
+    /// Takes from the residual what no solution has an image of.
+    fn project(&mut self) {
+        if self.has_gauge {
+            let mean = self.residual.iter().sum::<f64>() / self.total();
+            self.residual.iter_mut().zip(self.column_sums).for_each(|(residual, c)| *residual -= c * mean);
+        }
+    }
+
+    fn total(&self) -> f64 {
+        self.column_sums.iter().sum::<f64>().max(f64::MIN_POSITIVE)
+    }
+
+    /// At most so many steps, until the residual, in the norm of the preconditioner, is that part of the first. Says whether
+    /// it is.
+    pub(super) fn run(
+        &mut self,
+        steps: usize,
+        tolerance: f64,
+        mut apply: impl FnMut(&[f64], &mut [f64]),
+        mut precondition: impl FnMut(&[f64], &mut [f64]),
+        work: &mut LinearWork,
+    ) -> bool {
+        let len = self.x.len();
+        let (mut z, mut image) = (vec![0.0; len], vec![0.0; len]);
+        precondition(&self.residual, &mut z);
+        let (mut p, mut size) = (z.clone(), dot(&self.residual, &z));
+        let goal = tolerance * tolerance * size;
+        let mut reached = size <= 0.0;
+        for _ in 0..steps {
+            if reached {
+                break;
+            }
+            work.steps += 1;
+            apply(&p, &mut image);
+            let curvature = dot(&p, &image);
+            if !(curvature > 0.0 && size.is_finite()) {
+                break;
+            }
+            let length = size / curvature;
+            for j in 0..len {
+                self.x[j] += length * p[j];
+                self.residual[j] -= length * image[j];
+            }
+            self.project();
+            precondition(&self.residual, &mut z);
+            let next = dot(&self.residual, &z);
+            reached = next.abs() <= goal;
+            let ratio = next / size;
+            p.iter_mut().zip(&z).for_each(|(p, z)| *p = z + ratio * *p);
+            size = next;
+        }
+        reached
+    }
+
+    /// What was found.
+    pub(super) fn solution(mut self) -> Vec<f64> {
+        if self.has_gauge {
+            let mean = dot(self.column_sums, &self.x) / self.total();
+            self.x.iter_mut().for_each(|x| *x -= mean);
+        }
+        self.x
+    }
 }

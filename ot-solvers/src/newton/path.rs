@@ -5,6 +5,7 @@ use ot_core::{Device, Error, KernelOp};
 use super::{
     all_pairs::AllPairs,
     arcs::{Arcs, Reach},
+    by_products,
     direction::{Forcing, LinearWork, direction},
     restricted::{self, CLIP, End, FAR, share_at},
     sides::{Iterate, Sides},
@@ -40,15 +41,18 @@ pub(super) struct Path<'a> {
     arcs: Option<Arcs>,
     margin: f64,
     atoms: usize,
+    /// Are arcs listed, or is the plan met by products alone?
+    lists_arcs: bool,
 }
 
 impl<'a> Path<'a> {
-    pub(super) fn new(sides: &'a Sides, start: Iterate) -> Self {
-        Self { sides, now: start, work: LinearWork::default(), arcs: None, margin: MARGIN, atoms: sides.most_atoms() }
+    pub(super) fn new(sides: &'a Sides, start: Iterate, lists_arcs: bool) -> Self {
+        let (work, atoms) = (LinearWork::default(), sides.most_atoms());
+        Self { sides, now: start, work, arcs: None, margin: MARGIN, atoms, lists_arcs }
     }
 
     /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's
-    /// step.
+    /// step. Without arcs it is one step by products.
     pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
         &mut self,
         pairs: &mut AllPairs<'_, D, K>,
@@ -56,6 +60,10 @@ impl<'a> Path<'a> {
     ) -> Result<(), Error> {
         let epsilon = pairs.epsilon();
         let (sides, now) = (self.sides, &self.now);
+        if !self.lists_arcs {
+            self.now = by_products::round(pairs, sides, now, &mut self.work)?;
+            return Ok(());
+        }
         if now.error > FAR || !now.error.is_finite() {
             self.now = pairs.iterate(sides, &now.f, &now.transform)?;
             return Ok(());

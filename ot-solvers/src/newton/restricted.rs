@@ -1,5 +1,7 @@
 //! Newton's method on the listed arcs alone.
 
+use std::convert::Infallible;
+
 use super::{
     arcs::Arcs,
     direction::{Forcing, LinearWork, direction},
@@ -59,14 +61,10 @@ pub(super) fn solve(
             false => {
                 let share = share_at(now.error, atoms);
                 let laplacian = arcs.laplacian(sides, epsilon, &now, share);
-                // Newton on the condition that g is its own transform: no overflow where c is far below b.
-                let slopes = sides.slopes(ot_core::Side::Target, &now.transform, epsilon);
-                let moved = now.transform.iter().zip(&now.g).map(|(transform, g)| transform - g);
-                let b: Vec<f64> =
-                    moved.zip(&now.marginal).zip(slopes).map(|((moved, c), slope)| c / slope * moved).collect();
-                let forcing = Forcing { tolerance: now.error.min(0.1), lambda: LEVENBERG * now.error };
-                let step = direction(&laplacian, &b, forcing, work);
-                ascend(arcs, sides, epsilon, &now, &step)
+                let b = towards_transform(sides, epsilon, &now);
+                let step = direction(&laplacian, &b, forcing(now.error), work);
+                let on_arcs = |g: Vec<f64>| Ok::<_, Infallible>(arcs.iterate(sides, epsilon, g));
+                ascend(sides, epsilon, &now, &step, on_arcs).unwrap_or_else(|never| match never {})
             }
         };
         now = match next {
@@ -80,18 +78,36 @@ pub(super) fn solve(
     (now, End::StepLimit)
 }
 
-/// The iterate after a step that is long enough and no longer, if there is one.
-fn ascend(arcs: &Arcs, sides: &Sides, epsilon: f64, now: &Iterate, step: &[f64]) -> Option<Iterate> {
+/// The iterate after a step that is long enough and no longer, if there is one. `iterate` tells that of a potential.
+pub(super) fn ascend<E>(
+    sides: &Sides,
+    epsilon: f64,
+    now: &Iterate,
+    step: &[f64],
+    mut iterate: impl FnMut(Vec<f64>) -> Result<Iterate, E>,
+) -> Result<Option<Iterate>, E> {
     let clipped: Vec<f64> = step.iter().map(|step| step.clamp(-CLIP * epsilon, CLIP * epsilon)).collect();
     let promised = sides.slope_along(epsilon, now, &clipped);
     let mut length = 1.0;
     for _ in 0..SHORTENINGS {
-        let moved = now.g.iter().zip(&clipped).map(|(g, step)| g + length * step).collect();
-        let next = arcs.iterate(sides, epsilon, moved);
+        let next = iterate(now.g.iter().zip(&clipped).map(|(g, step)| g + length * step).collect())?;
         if next.dual >= now.dual + RISE * length * promised - now.dual_rounding || next.error < FALL * now.error {
-            return next.error.is_finite().then_some(next);
+            return Ok(Some(next).filter(|next| next.error.is_finite()));
         }
         length *= SHORTENED;
     }
-    None
+    Ok(None)
+}
+
+/// The right-hand side of a step, (c / u) (ghat - g): Newton on the condition that g is its own transform, so that nothing
+/// overflows where c is far below b.
+pub(super) fn towards_transform(sides: &Sides, epsilon: f64, now: &Iterate) -> Vec<f64> {
+    let slopes = sides.slopes(ot_core::Side::Target, &now.transform, epsilon);
+    let moved = now.transform.iter().zip(&now.g).map(|(transform, g)| transform - g);
+    moved.zip(&now.marginal).zip(slopes).map(|((moved, c), slope)| c / slope * moved).collect()
+}
+
+/// How accurate a step is, and how far it is held back.
+pub(super) fn forcing(error: f64) -> Forcing {
+    Forcing { tolerance: error.min(0.1), lambda: LEVENBERG * error }
 }

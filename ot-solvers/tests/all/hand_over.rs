@@ -7,7 +7,7 @@ use ot_core::{
     Balanced, CostMatrix, Epsilon, GeometryBuilder, Histogram, Host, Kl, Measure, Phase, PointCloud, Problem, Progress,
     SqEuclidean, SquaredL2, Status, TotalVariation,
 };
-use ot_solvers::{HandOver, Sinkhorn, front::Transport};
+use ot_solvers::{HandOver, Newton, Sinkhorn, front::Transport};
 
 use crate::support::{Penalty, SIDES, cloud, cpu, largest_difference, penalty, problem};
 
@@ -51,6 +51,22 @@ fn small_epsilon_converges_by_default() {
     assert!(solution.history().iter().any(|progress| progress.phase == Phase::NewtonPasses));
     let done: Vec<usize> = solution.history().iter().map(|progress| progress.done).collect();
     assert!(done.is_sorted(), "{done:?}");
+}
+
+/// Where Newton's method is known to be cheaper nothing is spent before it: the same passes, and the same bits.
+#[test]
+fn at_a_small_epsilon_the_price_is_that_of_newton() {
+    for epsilon in [1e-4, 1e-5] {
+        let problem = random_costs(60, 1.0, epsilon, 1);
+        let (by_itself, newton) = Newton::new().tolerance(1e-9).run(&problem).solve_with_report().unwrap();
+        let (handed_over, report) = Sinkhorn::new().tolerance(1e-9).run(&problem).solve_with_report().unwrap();
+        assert!(by_itself.status().is_converged() && handed_over.status().is_converged());
+        let told = report.newton.unwrap();
+        assert_eq!((report.iterations, told.passes()), (newton.start_iterations, newton.passes()));
+        for side in SIDES {
+            assert_eq!(by_itself.potential(side).unwrap(), handed_over.potential(side).unwrap());
+        }
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod multiscale;
 mod names;
 mod newton;
 mod outsider;
+mod passes;
 mod propagation;
 mod regularizer;
 mod rounding_along_plan;

@@ -1,11 +1,13 @@
 //! Propagation of measures over graphs, and joint problems on heat kernels.
 
 use ot_core::{
-    Balanced, Epsilon, Error, Graph, Grid, GridHistogram, ImpliedCost, Kl, Measure, Problem, Side, SqEuclidean,
-    TriangleMesh, VertexHistogram,
+    Balanced, Epsilon, Error, Graph, Grid, GridHistogram, ImpliedCost, Kl, Measure, Problem, RecordedPenalty, Side,
+    SqEuclidean, TriangleMesh, VertexHistogram,
 };
 use ot_cpu::{CpuBackend, HeatGeometry, cotangent_graph};
 use ot_solvers::{BregmanProjections, Newton, Propagation, Sinkhorn, SinkhornDivergence, barycenter, transport};
+
+use crate::support::{SIDES, largest_difference};
 
 const SIDE: u32 = 12;
 
@@ -69,7 +71,28 @@ fn divergences_and_penalties_run_on_a_heat_kernel() {
     let problem = Problem::unbalanced(heat.shared(), &a, &b, heat.epsilon(), &kl, &Balanced).unwrap();
     let solution = Sinkhorn::new().solve(&problem).unwrap();
     assert!(solution.status().is_converged());
-    assert!(matches!(Newton::new().solve(&problem), Err(Error::FixedEpsilon { .. })));
+}
+
+/// A kernel of one epsilon lists no arcs: Newton's method goes by products with the plan, and ends where Sinkhorn's iteration does.
+#[test]
+fn newton_goes_by_products_on_a_heat_kernel() {
+    let mesh = sheet();
+    let heat = heat(&mesh, 0.5);
+    let (a, b) = (blob(&mesh, 30), blob(&mesh, 114));
+    let kl = RecordedPenalty::new(&Kl::new(2.0).unwrap()).unwrap();
+    let balanced = || RecordedPenalty::new(&Balanced).unwrap();
+    for penalties in [[balanced(), balanced()], [kl, balanced()]] {
+        let [of_source, of_target] = &penalties;
+        let problem = Problem::unbalanced(heat.shared(), &a, &b, heat.epsilon(), of_source, of_target).unwrap();
+        let sinkhorn = Sinkhorn::new().tolerance(1e-10).max_iterations(100_000).solve(&problem).unwrap();
+        let (newton, report) = Newton::new().tolerance(1e-10).run(&problem).solve_with_report().unwrap();
+        assert!(sinkhorn.status().is_converged() && newton.status().is_converged(), "{}", newton.status());
+        assert!(report.products > 0 && report.listings == 0 && report.factors == 0, "{report:?}");
+        for side in SIDES {
+            let both = [&newton, &sinkhorn].map(|solution| solution.potential(side).unwrap());
+            assert!(largest_difference(&both[0], &both[1]) < 1e-7, "{report:?}");
+        }
+    }
 }
 
 #[test]

@@ -21,6 +21,34 @@ pub fn densities_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> 
     })
 }
 
+/// Densities with rows capped are those of the reference: the plan's own, the scaling of the rows, and the columns' then. A cap of
+/// infinity changes nothing.
+pub fn capped_densities_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    Scenes::PLANS.for_each("densities with capped rows agree with the reference", case, |trial, scene| {
+        let active = scene.all();
+        for highest in [1.0, f64::INFINITY] {
+            let (found, conjugate) = scene.tested.capped_densities(highest, &active)?;
+            scene.compare(trial, "conjugate", &conjugate, |iterate| Ok(iterate.densities(&active)?.1))?;
+            for (side, density) in Side::BOTH.into_iter().zip(&found.densities) {
+                scene.compare(&trial.at(side), "density", density, |iterate| Ok(iterate.density(side, &active)?.0))?;
+            }
+            scene.compare(trial, "shrinkage of row", &found.shrinkage, |iterate| {
+                Ok(iterate.capped_densities(highest, &active)?.0.shrinkage)
+            })?;
+            // Columns are as uncertain as without a cap, and as the scaling of the rows that are capped.
+            let (expected, _) = scene.reference.capped_densities(highest, &active)?;
+            let slack = scene.slack(|iterate| Ok(iterate.density(Side::Target, &active)?.0))?;
+            let of_rows = scene.slack(|iterate| Ok(iterate.density(Side::Source, &active)?.0))?;
+            let capped = of_rows.iter().zip(&expected.densities[0]).filter(|(_, density)| **density > 0.9 * highest);
+            let relative = capped.map(|(slack, density)| slack / density).fold(0.0, f64::max);
+            trial.all_close("density with rows capped", &found.capped, &expected.capped, |column| {
+                slack[column] + 2.0 * relative * expected.capped[column]
+            })?;
+        }
+        Ok(())
+    })
+}
+
 /// The density of a marginal times its weight is the plan applied to ones.
 pub fn densities_are_those_of_the_plan<D: Device>(case: &GeometryCase<D>) -> Verdict {
     Scenes::PLANS.for_each("densities are those of the plan", case, |trial, scene| {

@@ -6,10 +6,10 @@ use ot_conformance::{
     GeometryCase, ReferenceBackend, SupportKind, Verdict, properties::geometry as properties, standard_cases,
 };
 use ot_core::{
-    ActiveColumns, ArcThreshold, Backend, Balanced, Binding, CTransform, CostDerivative, CostParameter, CostStatistics,
-    CostTangent, Entering, Error, Geometry, HardTransform, Host, KernelOp, LOG_ZERO, PlanOperator, PlanProduct,
-    PlanRounding, PlanSide, PlanView, PricedArc, RecordedPenalty, RecordedRegularizer, RoundedValue, Side, Sweep,
-    TransportCost, WeightedPlan, WeightsView,
+    ActiveColumns, ArcThreshold, Backend, Balanced, Binding, CTransform, CappedPlan, CostDerivative, CostParameter,
+    CostStatistics, CostTangent, Entering, Error, Geometry, HardTransform, Host, KernelOp, LOG_ZERO, PlanOperator,
+    PlanProduct, PlanRounding, PlanSide, PlanView, PricedArc, RecordedPenalty, RecordedRegularizer, RoundedValue, Side,
+    Sweep, TransportCost, WeightedPlan, WeightsView,
     host::{HostReduced, HostVector},
     kernel::half_step,
 };
@@ -36,6 +36,8 @@ enum Fault {
     EnteringConjugateHalved,
     DensityOff,
     BothDensitiesOff,
+    CappedDensityOff,
+    CapIgnored,
     ConjugateHalved,
     ConditionalOff,
     GapHalved,
@@ -359,6 +361,21 @@ impl KernelOp<Device> for FaultyKernel {
         Ok(())
     }
 
+    fn capped_densities(
+        &mut self,
+        backend: &dyn Backend<Device>,
+        plan: PlanView<'_, Device>,
+        highest: f64,
+        active: &ActiveColumns,
+        mut out: CappedPlan<'_, Device>,
+        conjugate: &mut HostReduced,
+    ) -> Result<(), Error> {
+        let highest = if self.has(Fault::CapIgnored) { f64::INFINITY } else { highest };
+        self.inner.capped_densities(backend, plan, highest, active, out.reborrow(), conjugate)?;
+        self.spoil(Fault::CappedDensityOff, out.capped.values_mut(), off);
+        Ok(())
+    }
+
     fn fenchel_gap(
         &mut self,
         backend: &dyn Backend<Device>,
@@ -595,7 +612,7 @@ impl HardTransform<Device> for FaultyKernel {
 type Property = fn(&GeometryCase<Device>) -> Verdict;
 
 /// Each fault, and the property that is there to find it.
-const TABLE: [(Fault, Property); 66] = [
+const TABLE: [(Fault, Property); 68] = [
     (Fault::OneEntryOff, properties::c_transforms_agree_with_the_reference),
     (Fault::OnlyOneSideIsRight, properties::c_transforms_agree_with_the_reference),
     (Fault::ZeroWeightsCount, properties::c_transforms_agree_with_the_reference),
@@ -614,6 +631,8 @@ const TABLE: [(Fault, Property); 66] = [
     (Fault::DensityOff, properties::densities_agree_with_the_reference),
     (Fault::BothDensitiesOff, properties::densities_agree_with_the_reference),
     (Fault::ConjugateHalved, properties::densities_agree_with_the_reference),
+    (Fault::CappedDensityOff, properties::capped_densities_agree_with_the_reference),
+    (Fault::CapIgnored, properties::capped_densities_agree_with_the_reference),
     (Fault::DensityOff, properties::densities_are_those_of_the_plan),
     (Fault::ProductOff, properties::densities_are_those_of_the_plan),
     (Fault::ConditionalOff, properties::conditional_potentials_keep_conditional_means),
