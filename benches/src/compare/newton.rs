@@ -12,19 +12,24 @@ use self::families::Family;
 use super::{
     Bench, Failure,
     figure::{Curve, logarithmic},
+    peers::Solver,
     problem::Arrays,
     recompute::recompute,
-    row::{Measured, Per, Row},
-    timing::{median, time_once},
+    row::{Measured, Per, Reached, Row},
+    timing::{median, time, time_once},
 };
 
 /// The tolerance of both.
 const TOLERANCE: f64 = 1e-9;
+/// Repetitions of what is compared with a peer; the median counts.
+const REPEATS: usize = 3;
 /// Iterations after which Sinkhorn's is given up.
 const ITERATIONS: usize = 6000;
 
 /// Epsilons, as shares of the largest cost.
 const EPSILONS: [f64; 3] = [1e-3, 1e-4, 1e-5];
+/// Families that stand for the others where all of them would take too long.
+const FEW: [Family; 4] = [Family::UniformClouds, Family::Clusters, Family::RandomCosts, Family::Distances];
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     for n in bench.options.pick(vec![500], vec![1000, 2000, 4000]) {
@@ -41,9 +46,14 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
             }
         }
     }
+    for epsilon in EPSILONS {
+        for family in FEW {
+            beside_regot(bench, family, bench.options.pick(500, 2000), epsilon)?;
+        }
+    }
     for n in bench.options.pick(vec![500], vec![500, 1000, 2000]) {
         for epsilon in [1e-1, 1e-2, 1e-3, 1e-4, 1e-5] {
-            for family in [Family::UniformClouds, Family::Clusters, Family::RandomCosts, Family::Distances] {
+            for family in FEW {
                 crossover(bench, family, n, epsilon)?;
             }
         }
@@ -110,11 +120,20 @@ fn figure(bench: &mut Bench<'_>) -> Result<(), Failure> {
     bench.report.picture("newton_error.svg", "Marginal error over passes", &logarithmic(&curves, axes))
 }
 
+/// Draws of one family: as many as half an hour has room for.
+fn seeds(n: usize) -> u64 {
+    match n {
+        ..=1000 => 20,
+        ..=2000 => 8,
+        _ => 3,
+    }
+}
+
 /// Many draws of one family: the passes of the worst.
 fn draws(bench: &mut Bench<'_>, family: Family, n: usize, epsilon: f64) -> Result<(), Failure> {
     let (mut seconds, mut passes, mut unmet) = (Vec::new(), Vec::new(), Vec::new());
     let (mut worst_error, mut shape) = (0.0_f64, (n, n));
-    for draw in 0..bench.options.pick(3, 20) {
+    for draw in 0..bench.options.pick(3, seeds(n)) {
         let seed = bench.options.seed + draw;
         let posed = Posed::new(family.draw(seed, n, epsilon), bench.options.threads)?;
         let (taken, (solution, report)) = time_once(|| posed.newton())?;
@@ -169,6 +188,24 @@ fn beside_sinkhorn(bench: &mut Bench<'_>, family: Family, n: usize, epsilon: f64
     );
     let row = Row::new("newton", family.name(), posed.arrays.shape(), bench.options.threads, Per::Solve, ours);
     bench.add(Row { epsilon: Some(epsilon), ..row }.with_peer(peer).with_note(note))
+}
+
+/// Newton's method beside another one that is sparse, which starts from zero and anneals nothing.
+fn beside_regot(bench: &mut Bench<'_>, family: Family, n: usize, epsilon: f64) -> Result<(), Failure> {
+    let posed = Posed::new(family.draw(bench.options.seed, n, epsilon), bench.options.threads)?;
+    let (seconds, (solution, report)) = time(REPEATS, || posed.newton())?;
+    let ours = Measured {
+        error: Some(posed.error(&solution)?),
+        iterations: Some(report.passes()),
+        ..Measured::seconds("Newton, dense", seconds)
+    };
+    let peer = bench.peers.schedule(Solver::RegotSsns, &posed.arrays, 0, bench.options.budget())?;
+    let reached = peer.map(|measured| {
+        let met = measured.error.is_some_and(|error| error <= TOLERANCE);
+        Reached { measured, met }
+    });
+    let row = Row::new("newton", family.name(), posed.arrays.shape(), bench.options.threads, Per::Solve, ours);
+    bench.add(Row { epsilon: Some(epsilon), ..row }.with_reached(reached))
 }
 
 /// A drawn problem, before the clock runs.

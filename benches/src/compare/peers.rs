@@ -68,6 +68,8 @@ pub enum Solver {
     GeomLossGradient,
     /// POT's dual of a plan regularised by squares, by L-BFGS.
     PotSmoothDual,
+    /// RegOT's safe and sparse Newton iterations, on its own schedule.
+    RegotSsns,
     /// POT's barycenter on a fixed support, on scaling vectors.
     PotBarycenter,
     /// The same in the log domain.
@@ -151,6 +153,7 @@ impl Solver {
             }
             Self::GeomLossGradient => ("geomloss_samples", "point_gradient", "GeomLoss online, gradient"),
             Self::PotSmoothDual => ("pot", "smooth_dual", "POT smooth_ot_dual"),
+            Self::RegotSsns => ("regot_newton", "ssns", "RegOT sinkhorn_ssns"),
             Self::PotBarycenter => ("pot", "barycenter", "POT bregman.barycenter"),
             Self::PotBarycenterLog => ("pot", "barycenter_log", "POT bregman.barycenter, log"),
             Self::PotFreeSupport => ("pot", "free_support_barycenter", "POT free_support_barycenter"),
