@@ -46,9 +46,10 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
             }
         }
     }
+    let atoms = bench.options.pick(500, 2000);
     for epsilon in EPSILONS {
         for family in FEW {
-            beside_regot(bench, family, bench.options.pick(500, 2000), epsilon)?;
+            beside_regot(bench, family, atoms, epsilon)?;
         }
     }
     for n in bench.options.pick(vec![500], vec![500, 1000, 2000]) {
