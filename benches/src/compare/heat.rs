@@ -3,6 +3,10 @@
 //!
 //! The mesh is a square sheet with a hill. The script is given the weights and the masses of ours, and scales without a
 //! logarithm: what it returns is no answer where numbers leave their range, and its time is that of a plain loop.
+//!
+//! Then [how accurate](accuracy) kernels are.
+
+mod accuracy;
 
 use std::hint::black_box;
 
@@ -47,7 +51,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let sheet = Sheet::new(side, bench.options.seed, bench.options.threads)?;
     application(bench, &sheet)?;
     sinkhorn(bench, &sheet)?;
-    barycenter(bench, &sheet)
+    barycenter(bench, &sheet)?;
+    accuracy::run(bench)
 }
 
 /// A mesh with its kernel and some histograms.
@@ -154,32 +159,43 @@ impl Posed for Script {
     }
 }
 
-/// One application to eight histograms.
-fn application(bench: &mut Bench<'_>, sheet: &Sheet) -> Result<(), Failure> {
+/// Seconds of one application to so many histograms, and the sum of what it gives.
+fn apply(sheet: &Sheet, columns: usize) -> Result<(f64, f64), Failure> {
     let (n, backend) = (sheet.mesh.len(), &sheet.backend);
-    let values: Vec<f64> =
-        sheet.histograms.iter().flat_map(|histogram| histogram.weights_view().values().to_vec()).collect();
-    let batch = VertexHistogram::batch(&sheet.mesh, values, HISTOGRAMS)?;
+    let histograms = sheet.histograms[..columns].iter();
+    let values: Vec<f64> = histograms.flat_map(|histogram| histogram.weights_view().values().to_vec()).collect();
+    let batch = VertexHistogram::batch(&sheet.mesh, values, columns)?;
     let weights = DeviceWeights::new(backend, batch.weights_view())?;
     let device: &dyn Backend<Host<f64>> = backend;
-    let zero = device.filled(0.0, n, HISTOGRAMS)?;
+    let zero = device.filled(0.0, n, columns)?;
     let side = PlanSide::new(&zero, &weights);
     let plan = PlanView { source: side, target: side };
-    let mut out = backend.alloc(n, HISTOGRAMS)?;
+    let mut out = backend.alloc(n, columns)?;
     let epsilon = 4.0 * sheet.time;
-    let mut kernel = sheet.heat.bind_entropic(epsilon, HISTOGRAMS)?;
+    let mut kernel = sheet.heat.bind_entropic(epsilon, columns)?;
     let (seconds, ()) = time(REPEATS, || {
         kernel.conditional_potential(backend, Side::Source, plan, &mut out)?;
         black_box(&out);
         Ok(())
     })?;
+    Ok((seconds, out.values().iter().map(|softmin| (-softmin / epsilon).exp()).sum()))
+}
+
+/// One application to eight histograms.
+fn application(bench: &mut Bench<'_>, sheet: &Sheet) -> Result<(), Failure> {
+    let (seconds, value) = apply(sheet, HISTOGRAMS)?;
     let limit = sheet.limit(bench, 1);
     let row = sheet.row(bench, "application to 8 histograms", Per::Pass, seconds).with_limit(limit);
     let budget = bench.options.budget();
-    let value = out.values().iter().map(|softmin| (-softmin / epsilon).exp()).sum();
     let posed = sheet.posed(HISTOGRAMS, value);
     let peer = bench.peers.schedule(Solver::ScipyHeatApplication, &posed, 3, budget)?;
     bench.add(row.with_peer(peer))
+}
+
+/// How much longer an iteration takes than the applications of the kernel in it, to one histogram each.
+fn of_applications(sheet: &Sheet, seconds: f64, applications: usize) -> Result<String, Failure> {
+    let ratio = seconds / (applications as f64 * apply(sheet, 1)?.0);
+    Ok(format!("{ratio:.2} of {applications} applications to one histogram"))
 }
 
 /// Full iterations between two histograms.
@@ -189,6 +205,7 @@ fn sinkhorn(bench: &mut Bench<'_>, sheet: &Sheet) -> Result<(), Failure> {
     let seconds = mean_iteration(&problem, ITERATIONS)?;
     let limit = sheet.limit(bench, 2);
     let row = sheet.row(bench, "Sinkhorn", Per::Iteration, seconds).with_limit(limit);
+    let row = row.with_note(of_applications(sheet, seconds, 2)?);
     let budget = bench.options.budget();
     let peer = bench.peers.iteration(Solver::ScipyHeatSinkhorn, &sheet.posed(1, 1.0), (1, 4), 1, budget)?;
     bench.add(row.with_peer(peer))
@@ -215,6 +232,7 @@ fn barycenter(bench: &mut Bench<'_>, sheet: &Sheet) -> Result<(), Failure> {
     let seconds = (many - few) / ITERATIONS as f64;
     let limit = sheet.limit(bench, 8);
     let row = sheet.row(bench, "barycenter of 4", Per::Iteration, seconds).with_limit(limit);
+    let row = row.with_note(of_applications(sheet, seconds, 8)?);
     let budget = bench.options.budget();
     let peer = bench.peers.iteration(Solver::ScipyHeatBarycenter, &sheet.posed(4, 1.0), (1, 3), 1, budget)?;
     bench.add(row.with_peer(peer))
