@@ -84,9 +84,9 @@ pub use error::{BackendFailure, Error};
 pub use host::{Host, HostBackend};
 pub use joint::{End, JointProblem, JointSolution, JointTerm, certify_joint};
 pub use kernel::{
-    ActiveColumns, Binding, ByProducts, CTransform, CappedPlan, CloudPair, CostStatistics, DeviceWeights, Elem, Entering,
-    Geometry, GeometryBuilder, GibbsKernel, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView, Potentials,
-    RoundedColumn, RoundedFactors, RoundedSide, RoundedValue, SoftMin, Sweep,
+    ActiveColumns, Binding, ByProducts, CTransform, CappedPlan, CloudPair, CostStatistics, DeviceWeights, Elem,
+    Entering, Geometry, GeometryBuilder, GibbsKernel, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView,
+    Potentials, RoundedColumn, RoundedFactors, RoundedSide, RoundedValue, SoftMin, Sweep,
     capability::{
         ArcThreshold, CostDerivative, CostParameter, CostTangent, HardTransform, PairWeight, PlanProduct, PricedArc,
         TransportCost, WeightedPlan,

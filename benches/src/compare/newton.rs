@@ -124,8 +124,8 @@ fn figure(bench: &mut Bench<'_>) -> Result<(), Failure> {
 /// Draws of one family: as many as half an hour has room for.
 fn seeds(n: usize) -> u64 {
     match n {
-        ..=1000 => 20,
-        ..=2000 => 8,
+        0..=1000 => 20,
+        1001..=2000 => 8,
         _ => 3,
     }
 }

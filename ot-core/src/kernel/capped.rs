@@ -81,8 +81,7 @@ pub(super) fn capped_softmins<D: Device, K: GibbsKernel<D> + ?Sized>(
     if highest == f64::INFINITY {
         return out.copy_target(backend);
     }
-    let log_scaling =
-        recorded!(|[f, s, epsilon, log_high]| [(log_high - (f - s) / epsilon).clamp(LOG_ZERO, 0.0)])?;
+    let log_scaling = recorded!(|[f, s, epsilon, log_high]| [(log_high - (f - s) / epsilon).clamp(LOG_ZERO, 0.0)])?;
     let [f, s] = [plan.source.potential, &*out.source].map(Operand::Vector);
     let [epsilon, log_high] = [kernel.epsilon(), highest.ln()].map(Operand::Constant);
     backend.map(log_scaling, &[f, s, epsilon, log_high], &mut [&mut *out.log_scaling])?;
@@ -118,11 +117,7 @@ impl<D: Device> ScaledWeights<D> {
         let scaled_weight = recorded!(|[weight, log]| [weight * log.exp()])?;
         let scaled_logarithm = recorded!(|[log_weight, log]| [log_weight + log])?;
         backend.map(scaled_weight, &[side.weights, log_scaling].map(Operand::Vector), &mut [&mut weights])?;
-        backend.map(
-            scaled_logarithm,
-            &[side.log_weights, log_scaling].map(Operand::Vector),
-            &mut [&mut logarithms],
-        )?;
+        backend.map(scaled_logarithm, &[side.log_weights, log_scaling].map(Operand::Vector), &mut [&mut logarithms])?;
         Ok(Self { weights, logarithms })
     }
 

@@ -277,7 +277,6 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
 
     /// The softmins of both sides at the potentials that the entries are centred at, in the columns of the group, and those
     /// of the target with rows capped, if that is asked for.
-    #[expect(clippy::too_many_lines, reason = "the loop over panels in one piece")]
     pub(super) fn both_softmins<E: Entries<T>>(
         &self,
         entries: &E,

@@ -120,7 +120,7 @@ mod tests {
                 Layout::Symmetric(len) | Layout::List(len) => (len, len),
                 Layout::Full(sources, targets) => (sources, targets),
             };
-            for has_mass in [|_: usize, _: usize| true, |k: usize, atom: usize| (k + atom) % 3 > 0] {
+            for has_mass in [|_: usize, _: usize| true, |k: usize, atom: usize| !(k + atom).is_multiple_of(3)] {
                 let batches = batches(layout, &pairs, &masses(sources, targets, has_mass));
                 let mut solved = vec![0; pairs.len()];
                 for batch in &batches {

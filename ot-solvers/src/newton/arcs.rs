@@ -164,11 +164,11 @@ impl Arcs {
         let mut densities: Vec<f64> = (0..f.len()).flat_map(of_row).collect();
         exponentials(&mut densities);
         let (mut rows, mut columns, mut entries, mut exponents) = (vec![0], Vec::new(), Vec::new(), Vec::new());
-        for i in 0..f.len() {
+        for (i, a) in a.iter().enumerate() {
             for arc in self.row(i) {
-                let j = self.columns[arc] as usize;
-                let entry = a[i] * b[j] * densities[arc];
-                if entry > share * a[i] || entry > share * b[j] {
+                let b = b[self.columns[arc] as usize];
+                let entry = a * b * densities[arc];
+                if entry > share * a || entry > share * b {
                     columns.push(self.columns[arc]);
                     entries.push(entry);
                     exponents.push(exponent(i, arc));

@@ -29,7 +29,7 @@ const LARGEST: f64 = 709.0;
 /// Added to a number, it leaves the nearest integer in the last bits.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 /// ln 2 in two parts: products of the first with integers below 2^11 are exact.
-const LN_2: [f64; 2] = [6.931_471_803_691_238_16e-1, 1.908_214_929_270_587_7e-10];
+const LN_2: [f64; 2] = [6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10];
 /// 1 / k!, from k = 13 down to 2: the next term is below a tenth of a rounding on [-ln 2 / 2, ln 2 / 2].
 const TAYLOR: [f64; 12] = [
     1.0 / 6_227_020_800.0,
