@@ -10,7 +10,7 @@ use super::{CostForm, GroundCost, Periodic, check_bound};
 use crate::{error::Error, measure::Grid, scalar::Scalar, side::Side};
 
 /// C(x, y) = sum_k C_k(x_k, y_k) between the nodes of two grids, as the cost C_k of each pair of axes: memory
-/// O(sum_k n_k m_k), and nothing but a factor for squares.
+/// O(sum_k n_k m_k), and next to nothing for squares and distances.
 ///
 /// ```
 /// use ot_core::{Grid, Side, SqEuclidean, cost::GridCosts};
@@ -57,7 +57,7 @@ impl GridCosts {
                 Some(period) => Arc::new(Periodic::new(along, vec![Some(period)])?),
                 None => along,
             };
-            axes.push(AxisPair::new([*x, *y], along.as_ref(), strides.each_ref().map(|strides| strides[k]))?);
+            axes.push(AxisPair::new([*x, *y], along, strides.each_ref().map(|strides| strides[k]))?);
         }
         let costs = Self { axes };
         let bound = costs.bound();

@@ -12,7 +12,6 @@ mod axis;
 mod derivative;
 mod hard;
 mod kernel;
-mod moments;
 mod pass;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,11 +19,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ot_core::{
     Backend, CostBetween, CostForm, CostStatistics, Error, Geometry, Grid, GroundCost, Host, KernelOp,
     RecordedRegularizer, RegularizerKind, Side,
-    cost::{Blur, Periodic, check_bound},
+    cost::{Blur, GridCosts},
     measure::{Support, WeightsView},
 };
 
-use self::{axis::AxisPair, kernel::GridKernel};
+use self::kernel::GridKernel;
 use super::{CpuScalar, between};
 use crate::{backend::CpuBackend, simd::LineCounts};
 
@@ -69,7 +68,7 @@ pub struct GridGeometry<T> {
 #[derive(Debug)]
 struct Grids<T> {
     sides: [Grid<T>; 2],
-    axes: Vec<AxisPair>,
+    costs: GridCosts,
     blur: Option<Blur>,
     /// The cost, if it can be kept, for what does not factor.
     cost: Option<Arc<dyn GroundCost>>,
@@ -80,47 +79,21 @@ impl<T: CpuScalar> GridGeometry<T> {
     /// The cost between the nodes of two grids.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`] and [`Error::PeriodMismatch`] for grids of different spaces;
-    /// [`Error::MissingCapability`] for a cost that is no sum over the axes, that may forbid pairs, or that has no periodic
-    /// form; [`Error::Cost`] and [`Error::CostOverflow`] for costs that are none or too large; [`Error::CostUnderflow`];
-    /// [`Error::OutOfMemory`].
+    /// Those of [`GridCosts::new`].
     pub fn new(
         backend: &CpuBackend<T>,
         source: &Grid<T>,
         target: &Grid<T>,
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
-        let (source_dimension, target_dimension) = (source.dimension(), target.dimension());
-        if source_dimension != target_dimension {
-            return Err(Error::DimensionMismatch { source_dimension, target_dimension });
-        }
-        if cost.may_forbid() {
-            return Err(Error::MissingCapability("kernel of forbidden pairs on a grid"));
-        }
-        let mut axes = Vec::with_capacity(source_dimension);
-        let strides = [source, target].map(strides_of);
-        for (k, (x, y)) in source.axes().iter().zip(target.axes()).enumerate() {
-            if x.period() != y.period() {
-                let (source_period, target_period) = (x.period(), y.period());
-                return Err(Error::PeriodMismatch { axis: k, source_period, target_period });
-            }
-            let along = cost.axis_cost(k).ok_or(Error::MissingCapability("kernel on a grid: no sum over the axes"))?;
-            let along = match x.period() {
-                Some(period) => Arc::new(Periodic::new(along, vec![Some(period)])?),
-                None => along,
-            };
-            axes.push(AxisPair::new([*x, *y], along, strides.each_ref().map(|strides| strides[k]))?);
-        }
-        let bound: f64 = axes.iter().map(AxisPair::bound).sum();
-        check_bound::<T>(bound)?;
-        let is_square = matches!(cost.form(), CostForm::SqEuclidean { .. });
-        if is_square && bound < T::TINY && axes.iter().any(AxisPair::has_extent) {
-            return Err(Error::CostUnderflow { bound, element: T::NAME, limit: T::TINY });
-        }
+        let costs = GridCosts::new(source, target, cost)?;
         let sides = [source.clone(), target.clone()];
         let blur = Blur::of(cost.form());
         let counts = Mutex::new(LineCounts::default());
-        Ok(Self { backend: backend.clone(), grids: Arc::new(Grids { sides, axes, blur, cost: cost.shared(), counts }) })
+        Ok(Self {
+            backend: backend.clone(),
+            grids: Arc::new(Grids { sides, costs, blur, cost: cost.shared(), counts }),
+        })
     }
 
     /// How blocks of outputs have been summed by all kernels of this geometry so far.
@@ -152,18 +125,6 @@ impl<T: CpuScalar> GridGeometry<T> {
             && pairs().all(|(k, (x, y))| is_small(k, [x.len(), y.len()], x.period().is_some()));
         if fits { Self::new(backend, source, target, cost).map(Some) } else { Ok(None) }
     }
-}
-
-/// From a node to the next along each axis.
-fn strides_of<T: CpuScalar>(grid: &Grid<T>) -> Vec<usize> {
-    let mut stride = grid.len();
-    grid.axes()
-        .iter()
-        .map(|axis| {
-            stride /= axis.len();
-            stride
-        })
-        .collect()
 }
 
 impl<T: CpuScalar> Geometry<Host<T>> for GridGeometry<T> {
@@ -200,10 +161,10 @@ impl<T: CpuScalar> Geometry<Host<T>> for GridGeometry<T> {
     }
 
     fn cost_bound(&self) -> Option<f64> {
-        Some(self.grids.axes.iter().map(AxisPair::bound).sum())
+        Some(self.grids.costs.bound())
     }
 
     fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {
-        moments::cost_statistics(&self.grids, source, target)
+        self.grids.costs.statistics(source, target)
     }
 }

@@ -1,5 +1,7 @@
 //! The cost of one axis, between the nodes of both sides.
 
+use std::sync::Arc;
+
 use super::super::{CostForm, GroundCost, check_bound};
 use crate::{error::Error, host::try_zeros, measure::Axis, side::Side};
 
@@ -8,6 +10,8 @@ use crate::{error::Error, host::try_zeros, measure::Axis, side::Side};
 pub struct AxisPair {
     axes: [Axis; 2],
     cost: AxisCost,
+    /// What the cost is between coordinates.
+    along: Arc<dyn GroundCost>,
     least: f64,
     largest: f64,
 }
@@ -17,6 +21,8 @@ pub struct AxisPair {
 pub enum AxisCost {
     /// This factor times the square of a difference.
     Squares(f64),
+    /// The distance.
+    Distances,
     /// All entries, row after row of the source.
     Table(Vec<f64>),
 }
@@ -27,19 +33,28 @@ impl AxisPair {
     ///
     /// # Errors
     /// [`Error::Cost`] for an entry that is none, [`Error::CostOverflow`] for one that is infinite.
-    pub(super) fn new(axes: [Axis; 2], cost: &dyn GroundCost, strides: [usize; 2]) -> Result<Self, Error> {
+    pub(super) fn new(axes: [Axis; 2], along: Arc<dyn GroundCost>, strides: [usize; 2]) -> Result<Self, Error> {
+        let cost = along.as_ref();
         let [x, y] = axes.map(|axis| axis.coordinates().collect::<Vec<_>>());
-        if let CostForm::SqEuclidean { scale } = cost.form() {
+        let known = match cost.form() {
+            CostForm::SqEuclidean { scale } => Some(AxisCost::Squares(scale)),
+            CostForm::PowerOfNorm { exponent: 1.0, .. } => Some(AxisCost::Distances),
+            _ => None,
+        };
+        if let Some(cost) = known {
+            let of_difference = |difference: f64| match cost {
+                AxisCost::Squares(scale) => scale * difference * difference,
+                _ => difference.abs(),
+            };
             // The ends of a line, and the pair of nodes next to each other.
             let ends = [x[0] - y[y.len() - 1], x[x.len() - 1] - y[0]];
-            let largest = ends.iter().map(|end| scale * end * end).fold(0.0, f64::max);
+            let largest = ends.into_iter().map(of_difference).fold(0.0, f64::max);
             let nearest = |x: &f64| {
                 let place = ((x - y[0]) / axes[1].spacing()).round().clamp(0.0, (y.len() - 1) as f64);
-                let difference = x - y[place as usize];
-                scale * difference * difference
+                of_difference(x - y[place as usize])
             };
             let least = x.iter().map(nearest).fold(f64::INFINITY, f64::min);
-            return Ok(Self { axes, cost: AxisCost::Squares(scale), least, largest });
+            return Ok(Self { axes, cost, along, least, largest });
         }
         let mut table = try_zeros::<f64>(x.len().saturating_mul(y.len()), "the costs of an axis")?;
         let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -54,7 +69,7 @@ impl AxisPair {
                 (least, largest) = (least.min(entry), largest.max(entry));
             }
         }
-        Ok(Self { axes, cost: AxisCost::Table(table), least, largest })
+        Ok(Self { axes, cost: AxisCost::Table(table), along, least, largest })
     }
 
     /// Both axes, the source's first.
@@ -103,7 +118,37 @@ impl AxisPair {
                 let difference = self.axes[0].coordinate(i) - self.axes[1].coordinate(j);
                 scale * difference * difference
             }
+            AxisCost::Distances => (self.axes[0].coordinate(i) - self.axes[1].coordinate(j)).abs(),
             AxisCost::Table(table) => table[i * self.axes[1].len() + j],
         }
+    }
+
+    /// The coordinates of a pair, that of the source first.
+    fn coordinates(&self, side: Side, own: usize, other: usize) -> [f64; 2] {
+        let (i, j) = if side == Side::Source { (own, other) } else { (other, own) };
+        [self.axes[0].coordinate(i), self.axes[1].coordinate(j)]
+    }
+
+    /// Does the cost know its slopes?
+    #[must_use]
+    pub fn has_slopes(&self) -> bool {
+        let [x, y] = self.coordinates(Side::Source, 0, 0);
+        self.along.gradient(&[x], &[y], &mut [0.0; 2])
+    }
+
+    /// The slopes of the cost in the coordinates of both sides; zero where they are not known.
+    #[must_use]
+    pub fn slopes(&self, side: Side, own: usize, other: usize) -> [f64; 2] {
+        let ([x, y], mut slopes) = (self.coordinates(side, own, other), [0.0; 2]);
+        self.along.gradient(&[x], &[y], &mut slopes);
+        slopes
+    }
+
+    /// The slopes of the slope in the coordinate of a side; `None` where they are not known.
+    #[must_use]
+    pub fn bend(&self, side: Side, own: usize, other: usize, along: Side) -> Option<[f64; 2]> {
+        let ([x, y], mut bend, mut direction) = (self.coordinates(side, own, other), [0.0; 2], [0.0; 2]);
+        direction[along.index()] = 1.0;
+        self.along.second_derivative(&[x], &[y], &direction, &mut bend).then_some(bend)
     }
 }

@@ -56,19 +56,29 @@ impl GridCosts {
         })
     }
 
-    /// sum_ij u_i C_ij v_j, from the marginals of u and v on each axis. `None` unless u and v have a number for each node.
-    #[must_use]
-    pub fn rank_one<T: Scalar>(&self, u: &[T], v: &[T]) -> Option<f64> {
-        if u.len() != self.len(Side::Source) || v.len() != self.len(Side::Target) {
-            return None;
-        }
+    /// sum_ij u_i C_ij v_j, from the marginals of u and v on each axis.
+    ///
+    /// # Errors
+    /// [`Error::Length`] unless u and v have a number for each node.
+    pub fn rank_one<T: Scalar>(&self, u: &[T], v: &[T]) -> Result<f64, Error> {
+        self.check_lengths([u.len(), v.len()])?;
         let wide = |values: &[T]| values.iter().map(|value| value.to_f64()).collect::<Vec<f64>>();
         let nodes = [Nodes::new(self, Side::Source, wide(u)), Nodes::new(self, Side::Target, wide(v))];
         let of_axis = |(k, axis): (usize, &AxisPair)| {
             let [a, b] = nodes.each_ref().map(|nodes| nodes.marginal(k));
             product(&a, &b, |i, j| axis.between(Side::Source, i, j))
         };
-        Some(self.axes().iter().enumerate().map(of_axis).sum())
+        Ok(self.axes().iter().enumerate().map(of_axis).sum())
+    }
+
+    fn check_lengths(&self, found: [usize; 2]) -> Result<(), Error> {
+        for (side, what) in [(Side::Source, "source weights"), (Side::Target, "target weights")] {
+            let (expected, found) = (self.len(side), side.of(found));
+            if expected != found {
+                return Err(Error::Length { what, expected, found });
+            }
+        }
+        Ok(())
     }
 }
 

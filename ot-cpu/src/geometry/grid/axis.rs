@@ -1,176 +1,44 @@
-//! The cost of one axis, between the nodes of both sides.
+//! The lines of one axis: its cost over epsilon, as the kernels of lines take it.
 
-use std::sync::Arc;
-
-use ot_core::{Axis, CostForm, Error, GroundCost, Side, cost::check_bound};
+use ot_core::{
+    Side,
+    cost::{AxisCost, AxisPair},
+};
 
 use crate::{
     geometry::CpuScalar,
     simd::{Distances, LineCost, Squares, Table},
 };
 
-/// Two axes and the cost between their nodes.
-#[derive(Debug)]
-pub(super) struct AxisPair {
-    axes: [Axis; 2],
-    cost: AxisCost,
-    /// What the cost is between coordinates.
-    along: Arc<dyn GroundCost>,
-    least: f64,
-    largest: f64,
+/// The place of the first node of a side and the step to the next, in units of the spacing of the opposite side, and seen
+/// from its first node.
+pub(super) fn places(axis: &AxisPair, side: Side) -> [f64; 2] {
+    let (own, other) = (side.of(axis.axes()), side.opposite().of(axis.axes()));
+    [(own.origin() - other.origin()) / other.spacing(), own.spacing() / other.spacing()]
 }
 
-/// How the cost of an axis is kept.
-#[derive(Debug)]
-pub(super) enum AxisCost {
-    /// This factor times the square of a difference.
-    Squares(f64),
-    /// The distance.
-    Distances,
-    /// All entries, row after row.
-    Table(Vec<f64>),
+/// The spacing of a side.
+pub(super) fn spacing(axis: &AxisPair, side: Side) -> f64 {
+    side.of(axis.axes()).spacing()
 }
 
-impl AxisPair {
-    /// Pairs two axes with a cost between coordinates; `strides` lead from a node of each grid to the next along the
-    /// axis.
-    ///
-    /// # Errors
-    /// [`Error::Cost`] for an entry that is none, [`Error::CostOverflow`] for one that is infinite.
-    pub(super) fn new(axes: [Axis; 2], along: Arc<dyn GroundCost>, strides: [usize; 2]) -> Result<Self, Error> {
-        let cost = along.as_ref();
-        let [x, y] = axes.map(|axis| axis.coordinates().collect::<Vec<_>>());
-        let known = match cost.form() {
-            CostForm::SqEuclidean { scale } => Some(AxisCost::Squares(scale)),
-            CostForm::PowerOfNorm { exponent: 1.0, .. } => Some(AxisCost::Distances),
-            _ => None,
-        };
-        if let Some(cost) = known {
-            let of_difference = |difference: f64| match cost {
-                AxisCost::Squares(scale) => scale * difference * difference,
-                _ => difference.abs(),
-            };
-            // The ends of a line, and the pair of nodes next to each other.
-            let ends = [x[0] - y[y.len() - 1], x[x.len() - 1] - y[0]];
-            let largest = ends.into_iter().map(of_difference).fold(0.0, f64::max);
-            let nearest = |x: &f64| {
-                let place = ((x - y[0]) / axes[1].spacing()).round().clamp(0.0, (y.len() - 1) as f64);
-                of_difference(x - y[place as usize])
-            };
-            let least = x.iter().map(nearest).fold(f64::INFINITY, f64::min);
-            return Ok(Self { axes, cost, along, least, largest });
+/// The cost over epsilon, for the lines of one side.
+pub(super) fn line_cost<T: CpuScalar>(axis: &AxisPair, side: Side, epsilon: f64) -> LineCost<T> {
+    let (outputs, inputs) = (axis.len(side), axis.len(side.opposite()));
+    match axis.cost() {
+        AxisCost::Squares(scale) => {
+            let spacing = spacing(axis, side.opposite());
+            let curvature = scale * spacing * spacing / epsilon;
+            LineCost::Squares(Squares::new(inputs, outputs, places(axis, side), curvature))
         }
-        let mut table = ot_core::host::try_zeros::<f64>(x.len().saturating_mul(y.len()), "the costs of an axis")?;
-        let (mut least, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
-        for (i, (x, row)) in x.iter().zip(table.chunks_exact_mut(y.len())).enumerate() {
-            cost.costs_f64(&[*x], &y, row);
-            for (j, &entry) in row.iter().enumerate() {
-                if entry.is_nan() || entry == f64::NEG_INFINITY {
-                    let (source_index, target_index) = (i * strides[0], j * strides[1]);
-                    return Err(Error::Cost { source_index, target_index, value: entry });
-                }
-                check_bound::<f64>(entry)?;
-                (least, largest) = (least.min(entry), largest.max(entry));
-            }
+        AxisCost::Distances => {
+            let slope = spacing(axis, side.opposite()) / epsilon;
+            LineCost::Distances(Distances::new(inputs, outputs, places(axis, side), slope))
         }
-        Ok(Self { axes, cost: AxisCost::Table(table), along, least, largest })
-    }
-
-    /// Number of nodes of a side.
-    pub(super) fn len(&self, side: Side) -> usize {
-        side.of(self.axes).len()
-    }
-
-    /// A bound of the absolute value.
-    pub(super) fn bound(&self) -> f64 {
-        self.least.abs().max(self.largest.abs())
-    }
-
-    /// The least cost, and the largest.
-    pub(super) fn range(&self) -> [f64; 2] {
-        [self.least, self.largest]
-    }
-
-    /// Do any nodes differ?
-    pub(super) fn has_extent(&self) -> bool {
-        let [x, y] = self.axes;
-        x.len() > 1 || y.len() > 1 || x.origin() != y.origin()
-    }
-
-    /// How the cost is kept.
-    pub(super) fn cost(&self) -> &AxisCost {
-        &self.cost
-    }
-
-    /// The cost between node `own` of a side and node `other` of the opposite one.
-    pub(super) fn between(&self, side: Side, own: usize, other: usize) -> f64 {
-        let (i, j) = if side == Side::Source { (own, other) } else { (other, own) };
-        match &self.cost {
-            AxisCost::Squares(scale) => {
-                let difference = self.axes[0].coordinate(i) - self.axes[1].coordinate(j);
-                scale * difference * difference
-            }
-            AxisCost::Distances => (self.axes[0].coordinate(i) - self.axes[1].coordinate(j)).abs(),
-            AxisCost::Table(table) => table[i * self.axes[1].len() + j],
-        }
-    }
-
-    /// The coordinates of a pair, that of the source first.
-    fn coordinates(&self, side: Side, own: usize, other: usize) -> [f64; 2] {
-        let (i, j) = if side == Side::Source { (own, other) } else { (other, own) };
-        [self.axes[0].coordinate(i), self.axes[1].coordinate(j)]
-    }
-
-    /// Does the cost know its slopes?
-    pub(super) fn has_slopes(&self) -> bool {
-        let [x, y] = self.coordinates(Side::Source, 0, 0);
-        self.along.gradient(&[x], &[y], &mut [0.0; 2])
-    }
-
-    /// The slopes of the cost in the coordinates of both sides; zero where they are not known.
-    pub(super) fn slopes(&self, side: Side, own: usize, other: usize) -> [f64; 2] {
-        let ([x, y], mut slopes) = (self.coordinates(side, own, other), [0.0; 2]);
-        self.along.gradient(&[x], &[y], &mut slopes);
-        slopes
-    }
-
-    /// The slopes of the slope in the coordinate of a side; `None` where they are not known.
-    pub(super) fn bend(&self, side: Side, own: usize, other: usize, along: Side) -> Option<[f64; 2]> {
-        let ([x, y], mut bend, mut direction) = (self.coordinates(side, own, other), [0.0; 2], [0.0; 2]);
-        direction[along.index()] = 1.0;
-        self.along.second_derivative(&[x], &[y], &direction, &mut bend).then_some(bend)
-    }
-
-    /// The place of the first node of a side and the step to the next, in units of the spacing of the opposite side, and
-    /// seen from its first node.
-    pub(super) fn places(&self, side: Side) -> [f64; 2] {
-        let (own, other) = (side.of(self.axes), side.opposite().of(self.axes));
-        [(own.origin() - other.origin()) / other.spacing(), own.spacing() / other.spacing()]
-    }
-
-    /// The spacing of a side.
-    pub(super) fn spacing(&self, side: Side) -> f64 {
-        side.of(self.axes).spacing()
-    }
-
-    /// The cost over epsilon, for the lines of one side.
-    pub(super) fn line_cost<T: CpuScalar>(&self, side: Side, epsilon: f64) -> LineCost<T> {
-        let (outputs, inputs) = (self.len(side), self.len(side.opposite()));
-        match &self.cost {
-            AxisCost::Squares(scale) => {
-                let spacing = self.spacing(side.opposite());
-                let curvature = scale * spacing * spacing / epsilon;
-                LineCost::Squares(Squares::new(inputs, outputs, self.places(side), curvature))
-            }
-            AxisCost::Distances => {
-                let slope = self.spacing(side.opposite()) / epsilon;
-                LineCost::Distances(Distances::new(inputs, outputs, self.places(side), slope))
-            }
-            AxisCost::Table(_) => {
-                let pairs = (0..outputs).flat_map(|i| (0..inputs).map(move |j| (i, j)));
-                let costs: Vec<f64> = pairs.map(|(i, j)| self.between(side, i, j) / epsilon).collect();
-                LineCost::Table(Table::new(inputs, outputs, &costs))
-            }
+        AxisCost::Table(_) => {
+            let pairs = (0..outputs).flat_map(|i| (0..inputs).map(move |j| (i, j)));
+            let costs: Vec<f64> = pairs.map(|(i, j)| axis.between(side, i, j) / epsilon).collect();
+            LineCost::Table(Table::new(inputs, outputs, &costs))
         }
     }
 }

@@ -14,10 +14,11 @@
 use ot_core::{
     CostDerivative, CostParameter, CostTangent, Error, Host, HostBackend, LOG_ZERO, PairWeight, PlanOperator, PlanView,
     Side, WeightedPlan,
+    cost::AxisPair,
     host::{HostVector, for_each_chunk},
 };
 
-use super::{axis::AxisPair, kernel::GridKernel};
+use super::kernel::GridKernel;
 use crate::geometry::{CpuScalar, rows::TASKS};
 
 /// A parameter that the cost does not depend on, or not in a known way.
@@ -61,7 +62,7 @@ impl<T: CpuScalar> GridKernel<T> {
     fn contract(&self, side: Side, factors: &[Factor], values: Vec<Scaled>) -> Vec<Scaled> {
         let inverse = 1.0 / self.binding().epsilon();
         let mut entering = values;
-        for (k, axis) in self.grids.axes.iter().enumerate() {
+        for (k, axis) in self.grids.costs.axes().iter().enumerate() {
             let (own, others) = (axis.len(side), axis.len(side.opposite()));
             let costs = table(axis, side, Quantity::Cost);
             let mut weights: Option<Vec<f64>> = None;
@@ -152,7 +153,7 @@ impl<T: CpuScalar> GridKernel<T> {
             }
         }
         if weight.cost != 0.0 {
-            for axis in 0..self.grids.axes.len() {
+            for axis in 0..self.grids.costs.axes().len() {
                 add(None, None, weight.cost, &[factors, &[(axis, Quantity::Cost)]].concat());
             }
         }
@@ -186,7 +187,7 @@ impl<T: CpuScalar> GridKernel<T> {
     ) -> Result<Vec<f64>, Error> {
         let values = self.tangent_column(tangent, column)?;
         let mut out = vec![0.0; self.len(side)];
-        for axis in 0..self.grids.axes.len() {
+        for axis in 0..self.grids.costs.axes().len() {
             let sums = match tangent.parameter {
                 CostParameter::Points(moving) => {
                     let along = &values[axis * self.len(moving)..][..self.len(moving)];
@@ -218,7 +219,7 @@ impl<T: CpuScalar> GridKernel<T> {
                 }
             }
             _ => {
-                let axes = 0..self.grids.axes.len();
+                let axes = 0..self.grids.costs.axes().len();
                 let of_axis =
                     |axis| self.sums(Side::Source, pairs, column, &[(axis, Quantity::Cost)], None).iter().sum::<f64>();
                 out[0] = T::from_f64(axes.map(of_axis).sum());
@@ -239,7 +240,7 @@ impl<T: CpuScalar> GridKernel<T> {
         let values = self.tangent_column(tangent, column)?;
         match (parameter, tangent.parameter) {
             (CostParameter::Points(side), CostParameter::Points(moving)) => {
-                if self.grids.axes.iter().any(|axis| axis.bend(Side::Source, 0, 0, Side::Source).is_none()) {
+                if self.grids.costs.axes().iter().any(|axis| axis.bend(Side::Source, 0, 0, Side::Source).is_none()) {
                     return Err(Error::MissingCapability("second derivative of the cost"));
                 }
                 for (axis, out) in out.chunks_exact_mut(self.len(side)).enumerate() {
@@ -277,7 +278,7 @@ impl<T: CpuScalar> GridKernel<T> {
             (CostParameter::Points(side), CostParameter::Points(moving)) => {
                 for (axis, out) in out.chunks_exact_mut(self.len(side)).enumerate() {
                     let mut total = vec![0.0; out.len()];
-                    for other in 0..self.grids.axes.len() {
+                    for other in 0..self.grids.costs.axes().len() {
                         let along = &values[other * self.len(moving)..][..self.len(moving)];
                         let factors = [(axis, Quantity::Slope(side)), (other, Quantity::Slope(moving))];
                         let sums = self.sums_along(side, even, column, &factors, (moving, along));
@@ -321,7 +322,7 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for GridKernel<T> {
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         match parameter {
             CostParameter::Points(side) => {
-                let axes = &self.grids.axes;
+                let axes = self.grids.costs.axes();
                 axes.iter().all(AxisPair::has_slopes).then_some((self.len(side), axes.len()))
             }
             CostParameter::Scale => Some((1, 1)),

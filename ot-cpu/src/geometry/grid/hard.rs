@@ -10,11 +10,12 @@
 
 use ot_core::{
     ArcThreshold, Error, HardTransform, Host, HostBackend, LOG_ZERO, PricedArc, Side, UNREACHABLE,
+    cost::{AxisCost, AxisPair},
     host::{HostVector, for_each_chunk, try_zeros},
 };
 
 use super::{
-    axis::{AxisCost, AxisPair},
+    axis::{places, spacing},
     kernel::GridKernel,
 };
 use crate::{
@@ -42,7 +43,7 @@ impl<T: CpuScalar> HardTransform<Host<T>> for GridKernel<T> {
                 let is_left_out = log_weight.to_f64() <= 0.5 * LOG_ZERO;
                 if is_left_out { f64::INFINITY } else { -potential.to_f64() }
             });
-            let minima = PartialMinima::new(&self.backend, &self.grids.axes, side, leaves.collect())?;
+            let minima = PartialMinima::new(&self.backend, self.grids.costs.axes(), side, leaves.collect())?;
             for (out, &value) in out.column_mut(column).iter_mut().zip(minima.values()) {
                 *out = T::from_f64(if value == f64::INFINITY { UNREACHABLE } else { value });
             }
@@ -64,9 +65,9 @@ impl<T: CpuScalar> HardTransform<Host<T>> for GridKernel<T> {
         let (f, g) = (source_potential.column(column), target_potential.column(column));
         let of_target = |j: usize| threshold.atoms.map_or(0.0, |[_, target]| target[j]);
         let leaves = g.iter().enumerate().map(|(j, g)| -(g.to_f64() + of_target(j))).collect();
-        let minima = PartialMinima::new(&self.backend, &self.grids.axes, Side::Source, leaves)?;
+        let minima = PartialMinima::new(&self.backend, self.grids.costs.axes(), Side::Source, leaves)?;
         let largest = |values: &[T]| values.iter().fold(0.0_f64, |most, value| most.max(value.to_f64().abs()));
-        let bound: f64 = self.grids.axes.iter().map(AxisPair::bound).sum();
+        let bound: f64 = self.grids.costs.bound();
         let of_targets =
             threshold.atoms.map_or(0.0, |[_, target]| target.iter().fold(0.0, |most: f64, t| most.max(t.abs())));
         let rounding = 16.0 * f64::EPSILON * (bound + largest(f) + largest(g) + of_targets);
@@ -239,7 +240,7 @@ impl<'a> Envelope<'a> {
         self.line.clear();
         self.line.extend((0..inputs).map(input));
         let scale = match self.axis.cost() {
-            AxisCost::Squares(scale) => scale * self.axis.spacing(self.side.opposite()).powi(2),
+            AxisCost::Squares(scale) => scale * spacing(self.axis, self.side.opposite()).powi(2),
             AxisCost::Distances | AxisCost::Table(_) => {
                 for i in 0..outputs {
                     let values = (0..inputs).map(|j| (self.axis.between(self.side, i, j) + self.line[j], j));
@@ -251,7 +252,7 @@ impl<'a> Envelope<'a> {
             }
         };
         self.raise(scale);
-        let [start, step] = self.axis.places(self.side);
+        let [start, step] = places(self.axis, self.side);
         let mut k = 0;
         for i in 0..outputs {
             let x = start + step * i as f64;

@@ -10,7 +10,7 @@ use ot_core::{
 
 use super::{
     Grids,
-    moments::rank_one_cost,
+    axis::line_cost,
     pass::{DARK, Pass, Workspace},
 };
 use crate::{
@@ -53,7 +53,7 @@ impl<T: CpuScalar> GridKernel<T> {
         let binding = Binding::new(lens, columns, epsilon)?;
         let largest = Side::BOTH.into_iter().map(|side| largest_tensor(grids, side)).max().unwrap_or(1);
         let group = (GROUP_NODES / largest).clamp(1, columns);
-        let longest = |side: Side| grids.axes.iter().map(|axis| axis.len(side)).max().unwrap_or(1);
+        let longest = |side: Side| grids.costs.axes().iter().map(|axis| axis.len(side)).max().unwrap_or(1);
         let longest = longest(Side::Source).max(longest(Side::Target));
         let workspaces = (0..backend.threads()).map(|_| Workspace::new(longest, longest)).collect();
         Ok(Self {
@@ -86,7 +86,7 @@ impl<T: CpuScalar> GridKernel<T> {
     ) {
         let lines = side.of(self.lines.each_ref());
         let last = lines.len() - 1;
-        let mut size = self.grids.axes.iter().map(|axis| axis.len(side.opposite())).product::<usize>();
+        let mut size = self.grids.costs.axes().iter().map(|axis| axis.len(side.opposite())).product::<usize>();
         let (mut entering, mut leaving) = {
             let [a, b] = &mut self.buffers;
             (a, b)
@@ -192,8 +192,8 @@ fn logs<T: CpuScalar>(potential: &[T], log_weights: &[T], inverse: f64, start: u
 
 /// The nodes of the largest tensor between the passes for the nodes of a side.
 fn largest_tensor<T>(grids: &Grids<T>, side: Side) -> usize {
-    let mut size: usize = grids.axes.iter().map(|axis| axis.len(side.opposite())).product();
-    let sizes = grids.axes.iter().map(|axis| {
+    let mut size: usize = grids.costs.axes().iter().map(|axis| axis.len(side.opposite())).product();
+    let sizes = grids.costs.axes().iter().map(|axis| {
         size = size / axis.len(side.opposite()) * axis.len(side);
         size
     });
@@ -202,7 +202,7 @@ fn largest_tensor<T>(grids: &Grids<T>, side: Side) -> usize {
 
 /// The costs of all axes over epsilon, seen from either side.
 fn lines<T: CpuScalar>(grids: &Grids<T>, epsilon: f64) -> [Vec<LineCost<T>>; 2] {
-    Side::BOTH.map(|side| grids.axes.iter().map(|axis| axis.line_cost(side, epsilon)).collect())
+    Side::BOTH.map(|side| grids.costs.axes().iter().map(|axis| line_cost(axis, side, epsilon)).collect())
 }
 
 impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
@@ -287,7 +287,7 @@ impl<T: CpuScalar> TransportCost<Host<T>> for GridKernel<T> {
         let (own, other) = (plan.source, plan.target);
         for (column, out) in out.values_mut().iter_mut().enumerate() {
             *out = 0.0;
-            for axis in 0..self.grids.axes.len() {
+            for axis in 0..self.grids.costs.axes().len() {
                 self.column_sums(side, other, column, None, Some(axis));
                 self.weigh_by_plan(side, own, column);
                 *out += epsilon * self.total(side);
@@ -304,7 +304,7 @@ impl<T: CpuScalar> TransportCost<Host<T>> for GridKernel<T> {
 
     fn rank_one_cost(&mut self, u: &HostVector<T>, v: &HostVector<T>, out: &mut HostReduced) -> Result<(), Error> {
         for (column, out) in out.values_mut().iter_mut().enumerate() {
-            *out = rank_one_cost(&self.grids, u.column(column), v.column(column));
+            *out = self.grids.costs.rank_one(u.column(column), v.column(column))?;
         }
         Ok(())
     }
