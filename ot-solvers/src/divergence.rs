@@ -222,12 +222,12 @@ impl SinkhornDivergence {
 
 /// The mean of both potentials on either side: between a measure and itself they are one, and symmetric updates keep them so.
 fn symmetric<D: Device>(backend: &dyn Backend<D>, start: Start<'static, D>) -> Result<Start<'static, D>, Error> {
-    let Start::Owned(mut potentials) = start else { return Ok(start) };
+    let Start::Clusters { mut potentials, rate } = start else { return Ok(start) };
     let mean = Program::record(|[own, other]| [(own + other) * 0.5])?;
     let operands = [Operand::Output(0), Operand::Vector(&potentials.target)];
     backend.map(&mean, &operands, &mut [&mut potentials.source])?;
     backend.copy(&potentials.source, &mut potentials.target)?;
-    Ok(Start::Owned(potentials))
+    Ok(Start::Clusters { potentials, rate })
 }
 
 /// The column of a self term that belongs to a column of the cross problem.

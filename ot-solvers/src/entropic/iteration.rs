@@ -105,7 +105,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             choose: chosen_columns()?.clone(),
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
-            columns: vec![Column::new(settings.relaxation.controller().expecting(settings.expected_rate)); columns],
+            columns: vec![Column::new(settings.relaxation.controller()); columns],
             watch: None,
             newton: None,
             searches: CUT_SWEEPS.into_iter(),
@@ -118,6 +118,11 @@ impl<'a, D: Device> Iteration<'a, D> {
             settings,
             problem,
         })
+    }
+
+    /// Lets every column go over to the relaxation that suits a rate, once it has been looked at.
+    pub(super) fn expect(&mut self, rate: Option<f64>) {
+        self.columns.iter_mut().for_each(|column| column.controller = column.controller.expecting(rate));
     }
 
     /// Has the observer asked to stop?
@@ -171,8 +176,14 @@ impl<'a, D: Device> Iteration<'a, D> {
         Ok(None)
     }
 
-    /// A stage of the annealing: near enough to its solution, and no more, in at most so many iterations.
-    pub(super) fn approach<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K, share: usize) -> Result<(), Error> {
+    /// A stage of the annealing: near enough to its solution, and no more, in at most so many iterations. Its rate predicts that
+    /// of the next epsilon.
+    pub(super) fn approach<K: KernelOp<D> + ?Sized>(
+        &mut self,
+        kernel: &mut K,
+        share: usize,
+        next: f64,
+    ) -> Result<(), Error> {
         let last_iteration = self.iterations + share.min(STAGE_ITERATIONS);
         self.descend(kernel, Goal::stage(self.settings.tolerance_on(self.problem), last_iteration))?;
         if self.ended.is_none() {
@@ -182,8 +193,13 @@ impl<'a, D: Device> Iteration<'a, D> {
         self.choose_best(|column| column.rest == Some(Status::NotFinite))?;
         self.active = ActiveColumns::all(self.columns.len());
         self.watch_stage(kernel.epsilon())?;
+        let expected: Vec<_> =
+            self.columns.iter().map(|column| column.controller.rate_at(next / kernel.epsilon())).collect();
         self.wake(|_| true);
-        self.columns.iter_mut().for_each(Column::forget);
+        for (column, rate) in self.columns.iter_mut().zip(expected) {
+            column.forget();
+            column.controller = column.controller.expecting(rate);
+        }
         Ok(())
     }
 

@@ -120,10 +120,12 @@ impl<D: Device> Start<'_, D> {
         for scale in (1..=coarsest).rev() {
             let scale = Scale { builder, source: &source, target: &target, cost, scale };
             let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).hand_over(HandOver::Never);
-            let clusters = sinkhorn.run(&between_clusters(&scale, problem)?).start(start).solve()?;
+            let (clusters, report) =
+                sinkhorn.run(&between_clusters(&scale, problem)?).start(start).solve_with_report()?;
             let extended = |side| scale.extend(clusters.problem(), clusters.potentials(), side);
             let (source, target) = (extended(Side::Source)?, extended(Side::Target)?);
-            start = Start::Owned(Potentials { source, target, epsilon: clusters.problem().epsilon() });
+            let potentials = Potentials { source, target, epsilon: clusters.problem().epsilon() };
+            start = Start::Clusters { potentials, rate: report.rate };
             let progress = Progress {
                 of: Some(coarsest),
                 epsilon: Some(clusters.problem().epsilon()),

@@ -143,6 +143,11 @@ impl Controller {
         self.eta
     }
 
+    /// The rate that the one observed predicts at another epsilon, so many times this one: 1 - eta is smaller as epsilon is.
+    pub(crate) fn rate_at(&self, share_of_epsilon: f64) -> Option<f64> {
+        Some(rate_at(self.eta?, share_of_epsilon))
+    }
+
     /// The relaxation in use.
     pub(crate) fn omega(&self) -> f64 {
         self.omega
@@ -237,7 +242,7 @@ impl Controller {
     /// Iterations that an error takes to a tolerance at the best relaxation that is allowed, where 1 - eta is that of the
     /// rate observed times `slowing`. `None` if no rate was observed.
     pub(crate) fn iterations_to(&self, tolerance: f64, error: f64, slowing: f64) -> Option<f64> {
-        let eta = 1.0 - slowing * (1.0 - self.eta?);
+        let eta = self.rate_at(slowing)?;
         let omega = best_relaxation(eta).min(self.ceiling);
         // The larger root of (theta + omega - 1)^2 = theta omega^2 eta; at the best omega both are one.
         let discriminant = (omega * omega * eta - 4.0 * (omega - 1.0)).max(0.0);
@@ -249,6 +254,11 @@ impl Controller {
         self.omega = omega.clamp(1.0, self.ceiling);
         self.checks = 0;
     }
+}
+
+/// The rate at another epsilon, so many times the one of a rate.
+pub(super) fn rate_at(eta: f64, share_of_epsilon: f64) -> f64 {
+    1.0 - share_of_epsilon * (1.0 - eta)
 }
 
 /// omega_best at a rate of the plain iteration.

@@ -137,12 +137,13 @@ impl<'a, D: Device> Run<'a, D> {
                     return Ok(iteration.solution(Some(certificates)));
                 }
             }
-            for epsilon in stages {
+            iteration.expect(settings.expected_rate.or(start.rate_at(*stages.first().unwrap_or(&last))));
+            for (index, &epsilon) in stages.iter().enumerate() {
                 if iteration.is_cancelled() {
                     break;
                 }
                 kernel.rebind(epsilon)?;
-                iteration.approach(kernel, share)?;
+                iteration.approach(kernel, share, *stages.get(index + 1).unwrap_or(&last))?;
                 if iteration.is_handed_over() {
                     break;
                 }

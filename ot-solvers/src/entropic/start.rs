@@ -5,6 +5,7 @@ use ot_core::{
     Program, Real, Scalar, Side,
 };
 
+use super::relaxation::rate_at;
 use crate::gaussian::{Gaussian, Matrix, Vector, optimal_map};
 
 /// The first potentials of a solve.
@@ -16,9 +17,15 @@ pub enum Start<'a, D: Device> {
     Zero,
     /// Potentials on the device: those of an earlier solution, for a warm start.
     Warm(&'a Potentials<D>),
-    /// Potentials on the device that the start owns: those of clusters, extended (see
-    /// [`multiscale`](Self::multiscale)).
+    /// Potentials on the device that the start owns.
     Owned(Potentials<D>),
+    /// Potentials of clusters, extended (see [`multiscale`](Self::multiscale)).
+    Clusters {
+        /// On the device, at the epsilon of the clusters.
+        potentials: Potentials<D>,
+        /// The rate of the plain iteration between the clusters, if it was observed.
+        rate: Option<f64>,
+    },
     /// Potentials on the host, column after column; one column serves all.
     Host {
         /// f, n x columns or n.
@@ -68,8 +75,16 @@ impl<D: Device> Start<'_, D> {
     pub(crate) fn epsilon(&self) -> Option<f64> {
         match self {
             Start::Warm(potentials) => Some(potentials.epsilon),
-            Start::Owned(potentials) => Some(potentials.epsilon),
+            Start::Owned(potentials) | Start::Clusters { potentials, .. } => Some(potentials.epsilon),
             Start::Zero | Start::Host { .. } => None,
+        }
+    }
+
+    /// The rate of the plain iteration that is to be expected at an epsilon, if anything is known of it.
+    pub(super) fn rate_at(&self, epsilon: f64) -> Option<f64> {
+        match self {
+            Start::Clusters { potentials, rate } => Some(rate_at((*rate)?, epsilon / potentials.epsilon)),
+            _ => None,
         }
     }
 
@@ -86,7 +101,9 @@ impl<D: Device> Start<'_, D> {
             let expected = rows * columns;
             match self {
                 Start::Zero => backend.filled(0.0, rows, columns),
-                Start::Warm(Potentials { source, target, .. }) | Start::Owned(Potentials { source, target, .. }) => {
+                Start::Warm(Potentials { source, target, .. })
+                | Start::Owned(Potentials { source, target, .. })
+                | Start::Clusters { potentials: Potentials { source, target, .. }, .. } => {
                     let given = side.of([source, target]);
                     let shape = backend.shape(given);
                     if shape != (rows, columns) {

@@ -67,7 +67,7 @@ fn columns_of_a_batch_start_alike() {
     let start = |a: &PointCloud<'_, f64>| {
         let problem = problem(&backend, [a, &b], &SqEuclidean, 1e-2, &balanced);
         match Start::multiscale(&backend, &problem, a, &b, &SqEuclidean).unwrap() {
-            Start::Owned(Potentials { source, target, epsilon }) => {
+            Start::Clusters { potentials: Potentials { source, target, epsilon }, .. } => {
                 let potentials = backend.download(&[&source, &target]).unwrap();
                 (potentials[0].clone(), potentials[1].clone(), epsilon)
             }
@@ -99,7 +99,9 @@ fn any_backend_and_any_number_of_threads_start_alike() {
         let problem = problem(builder, clouds, &SqEuclidean, 1e-2, penalty);
         let start = Start::multiscale(builder, &problem, clouds[0], clouds[1], &SqEuclidean).unwrap();
         match start {
-            Start::Owned(potentials) => problem.backend().download(&[&potentials.source, &potentials.target]).unwrap(),
+            Start::Clusters { potentials, .. } => {
+                problem.backend().download(&[&potentials.source, &potentials.target]).unwrap()
+            }
             start => panic!("{start:?}"),
         }
     }
