@@ -59,8 +59,6 @@ pub(super) struct Scratch<T> {
     /// Sums and factors of a pass, panel after panel, where they are to be kept.
     pub(super) kept_sums: Vec<f64>,
     kept_factors: Vec<T>,
-    /// Logarithms of the scaling of capped rows, panel after panel.
-    caps: Vec<T>,
     /// Of each column of a group, after the first half of a sweep: movement and distance to the anchor.
     pub(super) drifts: [Drift; GROUP],
 }
@@ -149,7 +147,6 @@ impl<T: CpuScalar> Scratch<T> {
             workspaces: Pool(Mutex::new(workspaces)),
             kept_sums: zeroed(kept(longest), what)?,
             kept_factors: zeroed(group * rows, what)?,
-            caps: zeroed(group * rows, what)?,
             drifts: [Drift::default(); GROUP],
         })
     }
@@ -287,7 +284,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         capped: Option<CappedRows<'_, T>>,
     ) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, workspaces, kept_factors, caps, .. } = scratch;
+        let Scratch { weights, staged, sums, workspaces, kept_factors, .. } = scratch;
         let (source, target) = (plan.source, plan.target);
         let terms = self.terms(entries, Side::Target, target.potential, target.log_weights, weights);
         self.write_operand(&terms, &mut operands.weights);
@@ -298,9 +295,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         let (task_lanes, task_sums) = (rows.task_atoms() * columns, operand_len(others, columns));
         let (sums, sums_of_capped) = sums.split_at_mut(rows.tasks() * task_sums);
         let highest = capped.as_ref().map(|capped| capped.log_highest);
-        let pieces_of_capped = highest.map(|highest| {
-            iter::repeat(highest).zip(caps.chunks_mut(task_lanes).zip(sums_of_capped.chunks_mut(task_sums)))
-        });
+        let pieces_of_capped = highest.map(|highest| iter::repeat(highest).zip(sums_of_capped.chunks_mut(task_sums)));
         let workspaces = &*workspaces;
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
@@ -312,12 +307,11 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
             |task, ((chunk, column_sums), mut capped)| {
                 let (mut factors, mut buffer) = pools.take();
                 let mut workspace = workspaces.take();
-                let Workspace { sums, tile, .. } = &mut *workspace;
+                let Workspace { sums, tile, factors: caps, .. } = &mut *workspace;
                 column_sums.fill(0.0);
-                if let Some((_, (_, sums_of_capped))) = &mut capped {
+                if let Some((_, sums_of_capped)) = &mut capped {
                     sums_of_capped.fill(0.0);
                 }
-                let first = task * rows.task_atoms();
                 for (panel, out) in rows.panels(task).zip(chunk.chunks_mut(rows.panel_atoms() * columns)) {
                     let (len, sums) = (panel.len(), &mut sums[..out.len()]);
                     entries.fill(panel.clone(), row_weights, sums, &mut buffer);
@@ -334,14 +328,11 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                     }
                     let entries_of_panel = entries.rows(panel.clone(), &buffer);
                     operand::add_to_columns(entries_of_panel, others, operand, columns, column_sums);
-                    let Some((log_highest, (caps, sums_of_capped))) = &mut capped else { continue };
-                    let caps = &mut caps[(panel.start - first) * columns..][..out.len()];
+                    let Some((log_highest, sums_of_capped)) = &mut capped else { continue };
+                    let caps = &mut caps[..out.len()];
                     for (k, (caps, softmins)) in caps.chunks_mut(len).zip(out.chunks(len)).enumerate() {
                         let potential = &factors_of_rows[k].potential[panel.clone()];
-                        for (cap, (f, s)) in caps.iter_mut().zip(potential.iter().zip(softmins)) {
-                            let log_density = (f.to_f64() - s.to_f64()) / self.epsilon;
-                            *cap = T::from_f64((*log_highest - log_density).clamp(LOG_ZERO, 0.0));
-                        }
+                        self.write_caps(*log_highest, potential, softmins, caps);
                         let number = |r: usize| E::Entry::from_f64(factor(k, r) * caps[r].to_f64().exp());
                         operand::write_column(operand, (len, columns), k, number);
                     }
@@ -353,19 +344,23 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         );
         rows.scatter(staged, self.group, source_out);
         self.column_softmins(entries, &factors_of_rows, rows.tasks(), sums, staged, workspaces, target_out);
-        if let Some(CappedRows { log_scaling, columns: target_out, .. }) = capped {
-            rows.scatter(caps, self.group, log_scaling);
-            let (mut weights, mut logarithms) = (vec![T::default(); rows.atoms * columns], Vec::new());
+        if let Some(CappedRows { log_scaling, columns: target_out, log_highest }) = capped {
             for (terms, &column) in factors_of_rows.iter().zip(self.group) {
-                let caps = log_scaling.column(column);
-                logarithms.extend(terms.log_weights.iter().zip(caps).map(|(&log_weight, &cap)| log_weight + cap));
+                let softmins = source_out.column(column);
+                self.write_caps(log_highest, terms.potential, softmins, log_scaling.column_mut(column));
             }
+            // The terms of the target are done with.
+            let weights = &mut weights[..rows.atoms * columns];
+            let mut logarithms = vec![T::default(); rows.atoms * columns];
+            let lanes = logarithms.chunks_mut(rows.atoms).zip(weights.chunks_mut(rows.atoms));
             let centre = entries.centre(Side::Source);
-            let guards: Vec<Guard> = logarithms
-                .chunks(rows.atoms)
-                .zip(weights.chunks_mut(rows.atoms))
-                .zip(&factors_of_rows)
-                .map(|((logarithms, weights), terms)| {
+            let guards: Vec<Guard> = lanes
+                .zip(factors_of_rows.iter().zip(self.group))
+                .map(|((logarithms, weights), (terms, &column))| {
+                    let of_column = terms.log_weights.iter().zip(log_scaling.column(column));
+                    for (logarithm, (&log_weight, &cap)) in logarithms.iter_mut().zip(of_column) {
+                        *logarithm = log_weight + cap;
+                    }
                     let largest = entries.largest();
                     centred_weights::<T, E::Entry>(logarithms, terms.potential, centre, self.epsilon, largest, weights)
                 })
@@ -377,6 +372,14 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                 Terms { log_weights, weights, guard: guards[k], ..factors_of_rows[k] }
             });
             self.column_softmins(entries, &terms, rows.tasks(), sums_of_capped, staged, workspaces, target_out);
+        }
+    }
+
+    /// log min(1, h / r) of some rows, whose densities r their potentials and softmins tell.
+    fn write_caps(&self, log_highest: f64, potential: &[T], softmins: &[T], caps: &mut [T]) {
+        for (cap, (f, s)) in caps.iter_mut().zip(potential.iter().zip(softmins)) {
+            let log_density = (f.to_f64() - s.to_f64()) / self.epsilon;
+            *cap = T::from_f64((log_highest - log_density).clamp(LOG_ZERO, 0.0));
         }
     }
 

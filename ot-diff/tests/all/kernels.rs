@@ -1,8 +1,8 @@
 //! Kernels that know less of their cost than those of clouds and matrices: what they can be asked has derivatives all the same.
 
 use ot_core::{
-    Axis, Epsilon, Error, GeometryBuilder, Grid, GridHistogram, HalfSqEuclidean, Histogram, Host, Measure, Problem,
-    Side, WeightsView,
+    Axis, Epsilon, GeometryBuilder, Grid, GridHistogram, HalfSqEuclidean, Histogram, Host, Measure, PointCloud,
+    Problem, Side, WeightsView,
 };
 use ot_cpu::CpuBackend;
 use ot_diff::{Gradient, LinearSolver, Linearised, Output, Tangent};
@@ -31,9 +31,9 @@ fn outputs_move(
     }
 }
 
-/// On a grid, where no derivative of the cost is known: potentials and products in the weights.
+/// On a grid: potentials and products in the weights and epsilon; in the nodes what a cloud of them has.
 #[test]
-fn grids_have_derivatives_in_weights() {
+fn grids_have_derivatives_in_weights_epsilon_and_nodes() {
     let backend = CpuBackend::<f64>::new(1).unwrap();
     let axes = [4, 3].map(|len| Axis::new(len, 0.0, 0.4).unwrap());
     let grid = Grid::new(axes).unwrap();
@@ -56,10 +56,25 @@ fn grids_have_derivatives_in_weights() {
             problem.with_weights(side, WeightsView::new(&moved, 1).unwrap()).unwrap()
         });
     }
-    let mut linearised = Linearised::new(&solve(&problem)).unwrap();
-    let mut pulled = linearised.pull_back(&[(&outputs[0], &noise(5, 12))]).unwrap();
-    assert!(matches!(pulled.epsilon(), Err(Error::MissingCapability(_))));
-    assert!(matches!(pulled.points(Side::Source), Err(Error::MissingCapability(_))));
+    outputs_move("in epsilon, on a grid", &Tangent::new().epsilon(1.0), &outputs, 0.1, |step| {
+        problem.with_epsilon(0.1 + step).unwrap()
+    });
+    let cloud = |histogram: &GridHistogram<'_, f64>| {
+        let weights = histogram.weights().unwrap().values().to_vec();
+        PointCloud::new(grid.points().unwrap().coordinates().to_vec(), 2, weights).unwrap()
+    };
+    let (x, y) = (cloud(&a), cloud(&b));
+    let nodes = backend.geometry(x.support(), y.support(), &HalfSqEuclidean).unwrap();
+    let nodes = Problem::new(nodes, &x, &y, Epsilon::Absolute(0.1)).unwrap();
+    let gradients = [&problem, &nodes].map(|problem| {
+        let mut linearised = Linearised::new(&solve(problem)).unwrap();
+        let mut pulled = linearised.pull_back(&[(&outputs[0], &noise(5, 12))]).unwrap();
+        Side::BOTH.map(|side| pulled.points(side).unwrap())
+    });
+    for side in Side::BOTH {
+        let [on_grid, of_nodes] = gradients.each_ref().map(|sides| side.of(sides.each_ref()));
+        assert_agree("in the nodes", on_grid, of_nodes, 1e-8, 1e-2);
+    }
 }
 
 /// Over listed pairs: every output in weights and epsilon.

@@ -147,6 +147,10 @@ impl AxisPair {
     /// The slopes of the slope in the coordinate of a side; `None` where they are not known.
     #[must_use]
     pub fn bend(&self, side: Side, own: usize, other: usize, along: Side) -> Option<[f64; 2]> {
+        // A distance has none, not even by rounding.
+        if matches!(self.cost, AxisCost::Distances) {
+            return Some([0.0; 2]);
+        }
         let ([x, y], mut bend, mut direction) = (self.coordinates(side, own, other), [0.0; 2], [0.0; 2]);
         direction[along.index()] = 1.0;
         self.along.second_derivative(&[x], &[y], &direction, &mut bend).then_some(bend)
