@@ -65,9 +65,14 @@ fn exact(bench: &mut Bench<'_>, sides: Vec<usize>) -> Result<(), Failure> {
         let backend = CpuBackend::<f64>::new(bench.options.threads)?;
         let grid = Grid::<f64>::pixels(&images.shape)?;
         let points = grid.points()?;
-        let [a, b] = images.weights.each_ref().map(|weights| GridHistogram::new(&grid, weights.as_slice()));
-        let [x, y] =
-            images.weights.each_ref().map(|weights| PointCloud::new(points.coordinates(), 2, weights.as_slice()));
+        let [a, b] = images
+            .weights
+            .each_ref()
+            .map(|weights| GridHistogram::new(&grid, weights.as_slice()).map(GridHistogram::normalized));
+        let [x, y] = images
+            .weights
+            .each_ref()
+            .map(|weights| PointCloud::new(points.coordinates(), 2, weights.as_slice()).map(PointCloud::normalized));
         let measured =
             |name: &str, a: &dyn Measure<f64>, b: &dyn Measure<f64>| -> Result<(Measured, String), Failure> {
                 let (seconds, solution) =

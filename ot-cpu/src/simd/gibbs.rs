@@ -127,10 +127,6 @@ pub(super) fn gibbs_cost<V: Vector>(
     let length = costs.len().min(g.len()).min(weights.len());
     let (costs, g, weights) = (&costs[..length], &g[..length], &weights[..length]);
     let (f, scale) = (V::splat(f), V::splat(V::Element::of_double(LOG2_E / epsilon)));
-    let paid = |g: V, weights: V, costs: V, sum: V| {
-        let entries = power_of_two(f.plus(g).minus(costs).times(scale));
-        costs.times(weights).multiply_add(entries, sum)
-    };
     let zero = V::splat(V::Element::NEUTRAL_OF_SUM);
     let whole = length - length % V::LEN;
     let mut total = [0.0; MOST_LANES];
@@ -141,21 +137,30 @@ pub(super) fn gibbs_cost<V: Vector>(
         while at + CHAINS * V::LEN <= end {
             for (chain, run) in run.iter_mut().enumerate() {
                 let at = at + chain * V::LEN;
-                *run = paid(V::load(&g[at..]), V::load(&weights[at..]), V::load(&costs[at..]), *run);
+                let terms = [V::load(&g[at..]), V::load(&weights[at..]), V::load(&costs[at..])];
+                *run = paid(f, scale, terms, *run);
             }
             at += CHAINS * V::LEN;
         }
         while at < end {
-            run[0] = paid(V::load(&g[at..]), V::load(&weights[at..]), V::load(&costs[at..]), run[0]);
+            let terms = [V::load(&g[at..]), V::load(&weights[at..]), V::load(&costs[at..])];
+            run[0] = paid(f, scale, terms, run[0]);
             at += V::LEN;
         }
         add_run(&mut total, run[0].plus(run[1]).plus(run[2].plus(run[3])));
     }
     if whole < length {
-        let paid = paid(load_some(&g[whole..]), load_some(&weights[whole..]), load_some(&costs[whole..]), zero);
-        add_run(&mut total, without_absent(paid, length - whole));
+        let terms = [load_some(&g[whole..]), load_some(&weights[whole..]), load_some(&costs[whole..])];
+        add_run(&mut total, without_absent(paid(f, scale, terms, zero), length - whole));
     }
     sum_of_lanes(total)
+}
+
+/// A sum with the cost times the entry of some pairs. No closure: where one is not inlined, neither are the instructions of its level.
+#[inline(always)]
+fn paid<V: Vector>(f: V, scale: V, [g, weights, costs]: [V; 3], sum: V) -> V {
+    let entries = power_of_two(f.plus(g).minus(costs).times(scale));
+    costs.times(weights).multiply_add(entries, sum)
 }
 
 /// What turns the costs of some rows into entries and their sums.
