@@ -58,7 +58,7 @@ fn add(
 /// On a long path, far from its ends, (I + tau L)^-1 is a two-sided geometric sequence, and K a power of its convolution: sums of
 /// positive numbers.
 fn tails(bench: &mut Bench<'_>) -> Result<(), Failure> {
-    const LEN: usize = 371;
+    const LEN: usize = 431;
     let (time, steps, middle) = (0.5, 10, LEN / 2);
     let tau = time / steps as f64;
     let root = (1.0 + 4.0 * tau).sqrt();

@@ -14,9 +14,8 @@ use crate::{
     simd::{LINE_PADDING, LineCost, LineCounts, LineScratch, lines_of_tile},
 };
 
-/// The fewest lines of a tile that go side by side, of [`lines_of_tile`]: those of f32. Eight of f64, four to a vector, take a
-/// third longer side by side than one by one.
-const FEWEST_SIDE_BY_SIDE: usize = 12;
+/// The fewest lines of a tile that go side by side, of [`lines_of_tile`].
+const FEWEST_SIDE_BY_SIDE: usize = 4;
 
 /// The logarithm of no mass, in lines.
 pub(super) const DARK: f64 = ot_core::LOG_ZERO;
