@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ot_core::{
     Backend, CostBetween, CostStatistics, Error, Geometry, Grid, GroundCost, KernelOp, Side, Support, WeightsView,
-    cost::{Blur, GridCosts},
+    cost::GridCosts,
 };
 
 use self::{kernel::GridKernel, tables::Tables};
@@ -56,13 +56,14 @@ impl GridGeometry {
         target: &Grid<f32>,
         cost: &dyn GroundCost,
     ) -> Result<Self, Error> {
+        let mut lengths = source.axes().iter().zip(target.axes()).map(|(x, y)| [x.len(), y.len()]);
+        if !lengths.all(Tables::fit) {
+            return Err(Error::MissingCapability("axis of so many nodes on a device"));
+        }
         let axes = GridCosts::new(source, target, cost)?;
         let nodes = CostBetween::new(Support::Grid(source), Support::Grid(target), cost)?;
         let nodes = WgpuGeometry::if_possible(backend, &nodes)?;
         let nodes = nodes.ok_or(Error::MissingCapability("cost that a shader can compute"))?;
-        if !Tables::fit(&axes) {
-            return Err(Error::MissingCapability("axis of so many nodes on a device"));
-        }
         Ok(Self { nodes, tables: Arc::new(Tables::new(&backend.gpu, axes)?) })
     }
 
@@ -103,7 +104,7 @@ impl Geometry<Wgpu> for GridGeometry {
     }
 
     fn epsilon_of_blur(&self, sigma: f64) -> Option<f64> {
-        self.nodes.blur.map(|blur: Blur| blur.epsilon(sigma))
+        self.nodes.epsilon_of_blur(sigma)
     }
 
     fn cost_bound(&self) -> Option<f64> {

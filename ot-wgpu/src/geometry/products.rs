@@ -79,8 +79,13 @@ impl WgpuKernel {
         };
         let of_step = |step: &Step<'_>| (String::new(), step.places.iter().map(|place| vec![factor(place)]).collect());
         sums.record(&of_step, [0, 1], &rows)?;
+        self.total(&rows, out)
+    }
+
+    /// out_k = the sum of the rows of column k.
+    pub(super) fn total(&self, rows: &DeviceVector, out: &mut DeviceReduced) -> Result<(), Error> {
         let itself = Program::record(|[x]| [x])?;
-        self.backend.reduce(&itself, Fold::Sum, rows.rows(), &[Operand::Vector(&rows)], &mut [out])
+        self.backend.reduce(&itself, Fold::Sum, rows.rows(), &[Operand::Vector(rows)], &mut [out])
     }
 }
 

@@ -97,15 +97,6 @@ impl Request<'_> {
         })
     }
 
-    /// What is made of the variable `softmin`: statements and the number.
-    fn ending(&self) -> (String, String) {
-        let Some((program, _)) = self.step else { return (String::new(), "softmin".into()) };
-        let names = ["before", "softmin", "load(P.omega_at + column * P.omega_stride)", "P.epsilon"].map(String::from);
-        let parameter = |index: usize| Arguments::parameter("p", index, Arithmetic::Single);
-        let mut emitted = emit(program, Arithmetic::Single, &Names(&names), &parameter, "t");
-        (emitted.statements, emitted.outputs.swap_remove(0))
-    }
-
     /// Joins the sums of an atom, and does those atoms again, all invocations together, whose sum cannot be trusted.
     fn join_source(&self, costs: &Costs, atoms: usize) -> String {
         let lanes = 0..LANES;
@@ -118,7 +109,7 @@ impl Request<'_> {
         };
         let greatest = each(&|lane, cost| format!("best = max(best, exponent(j{lane}, column, {cost}));\n"));
         let sums = each(&|lane, cost| format!("total += term(j{lane}, column, {cost}, largest);\n"));
-        let (statements, result) = self.ending();
+        let (statements, result) = ending(self.step.map(|(program, _)| program), "before");
         format!(
             "{declarations}{RARE}
 var<workgroup> again: array<u32, {atoms}>;
@@ -192,6 +183,15 @@ let softmin = clamp(found[lane], -{LIMIT:e}f, {LIMIT:e}f);
             LIMIT = <f32 as Scalar>::LARGEST_COST,
         )
     }
+}
+
+/// What is made of the variable `softmin`, statements and the number: itself, or the relaxed step of a penalty from `before`.
+pub(super) fn ending(step: Option<&Program>, before: &str) -> (String, String) {
+    let Some(program) = step else { return (String::new(), "softmin".into()) };
+    let names = [before, "softmin", "load(P.omega_at + column * P.omega_stride)", "P.epsilon"].map(String::from);
+    let parameter = |index: usize| Arguments::parameter("p", index, Arithmetic::Single);
+    let mut emitted = emit(program, Arithmetic::Single, &Names(&names), &parameter, "t");
+    (emitted.statements, emitted.outputs.swap_remove(0))
 }
 
 /// A tree over the array `tree`, whose root is the first of it.

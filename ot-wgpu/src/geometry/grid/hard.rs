@@ -4,11 +4,11 @@ use ot_core::{ArcThreshold, Error, HardTransform, PlanOperator, PricedArc, Side}
 
 use super::{
     kernel::GridKernel,
-    lines::{LinePass, WORKGROUP},
+    lines::{LinePass, enter},
 };
 use crate::{
     backend::Wgpu,
-    gpu::{Arguments, Key, Launch, MAX_GROUPS},
+    gpu::{Arguments, Key},
     vector::DeviceVector,
 };
 
@@ -81,29 +81,12 @@ impl GridKernel {
         let mut arguments = Arguments::new();
         arguments.place("entering", entering).index("stride", stride).index("nodes", nodes);
         arguments.vector("potential", potential).vector("logarithms", log_weights);
-        let groups = nodes.div_ceil(WORKGROUP);
-        self.tables.gpu.launch(&Launch {
-            key: &Key { kernel: "leaves of a grid", formulas: Vec::new(), options: Vec::new() },
-            source: &|| {
-                format!(
-                    "@compute @workgroup_size({WORKGROUP})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {{
-let node = (group.x + group.z * {MAX_GROUPS}u) * {WORKGROUP}u + id.x;
-if (node >= P.nodes) {{ return; }}
-let column = P.list[group.y];
-let is_lit = load(P.logarithms_at + column * P.logarithms_stride + node) > -0.5e30f;
-let value = -load(P.potential_at + column * P.potential_stride + node);
-store(P.entering + group.y * P.stride + node, select(1.0e38f, value, is_lit));
-}}
-"
-                )
-            },
-            arguments: &arguments,
-            list,
-            windows: None,
-            groups: [groups.min(MAX_GROUPS), list.len(), groups.div_ceil(MAX_GROUPS)],
-            pairs: 0,
-        })
+        arguments.index("channels", potential.columns()).index("columns", potential.columns());
+        let key = Key { kernel: "leaves of a grid", formulas: Vec::new(), options: Vec::new() };
+        let text = "let is_lit = load(P.logarithms_at + column * P.logarithms_stride + node) > -0.5e30f;
+let value = select(1.0e38f, -load(P.potential_at + column * P.potential_stride + node), is_lit);
+";
+        enter(&self.tables, &key, text, &arguments, list, nodes)
     }
 }
 

@@ -11,7 +11,7 @@ use ot_core::{
 };
 
 use super::{
-    super::kernel::WgpuKernel,
+    super::{kernel::WgpuKernel, softmin::ending},
     sums::{Ending, Entering, LogSums, Sign},
     tables::Tables,
 };
@@ -19,7 +19,7 @@ use crate::{
     backend::Wgpu,
     gpu::{Arguments, Key},
     vector::{DeviceReduced, DeviceVector},
-    wgsl::{Arithmetic, Names, emit},
+    wgsl::Arithmetic,
 };
 
 /// A kernel over two grids.
@@ -51,18 +51,13 @@ impl GridKernel {
         let mut arguments = Arguments::new();
         arguments.place("out", out.start()).index("rows", out.rows()).number("epsilon_ln_2", LN_2 * epsilon);
         let mut kernel = Key { kernel: "softmins of a grid", formulas: Vec::new(), options: Vec::new() };
-        let (mut statements, mut result) = (String::new(), String::from("softmin"));
         if let Some((program, before, omega)) = step {
             arguments.vector("before", before).reduced("omega", omega).number("epsilon", epsilon);
             arguments.parameters("p", program, Arithmetic::Single);
             kernel.formulas.push(program.code_key());
-            let omega = "load(P.omega_at + column * P.omega_stride)";
-            let before = "load(P.before_at + column * P.before_stride + node#)";
-            let names = [before, "softmin", omega, "P.epsilon"].map(String::from);
-            let parameter = |index: usize| Arguments::parameter("p", index, Arithmetic::Single);
-            let mut emitted = emit(program, Arithmetic::Single, &Names(&names), &parameter, "t");
-            (statements, result) = (emitted.statements, emitted.outputs.swap_remove(0));
         }
+        let before = "load(P.before_at + column * P.before_stride + node#)";
+        let (statements, result) = ending(step.map(|(program, ..)| program), before);
         let text = format!(
             "let softmin = select(opaque(1.0e30f), clamp(-P.epsilon_ln_2 * sum, -{LIMIT:e}f, {LIMIT:e}f), is_lit);
 {statements}store(P.out + column * P.rows + node#, {result});

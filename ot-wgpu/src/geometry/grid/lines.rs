@@ -8,7 +8,7 @@ use super::tables::{Lines, Tables};
 use crate::gpu::{Arguments, Key, Launch, MAX_GROUPS, MAX_PAIRS};
 
 /// Invocations of a workgroup.
-pub(super) const WORKGROUP: usize = 64;
+const WORKGROUP: usize = 64;
 
 /// Leaving nodes of an invocation.
 const OWN: usize = 4;
@@ -20,8 +20,6 @@ const LANES: usize = 4;
 /// the list the channel stands), and of a leaving node `own#` (its index on the axis) and `node#` (in the tensor).
 #[derive(Clone, Debug, Default)]
 pub(super) struct LinePass {
-    /// Declarations of the module.
-    pub(super) declarations: String,
     /// Statements before the loop, for each leaving node.
     pub(super) start: String,
     /// Statements for each entering node, `$`, whose index on the axis is `other$` and in the tensor `place$`, and which exists
@@ -52,8 +50,7 @@ let place$ = line + other$ * P.inner;
             let _ = write!(body, "{costs}{pairs}{}", self.step.replace('#', &own.to_string()));
         }
         format!(
-            "{declarations}
-@compute @workgroup_size({WORKGROUP})
+            "@compute @workgroup_size({WORKGROUP})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {{
 let at = P.first + (group.x + group.z * {MAX_GROUPS}u) * {WORKGROUP}u + id.x;
 if (at >= P.count) {{ return; }}
@@ -68,7 +65,6 @@ let line = before * P.others * P.inner + behind;
 {body}}}
 {end}}}
 ",
-            declarations = self.declarations,
             own = for_own(
                 "let own# = min(first + #u * P.steps, P.own - 1u);\nlet node# = (before * P.own + own#) * P.inner + behind;\n"
             ),
@@ -111,4 +107,38 @@ let line = before * P.others * P.inner + behind;
         }
         Ok(())
     }
+}
+
+/// Launches statements for each of so many nodes of each tensor. The text knows `node`, `channel`, `column`, and writes `value`,
+/// which becomes the node's number in the tensors from `P.entering` on.
+pub(super) fn enter(
+    tables: &Tables,
+    key: &Key,
+    text: &str,
+    arguments: &Arguments,
+    list: &[u32],
+    nodes: usize,
+) -> Result<(), Error> {
+    let groups = nodes.div_ceil(WORKGROUP);
+    tables.gpu.launch(&Launch {
+        key,
+        source: &|| {
+            format!(
+                "@compute @workgroup_size({WORKGROUP})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {{
+let node = (group.x + group.z * {MAX_GROUPS}u) * {WORKGROUP}u + id.x;
+if (node >= P.nodes) {{ return; }}
+let channel = P.list[group.y];
+let column = channel * P.columns / P.channels;
+{text}store(P.entering + group.y * P.stride + node, value);
+}}
+"
+            )
+        },
+        arguments,
+        list,
+        windows: None,
+        groups: [groups.min(MAX_GROUPS), list.len(), groups.div_ceil(MAX_GROUPS)],
+        pairs: 0,
+    })
 }

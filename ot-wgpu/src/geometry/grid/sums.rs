@@ -11,11 +11,11 @@ use std::f64::consts::LOG2_E;
 use ot_core::{Error, Side};
 
 use super::{
-    lines::{LinePass, WORKGROUP},
+    lines::{LinePass, enter},
     tables::Tables,
 };
 use crate::{
-    gpu::{Arguments, Key, Launch, MAX_GROUPS},
+    gpu::{Arguments, Key},
     vector::DeviceVector,
 };
 
@@ -132,34 +132,15 @@ is_lit = logarithm > -0.5e30f;
         }
         if let Some((values, sign)) = self.entering.values {
             arguments.vector("values", values).number("sign", sign.factor());
-            text += "let value = P.sign * load(P.values_at + channel * P.values_stride + node);
-sum += log2(max(value, 1.0e-38f));
-is_lit = is_lit && value >= 1.0e-38f;
+            text += "let number = P.sign * load(P.values_at + channel * P.values_stride + node);
+sum += log2(max(number, 1.0e-38f));
+is_lit = is_lit && number >= 1.0e-38f;
 ";
             options.push(1);
         }
-        let groups = nodes.div_ceil(WORKGROUP);
-        self.tables.gpu.launch(&Launch {
-            key: &Key { kernel: "logarithms of a grid", formulas: Vec::new(), options },
-            source: &|| {
-                format!(
-                    "@compute @workgroup_size({WORKGROUP})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {{
-let node = (group.x + group.z * {MAX_GROUPS}u) * {WORKGROUP}u + id.x;
-if (node >= P.nodes) {{ return; }}
-let channel = P.list[group.y];
-let column = channel * P.columns / P.channels;
-{text}store(P.entering + group.y * P.stride + node, select(-1.0e30f, sum, is_lit));
-}}
-"
-                )
-            },
-            arguments: &arguments,
-            list,
-            windows: None,
-            groups: [groups.min(MAX_GROUPS), list.len(), groups.div_ceil(MAX_GROUPS)],
-            pairs: 0,
-        })
+        text += "let value = select(-1.0e30f, sum, is_lit);\n";
+        let key = Key { kernel: "logarithms of a grid", formulas: Vec::new(), options };
+        enter(self.tables, &key, &text, &arguments, list, nodes)
     }
 }
 
@@ -193,7 +174,6 @@ let sum = anchor# + log2(select(1.0f, total#.x, is_lit));
 {end}}}
 "
         ),
-        ..LinePass::default()
     }
 }
 

@@ -46,10 +46,9 @@ impl Lines {
 }
 
 impl Tables {
-    /// Are the axes short enough for loops of a shader, and their tables small enough?
-    pub(super) fn fit(costs: &GridCosts) -> bool {
-        let fits = |[n, m]: [usize; 2]| n.max(m) <= MAX_STEPS && n.saturating_mul(m) <= MAX_TABLE;
-        costs.axes().iter().all(|axis| fits(Side::BOTH.map(|side| axis.len(side))))
+    /// Are axes of these lengths short enough for loops of a shader, and is their table small enough?
+    pub(super) fn fit([n, m]: [usize; 2]) -> bool {
+        n.max(m) <= MAX_STEPS && n.saturating_mul(m) <= MAX_TABLE
     }
 
     pub(super) fn new(gpu: &Arc<Gpu>, costs: GridCosts) -> Result<Self, Error> {

@@ -1,6 +1,6 @@
 //! The cost of a plan, axis after axis: on the axis whose cost is summed, terms are multiplied by it.
 
-use ot_core::{Backend, Error, Fold, Operand, PlanOperator, PlanView, Program, Side, TransportCost};
+use ot_core::{Backend, Error, PlanOperator, PlanView, Side, TransportCost};
 
 use super::{
     kernel::{GridKernel, added},
@@ -23,12 +23,6 @@ impl GridKernel {
         let above = ranges().enumerate().map(|(axis, [least, largest])| (Some(axis), largest - least));
         above.chain((least != 0.0).then_some((None, least))).collect()
     }
-
-    /// out_k = the sum of the rows of column k.
-    fn total(&self, rows: &DeviceVector, out: &mut DeviceReduced) -> Result<(), Error> {
-        let itself = Program::record(|[x]| [x])?;
-        self.nodes.backend.reduce(&itself, Fold::Sum, rows.rows(), &[Operand::Vector(rows)], &mut [out])
-    }
 }
 
 impl TransportCost<Wgpu> for GridKernel {
@@ -47,7 +41,7 @@ impl TransportCost<Wgpu> for GridKernel {
             };
             sums.record(&list, [columns; 2])?;
         }
-        self.total(&rows, out)
+        self.nodes.total(&rows, out)
     }
 
     fn rank_one_cost(&mut self, u: &DeviceVector, v: &DeviceVector, out: &mut DeviceReduced) -> Result<(), Error> {
@@ -78,6 +72,6 @@ impl TransportCost<Wgpu> for GridKernel {
                 is_first = false;
             }
         }
-        self.total(&rows, out)
+        self.nodes.total(&rows, out)
     }
 }
