@@ -121,7 +121,7 @@ fn figure(bench: &mut Bench<'_>) -> Result<(), Failure> {
     bench.report.picture("newton_error.svg", "Marginal error over passes", &logarithmic(&curves, axes))
 }
 
-/// Draws of one family: as many as half an hour has room for.
+/// Draws of one family: as many as fit into half an hour.
 fn seeds(n: usize) -> u64 {
     match n {
         0..=1000 => 20,

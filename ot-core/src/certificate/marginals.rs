@@ -66,8 +66,9 @@ pub fn marginal_errors_with<D: Device, K: KernelOp<D> + ?Sized>(
     potentials: &Potentials<D>,
 ) -> Result<Vec<MarginalError>, Error> {
     let (backend, columns, epsilon) = (problem.backend(), problem.columns(), potentials.epsilon);
-    let room = |side: Side| backend.alloc(problem.marginal(side).len(), columns);
-    let (mut densities, mut conjugate) = ([room(Side::Source)?, room(Side::Target)?], backend.alloc_reduced(columns)?);
+    let density = |side: Side| backend.alloc(problem.marginal(side).len(), columns);
+    let (mut densities, mut conjugate) =
+        ([density(Side::Source)?, density(Side::Target)?], backend.alloc_reduced(columns)?);
     let active = ActiveColumns::all(columns);
     kernel.densities(backend, problem.view(potentials), &active, densities.each_mut(), &mut conjugate)?;
     let vectors =

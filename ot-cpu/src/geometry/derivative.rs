@@ -197,7 +197,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         column: usize,
         tangent: CostTangent<'_, Host<T>>,
     ) -> Result<Vec<f64>, Error> {
-        let (parameter, values) = (tangent.parameter, self.tangent_column(tangent, column)?);
+        let (parameter, values) = (tangent.parameter, tangent_column(self.shape(tangent.parameter), tangent, column)?);
         match parameter {
             CostParameter::Points(moving) => {
                 let (clouds, cost) = self.differentiable(parameter)?;
@@ -295,7 +295,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         column: usize,
         out: &mut [T],
     ) -> Result<(), Error> {
-        let values = self.tangent_column(tangent, column)?;
+        let values = tangent_column(self.shape(tangent.parameter), tangent, column)?;
         match (parameter, tangent.parameter) {
             (CostParameter::Points(side), CostParameter::Points(moving)) => {
                 let (clouds, cost) = self.differentiable(parameter)?;
@@ -375,7 +375,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         column: usize,
         out: &mut [T],
     ) -> Result<(), Error> {
-        let values = self.tangent_column(tangent, column)?;
+        let values = tangent_column(self.shape(tangent.parameter), tangent, column)?;
         let even = WeightedPlan { plan, weight: PairWeight::constant(1.0) };
         let by_cost = WeightedPlan { plan, weight: PairWeight { cost: 1.0, ..PairWeight::constant(0.0) } };
         match (parameter, tangent.parameter) {
@@ -438,25 +438,6 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         Ok(())
     }
 
-    /// Calls `of_column` with the numbers of a parameter for each column of the batch.
-    fn for_columns(
-        &self,
-        parameter: CostParameter,
-        out: &mut HostVector<T>,
-        mut of_column: impl FnMut(usize, &mut [T]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let (rows, columns) = self.shape(parameter).ok_or(UNKNOWN)?;
-        let pieces = out.values_mut().chunks_exact_mut(rows * columns);
-        pieces.enumerate().try_for_each(|(column, out)| of_column(column, out))
-    }
-
-    /// The numbers of a tangent for one column of the batch.
-    fn tangent_column<'a>(&self, tangent: CostTangent<'a, Host<T>>, column: usize) -> Result<&'a [T], Error> {
-        let (rows, columns) = self.shape(tangent.parameter).ok_or(UNKNOWN)?;
-        let (values, len) = (tangent.values.values(), rows * columns);
-        Ok(&values[column.min(values.len() / len - 1) * len..][..len])
-    }
-
     /// The clouds and their cost, if it has the derivative asked for.
     fn differentiable(&self, parameter: CostParameter) -> Result<(&Clouds<T>, &dyn GroundCost), Error> {
         let clouds = self.cost.clouds().filter(|_| self.shape(parameter).is_some());
@@ -471,6 +452,28 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
             .and_then(|clouds| Some((clouds, CostParameters::of(clouds.cost.as_deref()?, clouds.dimension)?)));
         formula.ok_or(UNKNOWN)
     }
+}
+
+/// Calls `of_column` with the numbers of a parameter of this shape for each column of the batch.
+pub(super) fn for_columns<T: CpuScalar>(
+    shape: Option<(usize, usize)>,
+    out: &mut HostVector<T>,
+    mut of_column: impl FnMut(usize, &mut [T]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (rows, columns) = shape.ok_or(UNKNOWN)?;
+    let pieces = out.values_mut().chunks_exact_mut(rows * columns);
+    pieces.enumerate().try_for_each(|(column, out)| of_column(column, out))
+}
+
+/// The numbers of a tangent, in a parameter of this shape, for one column of the batch.
+pub(super) fn tangent_column<T: CpuScalar>(
+    shape: Option<(usize, usize)>,
+    tangent: CostTangent<'_, Host<T>>,
+    column: usize,
+) -> Result<&[T], Error> {
+    let (rows, columns) = shape.ok_or(UNKNOWN)?;
+    let (values, len) = (tangent.values.values(), rows * columns);
+    Ok(&values[column.min(values.len() / len - 1) * len..][..len])
 }
 
 /// A parameter that the cost does not depend on, or not in a known way.
@@ -499,7 +502,7 @@ impl<T: CpuScalar, R: CostRows<T>> CostDerivative<Host<T>> for Functionals<T, R>
         parameter: CostParameter,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        self.for_columns(parameter, out, |column, out| self.pull_back_column(pairs, parameter, column, out))
+        for_columns(self.shape(parameter), out, |column, out| self.pull_back_column(pairs, parameter, column, out))
     }
 
     fn push_forward(
@@ -525,7 +528,9 @@ impl<T: CpuScalar, R: CostRows<T>> CostDerivative<Host<T>> for Functionals<T, R>
         tangent: CostTangent<'_, Host<T>>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        self.for_columns(parameter, out, |column, out| self.curvature_column(pairs, parameter, tangent, column, out))
+        for_columns(self.shape(parameter), out, |column, out| {
+            self.curvature_column(pairs, parameter, tangent, column, out)
+        })
     }
 
     fn gauss_newton(
@@ -535,7 +540,9 @@ impl<T: CpuScalar, R: CostRows<T>> CostDerivative<Host<T>> for Functionals<T, R>
         tangent: CostTangent<'_, Host<T>>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        self.for_columns(parameter, out, |column, out| self.gauss_newton_column(plan, parameter, tangent, column, out))
+        for_columns(self.shape(parameter), out, |column, out| {
+            self.gauss_newton_column(plan, parameter, tangent, column, out)
+        })
     }
 }
 

@@ -92,7 +92,7 @@ impl<'a, T: CpuScalar> Rows<'a, T> {
 }
 
 impl<T: CpuScalar> PlanProducts<T> {
-    /// Prepares products with the rows of a plan: room for the sums of all tasks, and for the entries where they fit and are not
+    /// Prepares products with the rows of a plan: memory for the sums of all tasks, and for the entries where they fit and are not
     /// kept already. Says whether they are.
     fn prepare<R: CostRows<T>>(
         &mut self,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ot_core::{
     ActiveColumns, Backend, Certificate, Device, End, Error, JointProblem, JointSolution, JointTerm, Observer, Phase,
-    Potentials, Program, Progress, Real, Scalar, Side, Status, certify_joint,
+    Potentials, Progress, Scalar, Side, Status, certify_joint,
 };
 
 use super::{
@@ -32,7 +32,6 @@ pub(super) struct Iteration<'a, D: Device> {
     variance: Option<f64>,
     relaxation: D::Reduced,
     chosen: D::Reduced,
-    choose: Program,
     active: ActiveColumns,
     columns: Vec<Column>,
     iterations: usize,
@@ -69,7 +68,6 @@ impl<'a, D: Device> Iteration<'a, D> {
             variance,
             relaxation: backend.alloc_reduced(columns)?,
             chosen: backend.alloc_reduced(columns)?,
-            choose: Program::record(|[now, other, chosen]| [chosen.select(other, now)])?,
             active: ActiveColumns::all(columns),
             columns: vec![Column::new(settings.relaxation.controller()); columns],
             iterations: 0,
@@ -210,11 +208,11 @@ impl<'a, D: Device> Iteration<'a, D> {
                 self.active.freeze(index);
             }
         }
-        let Self { terms, choose, chosen, backend, .. } = self;
+        let Self { terms, chosen, backend, .. } = self;
         for Term { potentials, entering, best, .. } in terms {
-            choose_columns(*backend, choose, best, entering, &improved, chosen)?;
+            choose_columns(*backend, best, entering, &improved, chosen)?;
             // A blow-up is undone.
-            choose_columns(*backend, choose, potentials, best, &blew_up, chosen)?;
+            choose_columns(*backend, potentials, best, &blew_up, chosen)?;
         }
         self.write_relaxation()?;
         if self.history.tell(seen).is_break() {
@@ -259,10 +257,10 @@ impl<'a, D: Device> Iteration<'a, D> {
     /// Goes back to the best iterate of some columns.
     fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
         let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && column.has_better()).collect();
-        let Self { terms, choose, chosen, backend, .. } = self;
-        terms.iter_mut().try_for_each(|Term { potentials, best, .. }| {
-            choose_columns(*backend, choose, potentials, best, &wanted, chosen)
-        })
+        let Self { terms, chosen, backend, .. } = self;
+        terms
+            .iter_mut()
+            .try_for_each(|Term { potentials, best, .. }| choose_columns(*backend, potentials, best, &wanted, chosen))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the host knows of each column of an iteration: its relaxation, its best iterate, and why it rests.
 
-use ot_core::{Backend, Certificate, Device, Error, Operand, Potentials, Program, Status};
+use std::sync::LazyLock;
+
+use ot_core::{Backend, Certificate, Device, Error, Operand, Potentials, Program, ProgramError, Real, Status};
 
 use super::relaxation::{Controller, Observed};
 
@@ -52,10 +54,16 @@ impl Goal {
     }
 }
 
+/// (now, other, chosen) to one of the two, recorded at the first use.
+fn choice() -> Result<&'static Program, ProgramError> {
+    static CHOICE: LazyLock<Result<Program, ProgramError>> =
+        LazyLock::new(|| Program::record(|[now, other, chosen]| [chosen.select(other, now)]));
+    CHOICE.as_ref().map_err(Clone::clone)
+}
+
 /// Takes the wanted columns of `now` from `other`.
 pub(crate) fn choose_columns<D: Device>(
     backend: &dyn Backend<D>,
-    choose: &Program,
     now: &mut Potentials<D>,
     other: &Potentials<D>,
     wanted: &[bool],
@@ -66,6 +74,7 @@ pub(crate) fn choose_columns<D: Device>(
     }
     let flags: Vec<f64> = wanted.iter().map(|&wanted| f64::from(u8::from(wanted))).collect();
     backend.write_reduced(&flags, chosen)?;
+    let choose = choice()?;
     for (now, other) in [(&mut now.source, &other.source), (&mut now.target, &other.target)] {
         let operands = [Operand::Output(0), Operand::Vector(other), Operand::Reduced(chosen)];
         backend.map(choose, &operands, &mut [now])?;

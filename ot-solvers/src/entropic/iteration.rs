@@ -6,12 +6,11 @@
 
 mod newton_columns;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, ByProducts, Certificate, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Program,
-    ProgramError, Progress, Real, Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with,
-    kernel::simultaneous_sweep,
+    ActiveColumns, ByProducts, Certificate, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Progress,
+    Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with, kernel::simultaneous_sweep,
 };
 
 use super::{
@@ -30,13 +29,6 @@ const WATCHED: usize = 4;
 /// Pairs of all columns from which on a pass is long enough for observers to be asked after each.
 const LONG_PASS: usize = 1 << 24;
 
-/// (now, other, chosen) to one of the two, recorded at the first use.
-fn chosen_columns() -> Result<&'static Program, ProgramError> {
-    static PROGRAM: LazyLock<Result<Program, ProgramError>> =
-        LazyLock::new(|| Program::record(|[now, other, chosen]| [chosen.select(other, now)]));
-    PROGRAM.as_ref().map_err(Clone::clone)
-}
-
 /// The state of one run.
 pub(super) struct Iteration<'a, D: Device> {
     settings: &'a Sinkhorn,
@@ -50,7 +42,6 @@ pub(super) struct Iteration<'a, D: Device> {
     by_products: ByProducts<D>,
     relaxation: D::Reduced,
     chosen: D::Reduced,
-    choose: Program,
     translation: Option<Translation<D>>,
     active: ActiveColumns,
     columns: Vec<Column>,
@@ -102,7 +93,6 @@ impl<'a, D: Device> Iteration<'a, D> {
             by_products: ByProducts::alloc(backend, atoms, columns)?,
             relaxation: backend.alloc_reduced(columns)?,
             chosen: backend.alloc_reduced(columns)?,
-            choose: chosen_columns()?.clone(),
             translation: Translation::new(problem)?,
             active: ActiveColumns::all(columns),
             columns: vec![Column::new(settings.relaxation.controller()); columns],
@@ -400,8 +390,8 @@ impl<'a, D: Device> Iteration<'a, D> {
         }
         self.keep_best(&improved)?;
         // A blow-up is undone.
-        let Self { problem, potentials, best, choose, chosen, .. } = self;
-        choose_columns(problem.backend(), choose, potentials, best, &blew_up, chosen)?;
+        let Self { problem, potentials, best, chosen, .. } = self;
+        choose_columns(problem.backend(), potentials, best, &blew_up, chosen)?;
         self.write_relaxation()?;
         if self.history.tell(seen).is_break() {
             self.ended = Some(Status::Cancelled);
@@ -451,14 +441,14 @@ impl<'a, D: Device> Iteration<'a, D> {
 
     /// Remembers what a check entered with, in the columns where it is the best so far.
     fn keep_best(&mut self, improved: &[bool]) -> Result<(), Error> {
-        let Self { problem, best, entering, choose, chosen, .. } = self;
-        choose_columns(problem.backend(), choose, best, entering, improved, chosen)
+        let Self { problem, best, entering, chosen, .. } = self;
+        choose_columns(problem.backend(), best, entering, improved, chosen)
     }
 
     /// Goes back to the best iterate of some columns.
     fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
         let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && column.has_better()).collect();
-        let Self { problem, potentials, best, choose, chosen, .. } = self;
-        choose_columns(problem.backend(), choose, potentials, best, &wanted, chosen)
+        let Self { problem, potentials, best, chosen, .. } = self;
+        choose_columns(problem.backend(), potentials, best, &wanted, chosen)
     }
 }

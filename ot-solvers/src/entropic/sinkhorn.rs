@@ -82,8 +82,7 @@ impl Sinkhorn {
     /// Iterations between two checks: the only points where the host reads.
     ///
     /// A check copies both potentials, runs the by-products' formulas over n + m atoms and reads five numbers of each column:
-    /// O(n + m), where an iteration is O(n m). Between 100 000 points on two cores it takes a few milliseconds, and an iteration
-    /// over all pairs some seconds.
+    /// O(n + m), where an iteration is O(n m).
     #[must_use]
     pub fn check_interval(self, check_interval: usize) -> Self {
         Self { limits: self.limits.check_interval(check_interval), ..self }

@@ -17,8 +17,6 @@ pub enum Start<'a, D: Device> {
     Zero,
     /// Potentials on the device: those of an earlier solution, for a warm start.
     Warm(&'a Potentials<D>),
-    /// Potentials on the device that the start owns.
-    Owned(Potentials<D>),
     /// Potentials of clusters, extended (see [`multiscale`](Self::multiscale)).
     Clusters {
         /// On the device, at the epsilon of the clusters.
@@ -75,7 +73,7 @@ impl<D: Device> Start<'_, D> {
     pub(crate) fn epsilon(&self) -> Option<f64> {
         match self {
             Start::Warm(potentials) => Some(potentials.epsilon),
-            Start::Owned(potentials) | Start::Clusters { potentials, .. } => Some(potentials.epsilon),
+            Start::Clusters { potentials, .. } => Some(potentials.epsilon),
             Start::Zero | Start::Host { .. } => None,
         }
     }
@@ -102,7 +100,6 @@ impl<D: Device> Start<'_, D> {
             match self {
                 Start::Zero => backend.filled(0.0, rows, columns),
                 Start::Warm(Potentials { source, target, .. })
-                | Start::Owned(Potentials { source, target, .. })
                 | Start::Clusters { potentials: Potentials { source, target, .. }, .. } => {
                     let given = side.of([source, target]);
                     let shape = backend.shape(given);

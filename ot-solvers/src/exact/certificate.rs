@@ -337,7 +337,7 @@ fn row_minima(
     potential.clear();
     potential.extend(g.iter().zip(b).map(|(g, b)| if *b > 0.0 { *g } else { f64::NEG_INFINITY }));
     without_mass.clear();
-    // Room for all of them: later solves of as many atoms allocate nothing.
+    // Memory for all of them: later solves of as many atoms allocate nothing.
     without_mass.reserve(m);
     without_mass.extend((0..).zip(b).filter(|(_, b)| **b <= 0.0).map(|(j, _)| j));
     let (potential, sizes, without_mass) = (&*potential, &*sizes, &*without_mass);

@@ -32,8 +32,8 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
     pub(super) fn new(problem: &'a Problem<D>, kernel: &'a mut K, most_arcs: usize) -> Result<Self, Error> {
         let backend = problem.backend();
         let pair = || -> Result<Potentials<D>, Error> {
-            let room = |side: Side| backend.alloc(problem.marginal(side).len(), 1);
-            Ok(Potentials { source: room(Side::Source)?, target: room(Side::Target)?, epsilon: problem.epsilon() })
+            let vector = |side: Side| backend.alloc(problem.marginal(side).len(), 1);
+            Ok(Potentials { source: vector(Side::Source)?, target: vector(Side::Target)?, epsilon: problem.epsilon() })
         };
         Ok(Self {
             potentials: pair()?,

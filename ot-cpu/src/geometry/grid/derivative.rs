@@ -19,10 +19,11 @@ use ot_core::{
 };
 
 use super::kernel::GridKernel;
-use crate::geometry::{CpuScalar, rows::TASKS};
-
-/// A parameter that the cost does not depend on, or not in a known way.
-const UNKNOWN: Error = Error::MissingCapability("derivative of the cost in this parameter");
+use crate::geometry::{
+    CpuScalar,
+    derivative::{for_columns, tangent_column},
+    rows::TASKS,
+};
 
 /// What is multiplied with the terms of an axis.
 #[derive(Clone, Copy, Debug)]
@@ -185,7 +186,7 @@ impl<T: CpuScalar> GridKernel<T> {
         column: usize,
         tangent: CostTangent<'_, Host<T>>,
     ) -> Result<Vec<f64>, Error> {
-        let values = self.tangent_column(tangent, column)?;
+        let values = tangent_column(self.shape(tangent.parameter), tangent, column)?;
         let mut out = vec![0.0; self.len(side)];
         for axis in 0..self.grids.costs.axes().len() {
             let sums = match tangent.parameter {
@@ -237,7 +238,7 @@ impl<T: CpuScalar> GridKernel<T> {
         column: usize,
         out: &mut [T],
     ) -> Result<(), Error> {
-        let values = self.tangent_column(tangent, column)?;
+        let values = tangent_column(self.shape(tangent.parameter), tangent, column)?;
         match (parameter, tangent.parameter) {
             (CostParameter::Points(side), CostParameter::Points(moving)) => {
                 if self.grids.costs.axes().iter().any(|axis| axis.bend(Side::Source, 0, 0, Side::Source).is_none()) {
@@ -271,7 +272,7 @@ impl<T: CpuScalar> GridKernel<T> {
         column: usize,
         out: &mut [T],
     ) -> Result<(), Error> {
-        let values = self.tangent_column(tangent, column)?;
+        let values = tangent_column(self.shape(tangent.parameter), tangent, column)?;
         let even = WeightedPlan { plan, weight: PairWeight::constant(1.0) };
         let by_cost = WeightedPlan { plan, weight: PairWeight { cost: 1.0, ..PairWeight::constant(0.0) } };
         match (parameter, tangent.parameter) {
@@ -296,25 +297,6 @@ impl<T: CpuScalar> GridKernel<T> {
         }
         Ok(())
     }
-
-    /// Calls `of_column` with the numbers of a parameter for each column of the batch.
-    fn for_columns(
-        &self,
-        parameter: CostParameter,
-        out: &mut HostVector<T>,
-        mut of_column: impl FnMut(usize, &mut [T]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let (rows, columns) = self.shape(parameter).ok_or(UNKNOWN)?;
-        let pieces = out.values_mut().chunks_exact_mut(rows * columns);
-        pieces.enumerate().try_for_each(|(column, out)| of_column(column, out))
-    }
-
-    /// The numbers of a tangent for one column of the batch.
-    fn tangent_column<'a>(&self, tangent: CostTangent<'a, Host<T>>, column: usize) -> Result<&'a [T], Error> {
-        let (rows, columns) = self.shape(tangent.parameter).ok_or(UNKNOWN)?;
-        let (values, len) = (tangent.values.values(), rows * columns);
-        Ok(&values[column.min(values.len() / len - 1) * len..][..len])
-    }
 }
 
 impl<T: CpuScalar> CostDerivative<Host<T>> for GridKernel<T> {
@@ -336,7 +318,7 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for GridKernel<T> {
         parameter: CostParameter,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        self.for_columns(parameter, out, |column, out| self.pull_back_column(pairs, parameter, column, out))
+        for_columns(self.shape(parameter), out, |column, out| self.pull_back_column(pairs, parameter, column, out))
     }
 
     fn push_forward(
@@ -359,7 +341,9 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for GridKernel<T> {
         tangent: CostTangent<'_, Host<T>>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        self.for_columns(parameter, out, |column, out| self.curvature_column(pairs, parameter, tangent, column, out))
+        for_columns(self.shape(parameter), out, |column, out| {
+            self.curvature_column(pairs, parameter, tangent, column, out)
+        })
     }
 
     fn gauss_newton(
@@ -369,7 +353,9 @@ impl<T: CpuScalar> CostDerivative<Host<T>> for GridKernel<T> {
         tangent: CostTangent<'_, Host<T>>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        self.for_columns(parameter, out, |column, out| self.gauss_newton_column(plan, parameter, tangent, column, out))
+        for_columns(self.shape(parameter), out, |column, out| {
+            self.gauss_newton_column(plan, parameter, tangent, column, out)
+        })
     }
 }
 

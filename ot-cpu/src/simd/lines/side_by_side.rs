@@ -123,7 +123,7 @@ impl<T> Default for TileScratch<T> {
 }
 
 impl<T: Element> TileScratch<T> {
-    /// Room for lines of so many inputs and outputs, in blocks.
+    /// Memory for lines of so many inputs and outputs, in blocks.
     fn fit(&mut self, inputs: usize, outputs: usize, block: usize) {
         let (borders, inputs, lines) =
             (outputs.div_ceil(block) + 1, inputs.next_multiple_of(CHUNK), lines_of_tile::<T>());
@@ -136,7 +136,7 @@ impl<T: Element> TileScratch<T> {
         grow(&mut self.sums, block * lines, T::NEUTRAL_OF_SUM);
     }
 
-    /// Room for running sums.
+    /// Memory for running sums.
     pub(super) fn running(&mut self, len: usize) -> &mut [T] {
         grow(&mut self.running, len, T::NEUTRAL_OF_SUM);
         &mut self.running[..len]

@@ -141,10 +141,10 @@ impl<D: Device> Iteration<'_, D> {
             }
         }
         self.newton = Some(total);
-        let Self { potentials, best, choose, chosen, .. } = self;
+        let Self { potentials, best, chosen, .. } = self;
         backend.write(&found[0], &mut potentials.source)?;
         backend.write(&found[1], &mut potentials.target)?;
-        choose_columns(backend, choose, best, potentials, &is_found, chosen)?;
+        choose_columns(backend, best, potentials, &is_found, chosen)?;
         kernel.rebind(problem.epsilon())?;
         self.checked = self.iterations;
         self.wake_moving();
