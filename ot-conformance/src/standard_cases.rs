@@ -73,7 +73,7 @@ impl CostFormula for Slope {
         square + (x[1].parameter(0, self.grade) * height).exp() * x[1].parameter(1, self.lift)
     }
 
-    fn dimension(&self) -> Option<usize> {
+    fn fixed_dimension(&self) -> Option<usize> {
         Some(2)
     }
 }

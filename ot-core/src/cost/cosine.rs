@@ -37,7 +37,7 @@ impl CostFormula for Cosine {
         x_square.select(y_square.select(0.5 * chord, 1.0), 1.0)
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::Cosine
     }
 }

@@ -22,7 +22,7 @@ impl CostFormula for SqEuclidean {
         squared_distance(x, y)
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::SqEuclidean { scale: 1.0 }
     }
 }
@@ -37,7 +37,7 @@ impl CostFormula for HalfSqEuclidean {
         0.5 * squared_distance(x, y)
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::SqEuclidean { scale: 0.5 }
     }
 }
@@ -52,7 +52,7 @@ impl CostFormula for Euclidean {
         squared_distance(x, y).sqrt()
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::PowerOfNorm { norm: 2.0, exponent: 1.0 }
     }
 }
@@ -110,7 +110,7 @@ impl CostFormula for PowerOfDistance {
         }
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::PowerOfNorm { norm: 2.0, exponent: self.exponent }
     }
 }

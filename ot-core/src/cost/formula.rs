@@ -17,12 +17,13 @@ use crate::{
     scalar::Scalar,
 };
 
-/// A cost written once over a generic scalar; a blanket implementation makes it a [`GroundCost`].
+/// A cost written once over a generic scalar; a blanket implementation makes it a [`GroundCost`]. What is told about a
+/// formula has names of its own, so that both traits can be in scope.
 ///
 /// * Rows are evaluated several points at a time, by the widest vectors of the machine, bit for bit as point by point.
 /// * The gradient reads the formula with dual numbers, four coordinates at a time, the second
 ///   derivative with nested ones. Both cost about d / 2 evaluations.
-/// * Of the [forms](Self::form) that are read off squares (powers of the Euclidean distance, cosines), points whose squares
+/// * Of the [forms](Self::known_form) that are read off squares (powers of the Euclidean distance, cosines), points whose squares
 ///   leave the range of the element type are divided by powers of two first. The program squares what it is given.
 /// * Up to 16 coordinates per point nothing is allocated; beyond, each call allocates a buffer or two.
 /// * The program is the formula read with a recorder.
@@ -39,7 +40,7 @@ use crate::{
 ///         let (across, up) = (x[0] - y[0], x[1] - y[1]);
 ///         across * across + 10.0 * up * up
 ///     }
-///     fn dimension(&self) -> Option<usize> {
+///     fn fixed_dimension(&self) -> Option<usize> {
 ///         Some(2)
 ///     }
 /// }
@@ -54,48 +55,48 @@ use crate::{
 /// ```
 pub trait CostFormula: Clone + Debug + Send + Sync + 'static {
     /// c(x, y), written with the operations of [`Real`]. Both slices have the same length, which is
-    /// [`dimension`](Self::dimension) where that is fixed.
+    /// [`fixed_dimension`](Self::fixed_dimension) where that is told.
     fn cost<R: Real>(&self, x: &[R], y: &[R]) -> R;
 
     /// See [`GroundCost::form`]; by default a generic one.
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::Generic
     }
 
     /// See [`GroundCost::dimension`]; by default any.
-    fn dimension(&self) -> Option<usize> {
+    fn fixed_dimension(&self) -> Option<usize> {
         None
     }
 
     /// See [`GroundCost::may_forbid`]; by default no.
-    fn may_forbid(&self) -> bool {
+    fn forbids_pairs(&self) -> bool {
         false
     }
 
     /// See [`GroundCost::bound`]; by default what the form knows.
-    fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
-        self.form().bound(source, target)
+    fn bound_between(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        self.known_form().bound(source, target)
     }
 
     /// See [`GroundCost::least`]; by default what the form knows.
-    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
-        self.form().least(source, target)
+    fn least_between(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+        self.known_form().least(source, target)
     }
 
     /// See [`GroundCost::axis_cost`]; by default what the form knows.
-    fn axis_cost(&self, axis: usize) -> Option<Arc<dyn GroundCost>> {
-        let fits = self.dimension().is_none_or(|dimension| axis < dimension);
-        if fits { axis_cost_of(self.form()) } else { None }
+    fn cost_along(&self, axis: usize) -> Option<Arc<dyn GroundCost>> {
+        let fits = self.fixed_dimension().is_none_or(|dimension| axis < dimension);
+        if fits { axis_cost_of(self.known_form()) } else { None }
     }
 }
 
 impl<F: CostFormula> GroundCost for F {
     fn form(&self) -> CostForm<'_> {
-        CostFormula::form(self)
+        self.known_form()
     }
 
     fn dimension(&self) -> Option<usize> {
-        CostFormula::dimension(self)
+        self.fixed_dimension()
     }
 
     fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
@@ -114,7 +115,7 @@ impl<F: CostFormula> GroundCost for F {
 
     fn gradient(&self, x: &[f64], y: &[f64], out: &mut [f64]) -> bool {
         let fits = fits(self, x.len()) && y.len() == x.len() && out.len() == 2 * x.len();
-        match ScaledPair::of(self.form(), x, y) {
+        match ScaledPair::of(self.known_form(), x, y) {
             _ if !fits => {}
             None => gradient(self, x, y, out),
             Some(pair) => {
@@ -128,7 +129,7 @@ impl<F: CostFormula> GroundCost for F {
     fn second_derivative(&self, x: &[f64], y: &[f64], direction: &[f64], out: &mut [f64]) -> bool {
         let both = 2 * x.len();
         let fits = fits(self, x.len()) && y.len() == x.len() && direction.len() == both && out.len() == both;
-        match ScaledPair::of(self.form(), x, y) {
+        match ScaledPair::of(self.known_form(), x, y) {
             _ if !fits => {}
             None => second_derivative(self, x, y, direction, out),
             Some(pair) => {
@@ -140,7 +141,7 @@ impl<F: CostFormula> GroundCost for F {
     }
 
     fn program(&self, dimension: usize) -> Option<Result<Program, ProgramError>> {
-        if let Some(expected) = CostFormula::dimension(self)
+        if let Some(expected) = self.fixed_dimension()
             && expected != dimension
         {
             return Some(Err(ProgramError::Arity { expected: 2 * expected, found: 2 * dimension }));
@@ -152,15 +153,15 @@ impl<F: CostFormula> GroundCost for F {
     }
 
     fn may_forbid(&self) -> bool {
-        CostFormula::may_forbid(self)
+        self.forbids_pairs()
     }
 
     fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
-        CostFormula::bound(self, source, target)
+        self.bound_between(source, target)
     }
 
     fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
-        CostFormula::least(self, source, target)
+        self.least_between(source, target)
     }
 
     fn shared(&self) -> Option<Arc<dyn GroundCost>> {
@@ -168,13 +169,13 @@ impl<F: CostFormula> GroundCost for F {
     }
 
     fn axis_cost(&self, axis: usize) -> Option<Arc<dyn GroundCost>> {
-        CostFormula::axis_cost(self, axis)
+        self.cost_along(axis)
     }
 }
 
 /// Can the formula be read for points of `dimension` coordinates?
 fn fits<F: CostFormula>(formula: &F, dimension: usize) -> bool {
-    dimension > 0 && formula.dimension().is_none_or(|expected| expected == dimension)
+    dimension > 0 && formula.fixed_dimension().is_none_or(|expected| expected == dimension)
 }
 
 /// out_j = c(x, y_j) for as many points as both sides hold, `N` at a time; what remains, one at a time. Gives the extremes.

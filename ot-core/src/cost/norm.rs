@@ -22,7 +22,7 @@ impl CostFormula for Manhattan {
         sum
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::PowerOfNorm { norm: 1.0, exponent: 1.0 }
     }
 }
@@ -37,7 +37,7 @@ impl CostFormula for Chebyshev {
         largest
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::PowerOfNorm { norm: f64::INFINITY, exponent: 1.0 }
     }
 }
@@ -104,7 +104,7 @@ impl CostFormula for PNorm {
         }
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::PowerOfNorm { norm: self.norm, exponent: 1.0 }
     }
 }

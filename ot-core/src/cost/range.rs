@@ -30,7 +30,7 @@ pub(super) fn mend_row<F: CostFormula, T: Scalar>(
     of_row: Extremes<T>,
 ) {
     let runs = |out| points.chunks(RUN * x.len()).zip(<[T]>::chunks_mut(out, RUN));
-    match formula.form() {
+    match formula.known_form() {
         CostForm::PowerOfNorm { norm: 2.0, exponent } => {
             let [low, high] = safe_powers::<T>(exponent);
             if of_row.are_within(low, high) {
@@ -118,7 +118,7 @@ fn mend<F: CostFormula, T: Scalar>(formula: &F, x: &[T], points: &[T], out: &mut
         if is_safe(*out) {
             continue;
         }
-        if let Some(scaled) = ScaledPair::of(formula.form(), x, y) {
+        if let Some(scaled) = ScaledPair::of(formula.known_form(), x, y) {
             let [x, y] = [&scaled.x, &scaled.y].map(|point| -> Vec<_> { point.iter().map(|&z| Number(z)).collect() });
             *out = T::from_f64(times_power_of_two(formula.cost(&x, &y).0.to_f64(), scaled.factor));
         }

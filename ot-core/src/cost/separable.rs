@@ -32,7 +32,7 @@ use crate::{
 /// let mut row = [0.0; 2];
 /// cost.costs_f64(&[0.0, 0.0], &[3.0, 2.0, 0.0, -1.0], &mut row);
 /// assert_eq!(row, [11.0, 10.0]);
-/// assert!(cost.axis_cost(1).is_some() && GroundCost::axis_cost(&Euclidean, 0).is_none());
+/// assert!(cost.axis_cost(1).is_some() && Euclidean.axis_cost(0).is_none());
 /// # Ok::<(), ot_core::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -254,7 +254,7 @@ impl CostFormula for SumOfPowers {
         sum
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         match self.exponent {
             2.0 => CostForm::SqEuclidean { scale: 1.0 },
             exponent if exponent >= 1.0 => CostForm::PowerOfNorm { norm: exponent, exponent },
@@ -262,17 +262,17 @@ impl CostFormula for SumOfPowers {
         }
     }
 
-    fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+    fn bound_between(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         let sum: f64 = source.reach(target).map(|reach| reach.powf(self.exponent)).sum();
         Some(sum * (1.0 + (1024 + source.dimension()) as f64 * f64::EPSILON))
     }
 
-    fn least(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+    fn least_between(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         let sum: f64 = source.apart(target).map(|apart| apart.powf(self.exponent)).sum();
         Some(sum * (1.0 - (1024 + source.dimension()) as f64 * f64::EPSILON))
     }
 
-    fn axis_cost(&self, _: usize) -> Option<Arc<dyn GroundCost>> {
+    fn cost_along(&self, _: usize) -> Option<Arc<dyn GroundCost>> {
         axis_cost_of_power(self.exponent)
     }
 }
@@ -298,7 +298,7 @@ impl CostFormula for ScaledSquare {
         self.scale * SqEuclidean.cost(x, y)
     }
 
-    fn form(&self) -> CostForm<'_> {
+    fn known_form(&self) -> CostForm<'_> {
         CostForm::SqEuclidean { scale: self.scale }
     }
 }

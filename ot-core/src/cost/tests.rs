@@ -407,11 +407,11 @@ impl CostFormula for Cusp {
         x[0] / y[0] + x[1]
     }
 
-    fn may_forbid(&self) -> bool {
+    fn forbids_pairs(&self) -> bool {
         true
     }
 
-    fn dimension(&self) -> Option<usize> {
+    fn fixed_dimension(&self) -> Option<usize> {
         Some(2)
     }
 }

@@ -68,12 +68,12 @@ impl CostFormula for Tilted {
         apart * apart + apart.abs()
     }
 
-    fn bound(&self, source: &ot_core::BoundingBox, target: &ot_core::BoundingBox) -> Option<f64> {
+    fn bound_between(&self, source: &ot_core::BoundingBox, target: &ot_core::BoundingBox) -> Option<f64> {
         let bound = |cost: &dyn GroundCost| cost.bound(source, target);
         Some((bound(&SqEuclidean)? + bound(&Manhattan)?) * (1.0 + 1e-15))
     }
 
-    fn least(&self, source: &ot_core::BoundingBox, target: &ot_core::BoundingBox) -> Option<f64> {
+    fn least_between(&self, source: &ot_core::BoundingBox, target: &ot_core::BoundingBox) -> Option<f64> {
         let least = |cost: &dyn GroundCost| cost.least(source, target);
         Some((least(&SqEuclidean)? + least(&Manhattan)?) * (1.0 - 1e-15))
     }

@@ -48,7 +48,7 @@ impl CostFormula for Weighted {
         sum
     }
 
-    fn dimension(&self) -> Option<usize> {
+    fn fixed_dimension(&self) -> Option<usize> {
         Some(DIMENSION)
     }
 }

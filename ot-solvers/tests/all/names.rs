@@ -21,5 +21,13 @@ fn both_crates_are_imported_at_once() -> Result<(), Error> {
     let (kl, recorded) = (Kl::new(0.5)?, Kl::new(0.5)?.recorded()?);
     assert_eq!((MarginalPenalty::step(&kl, 3.0, 0.25), kl.kind()), (2.0, recorded.kind()));
     assert_eq!((Entropy.density(0.0), Entropy.kind()), (1.0, Entropy.recorded()?.kind()));
+    // A formula of a cost, and the cost that it is.
+    let bounds = BoundingBox::of(PointsView::new(&[0.0, 0.0], 2)?);
+    assert_eq!(
+        (Euclidean.dimension(), Euclidean.may_forbid()),
+        (Euclidean.fixed_dimension(), Euclidean.forbids_pairs())
+    );
+    assert_eq!((Euclidean.form(), Euclidean.bound(&bounds, &bounds)), (Euclidean.known_form(), Some(0.0)));
+    assert!(SqEuclidean.least(&bounds, &bounds) == Some(0.0) && SqEuclidean.axis_cost(1).is_some());
     Ok(())
 }

@@ -19,7 +19,7 @@ impl CostFormula for Charbonnier {
         square / ((1.0 + square / (self.width * self.width)).sqrt() + 1.0)
     }
 
-    fn bound(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
+    fn bound_between(&self, source: &BoundingBox, target: &BoundingBox) -> Option<f64> {
         GroundCost::bound(&Euclidean, source, target).map(|distance| self.width * distance)
     }
 }
