@@ -45,8 +45,11 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
             return Ok(());
         }
         let together = self.plan_costs_together(plan, out.values_mut());
-        for (column, out) in out.values_mut().iter_mut().enumerate().filter(|(column, _)| !together[*column]) {
+        for (column, out) in out.values_mut().iter_mut().enumerate() {
             let plan = self.column(Side::Source, plan, column);
+            if together[column] && self.tells(&plan, *out) {
+                continue;
+            }
             if self.products_vanish(&plan) {
                 *out = self.careful_plan_cost(&plan);
                 continue;
@@ -62,9 +65,7 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
                 });
                 total
             });
-            // A sum near the smallest numbers may have lost terms.
-            let is_known = cost.is_finite() && cost.abs() > T::TINY / T::EPSILON;
-            *out = if is_known { cost } else { self.careful_plan_cost(&plan) };
+            *out = if self.tells(&plan, cost) { cost } else { self.careful_plan_cost(&plan) };
         }
         Ok(())
     }
@@ -120,6 +121,15 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     fn products_vanish(&self, plan: &PlanColumn<'_, T>) -> bool {
         let heaviest = plan.other_weights.iter().fold(0.0, |heaviest, weight| weight.to_f64().max(heaviest));
         self.cost.bound().is_some_and(|bound| bound > 0.0 && bound * heaviest < T::TINY / T::EPSILON)
+    }
+
+    /// Does a sum of entries times costs tell <P, C>? Near the smallest numbers it may have lost terms, and entries that vanish,
+    /// which stand as twice the smallest number, may count beside large costs.
+    fn tells(&self, plan: &PlanColumn<'_, T>, cost: f64) -> bool {
+        let mass = |weights: &[T]| weights.iter().map(|weight| weight.to_f64()).sum::<f64>();
+        let vanished =
+            || 2.0 * T::TINY * self.cost.bound().unwrap_or(0.0) * mass(plan.weights) * mass(plan.other_weights);
+        cost.is_finite() && cost.abs() > T::TINY / T::EPSILON && vanished() <= T::EPSILON * cost.abs()
     }
 
     /// <P, C> of one column with forbidden pairs, which carry nothing and cost nothing, or with entries beyond the

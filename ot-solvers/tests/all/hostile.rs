@@ -411,3 +411,21 @@ fn bounds_charge_the_largest_cost_for_what_rounding_hides() {
     let optimum = 45.0 * s;
     assert!(bounds.lower <= optimum && optimum <= bounds.upper, "{bounds:?}");
 }
+
+#[test]
+fn entries_that_vanish_pay_nothing() {
+    // In f32 an entry of no mass stands as 2.4e-38: beside a cost of 2e37 it would pay a half.
+    let backend = CpuBackend::<f32>::new(1).unwrap();
+    let matrix = CostMatrix::new(vec![0.5_f32, 2e37, 2e37, 0.25], 2, 2).unwrap();
+    let (half, quarter) = ([0.5_f32, 0.5], [0.25_f32, 0.75]);
+    for (weights, expected) in [(half.to_vec(), vec![0.375]), ([half, quarter].concat(), vec![0.375, 0.3125])] {
+        let columns = expected.len();
+        let a = Histogram::batch(weights, columns).unwrap();
+        let geometry = backend.geometry(a.support(), a.support(), &matrix).unwrap();
+        let problem = Problem::new(geometry, &a, &a, Epsilon::Absolute(0.1)).unwrap();
+        let solution = Sinkhorn::new().tolerance(1e-5).solve(&problem).unwrap();
+        for (certificate, expected) in solution.certificates().iter().zip(expected) {
+            assert_close(certificate.transport_cost.unwrap(), expected, 1e-5);
+        }
+    }
+}
