@@ -88,6 +88,18 @@ pub enum Error {
         /// Its total mass.
         mass: f64,
     },
+    /// A mass whose shares of so many atoms are too small for the element type.
+    #[error("column {column}: a mass of {mass:e} is to be shared by atoms in {element}: expected at least {least:e}")]
+    MassUnderflow {
+        /// Index of the histogram.
+        column: usize,
+        /// Its total mass.
+        mass: f64,
+        /// The least mass whose shares keep their digits.
+        least: f64,
+        /// The element type.
+        element: &'static str,
+    },
     /// Masses that differ although both marginals are prescribed.
     #[error(
         "column {column}: the source has mass {}, the target {}; a balanced problem \

@@ -111,7 +111,7 @@ impl<'a, G: GeometryBuilder + ?Sized> Barycenter<'a, G> {
     ///
     /// # Errors
     /// [`Error::EmptyMeasure`] without inputs, [`Error::Mass`] for weights that are all zero in a column,
-    /// [`Error::BatchMismatch`] for different numbers of columns, [`Error::Infeasible`] where forbidden pairs leave no atom that all
+    /// [`Error::MassUnderflow`] for inputs near the smallest numbers, [`Error::BatchMismatch`] for different numbers of columns, [`Error::Infeasible`] where forbidden pairs leave no atom that all
     /// inputs can reach, [`Error::Stranded`] for an atom of an input that can reach none of those that are left, [`Error::MassMismatch`] for prescribed inputs of different
     /// mass; those of [`Problem::unbalanced`] and [`JointProblem::new`].
     pub fn problem(self) -> Result<JointProblem<G::Device>, Error> {
@@ -199,7 +199,11 @@ impl<'a, G: GeometryBuilder + ?Sized> Barycenter<'a, G> {
                 let sources = (0..self.inputs[0].geometry.len(Side::Source) as u32).collect();
                 return Err(Error::Infeasible { sources, mass: mass / total, reachable: 0.0 });
             }
-            weights.extend(own.iter().map(|m| Elem::<G>::from_f64(m * (mass / total / left))));
+            let (mass, least) = (mass / total, own.len() as f64 * (Elem::<G>::TINY / Elem::<G>::EPSILON));
+            if mass > 0.0 && mass < least {
+                return Err(Error::MassUnderflow { column, mass, least, element: Elem::<G>::NAME });
+            }
+            weights.extend(own.iter().map(|m| Elem::<G>::from_f64(m * (mass / left))));
         }
         Ok(weights)
     }

@@ -35,6 +35,14 @@ fn inputs_that_do_not_fit() {
     assert_eq!(none.unwrap_err(), Error::EmptyMeasure);
     let heavy = PointCloud::new(points.clone(), 1, vec![1.0; 10]).unwrap();
     assert!(matches!(of(&[&a, &heavy], &[0.5, 0.5]), Error::MassMismatch { .. }));
+    // At least as much as ten atoms can share: 2.2e-308 / 2.2e-16 each.
+    let of_mass = |mass: f64| PointCloud::new(points.clone(), 1, vec![mass / 10.0; 10]).unwrap();
+    let error = of(&[&of_mass(1e-300)], &[1.0]);
+    assert!(matches!(error, Error::MassUnderflow { column: 0, element: "f64", .. }), "{error}");
+    let small = of_mass(1e-290);
+    let epsilon = Epsilon::Absolute(0.1);
+    let least = barycenter(&backend, &[&small], &[1.0], &reference, &SqEuclidean, epsilon).unwrap();
+    assert!((least.measure(0).unwrap().iter().sum::<f64>() / 1e-290 - 1.0).abs() < 1e-6);
     let plane = PointCloud::uniform(vec![0.0; 4], 2).unwrap();
     assert!(matches!(of(&[&plane], &[1.0]), Error::DimensionMismatch { .. }));
     let batch = PointCloud::batch(points.clone(), 1, vec![0.1; 20], 2).unwrap();
