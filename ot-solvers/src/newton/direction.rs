@@ -1,5 +1,7 @@
 //! Newton's direction: the matrix solved with by preconditioned conjugate gradients (Hestenes, Stiefel 1952).
 
+use ot_core::power_of_two::{binary_exponent, times_power_of_two};
+
 use super::{
     elimination::{EXACT_DEGREE, Elimination},
     laplacian::{PlanLaplacian, dot},
@@ -75,6 +77,9 @@ pub(super) struct ConjugateGradients<'a> {
     /// c, against which solutions have a mean of zero if the matrix has constants in its kernel.
     column_sums: &'a [f64],
     has_gauge: bool,
+    /// The exponent of the power of two that x and the residual are in: squares of residuals would leave the range in units of
+    /// tiny costs.
+    unit: f64,
     x: Vec<f64>,
     residual: Vec<f64>,
 }
@@ -82,7 +87,10 @@ pub(super) struct ConjugateGradients<'a> {
 impl<'a> ConjugateGradients<'a> {
     /// From a solution of zero.
     pub(super) fn new(column_sums: &'a [f64], has_gauge: bool, b: &[f64]) -> Self {
-        let mut gradients = Self { column_sums, has_gauge, x: vec![0.0; b.len()], residual: b.to_vec() };
+        let largest = b.iter().fold(0.0_f64, |largest, b| largest.max(b.abs()));
+        let unit = if largest > 0.0 && largest.is_finite() { binary_exponent(largest) } else { 0.0 };
+        let residual = b.iter().map(|&b| times_power_of_two(b, -unit)).collect();
+        let mut gradients = Self { column_sums, has_gauge, unit, x: vec![0.0; b.len()], residual };
         gradients.project();
         gradients
     }
@@ -147,6 +155,6 @@ impl<'a> ConjugateGradients<'a> {
             let mean = dot(self.column_sums, &self.x) / self.total();
             self.x.iter_mut().for_each(|x| *x -= mean);
         }
-        self.x
+        self.x.into_iter().map(|x| times_power_of_two(x, self.unit)).collect()
     }
 }

@@ -221,7 +221,7 @@ fn other_solvers_have_the_unit_of_the_cost() {
             .collect()
     };
     let once = of(0);
-    for exponent in [-20, 12] {
+    for exponent in [-300, -20, 12, 300] {
         assert_eq!(of(exponent), once, "{exponent}");
     }
 }
