@@ -121,6 +121,10 @@ impl<T: Scalar> Geometry<Host<T>> for CountedGeometry<T> {
         self.inner.epsilon_of_blur(sigma)
     }
 
+    fn gains_from_batches(&self) -> bool {
+        self.inner.gains_from_batches()
+    }
+
     fn may_forbid(&self) -> bool {
         self.inner.may_forbid()
     }

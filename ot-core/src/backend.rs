@@ -105,7 +105,8 @@ pub trait Backend<D: Device>: Debug + Send + Sync {
         outputs: &mut [&mut D::Reduced],
     ) -> Result<(), Error>;
 
-    /// out = vector * matrix: columns mixed by a small host matrix, row-major, columns of `vector` x columns of `out`.
+    /// out = vector * matrix: columns mixed by a small host matrix, row-major, columns of `vector` x columns of `out`. A column
+    /// times zero is left out, whatever it holds.
     ///
     /// # Errors
     /// [`Error::Length`] for a matrix of another shape, or a failure of the device.

@@ -180,6 +180,72 @@ impl<D: Device> Problem<D> {
         Ok(changed)
     }
 
+    /// Does another problem differ in nothing but its weights? Both are of entropy, on one geometry, at one epsilon, with the
+    /// same penalties and as many columns: what [`side_by_side`](Self::side_by_side) asks for.
+    #[must_use]
+    pub fn can_stand_beside(&self, other: &Self) -> bool {
+        let same_penalty = |side: Side| self.marginal(side).penalty() == other.marginal(side).penalty();
+        Arc::ptr_eq(&self.geometry, &other.geometry)
+            && [self, other].iter().all(|problem| problem.regularizer.kind() == RegularizerKind::Entropy)
+            && (self.epsilon, self.columns) == (other.epsilon, other.columns)
+            && Side::BOTH.into_iter().all(same_penalty)
+    }
+
+    /// Several problems as one batch: the columns of the first, then those of the second, and so on. Its kernel reads the data
+    /// of the cost once for all. Operations go through the backend of the first.
+    ///
+    /// A side whose problems all have the same single histogram keeps it as the only one. Otherwise weights go through the host.
+    ///
+    /// # Errors
+    /// [`Error::EmptyBatch`] for no problems; [`Error::Parameter`] for problems that cannot [stand beside](Self::can_stand_beside)
+    /// each other; [`Error::OutOfMemory`], a failure of the device.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ot_conformance::ReferenceBackend;
+    /// use ot_core::{Epsilon, Problem, ReferenceGeometry, PointCloud, PointsView, SqEuclidean, Support};
+    ///
+    /// let line = [0.0, 1.0, 2.0];
+    /// let points = Support::Points(PointsView::new(&line, 1)?);
+    /// let geometry = ReferenceGeometry::new(Arc::new(ReferenceBackend::<f64>::default()), points, points, &SqEuclidean)?;
+    /// let (geometry, uniform) = (Arc::new(geometry), PointCloud::uniform(&line, 1)?);
+    /// let problem = |weights: [f64; 3]| {
+    ///     let source = PointCloud::new(&line, 1, weights.to_vec())?.normalized();
+    ///     Problem::new(geometry.clone(), &source, &uniform, Epsilon::Absolute(0.5))
+    /// };
+    /// let (left, right) = (problem([2.0, 1.0, 1.0])?, problem([1.0, 1.0, 2.0])?);
+    /// assert!(left.can_stand_beside(&right));
+    /// assert_eq!(Problem::side_by_side(&[&left, &right])?.columns(), 2);
+    /// # Ok::<(), ot_core::Error>(())
+    /// ```
+    pub fn side_by_side(problems: &[&Self]) -> Result<Self, Error> {
+        let (&first, others) = problems.split_first().ok_or(Error::EmptyBatch)?;
+        if others.is_empty() {
+            return Ok(first.clone());
+        }
+        if let Some(index) = others.iter().position(|other| !first.can_stand_beside(other)) {
+            return Err(Error::Parameter {
+                name: "the index of a problem beside the first",
+                value: index as f64 + 1.0,
+                expected: "one that differs in weights alone",
+            });
+        }
+        let columns = first.columns * problems.len();
+        let beside = |side: Side| -> Result<Arc<Marginal<D>>, Error> {
+            let weights: Vec<&D::Vector> = problems.iter().map(|problem| problem.marginal(side).weights()).collect();
+            let (backend, own, len) = (first.backend(), first.marginal(side), first.marginal(side).len());
+            let weights = backend.download(&weights)?;
+            if weights.iter().all(|other| other.len() == len && *other == weights[0]) {
+                return Ok(Arc::clone(side.of([&first.source, &first.target])));
+            }
+            let own_columns = |weights: &Vec<D::Elem>| weights.repeat(first.columns * len / weights.len());
+            let all: Vec<D::Elem> = weights.iter().flat_map(own_columns).collect();
+            Ok(Arc::new(Marginal::new(backend, WeightsView::new(&all, columns)?, own.penalty().clone())?))
+        };
+        Ok(Self { source: beside(Side::Source)?, target: beside(Side::Target)?, columns, ..first.clone() })
+    }
+
     /// The same problem, whose operations go through another backend of the same device: one that counts or checks what
     /// is asked of the geometry's own.
     #[must_use]

@@ -103,6 +103,10 @@ impl<T: Scalar> Geometry<Host<T>> for ReferenceGeometry<T> {
         self.table.epsilon_of_blur(sigma)
     }
 
+    fn gains_from_batches(&self) -> bool {
+        true
+    }
+
     fn may_forbid(&self) -> bool {
         self.table.forbids()
     }

@@ -17,11 +17,11 @@ mod coordinates;
 mod debiased;
 mod free_support;
 mod front;
+mod group;
 mod inputs;
 mod iteration;
 mod rate;
 mod sharpening;
-mod term;
 mod unknown;
 
 pub(crate) use self::inputs::Reweighted;

@@ -61,6 +61,10 @@ impl Geometry<Wgpu> for WgpuGeometry {
         self.blur.map(|blur| blur.epsilon(sigma))
     }
 
+    fn gains_from_batches(&self) -> bool {
+        true
+    }
+
     fn may_forbid(&self) -> bool {
         self.costs.forbids
     }

@@ -79,6 +79,10 @@ impl<D: Device> Geometry<DeferredDevice<D>> for DeferredGeometry<D> {
         self.inner.epsilon_of_blur(sigma)
     }
 
+    fn gains_from_batches(&self) -> bool {
+        self.inner.gains_from_batches()
+    }
+
     fn may_forbid(&self) -> bool {
         self.inner.may_forbid()
     }

@@ -190,7 +190,7 @@ pub fn maps_of_reduced_vectors_are_the_formula<D: Device>(backend: &dyn Backend<
     trial.all_close("second output", &found[1], &x.map(|x| x - y[0]), |_| F64_GRADE)
 }
 
-/// mix multiplies the columns by a small matrix, row-major.
+/// mix multiplies the columns by a small matrix, row-major, and leaves out columns times zero.
 pub fn mixtures_are_products<D: Device>(backend: &dyn Backend<D>) -> Verdict {
     let trial = Trial::new("mixtures are products", D::Elem::NAME);
     for rows in ROWS {
@@ -209,6 +209,12 @@ pub fn mixtures_are_products<D: Device>(backend: &dyn Backend<D>) -> Verdict {
             let tolerance = 8.0 * inner as f64 * backend.precision().unit;
             trial.all_close("entry", &numbers(&backend.download(&[&out])?[0]), &expected, |_| tolerance)?;
         }
+        let values = [vec![f64::NAN; rows], vec![0.5; rows], vec![f64::INFINITY; rows]].concat();
+        let mut out = backend.alloc(rows, 2)?;
+        backend.mix(&backend.upload(&elements::<D::Elem>(&values), 3)?, &[0.0, 0.0, 2.0, 4.0, 0.0, 0.0], &mut out)?;
+        let expected = [vec![1.0; rows], vec![2.0; rows]].concat();
+        let trial = trial.at(format_args!("{rows} rows, columns left out"));
+        trial.all_close("entry", &numbers(&backend.download(&[&out])?[0]), &expected, |_| 0.0)?;
     }
     Ok(())
 }

@@ -149,22 +149,42 @@ where
     Ok(())
 }
 
-/// `out = vector * matrix`, with a row-major matrix of columns of `vector` x columns of `out`.
-pub fn mix<T: Scalar>(vector: &HostVector<T>, matrix: &[f64], out: &mut HostVector<T>) -> Result<(), Error> {
-    let ((rows, inner), (_, columns)) = (vector.shape(), out.shape());
-    if matrix.len() != inner * columns {
-        return Err(Error::Length {
-            what: "matrix that mixes columns",
-            expected: inner * columns,
-            found: matrix.len(),
-        });
+/// `out = vector * matrix`, with a row-major matrix of columns of `vector` x columns of `out`. A column times zero is left out,
+/// whatever it holds.
+pub fn mix<T: Scalar>(
+    parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
+    vector: &HostVector<T>,
+    matrix: &[f64],
+    out: &mut HostVector<T>,
+) -> Result<(), Error> {
+    let ((rows, inner), (out_rows, columns)) = (vector.shape(), out.shape());
+    for (what, expected, found) in
+        [("matrix that mixes columns", inner * columns, matrix.len()), ("rows of a mixture", rows, out_rows)]
+    {
+        if expected != found {
+            return Err(Error::Length { what, expected, found });
+        }
     }
-    for (index, entry) in out.values_mut().iter_mut().enumerate() {
-        let (column, row) = (index / rows, index % rows);
-        let sum: f64 =
-            (0..inner).map(|k| vector.values()[k * rows + row].to_f64() * matrix[k * columns + column]).sum();
-        *entry = T::from_f64(sum);
+    if rows == 0 {
+        return Ok(());
     }
+    let tasks = rows.div_ceil(TASK_ROWS);
+    let pieces = out.values_mut().chunks_mut(rows).flat_map(|column| column.chunks_mut(TASK_ROWS));
+    for_each_chunk(parallel, tasks * columns, pieces, |index, piece| {
+        let (column, start) = (index / tasks, index % tasks * TASK_ROWS);
+        for (block, out) in piece.chunks_mut(BLOCK).enumerate() {
+            let (first, mut sums) = (start + block * BLOCK, [0.0; BLOCK]);
+            for (k, own) in vector.values().chunks_exact(rows).enumerate() {
+                let factor = matrix[k * columns + column];
+                if factor != 0.0 {
+                    sums.iter_mut()
+                        .zip(&own[first..first + out.len()])
+                        .for_each(|(sum, x)| *sum += x.to_f64() * factor);
+                }
+            }
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::from_f64(sum));
+        }
+    });
     Ok(())
 }
 

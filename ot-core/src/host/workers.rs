@@ -123,7 +123,7 @@ impl<W: HostWorkers> Backend<Host<W::Element>> for W {
         matrix: &[f64],
         out: &mut HostVector<W::Element>,
     ) -> Result<(), Error> {
-        mix(vector, matrix, out)
+        mix(|tasks, job| self.run_tasks(tasks, job), vector, matrix, out)
     }
 
     fn copy(&self, vector: &HostVector<W::Element>, out: &mut HostVector<W::Element>) -> Result<(), Error> {

@@ -93,6 +93,13 @@ pub trait Geometry<D: Device>: Debug + Send + Sync {
         false
     }
 
+    /// Do columns of a batch gain from each other, however far apart their potentials are? Then solvers make one batch of
+    /// problems that share this geometry. A kernel that keeps entries around the potentials of one column says no, and that is the
+    /// default.
+    fn gains_from_batches(&self) -> bool {
+        false
+    }
+
     /// The connected components of a support that both sides share, if mass cannot pass between them: pairs in different
     /// components are all that is forbidden. The default is none.
     fn components(&self) -> Option<&Components> {

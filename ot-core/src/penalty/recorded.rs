@@ -201,6 +201,19 @@ impl RecordedPenalty {
     }
 }
 
+/// The same formulas, with the same parameters and bounds.
+impl PartialEq for RecordedPenalty {
+    fn eq(&self, other: &Self) -> bool {
+        let bounds = |Self { programs }: &Self| (programs.kind, programs.density_bounds, programs.potential_bounds);
+        let formulas = |Self { programs }: &Self| {
+            let Programs { step, conjugate, value, subdifferential, .. } = programs.as_ref();
+            [step.clone(), conjugate.clone(), value.clone(), subdifferential.clone()]
+        };
+        Arc::ptr_eq(&self.programs, &other.programs)
+            || (bounds(self) == bounds(other) && formulas(self) == formulas(other))
+    }
+}
+
 impl fmt::Debug for RecordedPenalty {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Programs { kind, density_bounds, .. } = self.programs.as_ref();

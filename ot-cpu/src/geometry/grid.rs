@@ -160,6 +160,10 @@ impl<T: CpuScalar> Geometry<Host<T>> for GridGeometry<T> {
         self.grids.blur.map(|blur| blur.epsilon(sigma))
     }
 
+    fn gains_from_batches(&self) -> bool {
+        true
+    }
+
     fn cost_bound(&self) -> Option<f64> {
         Some(self.grids.costs.bound())
     }

@@ -245,6 +245,10 @@ impl<T: CpuScalar> Geometry<Host<T>> for HeatGeometry<T> {
         Some(0.5 * self.epsilon_of_time * sigma * sigma)
     }
 
+    fn gains_from_batches(&self) -> bool {
+        true
+    }
+
     fn may_forbid(&self) -> bool {
         self.heat.vertices.components().count() > 1
     }

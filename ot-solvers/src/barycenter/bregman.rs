@@ -25,8 +25,10 @@ use crate::{
 /// rate predicted from the cost; observed rates take over. That saves about six of seven iterations where epsilon is small.
 /// The last step is exact: each plan returned has the marginal p.
 ///
-/// Cost: one sweep of each term an iteration, one read at each check. Memory: six vectors of each end, and a kernel for
-/// each term. The solution is proven by [`certify_joint`](ot_core::certify_joint).
+/// Cost: one sweep of each term an iteration, one read at each check. Terms with the same ends and penalties on
+/// one geometry that [gains from batches](ot_core::Geometry::gains_from_batches) are columns of one batch, up to 64 columns: a kernel
+/// serves all at once. Memory: six vectors of each end, and a kernel for each
+/// such group. The solution is proven by [`certify_joint`](ot_core::certify_joint).
 ///
 /// ```
 /// use ot_core::{Epsilon, PointCloud, SqEuclidean};
@@ -177,8 +179,8 @@ impl<'a, D: Device> BregmanRun<'a, D> {
             for stage in stages {
                 iteration.approach(stage, share)?;
             }
-            let certificates = iteration.converge(epsilon)?;
-            Ok(iteration.solution(certificates))
+            let (potentials, certificates) = iteration.converge(epsilon)?;
+            Ok(iteration.solution(potentials, certificates))
         })
     }
 }

@@ -10,14 +10,9 @@ use ot_core::{
     Potentials, Progress, Scalar, Side, Status, certify_joint,
 };
 
-use super::{
-    bregman::BregmanProjections,
-    rate,
-    term::{Pace, Term},
-    unknown::Unknown,
-};
+use super::{bregman::BregmanProjections, group::Group, rate, unknown::Unknown};
 use crate::{
-    entropic::{Column, Goal, Observed, Relaxation, SECOND_CHANCES, STAGE_ITERATIONS, Start, choose_columns, verdict},
+    entropic::{Column, Goal, Observed, Relaxation, SECOND_CHANCES, STAGE_ITERATIONS, Start, verdict},
     history::History,
 };
 
@@ -26,12 +21,10 @@ pub(super) struct Iteration<'a, D: Device> {
     settings: &'a BregmanProjections,
     problem: &'a JointProblem<D>,
     backend: &'a dyn Backend<D>,
-    terms: Vec<Term<'a, D>>,
-    unknown: Vec<Unknown<D>>,
+    groups: Vec<Group<D>>,
+    unknown: Vec<Unknown<'a, D>>,
     /// sigma^2 of the predicted rate.
     variance: Option<f64>,
-    relaxation: D::Reduced,
-    chosen: D::Reduced,
     active: ActiveColumns,
     columns: Vec<Column>,
     iterations: usize,
@@ -54,20 +47,14 @@ impl<'a, D: Device> Iteration<'a, D> {
             let (expected, found) = (problem.terms().len(), start.len());
             return Err(Error::Length { what: "potentials of the warm start", expected, found });
         }
-        let term = |(index, term): (usize, &'a JointTerm<D>)| match start.get(index) {
-            Some(potentials) => Term::new(term, &Start::Warm(potentials)),
-            None => Term::new(term, &Start::Zero),
-        };
-        let terms = problem.terms().iter().enumerate().map(term).collect::<Result<_, _>>()?;
-        let unknown = (0..problem.unknown().len()).map(|measure| Unknown::new(problem, measure));
+        let groups = Group::of_problem(problem, |term| start.get(term).map_or(Start::Zero, |own| Start::Warm(own)))?;
+        let unknown = (0..problem.unknown().len()).map(|measure| Unknown::new(problem, &groups, measure));
         let predicts = settings.relaxation == Relaxation::Adaptive;
         let variance = if predicts { rate::variance(problem)? } else { None };
         let mut iteration = Self {
-            terms,
             unknown: unknown.collect::<Result<_, _>>()?,
+            groups,
             variance,
-            relaxation: backend.alloc_reduced(columns)?,
-            chosen: backend.alloc_reduced(columns)?,
             active: ActiveColumns::all(columns),
             columns: vec![Column::new(settings.relaxation.controller()); columns],
             iterations: 0,
@@ -79,9 +66,9 @@ impl<'a, D: Device> Iteration<'a, D> {
             backend,
         };
         if !start.is_empty() {
-            let Self { unknown, terms, .. } = &mut iteration;
-            unknown.iter_mut().try_for_each(|unknown| unknown.cancel(terms))?;
-            iteration.terms.iter_mut().try_for_each(Term::keep)?;
+            let Self { unknown, groups, .. } = &mut iteration;
+            unknown.iter_mut().try_for_each(|unknown| unknown.cancel(groups))?;
+            groups.iter_mut().try_for_each(Group::keep)?;
         }
         Ok(iteration)
     }
@@ -96,52 +83,52 @@ impl<'a, D: Device> Iteration<'a, D> {
         Ok(())
     }
 
-    /// The last stage: to the tolerance, certified.
-    pub(super) fn converge(&mut self, epsilon: f64) -> Result<Vec<Certificate>, Error> {
+    /// The last stage, to the tolerance: the potentials of all terms, and what is proven of them.
+    pub(super) fn converge(&mut self, epsilon: f64) -> Result<(Vec<Potentials<D>>, Vec<Certificate>), Error> {
         let tolerance = self.settings.tolerance_on(self.backend);
         self.enter_stage(epsilon)?;
         let mut goal = Goal::new(tolerance, self.settings.limits.most);
         for chance in 0.. {
             self.descend(epsilon, goal)?;
             self.choose_best(|column| column.rest != Some(Status::Converged))?;
-            let Self { unknown, terms, .. } = self;
-            unknown.iter_mut().try_for_each(|unknown| unknown.project(terms, epsilon))?;
-            let potentials: Vec<_> = self.terms.iter().map(|term| &term.potentials).collect();
+            let Self { unknown, groups, .. } = self;
+            unknown.iter_mut().try_for_each(|unknown| unknown.project(groups, epsilon))?;
+            let potentials = Group::potentials_of_terms(groups)?;
             let measures: Vec<_> = self.unknown.iter().map(Unknown::masses).collect();
-            let certificates = certify_joint(self.problem, &potentials, &measures)?;
+            let certificates = certify_joint(self.problem, &potentials.iter().collect::<Vec<_>>(), &measures)?;
             for (column, certificate) in self.columns.iter_mut().zip(&certificates) {
                 let rest = column.rest.or(self.ended);
                 column.rest = verdict(rest, certificate, tolerance, chance < SECOND_CHANCES && self.ended.is_none());
             }
             if self.columns.iter().all(|column| column.rest.is_some()) {
-                return Ok(certificates);
+                return Ok((potentials, certificates));
             }
             // The by-products were too optimistic: the columns that failed the certificate continue.
             goal.tolerance /= 3.0;
             self.wake(epsilon, |column| column.rest.is_none());
         }
-        Ok(Vec::new())
+        Ok((Vec::new(), Vec::new()))
     }
 
     /// What the run found.
-    pub(super) fn solution(self, certificates: Vec<Certificate>) -> JointSolution<D> {
+    pub(super) fn solution(self, potentials: Vec<Potentials<D>>, certificates: Vec<Certificate>) -> JointSolution<D> {
         let statuses = self.columns.iter().map(|column| column.rest.unwrap_or(Status::IterationLimit)).collect();
         let measures = self.unknown.into_iter().map(|unknown| Arc::new(unknown.into_masses())).collect();
-        let potentials = self.terms.into_iter().map(|term| Arc::new(term.potentials)).collect();
+        let potentials = potentials.into_iter().map(Arc::new).collect();
         let (problem, history) = (self.problem.clone(), self.history.into_told());
         JointSolution::new(problem, measures, potentials, statuses, certificates, self.iterations, history)
     }
 
     /// Binds an epsilon, and lets every column start at the rate predicted there.
     fn enter_stage(&mut self, epsilon: f64) -> Result<(), Error> {
-        self.terms.iter_mut().try_for_each(|term| term.rebind(epsilon))?;
+        self.groups.iter_mut().try_for_each(|group| group.rebind(epsilon))?;
         self.wake(epsilon, |_| true);
         Ok(())
     }
 
     /// Steps until every column rests, or the run must end.
     fn descend(&mut self, epsilon: f64, goal: Goal) -> Result<(), Error> {
-        self.terms.iter_mut().try_for_each(Term::recenter)?;
+        self.groups.iter_mut().try_for_each(Group::recenter)?;
         self.write_relaxation()?;
         let (first, limits) = (self.iterations, self.settings.limits);
         while self.ended.is_none() && !self.active.is_empty() && self.iterations < goal.last_iteration {
@@ -153,7 +140,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             }
             if self.iterations == 1 {
                 // The first step forgets the start, and is all that one input takes.
-                self.backend.write_reduced(&vec![1.0; self.columns.len()], &mut self.relaxation)?;
+                self.relax(&vec![1.0; self.columns.len()])?;
             }
             self.step(epsilon, at_check)?;
             if at_check {
@@ -170,18 +157,18 @@ impl<'a, D: Device> Iteration<'a, D> {
 
     /// One full iteration: the turn of each unknown measure.
     fn step(&mut self, epsilon: f64, at_check: bool) -> Result<(), Error> {
-        let Self { terms, unknown, relaxation, active, .. } = self;
+        let Self { groups, unknown, .. } = self;
         if at_check {
-            terms.iter_mut().try_for_each(Term::enter)?;
+            groups.iter_mut().try_for_each(Group::enter)?;
         }
-        let pace = Pace { relaxation, active, at_check };
-        unknown.iter_mut().try_for_each(|unknown| unknown.advance(terms, pace, epsilon))?;
-        terms.iter_mut().filter(|term| term.is_alone()).try_for_each(|term| term.advance(Side::Target, pace))
+        unknown.iter_mut().try_for_each(|unknown| unknown.advance(groups, at_check, epsilon))?;
+        let mut alone = groups.iter_mut().filter(|group| group.is_alone());
+        alone.try_for_each(|group| group.advance(Side::Target, at_check))
     }
 
     /// Reads the by-products and decides, column by column, what they mean.
     fn check(&mut self, epsilon: f64, goal: Goal) -> Result<(), Error> {
-        let read = Read::of(self.backend, &self.terms, &self.unknown)?;
+        let read = Read::of(self.backend, &self.groups, &self.unknown)?;
         let (mut improved, mut blew_up) = (vec![false; self.columns.len()], vec![false; self.columns.len()]);
         let phase = if epsilon > self.problem.epsilon() { Phase::Annealing } else { Phase::Iterations };
         let mut seen = Progress {
@@ -208,11 +195,10 @@ impl<'a, D: Device> Iteration<'a, D> {
                 self.active.freeze(index);
             }
         }
-        let Self { terms, chosen, backend, .. } = self;
-        for Term { potentials, entering, best, .. } in terms {
-            choose_columns(*backend, best, entering, &improved, chosen)?;
+        for group in &mut self.groups {
+            group.keep_entering(&improved)?;
             // A blow-up is undone.
-            choose_columns(*backend, potentials, best, &blew_up, chosen)?;
+            group.go_back(&blew_up)?;
         }
         self.write_relaxation()?;
         if self.history.tell(seen).is_break() {
@@ -244,23 +230,25 @@ impl<'a, D: Device> Iteration<'a, D> {
         }
     }
 
-    /// Brings the relaxation of every column to the device: 0 for one that rests.
+    /// Brings to the device which columns move, and the relaxation of every column: 0 for one that rests.
     fn write_relaxation(&mut self) -> Result<(), Error> {
         let omega = |(index, column): (usize, &Column)| match self.active.contains(index) {
             true => column.controller.omega(),
             false => 0.0,
         };
         let omegas: Vec<f64> = self.columns.iter().enumerate().map(omega).collect();
-        self.backend.write_reduced(&omegas, &mut self.relaxation)
+        self.groups.iter_mut().for_each(|group| group.activate(&self.active));
+        self.relax(&omegas)
+    }
+
+    fn relax(&mut self, omegas: &[f64]) -> Result<(), Error> {
+        self.groups.iter_mut().try_for_each(|group| group.relax(omegas))
     }
 
     /// Goes back to the best iterate of some columns.
     fn choose_best(&mut self, which: impl Fn(&Column) -> bool) -> Result<(), Error> {
         let wanted: Vec<bool> = self.columns.iter().map(|column| which(column) && column.has_better()).collect();
-        let Self { terms, chosen, backend, .. } = self;
-        terms
-            .iter_mut()
-            .try_for_each(|Term { potentials, best, .. }| choose_columns(*backend, potentials, best, &wanted, chosen))
+        self.groups.iter_mut().try_for_each(|group| group.go_back(&wanted))
     }
 }
 
@@ -282,17 +270,24 @@ struct Read {
 }
 
 impl Read {
-    fn of<D: Device>(backend: &dyn Backend<D>, terms: &[Term<'_, D>], unknown: &[Unknown<D>]) -> Result<Self, Error> {
-        let of_terms = terms.iter().flat_map(Term::numbers);
-        let of_unknown = unknown.iter().flat_map(Unknown::residuals);
-        let mut read = backend.read(&of_terms.chain(of_unknown).collect::<Vec<_>>())?.into_iter();
-        let mut next = |count: usize| read.by_ref().take(count).collect::<Vec<_>>();
-        let of_terms = terms.iter().map(|term| next(term.numbers().len())).collect();
-        let of_unknown = unknown.iter().map(|unknown| {
-            let ends = unknown.ends().iter().map(|&(term, _)| term);
-            ends.zip(next(unknown.ends().len())).collect()
-        });
-        Ok(Self { terms: of_terms, unknown: of_unknown.collect() })
+    fn of<D: Device>(backend: &dyn Backend<D>, groups: &[Group<D>], unknown: &[Unknown<'_, D>]) -> Result<Self, Error> {
+        let of_groups = groups.iter().flat_map(Group::numbers);
+        let of_unknown = unknown.iter().flat_map(Unknown::residuals).map(|(_, residuals)| residuals);
+        let read = backend.read(&of_groups.chain(of_unknown).collect::<Vec<_>>())?;
+        let (of_groups, of_unknown) = read.split_at(groups.iter().map(|group| group.numbers().len()).sum());
+
+        let mut terms = vec![Vec::new(); groups.iter().map(|group| group.terms().len()).sum()];
+        let owners = groups.iter().flat_map(|group| group.numbers().map(|_| group));
+        for (group, numbers) in owners.zip(of_groups) {
+            group.by_term(numbers).for_each(|(term, own)| terms[term].push(own.to_vec()));
+        }
+        let mut of_unknown = of_unknown.iter();
+        let residuals = |unknown: &Unknown<'_, D>| {
+            let of_group = unknown.residuals().zip(of_unknown.by_ref());
+            let of_terms = of_group.flat_map(|((group, _), residuals)| groups[group].by_term(residuals));
+            of_terms.map(|(term, residuals)| (term, residuals.to_vec())).collect()
+        };
+        Ok(Self { terms, unknown: unknown.iter().map(residuals).collect() })
     }
 
     /// What the numbers tell of one column.

@@ -13,7 +13,7 @@ mod power;
 use ot_core::{Device, End, Error, JointProblem, JointSolution, Observer, Scalar, Side};
 
 use self::{iteration::Iteration, power::Power};
-use super::{inputs::require_inputs, term::Term, unknown::Unknown};
+use super::{group::Group, inputs::require_inputs, unknown::Unknown};
 use crate::{entropic::Start, history::History, limits::Limits};
 
 /// How much entropy a barycenter may have.
@@ -149,18 +149,14 @@ impl<'a, D: Device> BoundedEntropyRun<'a, D> {
         let bounds = bounds(problem, &settings.bound)?;
         let backend = problem.terms()[0].problem.backend();
         backend.scope(|| {
-            let mut terms = Vec::with_capacity(problem.terms().len());
-            for (index, term) in problem.terms().iter().enumerate() {
-                let start = match start.and_then(|start| start.potentials().get(index)) {
-                    Some(potentials) => Start::Warm(potentials),
-                    None => Start::Zero,
-                };
-                terms.push(Term::new(term, &start)?);
-            }
-            let unknown = Unknown::new(problem, 0)?;
+            let groups = Group::of_problem(problem, |term| {
+                let own = start.and_then(|start| start.potentials().get(term));
+                own.map_or(Start::Zero, |potentials| Start::Warm(potentials))
+            })?;
+            let unknown = Unknown::new(problem, &groups, 0)?;
             let power = Power::new(backend, problem.unknown()[0], &bounds)?;
             let limits = settings.limits;
-            Iteration { limits, problem, backend, terms, unknown, power }.run(History::new(observer))
+            Iteration { limits, problem, backend, groups, unknown, power }.run(History::new(observer))
         })
     }
 }

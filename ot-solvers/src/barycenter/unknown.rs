@@ -10,27 +10,49 @@
 //! own, as towards the marginal m, followed by the subtraction of the mean, is the over-relaxed step towards these. So any
 //! kernel's own sweep serves.
 
-use ot_core::{Backend, Device, Error, Fold, JointProblem, LOG_ZERO, Marginal, Operand, Program, Real, Scalar, Side};
+use ot_core::{
+    Backend, Device, End, Error, Fold, JointProblem, LOG_ZERO, Marginal, Operand, Program, Real, Scalar, Side,
+};
 
-use super::term::{Pace, Term};
+use super::group::{Group, sum_of_terms};
 
 /// The state of one unknown measure.
 #[derive(Debug)]
-pub(super) struct Unknown<D: Device> {
-    /// Where it stands: (term, side).
-    ends: Vec<(usize, Side)>,
-    /// lambda of each end over their sum, for each column.
-    parts: Vec<D::Reduced>,
+pub(super) struct Unknown<'a, D: Device> {
+    backend: &'a dyn Backend<D>,
+    /// The reference m.
+    reference: &'a Marginal<D>,
+    columns: usize,
+    ends: Vec<Ends<D>>,
     /// The mass of the reference in each column: that of p where a given end prescribes it.
     mass: D::Reduced,
     is_prescribed: bool,
     /// sum_k part_k g_k.
     mean: D::Vector,
-    /// Residuals of the marginals of the ends, where a check wants them.
-    residuals: Vec<D::Reduced>,
+    /// The part of a group of several terms in the mean.
+    part: D::Vector,
     /// The masses of the atoms, after a projection.
     masses: D::Vector,
     programs: Programs,
+}
+
+/// Where the measure stands in one group.
+#[derive(Debug)]
+struct Ends<D: Device> {
+    group: usize,
+    side: Side,
+    parts: Parts<D>,
+    /// Residuals of the marginals, for each column of the group, where a check wants them.
+    residuals: D::Reduced,
+}
+
+/// lambda of each end over their sum, for each column.
+#[derive(Debug)]
+enum Parts<D: Device> {
+    /// Of a single term.
+    Single(D::Reduced),
+    /// Of several: the matrix that makes their part of the mean of their potentials.
+    Several(Vec<f64>),
 }
 
 /// The formulas of a projection.
@@ -40,6 +62,8 @@ struct Programs {
     first: Program,
     /// (sum, g, part) to sum + part g.
     next: Program,
+    /// (sum, x) to sum + x.
+    add: Program,
     /// (g, mean, omega) to g - mean, and g where omega is 0.
     centre: Program,
     /// (moved g, entering g, moved mean, m, omega, epsilon) to m |density of the plan - density of p|.
@@ -62,6 +86,7 @@ impl Programs {
         Ok(Self {
             first: Program::record(|[g, part]| [part * g])?,
             next: Program::record(|[sum, g, part]| [sum + part * g])?,
+            add: Program::record(|[sum, x]| [sum + x])?,
             centre: Program::record(|[g, mean, omega]| [g - omega.select(mean, 0.0)])?,
             residual: Program::record(|[moved, entering, mean, m, omega, epsilon]| {
                 [m.select(m * (density(moved - entering, omega, epsilon) - density(mean, omega, epsilon)).abs(), 0.0)]
@@ -82,38 +107,57 @@ fn density<R: Real>(step: R, omega: R, epsilon: R) -> R {
     (-omega.select(step / omega, 0.0) / epsilon).clamp(-80.0, 80.0).exp()
 }
 
-impl<D: Device> Unknown<D> {
-    pub(super) fn new(problem: &JointProblem<D>, measure: usize) -> Result<Self, Error> {
-        let (columns, len) = (problem.columns(), problem.unknown()[measure]);
-        let ends: Vec<(usize, Side)> = problem.ends_of(measure).collect();
-        let (first, side) = ends[0];
-        let (first, backend) = (&problem.terms()[first].problem, problem.terms()[first].problem.backend());
-        let total = |column: usize| ends.iter().map(|&(term, _)| problem.terms()[term].weight(column)).sum::<f64>();
-        let parts = |&(term, _): &(usize, Side)| {
-            let part = |column: usize| problem.terms()[term].weight(column) / total(column);
-            backend.upload_reduced(&(0..columns).map(part).collect::<Vec<_>>())
+impl<'a, D: Device> Unknown<'a, D> {
+    pub(super) fn new(problem: &'a JointProblem<D>, groups: &[Group<D>], measure: usize) -> Result<Self, Error> {
+        let (columns, len, terms) = (problem.columns(), problem.unknown()[measure], problem.terms());
+        let of_measure: Vec<(usize, Side)> = problem.ends_of(measure).collect();
+        let (first, side) = of_measure[0];
+        let (backend, reference) = (terms[first].problem.backend(), terms[first].problem.marginal(side));
+        let total = |column: usize| of_measure.iter().map(|&(term, _)| terms[term].weight(column)).sum::<f64>();
+        let totals: Vec<f64> = (0..columns).map(total).collect();
+        let ends = |(group, side): (usize, Side)| -> Result<Ends<D>, Error> {
+            let own = groups[group].terms();
+            let part = |&term: &usize| (0..columns).map(|column| terms[term].weight(column) / totals[column]).collect();
+            let parts: Vec<Vec<f64>> = own.iter().map(part).collect();
+            let parts = match &parts[..] {
+                [single] => Parts::Single(backend.upload_reduced(single)?),
+                several => Parts::Several(sum_of_terms(columns, several.iter().flatten().copied())),
+            };
+            Ok(Ends { group, side, parts, residuals: backend.alloc_reduced(own.len() * columns)? })
         };
-        let mass = |column: usize| first.marginal(side).mass(column);
+        let stands = |(index, group): (usize, &Group<D>)| {
+            let mut sides = Side::BOTH.into_iter().zip(group.ends());
+            sides.find(|(_, end)| *end == End::Unknown(measure)).map(|(side, _)| (index, side))
+        };
+        let masses: Vec<f64> = (0..columns).map(|column| reference.mass(column)).collect();
         Ok(Self {
-            parts: ends.iter().map(parts).collect::<Result<_, _>>()?,
-            mass: backend.upload_reduced(&(0..columns).map(mass).collect::<Vec<_>>())?,
+            ends: groups.iter().enumerate().filter_map(stands).map(ends).collect::<Result<_, _>>()?,
+            mass: backend.upload_reduced(&masses)?,
             is_prescribed: problem.has_balanced_end(),
             mean: backend.alloc(len, columns)?,
-            residuals: ends.iter().map(|_| backend.alloc_reduced(columns)).collect::<Result<_, _>>()?,
+            part: backend.alloc(len, columns)?,
             masses: backend.filled(0.0, len, columns)?,
             programs: Programs::record::<D::Elem>()?,
-            ends,
+            reference,
+            backend,
+            columns,
         })
     }
 
-    /// The terms that it belongs to, and where it stands.
-    pub(super) fn ends(&self) -> &[(usize, Side)] {
-        &self.ends
+    /// The groups that it belongs to, and where it stands.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (usize, Side)> {
+        self.ends.iter().map(|ends| (ends.group, ends.side))
     }
 
-    /// The residual of the marginal of each end at the iterate that the last checked step entered with.
-    pub(super) fn residuals(&self) -> &[D::Reduced] {
-        &self.residuals
+    /// Each group, and for each of its columns the residual of the marginal at the iterate that the last checked step entered
+    /// with.
+    pub(super) fn residuals(&self) -> impl Iterator<Item = (usize, &D::Reduced)> {
+        self.ends.iter().map(|ends| (ends.group, &ends.residuals))
+    }
+
+    /// The reference measure.
+    pub(super) fn reference(&self) -> &'a Marginal<D> {
+        self.reference
     }
 
     /// The masses of the atoms after a [projection](Self::project).
@@ -126,11 +170,6 @@ impl<D: Device> Unknown<D> {
         &self.mean
     }
 
-    /// The mass of the reference in each column.
-    pub(super) fn mass(&self) -> &D::Reduced {
-        &self.mass
-    }
-
     /// The masses of the atoms, to be written, and their sum.
     pub(super) fn masses_and_mass(&mut self) -> (&mut D::Vector, &D::Reduced) {
         (&mut self.masses, &self.mass)
@@ -141,78 +180,69 @@ impl<D: Device> Unknown<D> {
     }
 
     /// One step: that of all ends, and the subtraction of the mean.
-    pub(super) fn advance(&mut self, terms: &mut [Term<'_, D>], pace: Pace<'_, D>, epsilon: f64) -> Result<(), Error> {
-        self.step(terms, pace)?;
-        let backend = terms[self.ends[0].0].problem().backend();
-        if pace.at_check {
-            for (&(term, side), residual) in self.ends.iter().zip(&mut self.residuals) {
-                let Term { potentials, entering, .. } = &terms[term];
-                let marginal = terms[term].problem().marginal(side);
+    pub(super) fn advance(&mut self, groups: &mut [Group<D>], at_check: bool, epsilon: f64) -> Result<(), Error> {
+        self.step(groups, at_check)?;
+        let Self { backend, ends, mean, programs, .. } = self;
+        for Ends { group, side, residuals, .. } in ends {
+            let (group, side) = (&mut groups[*group], *side);
+            group.repeat(mean, side)?;
+            let (mean, relaxation) = (Operand::Vector(group.scratch.side(side)), Operand::Reduced(&group.relaxation));
+            let potential = group.potentials.side_mut(side);
+            if at_check {
+                let marginal = group.problem.marginal(side);
                 let operands = [
-                    Operand::Vector(potentials.side(side)),
-                    Operand::Vector(entering.side(side)),
-                    Operand::Vector(&self.mean),
+                    Operand::Vector(potential),
+                    Operand::Vector(group.entering.side(side)),
+                    mean,
                     Operand::Vector(marginal.weights()),
-                    Operand::Reduced(pace.relaxation),
+                    relaxation,
                     Operand::Constant(epsilon),
                 ];
-                backend.reduce(&self.programs.residual, Fold::Sum, marginal.len(), &operands, &mut [residual])?;
+                backend.reduce(&programs.residual, Fold::Sum, marginal.len(), &operands, &mut [residuals])?;
             }
-        }
-        let operands = [Operand::Output(0), Operand::Vector(&self.mean), Operand::Reduced(pace.relaxation)];
-        for &(term, side) in &self.ends {
-            backend.map(&self.programs.centre, &operands, &mut [terms[term].potentials.side_mut(side)])?;
+            backend.map(&programs.centre, &[Operand::Output(0), mean, relaxation], &mut [potential])?;
         }
         Ok(())
     }
 
     /// All ends on their own, the given ends of their terms before them, and their mean.
-    pub(super) fn step(&mut self, terms: &mut [Term<'_, D>], pace: Pace<'_, D>) -> Result<(), Error> {
-        for &(term, side) in &self.ends {
-            terms[term].advance(side, pace)?;
+    pub(super) fn step(&mut self, groups: &mut [Group<D>], at_check: bool) -> Result<(), Error> {
+        for (group, side) in self.ends() {
+            groups[group].advance(side, at_check)?;
         }
-        self.average(terms[self.ends[0].0].problem().backend(), |term, side| terms[term].potentials.side(side))
+        self.average(groups)
     }
 
     /// Subtracts the mean, so that the potentials cancel.
-    pub(super) fn cancel(&mut self, terms: &mut [Term<'_, D>]) -> Result<(), Error> {
-        let backend = terms[self.ends[0].0].problem().backend();
-        self.average(backend, |term, side| terms[term].potentials.side(side))?;
-        let operands = [Operand::Output(0), Operand::Vector(&self.mean)];
-        for &(term, side) in &self.ends {
-            backend.map(&self.programs.subtract, &operands, &mut [terms[term].potentials.side_mut(side)])?;
-        }
-        Ok(())
+    pub(super) fn cancel(&mut self, groups: &mut [Group<D>]) -> Result<(), Error> {
+        self.average(groups)?;
+        add_to_ends(self.backend, &self.programs.subtract, self.ends(), &self.mean, groups)
+    }
+
+    /// Adds the same to the potentials of all ends, for each column.
+    pub(super) fn add(&self, vector: &D::Vector, groups: &mut [Group<D>]) -> Result<(), Error> {
+        add_to_ends(self.backend, &self.programs.add, self.ends(), vector, groups)
     }
 
     /// The exact step, after which each plan has the marginal p, and p itself.
-    pub(super) fn project(&mut self, terms: &mut [Term<'_, D>], epsilon: f64) -> Result<(), Error> {
-        for &(term, side) in &self.ends {
-            terms[term].transform(side)?;
-            terms[term].accept(side)?;
+    pub(super) fn project(&mut self, groups: &mut [Group<D>], epsilon: f64) -> Result<(), Error> {
+        for (group, side) in self.ends() {
+            groups[group].transform(side)?;
+            groups[group].accept(side)?;
         }
-        let (first, side) = self.ends[0];
-        let problem = terms[first].problem();
-        let (backend, reference) = (problem.backend(), problem.marginal(side));
-        self.cancel(terms)?;
-        self.weigh(backend, reference, problem.columns(), epsilon)
+        self.cancel(groups)?;
+        self.weigh(epsilon)
     }
 
     /// p = m exp(-s / epsilon), of the mass that is prescribed, if one is.
-    fn weigh(
-        &mut self,
-        backend: &dyn Backend<D>,
-        reference: &Marginal<D>,
-        columns: usize,
-        epsilon: f64,
-    ) -> Result<(), Error> {
-        let Self { mass, mean, masses, programs, .. } = self;
+    fn weigh(&mut self, epsilon: f64) -> Result<(), Error> {
+        let Self { backend, reference, columns, mass, mean, masses, programs, .. } = self;
         let [s, log_m] = [&*mean, reference.log_weights()].map(Operand::Vector);
         if !self.is_prescribed {
             let operands = [s, log_m, Operand::Constant(0.0), Operand::Constant(epsilon)];
             return backend.map(&programs.mass, &operands, &mut [masses]);
         }
-        let (mut least, mut sum) = (backend.alloc_reduced(columns)?, backend.alloc_reduced(columns)?);
+        let (mut least, mut sum) = (backend.alloc_reduced(*columns)?, backend.alloc_reduced(*columns)?);
         backend.reduce(&programs.reached, Fold::Min, reference.len(), &[s, log_m], &mut [&mut least])?;
         let operands = [s, log_m, Operand::Reduced(&least), Operand::Constant(epsilon)];
         backend.map(&programs.mass, &operands, &mut [masses])?;
@@ -221,21 +251,44 @@ impl<D: Device> Unknown<D> {
         backend.map(&programs.scale, &operands, &mut [masses])
     }
 
-    /// sum_k part_k v_k over the ends.
-    fn average<'v>(
-        &mut self,
-        backend: &dyn Backend<D>,
-        vector: impl Fn(usize, Side) -> &'v D::Vector,
-    ) -> Result<(), Error> {
-        for (index, (&(term, side), part)) in self.ends.iter().zip(&self.parts).enumerate() {
-            let [vector, part] = [Operand::Vector(vector(term, side)), Operand::Reduced(part)];
-            match index {
-                0 => backend.map(&self.programs.first, &[vector, part], &mut [&mut self.mean])?,
-                _ => {
-                    backend.map(&self.programs.next, &[Operand::Output(0), vector, part], &mut [&mut self.mean])?;
+    /// sum_k part_k g_k over the ends.
+    fn average(&mut self, groups: &[Group<D>]) -> Result<(), Error> {
+        let Self { backend, ends, mean, part, programs, .. } = self;
+        for (index, Ends { group, side, parts, .. }) in ends.iter().enumerate() {
+            let potential = groups[*group].potentials.side(*side);
+            match (parts, index) {
+                (Parts::Single(parts), 0) => {
+                    let operands = [Operand::Vector(potential), Operand::Reduced(parts)];
+                    backend.map(&programs.first, &operands, &mut [mean])?;
+                }
+                (Parts::Single(parts), _) => {
+                    let operands = [Operand::Output(0), Operand::Vector(potential), Operand::Reduced(parts)];
+                    backend.map(&programs.next, &operands, &mut [mean])?;
+                }
+                (Parts::Several(matrix), 0) => backend.mix(potential, matrix, mean)?,
+                (Parts::Several(matrix), _) => {
+                    backend.mix(potential, matrix, part)?;
+                    backend.map(&programs.add, &[Operand::Output(0), Operand::Vector(part)], &mut [mean])?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// program(potential, vector) in the place of the potentials of all ends.
+fn add_to_ends<D: Device>(
+    backend: &dyn Backend<D>,
+    program: &Program,
+    ends: impl Iterator<Item = (usize, Side)>,
+    vector: &D::Vector,
+    groups: &mut [Group<D>],
+) -> Result<(), Error> {
+    for (group, side) in ends {
+        let group = &mut groups[group];
+        group.repeat(vector, side)?;
+        let operands = [Operand::Output(0), Operand::Vector(group.scratch.side(side))];
+        backend.map(program, &operands, &mut [group.potentials.side_mut(side)])?;
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ mod bregman;
 mod coordinates;
 mod debiased;
 mod free_support;
+mod groups;
 mod images;
 mod linear_programme;
 mod propagation;

@@ -69,7 +69,8 @@ pub(super) fn mix(gpu: &Arc<Gpu>, vector: &DeviceVector, matrix: &[f64], out: &m
         let statements = format!(
             "{ROW_AND_COLUMN}var sum = 0.0f;
 for (var k = 0u; k < P.inner; k++) {{
-sum += load(P.vector + k * P.rows + row) * load(P.matrix + k * P.columns + column);
+let factor = load(P.matrix + k * P.columns + column);
+if (factor != 0.0f) {{ sum += load(P.vector + k * P.rows + row) * factor; }}
 }}
 "
         );

@@ -107,6 +107,10 @@ impl Geometry<Wgpu> for GridGeometry {
         self.nodes.epsilon_of_blur(sigma)
     }
 
+    fn gains_from_batches(&self) -> bool {
+        true
+    }
+
     fn cost_bound(&self) -> Option<f64> {
         Some(self.tables.costs.bound())
     }

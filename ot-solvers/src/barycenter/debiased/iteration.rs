@@ -9,11 +9,7 @@ use ot_core::{
 
 use super::{DebiasedBarycenter, DebiasedSolution};
 use crate::{
-    barycenter::{
-        inputs::Weighted,
-        term::{Pace, Term},
-        unknown::Unknown,
-    },
+    barycenter::{group::Group, inputs::Weighted, unknown::Unknown},
     entropic::{Sinkhorn, Start, Update},
     history::History,
 };
@@ -24,8 +20,8 @@ pub(super) struct Iteration<'a, D: Device> {
     problem: &'a JointProblem<D>,
     backend: &'a dyn Backend<D>,
     geometry: Arc<dyn Geometry<D>>,
-    terms: Vec<Term<'a, D>>,
-    unknown: Unknown<D>,
+    groups: Vec<Group<D>>,
+    unknown: Unknown<'a, D>,
     /// The kernel of p with itself.
     kernel: Box<dyn KernelOp<D>>,
     /// h, and its softmin.
@@ -35,8 +31,6 @@ pub(super) struct Iteration<'a, D: Device> {
     logarithm: D::Vector,
     /// (h, s) to h - s.
     subtract: Program,
-    /// (s_k, l) to s_k + l.
-    add: Program,
     /// (h, l, softmin of h) to their mean as above.
     average: Program,
     /// (l, log m, epsilon) to p.
@@ -52,15 +46,15 @@ impl<'a, D: Device> Iteration<'a, D> {
     ) -> Result<Self, Error> {
         let (len, columns) = (problem.unknown()[0], problem.columns());
         let largest = D::Elem::MAX.ln();
+        let groups = Group::of_problem(problem, |_| Start::Zero)?;
         Ok(Self {
-            terms: problem.terms().iter().map(|term| Term::new(term, &Start::Zero)).collect::<Result<_, _>>()?,
-            unknown: Unknown::new(problem, 0)?,
+            unknown: Unknown::new(problem, &groups, 0)?,
+            groups,
             kernel: geometry.bind_entropic(problem.epsilon(), columns)?,
             own: backend.filled(0.0, len, columns)?,
             softmin: backend.filled(0.0, len, columns)?,
             logarithm: backend.filled(0.0, len, columns)?,
             subtract: Program::record(|[own, mean]| [own - mean])?,
-            add: Program::record(|[softmin, logarithm]| [softmin + logarithm])?,
             average: Program::record(|[own, logarithm, softmin]| [0.5 * (own + logarithm + softmin)])?,
             mass: Program::record(move |[logarithm, log_m, epsilon]| {
                 [(logarithm / epsilon + log_m).min(largest).exp()]
@@ -75,13 +69,11 @@ impl<'a, D: Device> Iteration<'a, D> {
     pub(super) fn run(mut self, mut history: History<'_>) -> Result<DebiasedSolution<D>, Error> {
         let (limits, epsilon, columns) = (self.settings.limits, self.problem.epsilon(), self.problem.columns());
         let tolerance = limits.tolerance_or(1e-3);
-        let relaxation = self.backend.upload_reduced(&vec![1.0; columns])?;
         let active = ActiveColumns::all(columns);
-        let pace = Pace { relaxation: &relaxation, active: &active, at_check: false };
         let mut iterations = 0_usize;
         loop {
             iterations += 1;
-            self.step(pace, epsilon)?;
+            self.step(&active, epsilon)?;
             if !iterations.is_multiple_of(limits.check_interval) && iterations != limits.most {
                 continue;
             }
@@ -112,22 +104,19 @@ impl<'a, D: Device> Iteration<'a, D> {
     }
 
     /// One scaling of everything.
-    fn step(&mut self, pace: Pace<'_, D>, epsilon: f64) -> Result<(), Error> {
-        self.unknown.step(&mut self.terms, pace)?;
-        let Self { backend, terms, unknown, kernel, own, softmin, logarithm, .. } = self;
-        let reference = terms[0].problem().marginal(Side::Target);
+    fn step(&mut self, active: &ActiveColumns, epsilon: f64) -> Result<(), Error> {
+        self.unknown.step(&mut self.groups, false)?;
+        let Self { backend, groups, unknown, kernel, own, softmin, logarithm, .. } = self;
+        let reference = unknown.reference();
         let operands = [Operand::Vector(own), Operand::Vector(unknown.mean())];
         backend.map(&self.subtract, &operands, &mut [&mut *logarithm])?;
-        for &(term, side) in unknown.ends() {
-            let operands = [Operand::Output(0), Operand::Vector(logarithm)];
-            backend.map(&self.add, &operands, &mut [terms[term].potentials.side_mut(side)])?;
-        }
+        unknown.add(logarithm, groups)?;
         let both = PlanSide::new(own, reference.device_weights());
         let request = CTransform {
             side: Side::Source,
             plan: PlanView { source: both, target: both },
             penalty: reference.penalty(),
-            active: pace.active,
+            active,
         };
         kernel.c_transform(*backend, request, softmin, None)?;
         let operands = [Operand::Output(0), Operand::Vector(logarithm), Operand::Vector(softmin)];
@@ -152,9 +141,9 @@ impl<'a, D: Device> Iteration<'a, D> {
         }
         let sinkhorn = Sinkhorn::new().tolerance(self.settings.inner_tolerance);
         let mut slope = vec![0.0; len * columns];
-        for (state, term) in self.terms.iter().zip(self.problem.terms()) {
+        for (potentials, term) in Group::potentials_of_terms(&self.groups)?.iter().zip(self.problem.terms()) {
             let given = term.problem.with_weights(Side::Target, weights)?;
-            let solution = sinkhorn.run(&given).start(Start::Warm(&state.potentials)).solve()?;
+            let solution = sinkhorn.run(&given).start(Start::Warm(potentials)).solve()?;
             let g = self.exact(&given, solution.potentials())?;
             let total = |column: usize| -> f64 { self.problem.terms().iter().map(|term| term.weight(column)).sum() };
             for (column, (slope, g)) in slope.chunks_exact_mut(len).zip(g.chunks_exact(len)).enumerate() {

@@ -3,16 +3,13 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, Backend, Certificate, Device, End, Error, JointProblem, JointSolution, Phase, Potentials, Progress,
-    Scalar, Side, Status, WeightsView, certify,
+    Backend, Certificate, Device, End, Error, JointProblem, JointSolution, Phase, Potentials, Progress, Scalar, Side,
+    Status, WeightsView, certify,
 };
 
 use super::power::Power;
 use crate::{
-    barycenter::{
-        term::{Pace, Term},
-        unknown::Unknown,
-    },
+    barycenter::{group::Group, unknown::Unknown},
     history::History,
     limits::Limits,
 };
@@ -22,8 +19,8 @@ pub(super) struct Iteration<'a, D: Device> {
     pub(super) limits: Limits,
     pub(super) problem: &'a JointProblem<D>,
     pub(super) backend: &'a dyn Backend<D>,
-    pub(super) terms: Vec<Term<'a, D>>,
-    pub(super) unknown: Unknown<D>,
+    pub(super) groups: Vec<Group<D>>,
+    pub(super) unknown: Unknown<'a, D>,
     pub(super) power: Power<D>,
 }
 
@@ -32,16 +29,14 @@ impl<D: Device> Iteration<'_, D> {
         let Self { limits, problem, backend, .. } = self;
         let (epsilon, columns) = (problem.epsilon(), problem.columns());
         let tolerance = limits.tolerance_on(backend);
-        let (relaxation, active) = (backend.upload_reduced(&vec![1.0; columns])?, ActiveColumns::all(columns));
         let (mut goal, mut iterations) = (tolerance, 0);
         loop {
             let mut ended = Status::IterationLimit;
             while iterations < limits.most {
                 iterations += 1;
                 let at_check = iterations.is_multiple_of(limits.check_interval) || iterations == limits.most;
-                let pace = Pace { relaxation: &relaxation, active: &active, at_check };
-                self.unknown.step(&mut self.terms, pace)?;
-                self.power.project(backend, &mut self.unknown, &mut self.terms, epsilon)?;
+                self.unknown.step(&mut self.groups, at_check)?;
+                self.power.project(backend, &mut self.unknown, &mut self.groups, epsilon)?;
                 if !at_check {
                     continue;
                 }
@@ -78,7 +73,7 @@ impl<D: Device> Iteration<'_, D> {
                 ended => ended,
             };
             let statuses = certificates.iter().map(status).collect();
-            let potentials = self.terms.into_iter().map(|term| Arc::new(term.potentials)).collect();
+            let potentials = Group::potentials_of_terms(&self.groups)?.into_iter().map(Arc::new).collect();
             let measures = vec![Arc::new(self.unknown.into_masses())];
             let (problem, history) = (problem.clone(), history.into_told());
             return Ok(JointSolution::new(problem, measures, potentials, statuses, certificates, iterations, history));
@@ -90,12 +85,17 @@ impl<D: Device> Iteration<'_, D> {
         let (problem, backend, columns) = (self.problem, self.backend, self.problem.columns());
         let p = backend.download(&[self.unknown.masses()])?.swap_remove(0);
         let mut sums: Vec<Option<Certificate>> = vec![None; columns];
-        for (state, term) in self.terms.iter_mut().zip(problem.terms()) {
+        for group in &mut self.groups {
+            // The potential with the reference p in the place of m is the softmin.
+            group.transform(Side::Target)?;
+        }
+        let states = self.groups.iter().flat_map(|group| (0..group.terms().len()).map(move |place| (group, place)));
+        for (group, place) in states {
+            let term = &problem.terms()[group.terms()[place]];
             let m = backend.download(&[term.problem.marginal(Side::Target).weights()])?.swap_remove(0);
             let given = term.problem.with_weights(Side::Target, WeightsView::new(&p, columns)?)?;
-            // The potential with the reference p in the place of m is the softmin.
-            let target = backend.copied(state.transform(Side::Target)?)?;
-            let source = backend.copied(&state.potentials.source)?;
+            let target = group.of_place(&group.scratch.target, place)?;
+            let source = group.of_place(&group.potentials.source, place)?;
             let certificates = certify(&given, &Potentials { source, target, epsilon })?;
             let len = p.len() / columns;
             for (column, (certificate, sum)) in certificates.into_iter().zip(&mut sums).enumerate() {
@@ -113,26 +113,26 @@ impl<D: Device> Iteration<'_, D> {
 
     /// The largest error of the given ends over the columns, of the iterate that the last step entered with.
     fn largest_error(&self) -> Result<f64, Error> {
-        let numbers: Vec<_> = self.terms.iter().flat_map(Term::numbers).collect();
+        let numbers: Vec<_> = self.groups.iter().flat_map(Group::numbers).collect();
         let read = self.backend.read(&numbers)?;
-        let of_column = |column: usize| {
-            let (mut error, mut total) = (0.0, 0.0);
-            for (term, numbers) in self.problem.terms().iter().zip(read.chunks_exact(5)) {
-                let weight = term.weight(column);
-                for side in Side::BOTH.into_iter().filter(|side| side.of(term.ends) == End::Given && weight > 0.0) {
-                    error += weight * numbers[side.index()][column]
-                        / term.problem.marginal(side).mass(column).max(f64::MIN_POSITIVE);
+        let mut errors = vec![0.0; self.problem.columns()];
+        for (group, numbers) in self.groups.iter().zip(read.chunks_exact(5)) {
+            for side in Side::BOTH.into_iter().filter(|side| side.of(group.ends()) == End::Given) {
+                for (term, residuals) in group.by_term(&numbers[side.index()]) {
+                    let term = &self.problem.terms()[term];
+                    for (column, (error, residual)) in errors.iter_mut().zip(residuals).enumerate() {
+                        let weight = term.weight(column);
+                        if weight > 0.0 {
+                            *error +=
+                                weight * residual / term.problem.marginal(side).mass(column).max(f64::MIN_POSITIVE);
+                        }
+                    }
                 }
-                total += weight;
             }
-            error / total
-        };
-        Ok((0..self.problem.columns()).map(of_column).fold(
-            0.0,
-            |largest: f64, error| {
-                if error <= largest { largest } else { error }
-            },
-        ))
+        }
+        let total = |column: usize| self.problem.terms().iter().map(|term| term.weight(column)).sum::<f64>();
+        let relative = errors.iter().enumerate().map(|(column, error)| error / total(column));
+        Ok(relative.fold(0.0, |largest: f64, error| if error <= largest { largest } else { error }))
     }
 }
 

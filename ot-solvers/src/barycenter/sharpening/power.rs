@@ -2,7 +2,7 @@
 
 use ot_core::{Backend, Device, Error, Fold, LOG_ZERO, Operand, Program, Real};
 
-use crate::barycenter::{term::Term, unknown::Unknown};
+use crate::barycenter::{group::Group, unknown::Unknown};
 
 /// The projection onto the bound.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ struct Programs {
     beta: Program,
     /// (l, beta, sum, mass) to p.
     mass: Program,
-    /// (s_k, l, beta, sum, mass, log m, epsilon) to s_k + epsilon log(p / m).
-    potential: Program,
+    /// (l, beta, sum, mass, log m, epsilon) to epsilon log(p / m).
+    step: Program,
 }
 
 /// Newton's steps towards beta in each iteration.
@@ -65,26 +65,25 @@ impl<D: Device> Power<D> {
                     [(beta + step).max(0.5 * beta).min(2.0 * beta).max(1.0)]
                 })?,
                 mass: Program::record(|[l, beta, sum, mass]| [(beta * l).exp() * (mass / sum)])?,
-                potential: Program::record(|[s, l, beta, sum, mass, log_m, epsilon]| {
+                step: Program::record(|[l, beta, sum, mass, log_m, epsilon]| {
                     let logarithm = beta * l + (mass / sum).ln() - log_m;
-                    [s + (log_m - 0.5 * LOG_ZERO).select(epsilon * logarithm, 0.0)]
+                    [(log_m - 0.5 * LOG_ZERO).select(epsilon * logarithm, 0.0)]
                 })?,
             },
         })
     }
 
     /// p from the mean softmin in `unknown`, and potentials at which each plan has the marginal p, from the softmins s_k in
-    /// `terms`.
+    /// `groups`.
     pub(super) fn project(
         &mut self,
         backend: &dyn Backend<D>,
-        unknown: &mut Unknown<D>,
-        terms: &mut [Term<'_, D>],
+        unknown: &mut Unknown<'_, D>,
+        groups: &mut [Group<D>],
         epsilon: f64,
     ) -> Result<(), Error> {
         let Self { bounds, beta, logarithm, largest, sums, programs } = self;
-        let (first, side) = unknown.ends()[0];
-        let reference = terms[first].problem().marginal(side);
+        let reference = unknown.reference();
         let (len, log_m) = (reference.len(), reference.log_weights());
         let operands = [Operand::Vector(unknown.mean()), Operand::Vector(log_m), Operand::Constant(epsilon)];
         backend.map(&programs.logarithm, &operands, &mut [logarithm])?;
@@ -105,18 +104,15 @@ impl<D: Device> Power<D> {
         let operands =
             [Operand::Vector(logarithm), Operand::Reduced(beta), Operand::Reduced(sum), Operand::Reduced(mass)];
         backend.map(&programs.mass, &operands, &mut [masses])?;
-        for &(term, side) in unknown.ends() {
-            let operands = [
-                Operand::Output(0),
-                Operand::Vector(logarithm),
-                Operand::Reduced(beta),
-                Operand::Reduced(sum),
-                Operand::Reduced(unknown.mass()),
-                Operand::Vector(log_m),
-                Operand::Constant(epsilon),
-            ];
-            backend.map(&programs.potential, &operands, &mut [terms[term].potentials.side_mut(side)])?;
-        }
-        Ok(())
+        let operands = [
+            Operand::Output(0),
+            Operand::Reduced(beta),
+            Operand::Reduced(sum),
+            Operand::Reduced(mass),
+            Operand::Vector(log_m),
+            Operand::Constant(epsilon),
+        ];
+        backend.map(&programs.step, &operands, &mut [logarithm])?;
+        unknown.add(logarithm, groups)
     }
 }

@@ -117,8 +117,8 @@ impl Backend<Host<f64>> for SerialBackend {
             return Err(Error::Length { what: "mixing matrix", expected: inner * columns, found: matrix.len() });
         }
         for [row, column] in entries(out) {
-            let terms = (0..inner).map(|k| vector.column(k)[row] * matrix[k * columns + column]);
-            out.column_mut(column)[row] = terms.sum();
+            let factors = (0..inner).map(|k| (k, matrix[k * columns + column])).filter(|(_, factor)| *factor != 0.0);
+            out.column_mut(column)[row] = factors.map(|(k, factor)| vector.column(k)[row] * factor).sum();
         }
         Ok(())
     }
