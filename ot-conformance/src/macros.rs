@@ -121,6 +121,7 @@ macro_rules! conformance_geometry {
             weights_are_those_of_the_view,
             products_are_adjoint,
             normal_products_agree_with_the_reference,
+            cells_agree_with_the_reference,
             curvature_products_agree_with_the_reference,
             transport_costs_agree_with_the_reference,
             costs_of_rank_one_plans_agree_with_the_reference,

@@ -88,8 +88,8 @@ pub use kernel::{
     Entering, Geometry, GeometryBuilder, GibbsKernel, KernelOp, PlanOperator, PlanRounding, PlanSide, PlanView,
     Potentials, RoundedColumn, RoundedFactors, RoundedSide, RoundedValue, SoftMin, Sweep,
     capability::{
-        ArcThreshold, CostDerivative, CostParameter, CostTangent, HardTransform, PairWeight, PlanProduct, PricedArc,
-        TransportCost, WeightedPlan,
+        ArcThreshold, CostDerivative, CostParameter, CostTangent, HardTransform, PairWeight, PlanCells, PlanProduct,
+        PricedArc, TransportCost, WeightedPlan,
     },
 };
 pub use marginal::Marginal;

@@ -16,13 +16,14 @@
 //! ```
 //!
 //! (Brauer, Clason, Lorenz, Wirth 2017; Tang, Shavlovsky, Rahmanian, Tardini, Thekumparampil, Xiao, Ying 2024). At small epsilon few
-//! arcs carry the plan. A pass over all pairs lists them (a kernel that cannot is met by products alone); steps, line searches and linear solves look at them alone; a pass over
+//! arcs carry the plan. A pass over all pairs lists them (a kernel that cannot, or would list too many, is met by products alone); steps, line searches and linear solves look at them alone; a pass over
 //! all pairs verifies, and falls back to Sinkhorn's step where nothing was gained. Epsilon falls by factors of four, potentials
 //! follow the tangent of the path.
 
 mod all_pairs;
 mod arcs;
 mod by_products;
+mod cells;
 mod column;
 mod direction;
 mod elimination;
@@ -58,7 +59,8 @@ use crate::{
 /// potentials of [`ExactTransport`](crate::ExactTransport) at any epsilon. For penalties with a derivative (prescribed
 /// marginals, Kullback-Leibler, yours), over any kernel that lists [arcs](ot_core::HardTransform). Over one that lists none, or exists
 /// at one epsilon only, steps are found by products with the plan, from the error of 1e-2 that Sinkhorn's iteration brings: where a few
-/// modes are slow, and the others are not.
+/// modes are slow, and the others are not; or where the kernel tells the plan between [cells](ot_core::PlanProduct::cells), which stands
+/// for all slow modes, and would list more arcs than are worth it.
 ///
 /// Cost: 5 to 40 passes over all pairs, in which arithmetic on the arcs (2 to 250 a row) is as much again. Memory: the arcs.
 ///

@@ -7,9 +7,9 @@ use std::{
 
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Binding, CTransform, CappedPlan, CostDerivative, CostParameter,
-    CostStatistics, CostTangent, Device, Entering, Error, Geometry, HardTransform, KernelOp, PairWeight, PlanOperator,
-    PlanProduct, PlanRounding, PlanSide, PlanView, PricedArc, RecordedRegularizer, RoundedValue, Side, TransportCost,
-    WeightedPlan, WeightsView, measure::Components,
+    CostStatistics, CostTangent, Device, Entering, Error, Geometry, HardTransform, KernelOp, PairWeight, PlanCells,
+    PlanOperator, PlanProduct, PlanRounding, PlanSide, PlanView, PricedArc, RecordedRegularizer, RoundedValue, Side,
+    TransportCost, WeightedPlan, WeightsView, measure::Components,
 };
 
 use super::{
@@ -422,6 +422,17 @@ impl<D: Device> PlanProduct<DeferredDevice<D>> for DeferredKernel<D> {
             let (plan, values) = (plan.read()?, values.read()?);
             out.write(|out| present(kernel.plan_product())?.curvature_product(side, plan.view(), &values, out))
         })
+    }
+
+    fn has_cells(&self) -> bool {
+        lock(&self.inner).plan_product().is_some_and(|product| product.has_cells())
+    }
+
+    fn cells(&mut self, plan: PlanView<'_, DeferredDevice<D>>, column: usize) -> Result<PlanCells, Error> {
+        let plan = RecordedPlan::of(plan);
+        self.backend.flush()?;
+        let (plan, mut kernel) = (plan.read()?, lock(&self.inner));
+        present(kernel.plan_product())?.cells(plan.view(), column)
     }
 }
 

@@ -32,8 +32,9 @@ pub use self::{
     fenchel_gap::{gaps_of_relative_roundings_are_bounded, gaps_of_scaled_roundings_are_bounded},
     hard::{arcs_are_complete, hard_c_transforms_are_minima},
     product::{
-        curvature_products_agree_with_the_reference, normal_products_agree_with_the_reference,
-        products_agree_with_the_reference, products_are_adjoint, weights_are_those_of_the_view,
+        cells_agree_with_the_reference, curvature_products_agree_with_the_reference,
+        normal_products_agree_with_the_reference, products_agree_with_the_reference, products_are_adjoint,
+        weights_are_those_of_the_view,
     },
     statistics::statistics_agree_with_the_reference,
     sweep::{

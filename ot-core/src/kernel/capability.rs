@@ -204,6 +204,31 @@ pub trait PlanProduct<D: Device>: Debug {
         values: &D::Vector,
         out: &mut D::Vector,
     ) -> Result<(), Error>;
+
+    /// Does the kernel tell the plan between [cells](Self::cells)? The default is no.
+    fn has_cells(&self) -> bool {
+        false
+    }
+
+    /// The plan of one column of the batch summed over cells of neighbouring atoms, on the host: what couples parts of the plan
+    /// that are far from each other, for solvers that would pass from neighbour to neighbour. By default there are none.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] without cells; [`Error::OutOfMemory`], a failure of the device.
+    fn cells(&mut self, plan: PlanView<'_, D>, column: usize) -> Result<PlanCells, Error> {
+        let _ = (plan, column);
+        Err(Error::MissingCapability("the plan between cells"))
+    }
+}
+
+/// A plan summed over cells of neighbouring atoms.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanCells {
+    /// The cell of each atom, of the source and of the target: whole numbers from 0 on.
+    pub of_atoms: [Vec<u32>; 2],
+    /// (cell of the source, cell of the target, mass between them), in this order. Masses far below the unit roundoff of both
+    /// cells may be left out.
+    pub masses: Vec<(u32, u32, f64)>,
 }
 
 /// A pair of atoms and its reduced cost C_ij - f_i - g_j.

@@ -4,6 +4,7 @@ mod cost;
 mod kernel;
 mod passes;
 mod placed;
+mod products;
 
 use std::sync::Arc;
 

@@ -62,10 +62,21 @@ impl<T: CpuScalar> PlanColumn<'_, T> {
         if !R::PRUNES {
             return visit_block(cost, side, block, tile, visit);
         }
-        let top = cost.top(side, block.clone(), |i| reachable(self.potential[i]).to_f64());
         let mut partners = Vec::new();
-        cost.partners(side, block.clone(), &top, &self.heights, self.level, &mut partners);
+        self.partners(cost, side, block.clone(), &mut partners);
         visit_partners(cost, side, block, &partners, tile, visit);
+    }
+
+    /// Ranges of the atoms of the other side, among them all that matter to the rows of a block.
+    pub(super) fn partners<R: CostRows<T>>(
+        &self,
+        cost: &R,
+        side: Side,
+        block: Range<usize>,
+        out: &mut Vec<Range<usize>>,
+    ) {
+        let top = cost.top(side, block.clone(), |i| reachable(self.potential[i]).to_f64());
+        cost.partners(side, block, &top, &self.heights, self.level, out);
     }
 
     /// Calls `visit(r, others, costs, entries)` for the rows r of a block, tile by tile, with the entries of the plan
@@ -115,6 +126,17 @@ impl<T: CpuScalar> Buffers<T> {
 impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// One column of the plan, seen from one side.
     pub(super) fn column<'a>(&'a self, side: Side, plan: PlanView<'a, Host<T>>, column: usize) -> PlanColumn<'a, T> {
+        self.column_without(side, plan, column, LEFT_OUT * T::EPSILON)
+    }
+
+    /// One column of the plan without pairs whose density in it, all together, is at most `left_out` for any atom.
+    pub(super) fn column_without<'a>(
+        &'a self,
+        side: Side,
+        plan: PlanView<'a, Host<T>>,
+        column: usize,
+        left_out: f64,
+    ) -> PlanColumn<'a, T> {
         let (own, other) = (plan.side(side), plan.side(side.opposite()));
         let (weights, other_weights) = (own.weights.column(column), other.weights.column(column));
         let epsilon = self.binding.epsilon();
@@ -127,7 +149,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
             });
             let mass = |weights: &[T]| weights.iter().map(|weight| weight.to_f64()).sum::<f64>();
             let heaviest = mass(weights).max(mass(other_weights)).max(f64::MIN_POSITIVE);
-            level = epsilon * ((LEFT_OUT * T::EPSILON).ln() - heaviest.ln());
+            level = epsilon * (left_out.ln() - heaviest.ln());
         }
         PlanColumn {
             potential: own.potential.column(column),

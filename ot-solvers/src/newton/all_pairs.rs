@@ -1,7 +1,8 @@
 //! Passes over all pairs: what a kernel tells of a potential, and the arcs that matter.
 
 use ot_core::{
-    ActiveColumns, ArcThreshold, Device, Error, KernelOp, Potentials, PricedArc, Problem, Scalar, Side, Sweep,
+    ActiveColumns, ArcThreshold, Device, Error, KernelOp, PlanCells, Potentials, PricedArc, Problem, Scalar, Side,
+    Sweep,
 };
 
 use super::{
@@ -119,6 +120,19 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         backend.write(&elements(&means), &mut scratch.source)?;
         kernel.apply(Side::Target, plan, &scratch.source, &mut scratch.target)?;
         Ok(numbers(backend.download(&[&scratch.target])?))
+    }
+
+    /// Does the kernel tell the plan between cells?
+    pub(super) fn has_cells(&mut self) -> bool {
+        self.kernel.plan_product().is_some_and(|product| product.has_cells())
+    }
+
+    /// The plan between cells at the potentials that were written last, of a kernel that tells it.
+    pub(super) fn cells(&mut self) -> Result<Option<PlanCells>, Error> {
+        let Self { problem, kernel, potentials, products, .. } = self;
+        let Some(product) = kernel.plan_product().filter(|product| product.has_cells()) else { return Ok(None) };
+        *products += 1;
+        product.cells(problem.view(potentials), 0).map(Some)
     }
 
     /// The pairs of an iterate whose reduced cost is within reach, and within that of the c-transform of f where that is

@@ -6,30 +6,38 @@
 //! L x = c x / u - P^T (t / r) P x
 //! ```
 //!
-//! preconditioned by its first term: one pass over all pairs a step where a kernel has the product of both, else two. What
-//! this loses to the form in differences is couplings below rounding, which plans that are not sparse do not have.
+//! preconditioned by its first term, and by the [plan between cells](CellCorrection) where a kernel tells it: one pass over all
+//! pairs a step where a kernel has the product of both, else two. What this loses to the form in differences is couplings below
+//! rounding, which plans that are not sparse do not have.
 
 use ot_core::{Device, Error, KernelOp, Side};
 
 use super::{
     all_pairs::AllPairs,
-    direction::{ConjugateGradients, LinearWork, divide},
+    cells::CellCorrection,
+    direction::{ConjugateGradients, Forcing, LinearWork, divide},
     restricted::{FAR, ascend, forcing, towards_transform},
     sides::{Iterate, Sides},
 };
 
 /// Steps of one linear solve.
 const STEPS: usize = 60;
+/// How far below the goal a step may lead.
+const BEYOND: f64 = 0.1;
 
 /// The next iterate: that of Newton's step, or of Sinkhorn's where that gains nothing.
 pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
     pairs: &mut AllPairs<'_, D, K>,
     sides: &Sides,
     now: &Iterate,
+    goal: f64,
     work: &mut LinearWork,
 ) -> Result<Iterate, Error> {
     if now.error <= FAR {
-        let step = direction(pairs, sides, now, work)?;
+        let Forcing { tolerance, lambda } = forcing(now.error);
+        // Digits beyond the goal cost passes.
+        let enough = (BEYOND * goal / now.error).min(0.1);
+        let step = direction(pairs, sides, now, Forcing { tolerance: tolerance.max(enough), lambda }, work)?;
         let next = ascend(sides, pairs.epsilon(), now, &step, |g| pairs.iterate(sides, &now.f, &g))?;
         if let Some(next) = next {
             return Ok(next);
@@ -43,17 +51,26 @@ fn direction<D: Device, K: KernelOp<D> + ?Sized>(
     pairs: &mut AllPairs<'_, D, K>,
     sides: &Sides,
     now: &Iterate,
+    forcing: Forcing,
     work: &mut LinearWork,
 ) -> Result<Vec<f64>, Error> {
     work.directions += 1;
-    let (epsilon, forcing) = (pairs.epsilon(), forcing(now.error));
+    let epsilon = pairs.epsilon();
     let rows = now.f.iter().zip(&sides.weights[0]).map(|(&f, a)| a * sides.density_of_source(f, epsilon));
-    let slopes = sides.slopes(Side::Source, &now.f, epsilon);
-    let of_rows: Vec<f64> = rows.zip(slopes).map(|(r, t)| if r > 0.0 { t / r } else { 0.0 }).collect();
-    let slopes = sides.slopes(Side::Target, &now.transform, epsilon);
-    let diagonal: Vec<f64> = now.marginal.iter().zip(slopes).map(|(c, u)| c * (1.0 / u + forcing.lambda)).collect();
+    let rows: Vec<f64> = rows.collect();
+    let slopes = [(Side::Source, &now.f), (Side::Target, &now.transform)];
+    let slopes = slopes.map(|(side, potential)| sides.slopes(side, potential, epsilon));
+    let of_rows: Vec<f64> = rows.iter().zip(&slopes[0]).map(|(&r, t)| if r > 0.0 { t / r } else { 0.0 }).collect();
+    let diagonal: Vec<f64> = now.marginal.iter().zip(&slopes[1]).map(|(c, u)| c * (1.0 / u + forcing.lambda)).collect();
 
     pairs.write(&now.f, &now.g)?;
+    let cells = pairs.cells()?;
+    let correction = |cells| {
+        let (sums, slopes) = ([&rows[..], &now.marginal], slopes.each_ref().map(Vec::as_slice));
+        CellCorrection::new(cells, sums, slopes, sides.has_gauge(), forcing.lambda)
+    };
+    let mut correction = cells.as_ref().map(correction);
+    work.factors += usize::from(correction.is_some());
     let mut failed = None;
     let apply = |x: &[f64], out: &mut [f64]| match pairs.normal_product(&of_rows, x) {
         Ok(product) => {
@@ -69,8 +86,13 @@ fn direction<D: Device, K: KernelOp<D> + ?Sized>(
     };
     let b = towards_transform(sides, epsilon, now);
     let mut gradients = ConjugateGradients::new(&now.marginal, sides.has_gauge(), &b);
-    let by_diagonal = |residual: &[f64], out: &mut [f64]| divide(residual, &diagonal, out);
-    gradients.run(STEPS, forcing.tolerance, apply, by_diagonal, work);
+    let precondition = |residual: &[f64], out: &mut [f64]| {
+        divide(residual, &diagonal, out);
+        if let Some(correction) = &mut correction {
+            correction.add(residual, out);
+        }
+    };
+    gradients.run(STEPS, forcing.tolerance, apply, precondition, work);
     match failed {
         Some(error) => Err(error),
         None => Ok(gradients.solution()),

@@ -43,12 +43,14 @@ pub(super) struct Path<'a> {
     atoms: usize,
     /// Are arcs listed, or is the plan met by products alone?
     lists_arcs: bool,
+    /// Are there too many of them at this epsilon?
+    is_dense: bool,
 }
 
 impl<'a> Path<'a> {
     pub(super) fn new(sides: &'a Sides, start: Iterate, lists_arcs: bool) -> Self {
         let (work, atoms) = (LinearWork::default(), sides.most_atoms());
-        Self { sides, now: start, work, arcs: None, margin: MARGIN, atoms, lists_arcs }
+        Self { sides, now: start, work, arcs: None, margin: MARGIN, atoms, lists_arcs, is_dense: false }
     }
 
     /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's
@@ -60,8 +62,8 @@ impl<'a> Path<'a> {
     ) -> Result<(), Error> {
         let epsilon = pairs.epsilon();
         let (sides, now) = (self.sides, &self.now);
-        if !self.lists_arcs {
-            self.now = by_products::round(pairs, sides, now, &mut self.work)?;
+        if !self.lists_arcs || self.is_dense {
+            self.now = by_products::round(pairs, sides, now, tolerance, &mut self.work)?;
             return Ok(());
         }
         if now.error > FAR || !now.error.is_finite() {
@@ -69,7 +71,14 @@ impl<'a> Path<'a> {
             return Ok(());
         }
         let goal = (0.3 * tolerance).max(1e-4 * now.error);
-        self.relist(pairs, share_at(tolerance.max(1e-3 * self.now.error), self.atoms))?;
+        match self.relist(pairs, share_at(tolerance.max(1e-3 * self.now.error), self.atoms)) {
+            Err(Error::OutOfMemory { .. }) if pairs.has_cells() => {
+                // The plan is not sparse, but its cells are.
+                self.is_dense = true;
+                return self.round(pairs, tolerance);
+            }
+            listed => listed?,
+        }
         let Some(arcs) = &self.arcs else { return Ok(()) };
         let (restricted, end) = restricted::solve(arcs, sides, epsilon, self.now.g.clone(), goal, &mut self.work);
         let next = pairs.iterate(sides, &restricted.f, &restricted.g)?;
@@ -91,7 +100,8 @@ impl<'a> Path<'a> {
         next: f64,
     ) -> Result<Vec<f64>, Error> {
         let epsilon = pairs.epsilon();
-        if self.now.error > FAR {
+        // Of the next plan it is seen anew.
+        if self.now.error > FAR || std::mem::take(&mut self.is_dense) {
             return Ok(self.now.g.clone());
         }
         let share = share_at(self.now.error.min(STAGE_ERROR), self.atoms);

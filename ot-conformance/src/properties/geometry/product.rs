@@ -1,6 +1,6 @@
 //! Products with the plan, its transpose, and the second derivative of the conjugate.
 
-use ot_core::{Device, Error, Side};
+use ot_core::{Device, Error, Host, PlanCells, Side};
 
 use crate::{
     case::GeometryCase,
@@ -97,6 +97,55 @@ pub fn curvature_products_agree_with_the_reference<D: Device>(case: &GeometryCas
         }
         Ok(())
     })
+}
+
+/// The plan summed over pairs of cells, of a kernel that tells it: to a part of 1e-8 of the mass.
+pub fn cells_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    Scenes::PLANS.for_each("cells agree with the reference", case, |trial, scene| {
+        if !scene.tested.kernel.plan_product().is_some_and(|product| product.has_cells()) {
+            return Ok(());
+        }
+        let columns = scene.setting.columns;
+        let told = (0..columns).map(|column| {
+            scene.tested.ask(|kernel, plan| {
+                kernel.plan_product().ok_or(Error::MissingCapability("product with the plan"))?.cells(plan, column)
+            })
+        });
+        let told: Vec<PlanCells> = told.collect::<Result<_, _>>()?;
+        let of_atoms = &told[0].of_atoms;
+        let counts = of_atoms.each_ref().map(|cells| cells.iter().max().map_or(0, |&last| last as usize + 1));
+        let mut found = vec![0.0; counts[1] * columns * counts[0]];
+        for (column, cells) in told.iter().enumerate() {
+            trial.holds(&cells.of_atoms == of_atoms, || "cells of columns differ".into())?;
+            for &(source, target, mass) in &cells.masses {
+                found[(target as usize * columns + column) * counts[0] + source as usize] += mass;
+            }
+        }
+        let between = |iterate: &mut Iterate<Host<f64>>| masses_between(iterate, of_atoms, counts);
+        let (expected, slack) = (between(&mut scene.reference)?, scene.slack(between)?);
+        let total: f64 = expected.iter().sum();
+        trial.all_close("cell", &found, &expected, |cell| slack[cell] + 1e-8 * total)
+    })
+}
+
+/// The mass between all pairs of cells: for each cell of the target, each column and each cell of the source.
+fn masses_between(
+    iterate: &mut Iterate<Host<f64>>,
+    of_atoms: &[Vec<u32>; 2],
+    counts: [usize; 2],
+) -> Result<Vec<f64>, Error> {
+    let columns = iterate.kernel.columns();
+    let mut masses = Vec::new();
+    for target in 0..counts[1] {
+        let indicator = of_atoms[1].iter().map(|&cell| f64::from(u8::from(cell as usize == target)));
+        let indicator: Vec<f64> = indicator.collect();
+        for rows in iterate.apply(Side::Source, &indicator.repeat(columns))?.chunks(of_atoms[0].len()) {
+            let mut sums = vec![0.0; counts[0]];
+            of_atoms[0].iter().zip(rows).for_each(|(&cell, mass)| sums[cell as usize] += mass);
+            masses.extend(sums);
+        }
+    }
+    Ok(masses)
 }
 
 /// Compares a normal product, or without a diagonal a curvature product. With values of one sign both rise with the

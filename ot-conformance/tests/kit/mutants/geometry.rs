@@ -7,9 +7,9 @@ use ot_conformance::{
 };
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Balanced, Binding, CTransform, CappedPlan, CostDerivative, CostParameter,
-    CostStatistics, CostTangent, Entering, Error, Geometry, HardTransform, Host, KernelOp, LOG_ZERO, PlanOperator,
-    PlanProduct, PlanRounding, PlanSide, PlanView, PricedArc, RecordedPenalty, RecordedRegularizer, RoundedValue, Side,
-    Sweep, TransportCost, WeightedPlan, WeightsView,
+    CostStatistics, CostTangent, Entering, Error, Geometry, HardTransform, Host, KernelOp, LOG_ZERO, PlanCells,
+    PlanOperator, PlanProduct, PlanRounding, PlanSide, PlanView, PricedArc, RecordedPenalty, RecordedRegularizer,
+    RoundedValue, Side, Sweep, TransportCost, WeightedPlan, WeightsView,
     host::{HostReduced, HostVector},
     kernel::half_step,
 };
@@ -52,6 +52,7 @@ enum Fault {
     ProductTransposed,
     ProductOff,
     NormalProductOff,
+    CellsOff,
     CurvatureIsTheDensity,
     CostOff,
     ForbiddenPairsAreFree,
@@ -564,6 +565,26 @@ impl PlanProduct<Device> for FaultyKernel {
         }
         present(self.inner.plan_product()).curvature_product(side, plan, values, out)
     }
+
+    fn has_cells(&self) -> bool {
+        true
+    }
+
+    /// Two cells a side, atoms in turn.
+    fn cells(&mut self, plan: PlanView<'_, Device>, column: usize) -> Result<PlanCells, Error> {
+        let [n, m] = Side::BOTH.map(|side| self.inner.len(side));
+        let mut masses = Vec::new();
+        for (source, target) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut values = Vector::alloc(m, self.inner.columns())?;
+            let mut out = Vector::alloc(n, self.inner.columns())?;
+            values.column_mut(column).iter_mut().skip(target as usize).step_by(2).for_each(|value| *value = 1.0);
+            self.inner.apply(Side::Source, plan, &values, &mut out)?;
+            let mut mass = [out.column(column).iter().skip(source as usize).step_by(2).sum()];
+            self.spoil(Fault::CellsOff, &mut mass, off);
+            masses.push((source, target, mass[0]));
+        }
+        Ok(PlanCells { of_atoms: [n, m].map(|len| (0..len as u32).map(|atom| atom % 2).collect()), masses })
+    }
 }
 
 impl HardTransform<Device> for FaultyKernel {
@@ -655,6 +676,7 @@ const TABLE: [(Fault, Property); 68] = [
     (Fault::ProductTransposed, properties::densities_are_those_of_the_plan),
     (Fault::ProductOff, properties::products_are_adjoint),
     (Fault::NormalProductOff, properties::normal_products_agree_with_the_reference),
+    (Fault::CellsOff, properties::cells_agree_with_the_reference),
     (Fault::CurvatureIsTheDensity, properties::curvature_products_agree_with_the_reference),
     (Fault::CostOff, properties::transport_costs_agree_with_the_reference),
     (Fault::ForbiddenPairsAreFree, properties::costs_of_rank_one_plans_agree_with_the_reference),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use ot_core::{
     ActiveColumns, ArcThreshold, Backend, Binding, CostDerivative, CostParameter, CostTangent, Error, GibbsKernel,
-    HardTransform, Host, PlanOperator, PlanView, PricedArc, Side, SoftMin, Sweep, TransportCost, WeightedPlan,
+    HardTransform, Host, PlanOperator, PlanProduct, PlanView, PricedArc, Side, SoftMin, Sweep, TransportCost,
+    WeightedPlan,
     host::{HostReduced, HostVector},
 };
 
@@ -32,7 +33,7 @@ fn left_out_after(moved: f64) -> f64 {
 /// A kernel over the pairs of two clouds that matter.
 #[derive(Debug)]
 pub(super) struct BlockKernel<T> {
-    functionals: Functionals<T, BlockCost<T>>,
+    pub(super) functionals: Functionals<T, BlockCost<T>>,
     scratch: Scratch<T>,
     /// The part of a density that c-transforms and densities may leave out.
     left_out: f64,
@@ -108,6 +109,10 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for BlockKernel<T> {
     }
 
     fn hard_transform(&mut self) -> Option<&mut dyn HardTransform<Host<T>>> {
+        Some(self)
+    }
+
+    fn plan_product(&mut self) -> Option<&mut dyn PlanProduct<Host<T>>> {
         Some(self)
     }
 }
