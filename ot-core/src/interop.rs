@@ -24,6 +24,8 @@ mod nalgebra_sparse;
 mod ndarray;
 #[cfg(feature = "npy")]
 pub mod npy;
+#[cfg(feature = "npy")]
+mod npz;
 
 #[cfg(feature = "faer")]
 pub use self::faer::{to_faer, to_faer_column};

@@ -16,6 +16,7 @@ mod entries;
 mod functionals;
 mod general;
 mod grid;
+mod group;
 mod guard;
 mod hard;
 #[cfg(feature = "heat")]

@@ -24,15 +24,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::io::{self, Read, Seek, Write};
+use std::io::{Read, Seek, Write};
 
-use npyz::{
-    NpyFile, Order, WriteOptions, WriterBuilder,
-    npz::{NpzArchive, NpzWriter},
-    sparse::Coo,
+use npyz::{AutoSerialize, DType, NpyFile, Order, TypeStr, WriteOptions, WriterBuilder};
+
+use super::{
+    file::{FileError, check_shape},
+    npz::{NpzReader, NpzWriter},
 };
-
-use super::file::{FileError, check_shape};
 use crate::{error::Error, plan::PlanEntry, scalar::Scalar};
 
 /// Writes a matrix given row after row, such as a dense plan.
@@ -41,7 +40,7 @@ use crate::{error::Error, plan::PlanEntry, scalar::Scalar};
 /// [`FileError::Shape`] unless there are `rows` times `columns` values; a failure of the writer.
 pub fn write_matrix<T: Scalar>(out: impl Write, values: &[T], rows: usize, columns: usize) -> Result<(), FileError> {
     check_shape(values.len(), rows, columns)?;
-    write_array(out, values, &[rows as u64, columns as u64])
+    write_array(out, values.iter().map(|value| value.to_f64()), &[rows as u64, columns as u64])
 }
 
 /// Writes a vector, such as a potential or weights.
@@ -49,7 +48,7 @@ pub fn write_matrix<T: Scalar>(out: impl Write, values: &[T], rows: usize, colum
 /// # Errors
 /// A failure of the writer.
 pub fn write_vector<T: Scalar>(out: impl Write, values: &[T]) -> Result<(), FileError> {
-    write_array(out, values, &[values.len() as u64])
+    write_array(out, values.iter().map(|value| value.to_f64()), &[values.len() as u64])
 }
 
 /// Reads a matrix: its values row after row, rows and columns, as [`CostMatrix::new`](crate::CostMatrix::new) takes them and
@@ -100,16 +99,11 @@ pub fn write_potentials<T: Scalar>(
     target: &[T],
     epsilon: f64,
 ) -> Result<(), FileError> {
-    let numbers = |values: &[T]| -> Vec<f64> { values.iter().map(|value| value.to_f64()).collect() };
-    let (source, target) = (numbers(source), numbers(target));
     let mut archive = NpzWriter::new(out);
-    for (name, values, axes) in [("f", source, 1), ("g", target, 1), ("epsilon", vec![epsilon], 0)] {
-        let shape = &[values.len() as u64][..axes];
-        let mut array = archive.array(name, Default::default())?.default_dtype().shape(shape).begin_nd()?;
-        array.extend(values)?;
-        array.finish()?;
-    }
-    finish(&mut archive)
+    write_vector(archive.begin("f")?, source)?;
+    write_vector(archive.begin("g")?, target)?;
+    write_array(archive.begin("epsilon")?, [epsilon], &[])?;
+    archive.finish()
 }
 
 /// Reads potentials: a start on the host (`Start::Host` of `ot-solvers`).
@@ -117,11 +111,8 @@ pub fn write_potentials<T: Scalar>(
 /// # Errors
 /// [`FileError::Content`] for an array that is missing or another one; a failure of the reader.
 pub fn read_potentials(input: impl Read + Seek) -> Result<HostPotentials, FileError> {
-    let mut archive = NpzArchive::new(input)?;
-    let mut array = |name: &'static str| -> Result<Vec<f64>, FileError> {
-        let missing = || FileError::Content { what: name, expected: "an array of that name", found: "none".to_owned() };
-        numbers(archive.by_name(name)?.ok_or_else(missing)?, name)
-    };
+    let mut archive = NpzReader::new(input)?;
+    let mut array = |name| numbers(archive.array(name)?, name);
     let (source, target, epsilon) = (array("f")?, array("g")?, array("epsilon")?);
     let [epsilon] = epsilon[..] else {
         let found = format!("{} of them", epsilon.len());
@@ -139,50 +130,72 @@ pub fn write_sparse_plan(
     (rows, columns): (usize, usize),
     entries: &[PlanEntry],
 ) -> Result<(), FileError> {
-    let plan = Coo {
-        shape: [rows as u64, columns as u64],
-        data: entries.iter().map(|entry| entry.mass).collect(),
-        row: entries.iter().map(|entry| u64::from(entry.source)).collect(),
-        col: entries.iter().map(|entry| u64::from(entry.target)).collect(),
-    };
     let mut archive = NpzWriter::new(out);
-    plan.write_npz(&mut archive)?;
-    finish(&mut archive)
+    let text = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+    let dtype = DType::Plain("|S3".parse::<TypeStr>().map_err(text)?);
+    let mut format = WriteOptions::new().dtype(dtype).shape(&[]).writer(archive.begin("format")?).begin_nd()?;
+    format.push(COORDINATES)?;
+    format.finish()?;
+    write_array(archive.begin("shape")?, [rows as i64, columns as i64], &[2])?;
+    let len = [entries.len() as u64];
+    write_array(archive.begin("row")?, entries.iter().map(|entry| i64::from(entry.source)), &len)?;
+    write_array(archive.begin("col")?, entries.iter().map(|entry| i64::from(entry.target)), &len)?;
+    write_array(archive.begin("data")?, entries.iter().map(|entry| entry.mass), &len)?;
+    archive.finish()
 }
 
-/// Reads a sparse matrix in coordinate format (`matrix.tocoo()`) that `scipy.sparse.save_npz` has written, of `float64`: its
-/// shape, and its entries in the order of the file.
+/// Reads a sparse matrix in coordinate format (`matrix.tocoo()`) that `scipy.sparse.save_npz` has written: its shape, and its
+/// entries in the order of the file.
 ///
 /// # Errors
-/// [`FileError::Shape`] for an index outside the shape, or beyond `u32`; a failure of the reader, another format included.
+/// [`FileError::Content`] for another format, and an array that is missing or another one; [`FileError::Shape`] for an index
+/// outside the shape, or beyond `u32`; a failure of the reader.
 pub fn read_sparse_plan(input: impl Read + Seek) -> Result<((usize, usize), Vec<PlanEntry>), FileError> {
-    let Coo { shape: [rows, columns], data, row, col } = Coo::<f64>::from_npz(&mut NpzArchive::new(input)?)?;
+    let mut archive = NpzReader::new(input)?;
+    let format: Vec<Vec<u8>> = archive.array("format")?.into_vec()?;
+    if format != [COORDINATES] {
+        let found = format.iter().map(|format| String::from_utf8_lossy(format)).collect();
+        return Err(FileError::Content { what: "format", expected: "coo", found });
+    }
+    let mut whole = |name| indices(archive.array(name)?, name);
+    let (shape, row, col) = (whole("shape")?, whole("row")?, whole("col")?);
+    let file = archive.array("data")?;
+    let [len] = axes(&file, "data", "one axis")?;
+    let data = numbers(file, "data")?;
+    let [rows, columns] = shape[..] else {
+        return Err(FileError::Content {
+            what: "shape",
+            expected: "two numbers",
+            found: format!("{} of them", shape.len()),
+        });
+    };
     for (what, indices) in [("rows of the entries", &row), ("columns of the entries", &col)] {
-        if indices.len() != data.len() {
-            return Err(Error::Length { what, expected: data.len(), found: indices.len() }.into());
+        if indices.len() != len {
+            return Err(Error::Length { what, expected: len, found: indices.len() }.into());
         }
     }
-    let index = |what: &'static str, index: u64, len: u64| match u32::try_from(index) {
+    let index = |what: &'static str, index: i64, len: i64| match u32::try_from(index) {
         Ok(small) if index < len => Ok(small),
-        _ => Err(Error::Length { what, expected: len as usize, found: index.saturating_add(1) as usize }),
+        _ => Err(Error::Length { what, expected: len.max(0) as usize, found: index.saturating_add(1).max(0) as usize }),
     };
     let entries = data.into_iter().zip(row).zip(col).map(|((mass, source), target)| {
         let (source, target) = (index("row of an entry", source, rows)?, index("column of an entry", target, columns)?);
         Ok(PlanEntry { source, target, mass })
     });
-    Ok(((rows as usize, columns as usize), entries.collect::<Result<_, Error>>()?))
+    Ok(((rows.max(0) as usize, columns.max(0) as usize), entries.collect::<Result<_, Error>>()?))
 }
 
-/// Writes the directory of an archive.
-fn finish<W: Write + Seek>(archive: &mut NpzWriter<W>) -> Result<(), FileError> {
-    archive.zip_writer().finish().map_err(io::Error::from)?;
-    Ok(())
-}
+/// What SciPy calls the coordinate format.
+const COORDINATES: &[u8] = b"coo";
 
-/// One array in a file of its own.
-fn write_array<T: Scalar>(out: impl Write, values: &[T], shape: &[u64]) -> Result<(), FileError> {
+/// One array as a file.
+fn write_array<V: AutoSerialize>(
+    out: impl Write,
+    values: impl IntoIterator<Item = V>,
+    shape: &[u64],
+) -> Result<(), FileError> {
     let mut array = WriteOptions::new().default_dtype().shape(shape).writer(out).begin_nd()?;
-    array.extend(values.iter().map(|value| value.to_f64()))?;
+    array.extend(values)?;
     Ok(array.finish()?)
 }
 
@@ -220,6 +233,19 @@ fn numbers<R: Read>(file: NpyFile<R>, what: &'static str) -> Result<Vec<f64>, Fi
             let expected = "float64, float32, int64 or int32";
             Err(FileError::Content { what, expected, found: file.dtype().descr() })
         }
+    }
+}
+
+/// All whole numbers of an array of one axis.
+fn indices<R: Read>(file: NpyFile<R>, what: &'static str) -> Result<Vec<i64>, FileError> {
+    let [_] = axes(&file, what, "one axis")?;
+    let file = match file.try_data::<i32>() {
+        Ok(values) => return Ok(values.map(|value| value.map(i64::from)).collect::<Result<_, _>>()?),
+        Err(file) => file,
+    };
+    match file.try_data::<i64>() {
+        Ok(values) => Ok(values.collect::<Result<_, _>>()?),
+        Err(file) => Err(FileError::Content { what, expected: "int64 or int32", found: file.dtype().descr() }),
     }
 }
 
@@ -282,7 +308,7 @@ mod tests {
         assert!(read_matrix(theirs!("whole.npy")).is_err_and(content));
         assert!(read_vector(theirs!("words.npy")).is_err_and(content));
         assert!(read_potentials(theirs!("plan.npz")).is_err_and(content));
-        assert!(matches!(read_sparse_plan(theirs!("potentials.npz")), Err(FileError::Io(_))));
+        assert!(matches!(read_sparse_plan(theirs!("potentials.npz")), Err(FileError::Content { what: "format", .. })));
         assert!(matches!(read_vector(&b"no array"[..]), Err(FileError::Io(_))));
         assert!(matches!(write_matrix(Vec::new(), &MATRIX, 2, 2), Err(FileError::Shape(_))));
         let mut outside = Cursor::new(Vec::new());

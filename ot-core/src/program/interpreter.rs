@@ -76,16 +76,31 @@ impl<T: Scalar> BlockMath<T> for LibraryMath {
     }
 }
 
-/// The working memory of [`Program::run_block`]: 48 KiB on the stack for `f64`.
+/// The working memory of [`Program::run_block`]: 8 KiB on the stack for `f64`, and for programs of more than
+/// eight registers or with loops over coordinates as much as they need, which is allocated once.
 ///
-/// Holds nothing between runs. Made once per task, since clearing it costs as much as running a few blocks.
+/// Holds nothing between runs.
 #[derive(Clone, Debug)]
 pub struct Registers<T> {
-    /// Results of instructions.
-    bank: Bank<T, MAX_REGISTERS>,
-    /// Results of loops over coordinates.
+    /// Results of the instructions of a small program.
+    few: [[T; BLOCK]; FEW],
+    /// Results of the instructions of any other.
+    many: Vec<[T; BLOCK]>,
+    /// Those that are the same for every lane, which take the place of the others.
+    uniform: [Option<T>; MAX_REGISTERS],
+    /// What loops over coordinates work with.
+    loops: Option<Box<LoopRegisters<T>>>,
+}
+
+/// Registers that are kept without an allocation.
+const FEW: usize = 8;
+
+/// The working memory of loops over coordinates.
+#[derive(Clone, Debug)]
+struct LoopRegisters<T> {
+    /// Their results.
     folded: Bank<T, MAX_FOLDED>,
-    /// States of a loop before and after a step.
+    /// States before and after a step.
     states: [Bank<T, MAX_STATES>; 2],
 }
 
@@ -121,10 +136,40 @@ impl<T: Scalar, const N: usize> Bank<T, N> {
     }
 }
 
+/// The registers that instructions write.
+struct Results<'a, T> {
+    lanes: &'a mut [[T; BLOCK]],
+    uniform: &'a mut [Option<T>; MAX_REGISTERS],
+}
+
 impl<T: Scalar> Registers<T> {
     /// Cleared registers.
+    #[inline]
     pub fn new() -> Self {
-        Self { bank: Bank::new(), folded: Bank::new(), states: [Bank::new(), Bank::new()] }
+        Self { few: [[T::default(); BLOCK]; FEW], many: Vec::new(), uniform: [None; MAX_REGISTERS], loops: None }
+    }
+
+    /// What a program writes its results and those of its loops to.
+    #[inline(always)]
+    fn of_program(&mut self, program: &Program) -> (Results<'_, T>, Option<&mut LoopRegisters<T>>) {
+        let Self { few, many, uniform, loops } = self;
+        let steps = program.folds().iter().map(CoordinateFold::registers);
+        let count = steps.fold(program.registers(), usize::max);
+        let lanes = if count <= FEW {
+            &mut few[..]
+        } else {
+            if many.len() < count {
+                many.resize(count, [T::default(); BLOCK]);
+            }
+            &mut many[..]
+        };
+        let loops = match program.folds() {
+            [] => None,
+            _ => Some(&mut **loops.get_or_insert_with(|| {
+                Box::new(LoopRegisters { folded: Bank::new(), states: [Bank::new(), Bank::new()] })
+            })),
+        };
+        (Results { lanes, uniform }, loops)
     }
 }
 
@@ -138,7 +183,7 @@ impl Program {
     /// Runs the program on lanes: `outputs[k][i]` becomes output `k` of the inputs of lane `i`.
     ///
     /// All slices have the same length, which may be any: they are worked through [`BLOCK`] lanes at
-    /// a time. Nothing is allocated. With [`LibraryMath`] every lane has the bits of
+    /// a time. Nothing is allocated but, once, what [`Registers`] lack. With [`LibraryMath`] every lane has the bits of
     /// [`evaluate`](Program::evaluate), whatever the length and wherever it stands.
     ///
     /// The loops run by the widest vectors of the machine, found out at run time. No operations are contracted, so the
@@ -187,9 +232,9 @@ impl Program {
         inputs: &[BlockInput<'_, T>],
         lanes: std::ops::Range<usize>,
         first: usize,
-        registers: &mut Registers<T>,
+        results: &mut Results<'_, T>,
+        LoopRegisters { folded, states: [states, next] }: &mut LoopRegisters<T>,
     ) {
-        let Registers { bank, folded, states: [states, next] } = registers;
         let (mut states, mut next, count) = (states, next, lanes.len());
         for (slot, start) in fold.start().iter().enumerate() {
             if let Operand::Constant(value) = *start {
@@ -209,10 +254,10 @@ impl Program {
             arguments[fold.states() + 1] = y;
             let block = Block { inputs: &arguments, parameters: &self.parameters, folded: None, start: 0, count };
             for instruction in fold.instructions() {
-                block.execute::<M>(instruction, bank);
+                block.execute::<M>(instruction, results);
             }
             for (slot, &operand) in fold.next().iter().enumerate() {
-                next.set(slot, block.result(operand, bank));
+                next.set(slot, block.result(operand, results));
             }
             std::mem::swap(&mut states, &mut next);
         }
@@ -238,21 +283,24 @@ impl<T: Scalar, M: BlockMath<T>> Loops for Blocks<'_, '_, T, M> {
     #[inline(always)]
     fn run(self) {
         let Self { program, inputs, registers, outputs, length, .. } = self;
+        let (mut results, mut loops) = registers.of_program(program);
         for start in (0..length).step_by(BLOCK) {
             let count = BLOCK.min(length - start);
             let mut first = 0;
             for fold in program.folds() {
-                program.run_fold::<T, M>(fold, inputs, start..start + count, first, registers);
+                if let Some(loops) = &mut loops {
+                    program.run_fold::<T, M>(fold, inputs, start..start + count, first, &mut results, loops);
+                }
                 first += fold.states();
             }
-            let Registers { bank, folded, .. } = &mut *registers;
-            let block = Block { inputs, parameters: &program.parameters, folded: Some(folded), start, count };
+            let folded = loops.as_ref().map(|loops| &loops.folded);
+            let block = Block { inputs, parameters: &program.parameters, folded, start, count };
             for instruction in program.instructions() {
-                block.execute::<M>(instruction, bank);
+                block.execute::<M>(instruction, &mut results);
             }
             for (output, &operand) in outputs.iter_mut().zip(program.output_operands()) {
                 let target = &mut output[start..start + count];
-                match block.result(operand, bank) {
+                match block.result(operand, &results) {
                     BlockInput::Lanes(lanes) => target.copy_from_slice(lanes),
                     BlockInput::Uniform(value) => target.fill(value),
                 }
@@ -279,7 +327,7 @@ fn common_length<T>(inputs: &[BlockInput<'_, T>], outputs: &[&mut [T]]) -> Resul
 struct Block<'a, T> {
     inputs: &'a [BlockInput<'a, T>],
     parameters: &'a [f64],
-    /// None for the step of a loop, which reads no results of loops.
+    /// None for a program without loops, and for the step of a loop, which reads no results of loops.
     folded: Option<&'a Bank<T, MAX_FOLDED>>,
     start: usize,
     count: usize,
@@ -295,14 +343,14 @@ struct Readable<'a, T> {
 impl<T: Scalar> Block<'_, T> {
     /// Runs one instruction.
     #[inline(always)]
-    fn execute<M: BlockMath<T>>(&self, instruction: &Instruction, registers: &mut Bank<T, MAX_REGISTERS>) {
+    fn execute<M: BlockMath<T>>(&self, instruction: &Instruction, registers: &mut Results<'_, T>) {
         // An instruction reads no register that it writes, so its target can be set apart.
         let register = usize::from(instruction.register);
         let (before, rest) = registers.lanes.split_at_mut(register);
         let Some((target, after)) = rest.split_first_mut() else {
             return;
         };
-        let readable = Readable { before, after, uniform: &registers.uniform };
+        let readable = Readable { before, after, uniform: registers.uniform };
         let target = &mut target[..self.count];
         let read = |index: usize| self.read(instruction.operands[index], &readable);
         registers.uniform[register] = match instruction.operation {
@@ -328,8 +376,8 @@ impl<T: Scalar> Block<'_, T> {
 
     /// What the operand is after the last instruction.
     #[inline(always)]
-    fn result<'a>(&'a self, operand: Operand, registers: &'a Bank<T, MAX_REGISTERS>) -> BlockInput<'a, T> {
-        self.read(operand, &Readable { before: &registers.lanes, after: &[], uniform: &registers.uniform })
+    fn result<'a>(&'a self, operand: Operand, registers: &'a Results<'_, T>) -> BlockInput<'a, T> {
+        self.read(operand, &Readable { before: registers.lanes, after: &[], uniform: registers.uniform })
     }
 
     /// The lanes of the operand.

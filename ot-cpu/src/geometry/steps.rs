@@ -1,17 +1,13 @@
 //! The step of a marginal's penalty on a panel: softmins become potentials, and by-products are counted.
 
-use std::{array, ops::Range};
+use std::ops::Range;
 
 use ot_core::{
     Host, RecordedPenalty, Side, Sweep,
     program::{BlockInput, Registers},
 };
 
-use super::{
-    CpuScalar,
-    anchors::part,
-    cut::{GROUP, PANEL},
-};
+use super::{CpuScalar, anchors::part, cut::PANEL, group::Lanes};
 use crate::backend::VectorisedMath;
 
 /// What one task counted in one column.
@@ -53,30 +49,46 @@ impl Tally {
     }
 }
 
+/// The relaxation of each column of a group.
+#[derive(Clone, Copy)]
+enum Omegas<'a> {
+    /// Of all columns of the batch, and which of them the group takes.
+    Batch(&'a [f64], &'a [usize]),
+    /// Of a single column.
+    One(f64),
+}
+
+impl Omegas<'_> {
+    fn get(self, k: usize) -> f64 {
+        match self {
+            Self::Batch(omegas, group) => omegas[group[k].min(omegas.len() - 1)],
+            Self::One(omega) => omega,
+        }
+    }
+}
+
 /// One side of a group of columns, as its steps read it.
 pub(super) struct Steps<'a, T> {
     penalty: &'a RecordedPenalty,
     side: Side,
     /// The entering potential.
-    entering: [&'a [T]; GROUP],
-    weights: [&'a [T]; GROUP],
-    relaxation: [T; GROUP],
+    entering: Lanes<'a, T>,
+    weights: Lanes<'a, T>,
+    relaxation: Omegas<'a>,
     epsilon: T,
     /// Are by-products wanted?
     hints: bool,
 }
 
 impl<'a, T: CpuScalar> Steps<'a, T> {
-    pub(super) fn new(group: &[usize], epsilon: f64, sweep: &'a Sweep<'_, Host<T>>, side: Side) -> Self {
+    pub(super) fn new(group: &'a [usize], epsilon: f64, sweep: &'a Sweep<'_, Host<T>>, side: Side) -> Self {
         let marginal = sweep.marginal(side);
-        let column = |k: usize| group[k.min(group.len() - 1)];
-        let relaxation = sweep.relaxation.values();
         Self {
             penalty: marginal.penalty(),
             side,
-            entering: array::from_fn(|k| sweep.potentials.side(side).column(column(k))),
-            weights: array::from_fn(|k| marginal.weights().column(column(k))),
-            relaxation: array::from_fn(|k| T::from_f64(relaxation[column(k).min(relaxation.len() - 1)])),
+            entering: Lanes::Vector(sweep.potentials.side(side), group),
+            weights: Lanes::Vector(marginal.weights(), group),
+            relaxation: Omegas::Batch(sweep.relaxation.values(), group),
             epsilon: T::from_f64(epsilon),
             hints: sweep.by_products.is_some(),
         }
@@ -94,9 +106,9 @@ impl<'a, T: CpuScalar> Steps<'a, T> {
         Self {
             penalty,
             side,
-            entering: [entering; GROUP],
-            weights: [weights; GROUP],
-            relaxation: [T::from_f64(relaxation); GROUP],
+            entering: Lanes::one(entering),
+            weights: Lanes::one(weights),
+            relaxation: Omegas::One(relaxation),
             epsilon: T::from_f64(epsilon),
             hints,
         }
@@ -104,12 +116,12 @@ impl<'a, T: CpuScalar> Steps<'a, T> {
 
     /// The entering potential of column k of the group.
     pub(super) fn entering(&self, k: usize) -> &'a [T] {
-        self.entering[k]
+        self.entering.get(k)
     }
 
     /// The weights of column k of the group.
     pub(super) fn weights(&self, k: usize) -> &'a [T] {
-        self.weights[k]
+        self.weights.get(k)
     }
 
     /// Turns the softmins of a panel in column k into its new potentials, and counts the by-products.
@@ -124,10 +136,11 @@ impl<'a, T: CpuScalar> Steps<'a, T> {
         let len = softmins.len();
         let mut softmin = [T::default(); PANEL];
         softmin[..len].copy_from_slice(softmins);
-        let f = BlockInput::Lanes(&self.entering[k][panel.clone()]);
+        let f = BlockInput::Lanes(&self.entering.get(k)[panel.clone()]);
         let s = BlockInput::Lanes(&softmin[..len]);
-        let a = BlockInput::Lanes(&self.weights[k][panel]);
-        let (omega, epsilon) = (BlockInput::Uniform(self.relaxation[k]), BlockInput::Uniform(self.epsilon));
+        let a = BlockInput::Lanes(&self.weights.get(k)[panel]);
+        let (omega, epsilon) =
+            (BlockInput::Uniform(T::from_f64(self.relaxation.get(k))), BlockInput::Uniform(self.epsilon));
 
         let step = self.penalty.relaxed_step();
         let run = step.run_block::<_, VectorisedMath>(&[f, s, omega, epsilon], registers, &mut [softmins]);

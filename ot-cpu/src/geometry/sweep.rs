@@ -13,7 +13,7 @@
 //! have touched are redone one by one.
 
 use std::{
-    array, iter,
+    iter,
     ops::Range,
     slice,
     sync::{
@@ -34,9 +34,10 @@ use super::{
     anchors::{Anchors, part},
     cut::{Cut, GROUP, PANEL},
     entries::{Entries, Place, Weights},
+    group::{GroupTerms, Lanes},
     guard::{Guard, centred_weights, is_left_out, reachable},
     memory::{Pool, zeroed},
-    operand::{self, operand_len},
+    operand::{self, most_numbers, operand_len},
     rows::{BLOCK, CostRows, TASKS, TILE, pieces},
     softmin::{Terms, accept_all, accept_or_redo, exact_block},
     steps::{Steps, Tally},
@@ -52,6 +53,8 @@ pub(super) struct Scratch<T> {
     staged: Vec<T>,
     /// Column sums of each task.
     sums: Vec<f64>,
+    /// Of each column of a group, from the rows and from the columns of the kernel.
+    guards: [Vec<Guard>; 2],
     /// What each task counted in each column.
     tallies: Vec<Tally>,
     /// What a thread works with.
@@ -112,9 +115,9 @@ impl<X: CpuScalar> Operands<X> {
         let what = "scratch of a kernel";
         let mut pools = Vec::with_capacity(threads);
         for _ in 0..threads {
-            pools.push((zeroed(operand_len(PANEL, group), what)?, zeroed(buffer_rows * others, what)?));
+            pools.push((zeroed(operand_len::<X>(PANEL, group), what)?, zeroed(buffer_rows * others, what)?));
         }
-        Ok(Self { weights: zeroed(operand_len(rows.max(others), group), what)?, pools: Pool(Mutex::new(pools)) })
+        Ok(Self { weights: zeroed(operand_len::<X>(rows.max(others), group), what)?, pools: Pool(Mutex::new(pools)) })
     }
 }
 
@@ -128,7 +131,7 @@ impl<T: CpuScalar> Scratch<T> {
     ) -> Result<Self, Error> {
         let (what, longest) = ("scratch of a kernel", rows.max(others));
         let kept = |count: usize| if keeps { group * count } else { 0 };
-        let sums_of = |columns: usize| Cut::most_tasks(rows, others, columns) * operand_len(others, columns);
+        let sums_of = |columns: usize| Cut::most_tasks(rows, others, columns) * most_numbers(others, columns);
         let mut workspaces = Vec::with_capacity(threads);
         for _ in 0..threads {
             workspaces.push(Box::new(Workspace {
@@ -143,6 +146,7 @@ impl<T: CpuScalar> Scratch<T> {
             staged: zeroed(group * longest, what)?,
             // Twice: those of the rows, and those of the capped rows.
             sums: zeroed(2 * sums_of(1).max(sums_of(group)), what)?,
+            guards: [vec![Guard::default(); group], vec![Guard::default(); group]],
             tallies: vec![Tally::default(); TASKS * group],
             workspaces: Pool(Mutex::new(workspaces)),
             kept_sums: zeroed(kept(longest), what)?,
@@ -205,11 +209,11 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         out: &mut HostVector<T>,
     ) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, workspaces, .. } = scratch;
-        let terms = self.terms(entries, Side::Target, potential, log_weights, weights);
-        self.write_operand(&terms, &mut operands.weights);
-        let operand = &operands.weights[..operand_len(others, columns)];
-        let weights = Weights { columns, first: terms[0].weights, operand };
+        let Scratch { weights, staged, guards: [guards, _], workspaces, .. } = scratch;
+        let terms = self.terms(entries, Side::Target, potential, log_weights, weights, guards);
+        self.write_operand(terms, &mut operands.weights);
+        let operand = &operands.weights[..operand_len::<E::Entry>(others, columns)];
+        let weights = Weights { columns, first: terms.weights.get(0), operand };
         let (cut, pools, workspaces) = (self.row_cut(entries), &operands.pools, &*workspaces);
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
@@ -225,7 +229,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                     let centre = &entries.centre(Side::Source)[panel.clone()];
                     let lanes = sums.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
                     for (terms, (sums, out)) in terms.iter().zip(lanes) {
-                        self.softmins(Side::Source, panel.clone(), *terms, centre, sums, tile, out, |_| ());
+                        self.softmins(Side::Source, panel.clone(), terms, centre, sums, tile, out, |_| ());
                     }
                 }
                 workspaces.put(workspace);
@@ -246,21 +250,21 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         out: &mut HostVector<T>,
     ) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, workspaces, .. } = scratch;
-        let terms = self.terms(entries, Side::Source, potential, log_weights, weights);
+        let Scratch { weights, staged, sums, guards: [guards, _], workspaces, .. } = scratch;
+        let terms = self.terms(entries, Side::Source, potential, log_weights, weights, guards);
         let (rows, pools, workspaces) = (self.row_cut(entries), &operands.pools, &*workspaces);
         let no_weights = Weights { columns: 0, first: &[], operand: &[] };
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
             rows.tasks(),
-            sums.chunks_mut(operand_len(others, columns)),
+            sums.chunks_mut(operand_len::<E::Entry>(others, columns)),
             |task, sums| {
                 let (mut factors, mut buffer) = pools.take();
                 sums.fill(0.0);
                 for panel in rows.panels(task) {
                     entries.fill(panel.clone(), no_weights, &mut [], &mut buffer);
-                    let operand = &mut factors[..operand_len(panel.len(), columns)];
-                    for (k, terms) in terms[..columns].iter().enumerate() {
+                    let operand = &mut factors[..operand_len::<E::Entry>(panel.len(), columns)];
+                    for (k, terms) in terms.iter().enumerate() {
                         let number = |r: usize| E::Entry::from_f64(terms.weights[panel.start + r].to_f64());
                         operand::write_column(operand, (panel.len(), columns), k, number);
                     }
@@ -269,7 +273,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                 pools.put((factors, buffer));
             },
         );
-        self.column_softmins(entries, &terms, rows.tasks(), sums, staged, workspaces, out);
+        self.column_softmins(entries, terms, rows.tasks(), sums, staged, workspaces, out);
     }
 
     /// The softmins of both sides at the potentials that the entries are centred at, in the columns of the group, and those
@@ -284,15 +288,16 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         capped: Option<CappedRows<'_, T>>,
     ) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, workspaces, kept_factors, .. } = scratch;
+        let Scratch { weights, staged, sums, guards: [guards, guards_of_rows], workspaces, kept_factors, .. } = scratch;
         let (source, target) = (plan.source, plan.target);
-        let terms = self.terms(entries, Side::Target, target.potential, target.log_weights, weights);
-        self.write_operand(&terms, &mut operands.weights);
-        let operand = &operands.weights[..operand_len(others, columns)];
-        let row_weights = Weights { columns, first: terms[0].weights, operand };
-        let factors_of_rows = self.terms(entries, Side::Source, source.potential, source.log_weights, kept_factors);
+        let terms = self.terms(entries, Side::Target, target.potential, target.log_weights, weights, guards);
+        self.write_operand(terms, &mut operands.weights);
+        let operand = &operands.weights[..operand_len::<E::Entry>(others, columns)];
+        let row_weights = Weights { columns, first: terms.weights.get(0), operand };
+        let factors_of_rows =
+            self.terms(entries, Side::Source, source.potential, source.log_weights, kept_factors, guards_of_rows);
         let (rows, pools) = (self.row_cut(entries), &operands.pools);
-        let (task_lanes, task_sums) = (rows.task_atoms() * columns, operand_len(others, columns));
+        let (task_lanes, task_sums) = (rows.task_atoms() * columns, operand_len::<E::Entry>(others, columns));
         let (sums, sums_of_capped) = sums.split_at_mut(rows.tasks() * task_sums);
         let highest = capped.as_ref().map(|capped| capped.log_highest);
         let pieces_of_capped = highest.map(|highest| iter::repeat(highest).zip(sums_of_capped.chunks_mut(task_sums)));
@@ -318,22 +323,22 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                     let centre = &entries.centre(Side::Source)[panel.clone()];
                     let lanes = sums.chunks(len).zip(out.chunks_mut(len));
                     for (terms, (sums, out)) in terms.iter().zip(lanes) {
-                        self.softmins(Side::Source, panel.clone(), *terms, centre, sums, tile, out, |_| ());
+                        self.softmins(Side::Source, panel.clone(), terms, centre, sums, tile, out, |_| ());
                     }
-                    let operand = &mut factors[..operand_len(len, columns)];
-                    let factor = |k: usize, r: usize| factors_of_rows[k].weights[panel.start + r].to_f64();
-                    for k in 0..columns {
-                        let number = |r: usize| E::Entry::from_f64(factor(k, r));
+                    let operand = &mut factors[..operand_len::<E::Entry>(len, columns)];
+                    for (k, terms) in factors_of_rows.iter().enumerate() {
+                        let number = |r: usize| E::Entry::from_f64(terms.weights[panel.start + r].to_f64());
                         operand::write_column(operand, (len, columns), k, number);
                     }
                     let entries_of_panel = entries.rows(panel.clone(), &buffer);
                     operand::add_to_columns(entries_of_panel, others, operand, columns, column_sums);
                     let Some((log_highest, sums_of_capped)) = &mut capped else { continue };
                     let caps = &mut caps[..out.len()];
-                    for (k, (caps, softmins)) in caps.chunks_mut(len).zip(out.chunks(len)).enumerate() {
-                        let potential = &factors_of_rows[k].potential[panel.clone()];
-                        self.write_caps(*log_highest, potential, softmins, caps);
-                        let number = |r: usize| E::Entry::from_f64(factor(k, r) * caps[r].to_f64().exp());
+                    let lanes = caps.chunks_mut(len).zip(out.chunks(len));
+                    for (k, (terms, (caps, softmins))) in factors_of_rows.iter().zip(lanes).enumerate() {
+                        self.write_caps(*log_highest, &terms.potential[panel.clone()], softmins, caps);
+                        let factors = &terms.weights[panel.clone()];
+                        let number = |r: usize| E::Entry::from_f64(factors[r].to_f64() * caps[r].to_f64().exp());
                         operand::write_column(operand, (len, columns), k, number);
                     }
                     operand::add_to_columns(entries_of_panel, others, operand, columns, sums_of_capped);
@@ -343,7 +348,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
             },
         );
         rows.scatter(staged, self.group, source_out);
-        self.column_softmins(entries, &factors_of_rows, rows.tasks(), sums, staged, workspaces, target_out);
+        self.column_softmins(entries, factors_of_rows, rows.tasks(), sums, staged, workspaces, target_out);
         if let Some(CappedRows { log_scaling, columns: target_out, log_highest }) = capped {
             for (terms, &column) in factors_of_rows.iter().zip(self.group) {
                 let softmins = source_out.column(column);
@@ -365,13 +370,13 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                     centred_weights::<T, E::Entry>(logarithms, terms.potential, centre, self.epsilon, largest, weights)
                 })
                 .collect();
-            let terms = array::from_fn(|k| {
-                let k = k.min(columns - 1);
-                let own = k * rows.atoms..(k + 1) * rows.atoms;
-                let (log_weights, weights) = (&logarithms[own.clone()], &weights[own]);
-                Terms { log_weights, weights, guard: guards[k], ..factors_of_rows[k] }
-            });
-            self.column_softmins(entries, &terms, rows.tasks(), sums_of_capped, staged, workspaces, target_out);
+            let terms = GroupTerms {
+                log_weights: Lanes::Staged(&logarithms, rows.atoms),
+                weights: Lanes::Staged(weights, rows.atoms),
+                guards: &guards,
+                ..factors_of_rows
+            };
+            self.column_softmins(entries, terms, rows.tasks(), sums_of_capped, staged, workspaces, target_out);
         }
     }
 
@@ -388,7 +393,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
     fn column_softmins<E: Entries<T>>(
         &self,
         entries: &E,
-        terms: &[Terms<'_, T>; GROUP],
+        terms: GroupTerms<'_, T>,
         tasks_of_rows: usize,
         sums: &[f64],
         staged: &mut [T],
@@ -406,11 +411,11 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                 let Workspace { sums: sums_of_panel, tile, .. } = &mut *workspace;
                 for (panel, out) in cut.panels(task).zip(chunk.chunks_mut(cut.panel_atoms() * columns)) {
                     let folded = &mut sums_of_panel[..out.len()];
-                    operand::fold(sums, tasks_of_rows, others, (panel.start, columns), folded);
+                    operand::fold::<E::Entry>(sums, tasks_of_rows, others, (panel.start, columns), folded);
                     let centre = &entries.centre(Side::Target)[panel.clone()];
                     let lanes = folded.chunks(panel.len()).zip(out.chunks_mut(panel.len()));
                     for (terms, (sums, out)) in terms.iter().zip(lanes) {
-                        self.softmins(Side::Target, panel.clone(), *terms, centre, sums, tile, out, |_| ());
+                        self.softmins(Side::Target, panel.clone(), terms, centre, sums, tile, out, |_| ());
                     }
                 }
                 workspaces.put(workspace);
@@ -436,18 +441,27 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         T: Stored<X>,
     {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { weights, staged, sums, tallies, workspaces, kept_sums, kept_factors, drifts, .. } = scratch;
+        let Scratch {
+            weights,
+            staged,
+            sums,
+            guards: [guards, _],
+            tallies,
+            workspaces,
+            kept_sums,
+            kept_factors,
+            drifts,
+        } = scratch;
         let (potential, log_weights) = (&sweep.potentials.target, sweep.target.log_weights());
-        let terms = self.terms(entries, Side::Target, potential, log_weights, weights);
-        self.write_weights(&terms, anchors, sweep, drifts, &mut operands.weights);
-        let operand = &operands.weights[..operand_len(others, columns)];
-        let weights = Weights { columns, first: terms[0].weights, operand };
+        let terms = self.terms(entries, Side::Target, potential, log_weights, weights, guards);
+        self.write_weights(terms, anchors, sweep, drifts, &mut operands.weights);
+        let operand = &operands.weights[..operand_len::<E::Entry>(others, columns)];
+        let weights = Weights { columns, first: terms.weights.get(0), operand };
         let (steps, workspaces) = (Steps::new(self.group, self.epsilon, sweep, Side::Source), &*workspaces);
-        let log_a = self.columns_of(sweep.source.log_weights());
+        let log_a = Lanes::Vector(sweep.source.log_weights(), self.group);
         let (cut, centre, pools) = (self.row_cut(entries), entries.centre(Side::Source), &operands.pools);
         let (redone, largest) = (AtomicUsize::new(0), Mutex::new(0.0_f64));
-        let of_anchors: [_; GROUP] =
-            array::from_fn(|k| anchors.and_then(|anchors| anchors.get(Side::Source, *self.group.get(k)?)));
+        let of_anchor = |k: usize| anchors.and_then(|anchors| anchors.get(Side::Source, self.group[k]));
 
         let task_lanes = cut.task_atoms() * columns;
         let (keeps_sums, kept) = match keep {
@@ -459,7 +473,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
             keeps_sums.then(|| kept_sums.chunks_mut(task_lanes).zip(kept_factors.chunks_mut(task_lanes)));
         let pieces_of_tasks = staged[..cut.atoms * columns]
             .chunks_mut(task_lanes)
-            .zip(sums.chunks_mut(operand_len(others, columns)))
+            .zip(sums.chunks_mut(operand_len::<E::Entry>(others, columns)))
             .zip(tallies.chunks_mut(columns))
             .zip(or_none(sums_and_factors).zip(or_none(kept)));
         for_each_chunk(
@@ -482,25 +496,25 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                     let centre_of_panel = &mut centre_of_panel[..len];
                     centre_of_panel.copy_from_slice(&centre[panel.clone()]);
 
-                    let operand = &mut operand[..operand_len(len, columns)];
+                    let operand = &mut operand[..operand_len::<E::Entry>(len, columns)];
                     let mut remade = [false; PANEL];
-                    for k in 0..columns {
+                    for (k, tally) in tallies.iter_mut().enumerate() {
                         let lanes = k * len..(k + 1) * len;
                         let (sums, out) = (&mut sums[lanes.clone()], &mut out[lanes]);
-                        if let Some(anchor) = of_anchors[k] {
+                        if let Some(anchor) = of_anchor(k) {
                             anchor.complete(panel.start, sums);
                         }
                         let mut refused = [false; PANEL];
                         let count = |r: usize| refused[r] = true;
                         let around = &centre[panel.clone()];
-                        self.softmins(Side::Source, panel.clone(), terms[k], around, sums, tile, out, count);
-                        steps.advance(k, panel.clone(), registers, out, &mut tallies[k]);
+                        self.softmins(Side::Source, panel.clone(), terms.get(k), around, sums, tile, out, count);
+                        steps.advance(k, panel.clone(), registers, out, tally);
                         for r in (0..len).filter(|&r| refused[r]) {
                             redone.fetch_add(1, Ordering::Relaxed);
                             sums[r] = f64::NAN;
                             if k == 0 {
                                 let (row, potential) = (panel.start + r, reachable(out[r]));
-                                let is_weightless = log_a[..columns].iter().all(|log_a| is_left_out(log_a[row]));
+                                let is_weightless = (0..columns).all(|k| is_left_out(log_a.get(k)[row]));
                                 let at = Place { row, place: r, is_weightless };
                                 if let Some(sum) = entries.remake(at, potential, weights, &mut buffer) {
                                     (remade[r], centre_of_panel[r], sums[r]) = (true, potential, sum);
@@ -516,8 +530,8 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                         }
                         let (factors, tally) = (&mut factors_of_panel[lanes.clone()], &mut tallies[k]);
                         let out = &out[lanes];
-                        self.factors(&log_a[k][panel.clone()], centre_of_panel, out, factors, tally);
-                        let known = of_anchors[k].map(|anchor| &anchor.weights[panel.clone()]);
+                        self.factors(&log_a.get(k)[panel.clone()], centre_of_panel, out, factors, tally);
+                        let known = of_anchor(k).map(|anchor| &anchor.weights[panel.clone()]);
                         if anchors.is_some() {
                             let (a, entering) = (&steps.weights(k)[panel.clone()], &steps.entering(k)[panel.clone()]);
                             tally.measure(a, entering, out, factors, known, self.epsilon);
@@ -589,23 +603,23 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         scratch: &mut Scratch<T>,
     ) -> usize {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        let Scratch { staged, sums, tallies, workspaces, kept_sums, .. } = scratch;
+        let Scratch { staged, sums, guards: [guards, _], tallies, workspaces, kept_sums, .. } = scratch;
         let rows = self.row_cut(entries);
-        let terms: [Terms<'_, T>; GROUP] = array::from_fn(|k| {
-            let column = self.group[k.min(columns - 1)];
-            let total = self.sum(tallies, rows.tasks(), k.min(columns - 1), |tally| tally.factors);
-            let lost = self.sum(tallies, rows.tasks(), k.min(columns - 1), |tally| tally.lost as f64);
-            Terms {
-                potential: sweep.potentials.source.column(column),
-                log_weights: sweep.source.log_weights().column(column),
-                weights: &[],
-                guard: Guard::from_counts::<T, E::Entry>(total, rows.atoms, lost as usize, entries.largest()),
-                epsilon: self.epsilon,
-            }
-        });
+        for (k, guard) in guards[..columns].iter_mut().enumerate() {
+            let total = self.sum(tallies, rows.tasks(), k, |tally| tally.factors);
+            let lost = self.sum(tallies, rows.tasks(), k, |tally| tally.lost as f64);
+            *guard = Guard::from_counts::<T, E::Entry>(total, rows.atoms, lost as usize, entries.largest());
+        }
+        let terms = GroupTerms {
+            potential: Lanes::Vector(&sweep.potentials.source, self.group),
+            log_weights: Lanes::Vector(sweep.source.log_weights(), self.group),
+            // Not known of the sums that were taken.
+            weights: Lanes::Staged(&[], 0),
+            guards: &guards[..columns],
+            epsilon: self.epsilon,
+        };
         let centre = entries.centre(Side::Target);
-        let of_anchors: [_; GROUP] =
-            array::from_fn(|k| anchors.and_then(|anchors| anchors.get(Side::Target, *self.group.get(k)?)));
+        let of_anchor = |k: usize| anchors.and_then(|anchors| anchors.get(Side::Target, self.group[k]));
         let steps = Steps::new(self.group, self.epsilon, sweep, Side::Target);
         let cut = Cut::of_columns(others);
         let task_lanes = cut.task_atoms() * columns;
@@ -623,18 +637,18 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
                 for (panel, out) in cut.panels(task).zip(chunk.chunks_mut(cut.panel_atoms() * columns)) {
                     let len = panel.len();
                     let folded = &mut sums_of_panel[..out.len()];
-                    operand::fold(sums, rows.tasks(), others, (panel.start, columns), folded);
-                    for k in 0..columns {
+                    operand::fold::<E::Entry>(sums, rows.tasks(), others, (panel.start, columns), folded);
+                    for (k, tally) in tallies.iter_mut().enumerate() {
                         let lanes = k * len..(k + 1) * len;
                         let (sums, out) = (&mut folded[lanes.clone()], &mut out[lanes]);
-                        if let Some(anchor) = of_anchors[k] {
+                        if let Some(anchor) = of_anchor(k) {
                             anchor.complete(panel.start, sums);
                         }
                         let mut refused = [false; PANEL];
                         let count = |c: usize| refused[c] = true;
                         let around = &centre[panel.clone()];
-                        self.softmins(Side::Target, panel.clone(), terms[k], around, sums, tile, out, count);
-                        steps.advance(k, panel.clone(), registers, out, &mut tallies[k]);
+                        self.softmins(Side::Target, panel.clone(), terms.get(k), around, sums, tile, out, count);
+                        steps.advance(k, panel.clone(), registers, out, tally);
                         for c in (0..len).filter(|&c| refused[c]) {
                             redone.fetch_add(1, Ordering::Relaxed);
                             sums[c] = f64::NAN;
@@ -691,46 +705,35 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
         self.row_cut(entries).task_atoms()
     }
 
-    /// The columns of a vector that the group takes; beyond the group, the last one again.
-    fn columns_of<'a>(&self, vector: &'a HostVector<T>) -> [&'a [T]; GROUP] {
-        array::from_fn(|k| vector.column(self.group[k.min(self.group.len() - 1)]))
-    }
-
     /// What the softmins of the other side sum over: potentials of `side`, with weights around the centre.
     fn terms<'a, E: Entries<T>>(
-        &self,
+        &'a self,
         entries: &E,
         side: Side,
         potential: &'a HostVector<T>,
         log_weights: &'a HostVector<T>,
         weights: &'a mut [T],
-    ) -> [Terms<'a, T>; GROUP] {
+        guards: &'a mut [Guard],
+    ) -> GroupTerms<'a, T> {
         let (len, columns, centre) = (self.cost.len(side), self.group.len(), entries.centre(side));
-        let (potentials, log_weights) = (self.columns_of(potential), self.columns_of(log_weights));
-        let mut guards = [Guard::default(); GROUP];
+        let [potential, log_weights] = [potential, log_weights].map(|vector| Lanes::Vector(vector, self.group));
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
             columns,
-            weights.chunks_mut(len).zip(&mut guards).take(columns),
+            weights.chunks_mut(len).zip(&mut *guards).take(columns),
             |k, (weights, guard)| {
-                let (potential, log_weights, largest) = (potentials[k], log_weights[k], entries.largest());
+                let (potential, log_weights, largest) = (potential.get(k), log_weights.get(k), entries.largest());
                 *guard = centred_weights::<T, E::Entry>(log_weights, potential, centre, self.epsilon, largest, weights);
             },
         );
-        let weights = &*weights;
-        array::from_fn(|k| Terms {
-            potential: potentials[k],
-            log_weights: log_weights[k],
-            weights: &weights[k.min(columns - 1) * len..][..len],
-            guard: guards[k],
-            epsilon: self.epsilon,
-        })
+        let (weights, guards) = (Lanes::Staged(&*weights, len), &guards[..columns]);
+        GroupTerms { potential, log_weights, weights, guards, epsilon: self.epsilon }
     }
 
     /// Writes the weights of the target side as products read them.
-    fn write_operand<X: CpuScalar>(&self, terms: &[Terms<'_, T>; GROUP], operand: &mut [X]) {
+    fn write_operand<X: CpuScalar>(&self, terms: GroupTerms<'_, T>, operand: &mut [X]) {
         let (columns, others) = (self.group.len(), self.cost.len(Side::Target));
-        for (k, terms) in terms[..columns].iter().enumerate() {
+        for (k, terms) in terms.iter().enumerate() {
             let number = |j: usize| X::from_f64(terms.weights[j].to_f64());
             operand::write_column(operand, (others, columns), k, number);
         }
@@ -740,7 +743,7 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
     /// to the anchors of each column.
     fn write_weights<X: CpuScalar>(
         &self,
-        terms: &[Terms<'_, T>; GROUP],
+        terms: GroupTerms<'_, T>,
         anchors: Option<&Anchors>,
         sweep: &Sweep<'_, Host<T>>,
         drifts: &mut [Drift; GROUP],
@@ -754,17 +757,17 @@ impl<T: CpuScalar, R: CostRows<T>> Pass<'_, T, R> {
             operand.chunks_mut(others * block).zip(drifts.chunks_mut(block)),
             |index, (operand, drifts)| {
                 for (lane, (k, drift)) in (index * block..columns).zip(drifts).enumerate() {
-                    let (weights, shape) = (terms[k].weights, (others, columns));
+                    let (weights, all) = (terms.weights.get(k), (index * block, columns));
                     match anchors.and_then(|anchors| anchors.get(Side::Target, self.group[k])) {
                         None => {
                             drift.distance = 0.0;
-                            operand::write_column(operand, shape, lane, |j| X::from_f64(weights[j].to_f64()));
+                            operand::write_lane(operand, others, all, lane, |j| X::from_f64(weights[j].to_f64()));
                         }
                         Some(anchor) => {
                             let of_column = sweep.target.weights().column(self.group[k]);
                             drift.distance = mean_part(of_column, weights, anchor.weights);
                             let number = |j: usize| X::from_f64(weights[j].to_f64() - anchor.weights[j]);
-                            operand::write_column(operand, shape, lane, number);
+                            operand::write_lane(operand, others, all, lane, number);
                         }
                     }
                 }

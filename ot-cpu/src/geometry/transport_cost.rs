@@ -264,7 +264,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
             .step_by(TILE)
             .map(|start| {
                 let len = TILE.min(others - start);
-                let mut operand = vec![T::default(); operand_len(len, columns)];
+                let mut operand = vec![T::default(); operand_len::<T>(len, columns)];
                 for (k, right) in right.iter().enumerate() {
                     operand::write_column(&mut operand, (len, columns), k, |j| T::from_f64(right[start + j]));
                 }

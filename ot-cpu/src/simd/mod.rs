@@ -72,7 +72,7 @@ pub use level::Level;
 pub use lines::{Distances, LINE_PADDING, LineCost, LineCounts, LineScratch, Squares, Table, lines_of_tile};
 pub use passes::VectorMath;
 pub use positive::SquareChange;
-pub use product::PRODUCT_LANES;
+pub use product::{NARROW_LANES, PRODUCT_LANES};
 pub use store::Stored;
 #[cfg(feature = "heat")]
 pub use substitution::{PANEL, Panel, Panels, SIDES, backward, forward};

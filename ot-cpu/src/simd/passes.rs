@@ -26,7 +26,7 @@ use super::gibbs::{self, GibbsTerms};
 use super::level::{Level, dispatch};
 use super::lines::{self, Distances, LineCost, LineCounts, LineScratch, Squares};
 use super::positive::{self, SquareChange};
-use super::product::{self, PRODUCT_LANES};
+use super::product::{self, NARROW_LANES, PRODUCT_LANES};
 use super::vector::Vectors;
 use super::{map, reduce};
 
@@ -222,8 +222,9 @@ macro_rules! passes {
 
         /// Sums of rows `sums[r] = Σ_j rows[r·stride + j]·weights[j]`.
         ///
-        /// Runs of 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Panics if `rows`
-        /// ends before the last entry.
+        /// Runs of 256 products are summed in the element type, 16 to a lane, and the runs in `f64`. Numbers that stand behind
+        /// the end of a row may enter with weights of zero: an infinite one makes the sum no number. Panics if `rows` ends before
+        /// the last entry.
         fn row_sums_at, row_sums(rows: &[$T], stride: usize, weights: &[$T], sums: &mut [f64])
             = vectors product::row_sums;
 
@@ -242,6 +243,16 @@ macro_rules! passes {
         fn add_column_products_at, add_column_products(
             rows: &[$T], stride: usize, factors: &[[$T; PRODUCT_LANES]], sums: &mut [[f64; PRODUCT_LANES]]
         ) = vectors product::add_column_products;
+
+        /// [`add_row_products_at`](Self::add_row_products_at) for half as many columns, to the same bits.
+        fn add_narrow_row_products_at, add_narrow_row_products(
+            rows: &[$T], stride: usize, weights: &[[$T; NARROW_LANES]], sums: &mut [[f64; NARROW_LANES]]
+        ) = vectors product::add_narrow_row_products;
+
+        /// [`add_column_products_at`](Self::add_column_products_at) for half as many columns, to the same bits.
+        fn add_narrow_column_products_at, add_narrow_column_products(
+            rows: &[$T], stride: usize, factors: &[[$T; NARROW_LANES]], sums: &mut [[f64; NARROW_LANES]]
+        ) = vectors product::add_narrow_column_products;
     } };
 }
 

@@ -1,4 +1,4 @@
-//! Matrix products of a panel of entries with weights: one column of weights, or sixteen side by side.
+//! Matrix products of a panel of entries with weights: one column of weights, or sixteen or eight side by side.
 //!
 //! Entries are stored row after row. Products are summed in the element type, runs of at most 256 terms to a sum, and
 //! the runs in `f64`. Some rows by sixteen columns of sums stay in registers (Goto, van de Geijn 2008), so that each
@@ -10,6 +10,9 @@ use super::vector::Vector;
 
 /// Columns of weights that stand side by side in a matrix product: as many as a sum has lanes.
 pub const PRODUCT_LANES: usize = LANES;
+
+/// Columns of the narrow products, for what is left of a batch.
+pub const NARROW_LANES: usize = 8;
 
 /// The most terms summed in the element type, over all lanes.
 const RUN: usize = 256;
@@ -49,6 +52,7 @@ fn sums_of_rows<V: Vector, const K: usize, const R: usize>(
     weights: &[V::Element],
 ) -> [f64; R] {
     let zero = V::Element::NEUTRAL_OF_SUM;
+    let entries = rows;
     let rows: [&[V::Element]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
     let mut totals = [[0.0; LANES]; R];
     for (run, weights) in weights.chunks(RUN).enumerate() {
@@ -57,22 +61,29 @@ fn sums_of_rows<V: Vector, const K: usize, const R: usize>(
         let whole = chunks.len();
         let rows_of_chunks: [&[[V::Element; LANES]]; R] =
             std::array::from_fn(|row| &rows[row].as_chunks::<LANES>().0[..whole]);
-        let mut lanes = [Sixteen::<V, K>::splat(zero); R];
+        let mut lanes = [Wide::<V, K>::splat(zero); R];
         for (chunk, weights) in chunks.iter().enumerate() {
-            let weights = Sixteen::<V, K>::load(weights);
+            let weights = Wide::<V, K>::load(weights);
             for row in 0..R {
-                lanes[row] = Sixteen::<V, K>::load(&rows_of_chunks[row][chunk]).multiply_add(weights, lanes[row]);
+                lanes[row] = Wide::<V, K>::load(&rows_of_chunks[row][chunk]).multiply_add(weights, lanes[row]);
             }
         }
         if !tail.is_empty() {
             let padded = |values: &[V::Element]| {
                 let mut chunk = [zero; LANES];
                 chunk[..values.len()].copy_from_slice(values);
-                Sixteen::<V, K>::load(&chunk)
+                Wide::<V, K>::load(&chunk)
             };
             let weights = padded(tail);
             for row in 0..R {
-                lanes[row] = padded(&rows[row][LANES * whole..]).multiply_add(weights, lanes[row]);
+                // What stands behind a row has no weight. An entry that is infinite there makes the sum no number.
+                let behind =
+                    entries.get(row * stride + run * RUN + LANES * whole..).and_then(<[_]>::first_chunk::<LANES>);
+                let entries = match behind {
+                    Some(behind) => Wide::<V, K>::load(behind),
+                    None => padded(&rows[row][LANES * whole..]),
+                };
+                lanes[row] = entries.multiply_add(weights, lanes[row]);
             }
         }
         for row in 0..R {
@@ -85,7 +96,7 @@ fn sums_of_rows<V: Vector, const K: usize, const R: usize>(
     totals.map(sum_of_lanes)
 }
 
-/// `sums[r][k] += Σ_j rows[r·stride + j]·weights[j][k]`.
+/// `sums[r][k] += Σ_j rows[r·stride + j]·weights[j][k]`, for sixteen columns.
 #[inline(always)]
 pub(super) fn add_row_products<V: Vector>(
     rows: &[V::Element],
@@ -94,18 +105,29 @@ pub(super) fn add_row_products<V: Vector>(
     sums: &mut [[f64; LANES]],
 ) {
     match LANES / V::LEN {
-        1 => add_row_products_of::<V, 1>(rows, stride, weights, sums),
-        _ => add_row_products_of::<V, 2>(rows, stride, weights, sums),
+        1 => add_row_products_of::<V, 1, LANES>(rows, stride, weights, sums),
+        _ => add_row_products_of::<V, 2, LANES>(rows, stride, weights, sums),
     }
 }
 
-/// [`add_row_products`] over vectors of which `K` make sixteen lanes.
+/// [`add_row_products`] for eight columns.
 #[inline(always)]
-fn add_row_products_of<V: Vector, const K: usize>(
+pub(super) fn add_narrow_row_products<V: Vector>(
     rows: &[V::Element],
     stride: usize,
-    weights: &[[V::Element; LANES]],
-    sums: &mut [[f64; LANES]],
+    weights: &[[V::Element; NARROW_LANES]],
+    sums: &mut [[f64; NARROW_LANES]],
+) {
+    add_row_products_of::<V, 1, NARROW_LANES>(rows, stride, weights, sums);
+}
+
+/// [`add_row_products`] over `K` vectors, which have `N` lanes or more.
+#[inline(always)]
+fn add_row_products_of<V: Vector, const K: usize, const N: usize>(
+    rows: &[V::Element],
+    stride: usize,
+    weights: &[[V::Element; N]],
+    sums: &mut [[f64; N]],
 ) {
     for (run, weights) in weights.chunks(RUN).enumerate() {
         let rows = &rows[run * RUN..];
@@ -115,10 +137,10 @@ fn add_row_products_of<V: Vector, const K: usize>(
             let most = rows_in_registers::<V, K>();
             let count = if sums.len() >= most { most } else { 1 };
             match count {
-                8 => row_products::<V, K, 8>(rows, stride, weights, sums),
-                4 => row_products::<V, K, 4>(rows, stride, weights, sums),
-                2 => row_products::<V, K, 2>(rows, stride, weights, sums),
-                _ => row_products::<V, K, 1>(rows, stride, weights, sums),
+                8 => row_products::<V, K, 8, N>(rows, stride, weights, sums),
+                4 => row_products::<V, K, 4, N>(rows, stride, weights, sums),
+                2 => row_products::<V, K, 2, N>(rows, stride, weights, sums),
+                _ => row_products::<V, K, 1, N>(rows, stride, weights, sums),
             }
             row += count;
         }
@@ -127,24 +149,24 @@ fn add_row_products_of<V: Vector, const K: usize>(
 
 /// [`add_row_products`] of the first `R` rows over one run.
 #[inline(always)]
-fn row_products<V: Vector, const K: usize, const R: usize>(
+fn row_products<V: Vector, const K: usize, const R: usize, const N: usize>(
     rows: &[V::Element],
     stride: usize,
-    weights: &[[V::Element; LANES]],
-    sums: &mut [[f64; LANES]],
+    weights: &[[V::Element; N]],
+    sums: &mut [[f64; N]],
 ) {
     let rows: [&[V::Element]; R] = std::array::from_fn(|row| &rows[row * stride..][..weights.len()]);
-    let mut products = [Sixteen::<V, K>::splat(V::Element::NEUTRAL_OF_SUM); R];
+    let mut products = [Wide::<V, K>::splat(V::Element::NEUTRAL_OF_SUM); R];
     for (term, weights) in weights.iter().enumerate() {
-        let weights = Sixteen::<V, K>::load(weights);
+        let weights = Wide::<V, K>::load(weights);
         for row in 0..R {
-            products[row] = Sixteen::<V, K>::splat(rows[row][term]).multiply_add(weights, products[row]);
+            products[row] = Wide::<V, K>::splat(rows[row][term]).multiply_add(weights, products[row]);
         }
     }
     add(&products, sums);
 }
 
-/// `sums[j][k] += Σ_r factors[r][k]·rows[r·stride + j]`.
+/// `sums[j][k] += Σ_r factors[r][k]·rows[r·stride + j]`, for sixteen columns.
 #[inline(always)]
 pub(super) fn add_column_products<V: Vector>(
     rows: &[V::Element],
@@ -153,18 +175,29 @@ pub(super) fn add_column_products<V: Vector>(
     sums: &mut [[f64; LANES]],
 ) {
     match LANES / V::LEN {
-        1 => add_column_products_of::<V, 1>(rows, stride, factors, sums),
-        _ => add_column_products_of::<V, 2>(rows, stride, factors, sums),
+        1 => add_column_products_of::<V, 1, LANES>(rows, stride, factors, sums),
+        _ => add_column_products_of::<V, 2, LANES>(rows, stride, factors, sums),
     }
 }
 
-/// [`add_column_products`] over vectors of which `K` make sixteen lanes.
+/// [`add_column_products`] for eight columns.
 #[inline(always)]
-fn add_column_products_of<V: Vector, const K: usize>(
+pub(super) fn add_narrow_column_products<V: Vector>(
     rows: &[V::Element],
     stride: usize,
-    factors: &[[V::Element; LANES]],
-    sums: &mut [[f64; LANES]],
+    factors: &[[V::Element; NARROW_LANES]],
+    sums: &mut [[f64; NARROW_LANES]],
+) {
+    add_column_products_of::<V, 1, NARROW_LANES>(rows, stride, factors, sums);
+}
+
+/// [`add_column_products`] over `K` vectors, which have `N` lanes or more.
+#[inline(always)]
+fn add_column_products_of<V: Vector, const K: usize, const N: usize>(
+    rows: &[V::Element],
+    stride: usize,
+    factors: &[[V::Element; N]],
+    sums: &mut [[f64; N]],
 ) {
     for (run, factors) in factors.chunks(RUN).enumerate() {
         let rows = &rows[run * RUN * stride..];
@@ -174,10 +207,10 @@ fn add_column_products_of<V: Vector, const K: usize>(
             let most = rows_in_registers::<V, K>();
             let count = if sums.len() >= most { most } else { 1 };
             match count {
-                8 => column_products::<V, K, 8>(rows, stride, factors, sums),
-                4 => column_products::<V, K, 4>(rows, stride, factors, sums),
-                2 => column_products::<V, K, 2>(rows, stride, factors, sums),
-                _ => column_products::<V, K, 1>(rows, stride, factors, sums),
+                8 => column_products::<V, K, 8, N>(rows, stride, factors, sums),
+                4 => column_products::<V, K, 4, N>(rows, stride, factors, sums),
+                2 => column_products::<V, K, 2, N>(rows, stride, factors, sums),
+                _ => column_products::<V, K, 1, N>(rows, stride, factors, sums),
             }
             column += count;
         }
@@ -186,18 +219,18 @@ fn add_column_products_of<V: Vector, const K: usize>(
 
 /// [`add_column_products`] of the first `R` columns over one run.
 #[inline(always)]
-fn column_products<V: Vector, const K: usize, const R: usize>(
+fn column_products<V: Vector, const K: usize, const R: usize, const N: usize>(
     rows: &[V::Element],
     stride: usize,
-    factors: &[[V::Element; LANES]],
-    sums: &mut [[f64; LANES]],
+    factors: &[[V::Element; N]],
+    sums: &mut [[f64; N]],
 ) {
-    let mut products = [Sixteen::<V, K>::splat(V::Element::NEUTRAL_OF_SUM); R];
+    let mut products = [Wide::<V, K>::splat(V::Element::NEUTRAL_OF_SUM); R];
     for (term, factors) in factors.iter().enumerate() {
         let entries = &rows[term * stride..][..R];
-        let factors = Sixteen::<V, K>::load(factors);
+        let factors = Wide::<V, K>::load(factors);
         for column in 0..R {
-            products[column] = Sixteen::<V, K>::splat(entries[column]).multiply_add(factors, products[column]);
+            products[column] = Wide::<V, K>::splat(entries[column]).multiply_add(factors, products[column]);
         }
     }
     add(&products, sums);
@@ -205,7 +238,7 @@ fn column_products<V: Vector, const K: usize, const R: usize>(
 
 /// Adds sums of a run in `f64`.
 #[inline(always)]
-fn add<V: Vector, const K: usize, const R: usize>(products: &[Sixteen<V, K>; R], sums: &mut [[f64; LANES]]) {
+fn add<V: Vector, const K: usize, const R: usize, const N: usize>(products: &[Wide<V, K>; R], sums: &mut [[f64; N]]) {
     for (sums, products) in sums.iter_mut().zip(products) {
         let lanes = products.lanes();
         for (sum, lane) in sums.iter_mut().zip(lanes) {
@@ -214,18 +247,24 @@ fn add<V: Vector, const K: usize, const R: usize>(products: &[Sixteen<V, K>; R],
     }
 }
 
-/// Sixteen numbers in `K` vectors.
+/// Numbers in `K` vectors, sixteen lanes at most.
 #[derive(Clone, Copy)]
-struct Sixteen<V, const K: usize>([V; K]);
+struct Wide<V, const K: usize>([V; K]);
 
-impl<V: Vector, const K: usize> Sixteen<V, K> {
+impl<V: Vector, const K: usize> Wide<V, K> {
     #[inline(always)]
     fn splat(value: V::Element) -> Self {
         Self([V::splat(value); K])
     }
 
+    /// As many numbers as there are lanes; fewer are filled up by zeros.
     #[inline(always)]
-    fn load(values: &[V::Element; LANES]) -> Self {
+    fn load<const N: usize>(values: &[V::Element; N]) -> Self {
+        if N < K * V::LEN {
+            let mut filled = [V::Element::NEUTRAL_OF_SUM; LANES];
+            filled[..N].copy_from_slice(values);
+            return Self(std::array::from_fn(|k| V::load(&filled[k * V::LEN..])));
+        }
         Self(std::array::from_fn(|k| V::load(&values[k * V::LEN..])))
     }
 
@@ -245,7 +284,7 @@ impl<V: Vector, const K: usize> Sixteen<V, K> {
     }
 }
 
-/// Rows of sixteen sums that stay in registers: 32 of them where a vector is one register, 16 where it is two.
+/// Rows of sums that stay in registers: 32 of them where a vector is one register, 16 where it is two.
 const fn rows_in_registers<V: Vector, const K: usize>() -> usize {
     match V::REGISTERS {
         1 => 8,
@@ -256,7 +295,7 @@ const fn rows_in_registers<V: Vector, const K: usize>() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::simd::{Level, PRODUCT_LANES as LANES, VectorMath};
+    use crate::simd::{Level, NARROW_LANES, PRODUCT_LANES as LANES, VectorMath};
 
     /// Numbers in [-1/2, 1/2), reproducible.
     fn number(index: usize) -> f64 {
@@ -303,8 +342,29 @@ mod tests {
                                     assert!(k != 3 || (sums[r] - expected).abs() <= SLACK * size);
                                 }
                             }
+                            let narrow = |wide: &[[$type; LANES]]| -> Vec<[$type; NARROW_LANES]> {
+                                wide.iter().map(|lanes| std::array::from_fn(|k| lanes[k])).collect()
+                            };
+                            let mut narrow_products = vec![[1.0; NARROW_LANES]; rows];
+                            $type::add_narrow_row_products_at(
+                                level,
+                                &entries,
+                                stride,
+                                &narrow(&weights),
+                                &mut narrow_products,
+                            );
+                            assert!(narrow_products.iter().zip(&products).all(|(few, all)| all.starts_with(few)));
                             let mut products = vec![[2.0; LANES]; terms];
                             $type::add_column_products_at(level, &entries, stride, &factors, &mut products);
+                            let mut narrow_products = vec![[2.0; NARROW_LANES]; terms];
+                            $type::add_narrow_column_products_at(
+                                level,
+                                &entries,
+                                stride,
+                                &narrow(&factors),
+                                &mut narrow_products,
+                            );
+                            assert!(narrow_products.iter().zip(&products).all(|(few, all)| all.starts_with(few)));
                             for j in 0..terms {
                                 for k in 0..LANES {
                                     let exact = |r: usize| entry(r, j) * f64::from(factors[r][k]);

@@ -1,6 +1,6 @@
 //! Which pairs over shared supports are solved together, and on which atoms.
 //!
-//! A batch is worked on as products of the kernel with columns side by side, sixteen at a time. Pairs that have a measure in
+//! A batch is worked on as products of the kernel with columns side by side, eight or sixteen at a time. Pairs that have a measure in
 //! common need the kernel at the atoms of that measure alone: what a table costs is estimated for batches by source, by target
 //! and for any pairs, and the cheapest is taken.
 
@@ -11,11 +11,11 @@ use super::layout::Layout;
 /// The most columns of a batch: enough for its products to be bound by arithmetic.
 const WIDTH: usize = 64;
 
-/// Columns that products take at a time.
-const LANES: usize = 16;
+/// Columns of the narrowest products of matrices.
+const LANES: usize = 8;
 
-/// What it costs to make a kernel and what is proven by it, in columns.
-const KERNEL: usize = 32;
+/// What it costs to make a kernel and what is proven by it, in columns of some tens of iterations.
+const KERNEL: usize = 2;
 
 /// A pair, as it is solved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

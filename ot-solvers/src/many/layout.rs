@@ -30,6 +30,11 @@ impl Layout {
         }
     }
 
+    /// The cell of the table that a pair stands in.
+    pub(super) fn cell(self, (i, j): (usize, usize)) -> (usize, usize) {
+        if matches!(self, Layout::List(_)) { (i, 0) } else { (i, j) }
+    }
+
     /// Where the pair of a cell of the table stands among the [pairs](Self::pairs), and whether it was solved the other way
     /// round; `None` outside.
     pub(super) fn place(self, row: usize, column: usize) -> Option<(usize, bool)> {
@@ -57,8 +62,8 @@ mod tests {
     fn pairs_stand_at_their_places() {
         for layout in [Layout::Symmetric(5), Layout::Full(3, 4), Layout::List(4)] {
             for (place, (i, j)) in layout.pairs().into_iter().enumerate() {
-                let column = if matches!(layout, Layout::List(_)) { 0 } else { j };
-                assert_eq!(layout.place(i, column), Some((place, false)), "{layout:?}");
+                let (row, column) = layout.cell((i, j));
+                assert_eq!(layout.place(row, column), Some((place, false)), "{layout:?}");
             }
             let (rows, columns) = layout.shape();
             assert_eq!((layout.place(rows, 0), layout.place(0, columns)), (None, None));

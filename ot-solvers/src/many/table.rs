@@ -1,6 +1,8 @@
 //! The values of all pairs, by their names.
 
-use ot_core::{PlanEntry, Side, Status};
+use std::fmt;
+
+use ot_core::{PlanEntry, Side, Status, error::short};
 
 use super::layout::Layout;
 use crate::exact::SparsePlan;
@@ -16,6 +18,27 @@ pub struct PairValue {
     pub gap: Option<f64>,
     /// Why the solve ended.
     pub status: Status,
+}
+
+impl fmt::Display for PairValue {
+    /// One line for a log.
+    ///
+    /// ```
+    /// # use ot_core::Status;
+    /// # use ot_solvers::many::PairValue;
+    /// let pair = PairValue { value: 0.3, transport_cost: Some(0.25), gap: Some(1e-9), status: Status::Converged };
+    /// assert_eq!(pair.to_string(), "value 0.3 (gap 1.0e-9), <P, C> 0.25, converged");
+    /// ```
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "value {}", short(self.value))?;
+        if let Some(gap) = self.gap {
+            write!(formatter, " (gap {gap:.1e})")?;
+        }
+        if let Some(cost) = self.transport_cost.filter(|cost| *cost != self.value) {
+            write!(formatter, ", <P, C> {}", short(cost))?;
+        }
+        write!(formatter, ", {}", self.status)
+    }
 }
 
 /// The potentials of a pair, source and target.
@@ -76,7 +99,32 @@ impl PairTable {
     #[must_use]
     pub fn status(&self, row: usize, column: usize) -> Option<Status> {
         let (place, _) = self.layout.place(row, column)?;
-        Some(self.results[place].as_ref().map_or(Status::Cancelled, |result| result.value.status))
+        Some(status(&self.results[place]))
+    }
+
+    /// <P, C> of a pair; `None` outside the table, for a pair that was cancelled, and of methods that have none.
+    #[must_use]
+    pub fn transport_cost(&self, row: usize, column: usize) -> Option<f64> {
+        self.pair(row, column)?.transport_cost
+    }
+
+    /// The p-th root of the value of a pair: see [`distances`](Self::distances).
+    #[must_use]
+    pub fn distance(&self, row: usize, column: usize, p: f64) -> Option<f64> {
+        Some(root(self.value(row, column)?, p))
+    }
+
+    /// The gap of a pair; `None` outside the table, for a pair that was cancelled, and of methods that prove none.
+    #[must_use]
+    pub fn gap(&self, row: usize, column: usize) -> Option<f64> {
+        self.pair(row, column)?.gap
+    }
+
+    /// The pairs that have not converged, by row and column, with the reason, in order; of a symmetric table each once.
+    pub fn unconverged(&self) -> impl Iterator<Item = ((usize, usize), Status)> {
+        let cells = self.layout.pairs().into_iter().zip(&self.results);
+        let cells = cells.map(|(pair, result)| (self.layout.cell(pair), status(result)));
+        cells.filter(|(_, status)| !status.is_converged())
     }
 
     /// All values, row after row; `None` if a pair was cancelled.
@@ -95,7 +143,7 @@ impl PairTable {
     /// rounding may leave of equal measures, counts as zero. `None` if a pair was cancelled.
     #[must_use]
     pub fn distances(&self, p: f64) -> Option<Vec<f64>> {
-        self.cells(|pair| Some(pair.value.max(0.0).powf(p.recip())))
+        self.cells(|pair| Some(root(pair.value, p)))
     }
 
     /// The gaps of all pairs, row after row; `None` if a pair was cancelled, or if the method proves none.
@@ -107,7 +155,7 @@ impl PairTable {
     /// Has every pair converged?
     #[must_use]
     pub fn is_converged(&self) -> bool {
-        self.results.iter().all(|result| result.as_ref().is_some_and(|result| result.value.status.is_converged()))
+        self.results.iter().all(|result| status(result).is_converged())
     }
 
     /// The plan of a pair, if plans were [kept](super::Many::keep_plans).
@@ -137,6 +185,47 @@ impl PairTable {
         let cell = |row: usize, column: usize| self.pair(row, column).and_then(&number);
         (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))).map(|(i, j)| cell(i, j)).collect()
     }
+}
+
+impl fmt::Display for PairTable {
+    /// One line for a log: how many pairs converged, the range of the values, and the largest gap.
+    ///
+    /// ```
+    /// use ot_core::{CostMatrix, Histogram};
+    /// use ot_cpu::CpuBackend;
+    /// use ot_solvers::many::{Method, pairwise};
+    ///
+    /// let cost = CostMatrix::new(vec![0.0, 2.0, 2.0, 0.0], 2, 2)?;
+    /// let measures = [vec![0.5, 0.5], vec![0.25, 0.75]].map(Histogram::new);
+    /// let measures = measures.into_iter().collect::<Result<Vec<_>, _>>()?;
+    /// let table = pairwise(&CpuBackend::<f64>::new(1)?, &measures, &cost, &Method::exact()).solve()?;
+    /// assert!(table.to_string().starts_with("2 x 2, 3 of 3 pairs converged, values 0 to 0.5, largest gap "));
+    /// assert_eq!(table.unconverged().count(), 0);
+    /// # Ok::<(), ot_core::Error>(())
+    /// ```
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rows, columns) = self.shape();
+        let (pairs, open) = (self.results.len(), self.unconverged().count());
+        write!(formatter, "{rows} x {columns}, {} of {pairs} pairs converged", pairs - open)?;
+        let values = || self.results.iter().flatten().map(|result| result.value.value);
+        if let (Some(least), Some(largest)) = (values().reduce(f64::min), values().reduce(f64::max)) {
+            write!(formatter, ", values {} to {}", short(least), short(largest))?;
+        }
+        match self.results.iter().flatten().filter_map(|result| result.value.gap).reduce(f64::max) {
+            Some(gap) => write!(formatter, ", largest gap {gap:.1e}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why the solve of a pair ended.
+fn status(result: &Option<PairResult>) -> Status {
+    result.as_ref().map_or(Status::Cancelled, |result| result.value.status)
+}
+
+/// The p-th root; rounding below zero counts as zero.
+fn root(value: f64, p: f64) -> f64 {
+    value.max(0.0).powf(p.recip())
 }
 
 /// P^T.

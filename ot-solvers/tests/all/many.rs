@@ -157,6 +157,12 @@ fn an_observer_counts_pairs_and_cancels() -> Result<(), Error> {
     assert_eq!((table.status(0, 4), table.status(5, 5)), (Some(Status::Converged), Some(Status::Cancelled)));
     assert!(table.value(0, 4).is_some() && table.value(5, 5).is_none());
     assert!(table.values().is_none() && !table.is_converged());
+    assert_eq!(table.unconverged().next(), Some(((0, 5), Status::Cancelled)));
+    assert_eq!(table.unconverged().count(), 16);
+    assert!(table.to_string().starts_with("6 x 6, 5 of 21 pairs converged, values "), "{table}");
+    assert_eq!((table.transport_cost(1, 0), table.gap(1, 0)), (table.value(0, 1), table.gap(0, 1)));
+    assert_eq!(table.distance(0, 1, 2.0), table.value(0, 1).map(f64::sqrt));
+    assert_eq!((table.transport_cost(5, 5), table.gap(0, 9), table.distance(9, 0, 2.0)), (None, None, None));
     Ok(())
 }
 

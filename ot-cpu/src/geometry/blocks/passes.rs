@@ -277,7 +277,7 @@ impl<T: CpuScalar> Column<'_, T> {
                 for leaf in pieces(start..start + staged.len(), LEAF) {
                     let mut folded = [0.0; LEAF];
                     let folded = &mut folded[..leaf.len()];
-                    operand::fold(sums, rows.tasks(), others, (leaf.start, 1), folded);
+                    operand::fold::<T>(sums, rows.tasks(), others, (leaf.start, 1), folded);
                     let out = &mut staged[leaf.start - start..leaf.end - start];
                     let blocks = folded.chunks(BLOCK).zip(out.chunks_mut(BLOCK));
                     for (block, (sums, out)) in pieces(leaf.clone(), BLOCK).zip(blocks) {
