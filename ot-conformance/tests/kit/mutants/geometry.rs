@@ -633,7 +633,7 @@ impl HardTransform<Device> for FaultyKernel {
 type Property = fn(&GeometryCase<Device>) -> Verdict;
 
 /// Each fault, and the property that is there to find it.
-const TABLE: [(Fault, Property); 68] = [
+const TABLE: [(Fault, Property); 69] = [
     (Fault::OneEntryOff, properties::c_transforms_agree_with_the_reference),
     (Fault::OnlyOneSideIsRight, properties::c_transforms_agree_with_the_reference),
     (Fault::ZeroWeightsCount, properties::c_transforms_agree_with_the_reference),
