@@ -374,6 +374,20 @@ pub enum Error {
     Backend(#[from] BackendFailure),
 }
 
+impl Error {
+    /// An error of [problems side by side](crate::Problem::side_by_side), of so many columns each, as that of one of them: columns are
+    /// counted within it.
+    #[must_use]
+    pub fn within_columns(self, columns: usize) -> Self {
+        match self {
+            Self::KernelRange { side, index, column, reach } => {
+                Self::KernelRange { side, index, column: column % columns, reach }
+            }
+            error => error,
+        }
+    }
+}
+
 /// A period, or that there is none.
 fn period_in_words(period: Option<f64>) -> String {
     period.map_or_else(|| "no period".into(), |period| format!("period {}", short(period)))

@@ -63,9 +63,10 @@ pub fn certify_joint<D: Device>(
         cancel(problem, measure, backend.precision().unit, &mut host);
     }
 
+    let terms = problem.terms().iter().zip(&host).map(|(term, potentials)| GivenTerm::new(term, potentials, &measures));
+    let terms: Vec<GivenTerm<D>> = terms.collect::<Result<_, _>>()?;
     let mut sums = vec![Sums::default(); problem.columns()];
-    for (term, potentials) in problem.terms().iter().zip(&host) {
-        let certificates = certify_term(term, potentials, &measures)?;
+    for (term, certificates) in problem.terms().iter().zip(certify_terms(&terms)?) {
         for (column, (sums, certificate)) in sums.iter_mut().zip(certificates).enumerate() {
             // Nothing is asked of a term without weight.
             if term.weight(column) > 0.0 {
@@ -122,61 +123,104 @@ fn cancel<D: Device>(problem: &JointProblem<D>, measure: usize, unit: f64, poten
     }
 }
 
-/// The certificates of one term with the unknown measures given, in values of the joint objective.
-fn certify_term<D: Device>(
-    term: &JointTerm<D>,
-    potentials: &[Vec<D::Elem>],
-    measures: &[Vec<D::Elem>],
-) -> Result<Vec<Certificate>, Error> {
-    let (problem, columns) = (&term.problem, term.problem.columns());
-    let (backend, epsilon) = (problem.backend(), problem.epsilon());
-    let upload = |values: &[D::Elem]| backend.upload(values, columns);
-    let plain = Potentials { source: upload(&potentials[0])?, target: upload(&potentials[1])?, epsilon };
+/// One term with the unknown measures given.
+struct GivenTerm<D: Device> {
+    /// The problem between the given measures.
+    problem: Problem<D>,
+    /// Its potentials, on the host.
+    potentials: Vec<Vec<D::Elem>>,
+    /// What the joint objective has more than that of the given marginals, and how much of that the dual has not.
+    offset: Vec<f64>,
+    unclaimed: Vec<f64>,
+}
 
-    let mut given = problem.clone();
-    let mut moved = potentials.to_vec();
-    // What the joint objective has more than that of the given marginals, and how much of that the dual has not.
-    let (mut offset, mut unclaimed) = (vec![0.0; columns], vec![0.0; columns]);
-    for (side, end) in Side::BOTH.into_iter().zip(term.ends) {
-        let End::Unknown(measure) = end else { continue };
-        let p = &measures[measure];
-        let reference = Reference::of(problem, side)?;
-        given = given.with_weights(side, WeightsView::new(p, columns)?)?;
-        let len = problem.marginal(side).len();
-        let mut outside = false;
-        for (column, offset) in offset.iter_mut().enumerate() {
-            for atom in 0..len {
-                let (entry, m) = (column * len + atom, reference.weight(column, atom));
-                match p[entry].to_f64() {
-                    0.0 => outside |= m > 0.0,
-                    p if m > 0.0 => {
-                        let logarithm = p.ln() - m.ln();
-                        *offset += epsilon * p * logarithm;
-                        let g = &mut moved[side.index()][entry];
-                        *g = D::Elem::from_f64(g.to_f64() - epsilon * logarithm);
+impl<D: Device> GivenTerm<D> {
+    fn new(term: &JointTerm<D>, potentials: &[Vec<D::Elem>], measures: &[Vec<D::Elem>]) -> Result<Self, Error> {
+        let (problem, columns) = (&term.problem, term.problem.columns());
+        let epsilon = problem.epsilon();
+        let mut given = problem.clone();
+        let mut moved = potentials.to_vec();
+        let (mut offset, mut unclaimed) = (vec![0.0; columns], vec![0.0; columns]);
+        for (side, end) in Side::BOTH.into_iter().zip(term.ends) {
+            let End::Unknown(measure) = end else { continue };
+            let p = &measures[measure];
+            let reference = Reference::of(problem, side)?;
+            given = given.with_weights(side, WeightsView::new(p, columns)?)?;
+            let len = problem.marginal(side).len();
+            let mut outside = false;
+            for (column, offset) in offset.iter_mut().enumerate() {
+                for atom in 0..len {
+                    let (entry, m) = (column * len + atom, reference.weight(column, atom));
+                    match p[entry].to_f64() {
+                        0.0 => outside |= m > 0.0,
+                        p if m > 0.0 => {
+                            let logarithm = p.ln() - m.ln();
+                            *offset += epsilon * p * logarithm;
+                            let g = &mut moved[side.index()][entry];
+                            *g = D::Elem::from_f64(g.to_f64() - epsilon * logarithm);
+                        }
+                        // Mass where the reference has none: KL is infinite.
+                        _ => *offset = f64::INFINITY,
                     }
-                    // Mass where the reference has none: KL is infinite.
-                    _ => *offset = f64::INFINITY,
                 }
             }
+            if outside {
+                let plain = uploaded(problem, potentials)?;
+                let left_out = mass_outside(problem, &plain, side, &reference, p)?;
+                unclaimed.iter_mut().zip(left_out).for_each(|(sum, mass)| *sum += epsilon * mass);
+            }
         }
-        if outside {
-            let left_out = mass_outside(problem, &plain, side, &reference, p)?;
-            unclaimed.iter_mut().zip(left_out).for_each(|(sum, mass)| *sum += epsilon * mass);
-        }
-    }
-    let moved = Potentials { source: upload(&moved[0])?, target: upload(&moved[1])?, epsilon };
-    let mut certificates = certify(&given, &moved)?;
-    for (column, certificate) in certificates.iter_mut().enumerate() {
-        let product = |problem: &Problem<D>| -> f64 {
+        let product = |problem: &Problem<D>, column: usize| -> f64 {
             Side::BOTH.into_iter().map(|side| problem.marginal(side).mass(column)).product()
         };
-        let offset = offset[column] + epsilon * (product(problem) - product(&given));
-        certificate.dual += if offset.is_finite() { offset - unclaimed[column] } else { f64::NEG_INFINITY };
-        certificate.gap += unclaimed[column] + if offset.is_finite() { 0.0 } else { f64::INFINITY };
-        certificate.primal = if certificate.gap.is_finite() { certificate.primal + offset } else { f64::INFINITY };
+        for (column, offset) in offset.iter_mut().enumerate() {
+            *offset += epsilon * (product(problem, column) - product(&given, column));
+        }
+        Ok(Self { problem: given, potentials: moved, offset, unclaimed })
     }
-    Ok(certificates)
+
+    /// The certificates of the given problem, in values of the joint objective.
+    fn in_joint_values(&self, mut certificates: Vec<Certificate>) -> Vec<Certificate> {
+        for ((certificate, &offset), &unclaimed) in certificates.iter_mut().zip(&self.offset).zip(&self.unclaimed) {
+            certificate.dual += if offset.is_finite() { offset - unclaimed } else { f64::NEG_INFINITY };
+            certificate.gap += unclaimed + if offset.is_finite() { 0.0 } else { f64::INFINITY };
+            certificate.primal = if certificate.gap.is_finite() { certificate.primal + offset } else { f64::INFINITY };
+        }
+        certificates
+    }
+}
+
+/// The certificates of all terms. Those on one kernel are certified as columns of one batch, where that gains.
+fn certify_terms<D: Device>(terms: &[GivenTerm<D>]) -> Result<Vec<Vec<Certificate>>, Error> {
+    let mut certified: Vec<Vec<Certificate>> = vec![Vec::new(); terms.len()];
+    while let Some(first) = certified.iter().position(Vec::is_empty) {
+        let problem = &terms[first].problem;
+        let most = match problem.geometry().gains_from_batches() {
+            true => (MOST_COLUMNS / problem.columns()).max(1),
+            false => 1,
+        };
+        let is_beside = |&other: &usize| certified[other].is_empty() && terms[other].problem.can_stand_beside(problem);
+        let group: Vec<usize> = (first..terms.len()).filter(is_beside).take(most).collect();
+        let all = Problem::side_by_side(&group.iter().map(|&term| &terms[term].problem).collect::<Vec<_>>())?;
+        let sides = [0, 1].map(|side: usize| {
+            group.iter().flat_map(|&term| &terms[term].potentials[side]).copied().collect::<Vec<D::Elem>>()
+        });
+        let certificates =
+            certify(&all, &uploaded(&all, &sides)?).map_err(|error| error.within_columns(problem.columns()))?;
+        for (&term, own) in group.iter().zip(certificates.chunks(problem.columns())) {
+            certified[term] = terms[term].in_joint_values(own.to_vec());
+        }
+    }
+    Ok(certified)
+}
+
+/// The most columns that are certified together: more gain nothing from each other.
+const MOST_COLUMNS: usize = 64;
+
+/// Potentials of a problem, brought to its device.
+fn uploaded<D: Device>(problem: &Problem<D>, potentials: &[Vec<D::Elem>]) -> Result<Potentials<D>, Error> {
+    let upload = |values: &[D::Elem]| problem.backend().upload(values, problem.columns());
+    Ok(Potentials { source: upload(&potentials[0])?, target: upload(&potentials[1])?, epsilon: problem.epsilon() })
 }
 
 /// The weights of the reference measure on the host.

@@ -173,7 +173,7 @@ impl<D: Device> Group<D> {
     /// The turn of an unknown measure that stands at `side`: the given end of the terms first, if they have one.
     pub(super) fn advance(&mut self, side: Side, at_check: bool) -> Result<(), Error> {
         let columns = self.columns_of_term();
-        self.step(side, at_check).map_err(|error| of_term(error, columns))
+        self.step(side, at_check).map_err(|error| error.within_columns(columns))
     }
 
     fn step(&mut self, side: Side, at_check: bool) -> Result<(), Error> {
@@ -208,7 +208,7 @@ impl<D: Device> Group<D> {
         let request = CTransform { side, plan: self.problem.view(&self.potentials), penalty, active: &active };
         let out = self.scratch.side_mut(side);
         let transform = self.kernel.c_transform(self.problem.backend(), request, out, None);
-        transform.map_err(|error| of_term(error, columns))?;
+        transform.map_err(|error| error.within_columns(columns))?;
         Ok(out)
     }
 
@@ -319,14 +319,4 @@ fn side_by_side<D: Device>(
 fn copy<D: Device>(backend: &dyn Backend<D>, from: &Potentials<D>, to: &mut Potentials<D>) -> Result<(), Error> {
     backend.copy(&from.source, &mut to.source)?;
     backend.copy(&from.target, &mut to.target)
-}
-
-/// An error of the kernel, which names a column of the batch, as one of the column of a term.
-fn of_term(error: Error, columns: usize) -> Error {
-    match error {
-        Error::KernelRange { side, index, column, reach } => {
-            Error::KernelRange { side, index, column: column % columns, reach }
-        }
-        error => error,
-    }
 }

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use ot_conformance::Seeded;
 use ot_core::{
-    CostMatrix, Epsilon, Error, Euclidean, Histogram, Kl, Phase, PointCloud, Progress, Side, SqEuclidean, Status,
+    Cosine, CostMatrix, Epsilon, Error, Euclidean, Histogram, Kl, Phase, PointCloud, Progress, Side, SqEuclidean,
+    Status,
 };
 use ot_solvers::{
     ExactTransport, Method, PairTable, Sinkhorn, SinkhornDivergence, SlicedWasserstein, cross, pairwise, zip,
@@ -188,5 +189,28 @@ fn refusals_name_the_measure_or_the_pair() -> Result<(), Error> {
     assert!(matches!(pairwise(&backend, &list, &skew, &method).solve(), Err(Error::Disagreement { .. })));
     assert_eq!(cross(&backend, &list, &list, &skew, &method).solve()?.value(0, 1), Some(0.0));
     assert_eq!(pairwise(&backend, &list[..0], &cost, &method).solve().err(), Some(Error::EmptyBatch));
+    Ok(())
+}
+
+#[test]
+fn entropic_values_between_tiny_masses_are_numbers() -> Result<(), Error> {
+    // Products of two of these masses are below the smallest number.
+    let points = [vec![-1.3, -4.1], vec![-1.7], vec![3.7, -0.8]];
+    let weights = [vec![1.75, 0.5], vec![2.25], vec![0.75, 1.5]];
+    let clouds = points.into_iter().zip(weights).map(|(points, weights)| {
+        PointCloud::new(
+            points.into_iter().map(|x: f64| x * 1e-106).collect::<Vec<_>>(),
+            1,
+            weights.into_iter().map(|weight| weight * 1e-298).collect::<Vec<f64>>(),
+        )
+    });
+    let clouds = clouds.collect::<Result<Vec<_>, _>>()?;
+    let epsilon = Epsilon::Absolute(0.6160778047598916);
+    let table = pairwise(&cpu(1), &clouds, &Cosine, &Method::entropic_with(epsilon, Sinkhorn::new())).solve()?;
+    for (i, j) in [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)] {
+        let found = table.pair(i, j).unwrap();
+        assert!(found.status.is_converged() && found.value.is_finite() && found.gap.unwrap() < 1e-300, "{found:?}");
+        assert!(found.value.abs() < 1e-295, "{found:?}");
+    }
     Ok(())
 }
