@@ -55,6 +55,8 @@ const LEAST_MARGIN: f64 = 8.0;
 const MARGIN: f64 = 1.0;
 /// The largest margin: all arcs of potentials that move no farther.
 const LARGEST_MARGIN: f64 = 4096.0;
+/// Rounds that potentials given are good for, besides one for each stage.
+const GIVEN_ROUNDS: usize = 12;
 /// Tries to meet errors that tell more than the iteration.
 const CHANCES: usize = 3;
 /// Rounds without a smaller error or a larger dual after which nothing is gained any more.
@@ -83,24 +85,40 @@ impl<D: Device> ColumnSolver<'_, '_, D> {
         kernel.hard_transform().ok_or(Error::MissingCapability("arcs below a threshold"))?;
         problem.require_equal_components()?;
         let sides = Sides::of(problem)?;
-        let stages = match entry {
-            Entry::Zero => stages(epsilon, FIRST * self.largest_cost()),
-            Entry::Given(None) => vec![epsilon],
-            Entry::Given(Some(known)) => stages(epsilon, known * RATIO),
+        let numbers = |potentials: [Vec<D::Elem>; 2]| {
+            potentials.map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>())
         };
-        let start = match entry {
-            Entry::Zero => self.climb_at(stages[0], stages.len() == 1)?,
-            Entry::Given(_) => given,
+        let from_zero = stages(epsilon, FIRST * self.largest_cost());
+        let from_given = match entry {
+            Entry::Zero => None,
+            Entry::Given(None) => Some(vec![epsilon]),
+            Entry::Given(Some(known)) => Some(stages(epsilon, known * RATIO)),
         };
-        let [f, g] = start.map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
         let mut pairs = AllPairs::new(problem, kernel, self.settings.most_arcs)?;
-        let mut path = SparsePath::new(&sides, problem.regularizer(), &stages, [f, g]);
-        if entry == Entry::Zero {
-            path.stage = 1.min(stages.len() - 1);
-            path.is_reached = stages.len() == 1;
-        }
-        if self.status != Status::Cancelled {
-            self.follow(&mut path, &mut pairs)?;
+        let mut path = match &from_given {
+            Some(stages) => {
+                let mut path = SparsePath::new(&sides, problem.regularizer(), stages, numbers(given));
+                self.follow(&mut path, &mut pairs, GIVEN_ROUNDS + stages.len())?;
+                path
+            }
+            None => SparsePath::new(&sides, problem.regularizer(), &from_zero, numbers(given)),
+        };
+        // Potentials that were given may be farther from the solution than those of another epsilon.
+        if matches!(self.status, Status::IterationLimit | Status::Stalled) && pairs.passes() < self.settings.limits.most
+        {
+            let work = path.work;
+            path = SparsePath::new(
+                &sides,
+                problem.regularizer(),
+                &from_zero,
+                numbers(self.climb_at(from_zero[0], pairs.passes())?),
+            );
+            path.work = work;
+            path.stage = 1.min(from_zero.len() - 1);
+            path.is_reached = from_zero.len() == 1;
+            if self.status != Status::Cancelled {
+                self.follow(&mut path, &mut pairs, usize::MAX)?;
+            }
         }
         path.finish(&mut pairs, epsilon)?;
         self.report.sweeps = pairs.sweeps;
@@ -111,14 +129,14 @@ impl<D: Device> ColumnSolver<'_, '_, D> {
         Ok(ColumnEnd { potentials, status: self.status, error: path.error, report: self.report })
     }
 
-    /// Potentials that an ascent of the dual brings to a coarse error, or to the tolerance.
-    fn climb_at(&mut self, epsilon: f64, is_last: bool) -> Result<[Vec<D::Elem>; 2], Error> {
+    /// Potentials that an ascent of the dual brings to a coarse error, or to the tolerance at the epsilon of the problem.
+    fn climb_at(&mut self, epsilon: f64, passes: usize) -> Result<[Vec<D::Elem>; 2], Error> {
         let problem = self.problem.with_epsilon(epsilon)?;
-        let (error, most) = match is_last {
+        let (error, most) = match epsilon == self.problem.epsilon() {
             true => (self.settings.tolerance_on(self.problem), DENSE_ITERATIONS),
             false => (START_ERROR, START_ITERATIONS),
         };
-        let (history, before) = (&mut *self.told.history, self.told.before);
+        let (history, before) = (&mut *self.told.history, self.told.before + passes);
         let mut tell = |progress: Progress| history.tell(Progress { done: before + progress.done, ..progress });
         let (potentials, end) = climb_towards(&problem, error, most.min(self.settings.most_start), &mut tell)?;
         self.report.start_iterations = end.iterations;
@@ -130,16 +148,18 @@ impl<D: Device> ColumnSolver<'_, '_, D> {
         Ok([(); 2].map(|()| read.next().unwrap_or_default()))
     }
 
-    /// Rounds until the tolerance, certified.
+    /// Rounds until the tolerance, certified, at most so many.
     fn follow<K: KernelOp<D> + ?Sized>(
         &mut self,
         path: &mut SparsePath<'_>,
         pairs: &mut AllPairs<'_, D, K>,
+        rounds: usize,
     ) -> Result<(), Error> {
+        self.status = Status::IterationLimit;
         let tolerance = self.settings.tolerance_on(self.problem);
         let (mut smallest, mut highest, mut at) = (f64::INFINITY, f64::NEG_INFINITY, 0);
         let (mut since, mut chances) = (0, 0);
-        loop {
+        for round in 0.. {
             if self.tell(path.epsilon(), [path.error, path.dual], pairs.passes()) {
                 self.status = Status::Cancelled;
                 return Ok(());
@@ -156,8 +176,7 @@ impl<D: Device> ColumnSolver<'_, '_, D> {
                 chances += 1;
                 path.widen();
             }
-            if pairs.passes() >= self.settings.limits.most {
-                self.status = Status::IterationLimit;
+            if round == rounds || pairs.passes() >= self.settings.limits.most {
                 return Ok(());
             }
             path.round(pairs, tolerance / 4.0)?;
@@ -173,6 +192,7 @@ impl<D: Device> ColumnSolver<'_, '_, D> {
                 return Ok(());
             }
         }
+        Ok(())
     }
 }
 

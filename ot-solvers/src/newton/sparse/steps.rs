@@ -37,10 +37,11 @@ const FORCING: f64 = 0.1;
 const DIAGONAL_STEPS: usize = 300;
 /// The largest change of a potential in a step, in mean depths.
 const CLIP: f64 = 4.0;
-/// How much farther than the last a step may go after one of full length.
+/// How much farther than the last a step may go after one of full length: the largest change rises, the Levenberg term falls. Parts of
+/// the plan that no pair joins have to travel over many depths until one does.
 const FARTHER: f64 = 2.0;
 /// Shortenings of a step, and by how much.
-const SHORTENINGS: usize = 6;
+const SHORTENINGS: usize = 10;
 const SHORTENED: f64 = 0.4;
 /// The part of the promised rise that a step must bring (Armijo 1966), and the part of the error that will do instead where
 /// the dual has no digits left.
@@ -61,8 +62,9 @@ pub(super) fn solve(
         if now.error <= goal {
             return (now, End::Reached);
         }
-        now = match ascend(arcs, terms, &now, radius, work) {
-            Some((next, length)) => {
+        now = match ascend(arcs, terms, &now, radius, trust, work) {
+            Some(Ascended { next, is_cut: true, .. }) => return (next, End::LeftReach),
+            Some(Ascended { next, length, .. }) => {
                 radius = if length == 1.0 { FARTHER * radius } else { f64::max(1.0, length * radius) };
                 next
             }
@@ -80,15 +82,23 @@ pub(super) fn solve(
     (now, End::StepLimit)
 }
 
-/// The point after Newton's step, long enough and no longer, if there is one, and the length. The radius lets it go
-/// farther.
+/// Where a step has led.
+struct Ascended {
+    next: Point,
+    length: f64,
+    /// Would a longer one have been better, but for the reach of the arcs?
+    is_cut: bool,
+}
+
+/// The point after Newton's step, long enough and no longer, if there is one. The radius lets it go farther.
 fn ascend(
     arcs: &SparseArcs,
     terms: Terms<'_>,
     now: &Point,
     radius: f64,
+    trust: Trust,
     work: &mut LinearWork,
-) -> Option<(Point, f64)> {
+) -> Option<Ascended> {
     let laplacian = arcs.laplacian(terms, now);
     let sums = laplacian.column_sums();
     let lacking: Vec<f64> = (0..sums.len()).map(|j| terms.asked(&now.g, j) - now.marginal[j]).collect();
@@ -99,7 +109,7 @@ fn ascend(
         .collect();
     let forcing = Forcing {
         tolerance: now.error.min(FORCING),
-        lambda: LEVENBERG * now.error,
+        lambda: LEVENBERG * now.error / radius,
         sparse: 0.0,
         diagonal_steps: DIAGONAL_STEPS,
     };
@@ -116,12 +126,15 @@ fn ascend(
     step.iter_mut().for_each(|step| *step = step.clamp(-clip, clip));
     let promised: f64 = lacking.iter().zip(&step).map(|(lacking, step)| lacking * step).sum();
     let falls = laplacian.means(&step);
-    let mut length = 1.0;
+    let (mut length, mut is_cut) = (1.0, false);
     for _ in 0..SHORTENINGS {
         let near: Vec<f64> = now.f.iter().zip(&falls).map(|(f, fall)| f - length * fall).collect();
         let next = arcs.point(terms, &near, now.g.iter().zip(&step).map(|(g, step)| g + length * step).collect());
         if next.dual >= now.dual + RISE * length * promised - now.dual_rounding || next.error < FALL * now.error {
-            return Some((next, length)).filter(|(next, _)| next.error.is_finite());
+            if trust == Trust::Beyond || arcs.cover(terms, &next, trust) {
+                return Some(Ascended { next, length, is_cut }).filter(|found| found.next.error.is_finite());
+            }
+            is_cut = true;
         }
         length *= SHORTENED;
     }
