@@ -24,6 +24,7 @@ use std::fmt::Debug;
 
 use ot_core::{Backend, Device, Error};
 
+pub(crate) use self::solver::climb_towards;
 pub use self::{
     dual::DualObjective,
     lbfgs::{Ascended, Lbfgs, Watch},

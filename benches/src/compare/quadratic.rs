@@ -1,4 +1,5 @@
-//! Plans regularised by squares: POT's dual by L-BFGS, to the error of its own potentials.
+//! Plans regularised by squares: POT's dual by L-BFGS, to the error of its own potentials; ours by the ascent of the dual, and at
+//! small epsilon by Newton's method.
 //!
 //! ```text
 //! P_ij = a_i b_j max(f_i + g_j - C_ij, 0) / epsilon        value = <a, f> + <b, g> - epsilon / 2 sum P_ij^2 / (a_i b_j)
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Measure, Problem, Side, SquaredL2};
 use ot_cpu::CpuBackend;
-use ot_solvers::DualAscent;
+use ot_solvers::{DualAscent, Newton};
 
 use super::{
     Bench, Failure,
@@ -23,7 +24,10 @@ use super::{
 };
 
 /// Epsilons, as shares of the largest cost.
-const EPSILONS: [f64; 3] = [0.1, 0.01, 0.001];
+const EPSILONS: [f64; 5] = [0.1, 0.01, 0.001, 1e-4, 1e-5];
+
+/// Below this one Newton's method is for it, and above the ascent of the dual.
+const SMALL: f64 = 0.001;
 
 /// The error asked for where no peer sets it.
 const TOLERANCE: f64 = 1e-6;
@@ -88,17 +92,20 @@ fn solve(posed: &Squares, threads: usize, tolerance: f64) -> Result<Measured, Fa
     let arrays = &posed.0;
     let ((n, m), shared) = (arrays.shape(), arrays.matrix()?);
     let backend = CpuBackend::<f64>::new(threads)?;
-    let ascent = DualAscent::new().tolerance(tolerance);
+    let (ascent, newton) = (DualAscent::new().tolerance(tolerance), Newton::new().tolerance(tolerance));
+    let is_small = arrays.epsilon < SMALL;
     let (seconds, (potentials, iterations)) = time(REPEATS, || {
         let (a, b) = (Histogram::new(&arrays.source)?, Histogram::new(&arrays.target)?);
         let cost = CostMatrix::new(Arc::clone(&shared), n, m)?;
         let geometry = backend.geometry(a.support(), b.support(), &cost)?;
         let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(arrays.epsilon))?;
-        let solution = ascent.solve(&problem.with_regularizer(&SquaredL2)?)?;
+        let problem = problem.with_regularizer(&SquaredL2)?;
+        let solution = if is_small { newton.solve(&problem)? } else { ascent.solve(&problem)? };
         let potentials = vec![solution.potential(Side::Source)?, solution.potential(Side::Target)?];
         Ok((potentials, solution.iterations()))
     })?;
-    Ok(posed.judge(&potentials, threads).measured("DualAscent, dense", seconds, Some(iterations)))
+    let solver = if is_small { "Newton, dense" } else { "DualAscent, dense" };
+    Ok(posed.judge(&potentials, threads).measured(solver, seconds, Some(iterations)))
 }
 
 #[cfg(test)]

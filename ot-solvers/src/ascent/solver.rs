@@ -1,6 +1,6 @@
 //! The solver: a sweep or two of the alternating iteration, and then the ascent of the dual or of the semi-dual.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
     ActiveColumns, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Progress, Side, Solution, Status,
@@ -22,6 +22,9 @@ pub enum Ascent {
 }
 
 /// Quasi-Newton ascent of the dual, for any regularizer of the plan and any penalty with a dual that is finite everywhere.
+///
+/// When to use it: squared L2 at an epsilon of a thousandth of the largest cost and above, and whatever
+/// [`Newton`](crate::Newton) refuses. Its iterations double where epsilon is a tenth as large; below, `Newton` takes over from it.
 ///
 /// ```
 /// use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Measure, Problem, SquaredL2};
@@ -136,6 +139,22 @@ impl<'a, D: Device> DualAscentRun<'a, D> {
     }
 }
 
+/// Who is told of iterations, and may break.
+type Tell<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Potentials that some iterations on the dual bring towards an error, and how many there were, without a certificate: where
+/// another solver starts from.
+pub(crate) fn climb_towards<D: Device>(
+    problem: &Problem<D>,
+    error: f64,
+    iterations: usize,
+    tell: &mut Tell<'_>,
+) -> Result<(Potentials<D>, Ascended<D>), Error> {
+    let settings = DualAscent::new().max_iterations(iterations);
+    let climb = Climb { settings: &settings, problem, tolerance: error };
+    climb.climb_dual(&mut DualObjective::new(problem)?, tell)
+}
+
 /// What does not change on the way up.
 struct Climb<'a, D: Device> {
     settings: &'a DualAscent,
@@ -144,35 +163,43 @@ struct Climb<'a, D: Device> {
 }
 
 impl<D: Device> Climb<'_, D> {
-    fn dual(&self, history: History<'_>) -> Result<Solution<D>, Error> {
-        let problem = self.problem;
-        let mut objective = DualObjective::new(problem)?;
-        let start = first_sweep(problem, objective.kernel())?;
-        let (mut end, history) = self.ascend(&mut objective, vec![start.source, start.target], history)?;
+    fn dual(&self, mut history: History<'_>) -> Result<Solution<D>, Error> {
+        let mut objective = DualObjective::new(self.problem)?;
+        let (potentials, end) = self.climb_dual(&mut objective, &mut |progress| history.tell(progress))?;
+        self.finish(objective.kernel(), potentials, end, history.into_told())
+    }
+
+    /// Climbs the dual from the potentials that one sweep makes of zero.
+    fn climb_dual(
+        &self,
+        objective: &mut DualObjective<D>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(Potentials<D>, Ascended<D>), Error> {
+        let start = first_sweep(self.problem, objective.kernel())?;
+        let mut end = self.ascend(objective, vec![start.source, start.target], tell)?;
         let (Some(target), Some(source)) = (end.point.pop(), end.point.pop()) else {
             return Err(Error::Length { what: "blocks of variables", expected: 2, found: 0 });
         };
-        let potentials = Potentials { source, target, epsilon: problem.epsilon() };
-        self.finish(objective.kernel(), potentials, end, history)
+        Ok((Potentials { source, target, epsilon: self.problem.epsilon() }, end))
     }
 
-    fn semidual(&self, history: History<'_>) -> Result<Solution<D>, Error> {
+    fn semidual(&self, mut history: History<'_>) -> Result<Solution<D>, Error> {
         let mut objective = SemiDualObjective::new(self.problem)?;
         let start = first_sweep(self.problem, objective.kernel())?;
-        let (mut end, history) = self.ascend(&mut objective, vec![start.target], history)?;
+        let mut end = self.ascend(&mut objective, vec![start.target], &mut |progress| history.tell(progress))?;
         let Some(target) = end.point.pop() else {
             return Err(Error::Length { what: "blocks of variables", expected: 1, found: 0 });
         };
         let (potentials, mut kernel) = objective.into_potentials(target);
-        self.finish(kernel.as_mut(), potentials, end, history)
+        self.finish(kernel.as_mut(), potentials, end, history.into_told())
     }
 
     fn ascend<O: ConcaveObjective<D>>(
         &self,
         objective: &mut O,
         start: Vec<D::Vector>,
-        mut history: History<'_>,
-    ) -> Result<(Ascended<D>, Vec<Progress>), Error> {
+        tell: &mut Tell<'_>,
+    ) -> Result<Ascended<D>, Error> {
         let Self { settings: DualAscent { limits, memory, .. }, problem, tolerance } = self;
         let mass = |column: usize| {
             let masses = Side::BOTH.map(|side| problem.marginal(side).mass(column));
@@ -181,7 +208,7 @@ impl<D: Device> Climb<'_, D> {
         let lightest = (0..problem.columns()).map(mass).fold(f64::INFINITY, f64::min);
         let mut observe = |iteration: usize, values: &[f64], gradients: &[f64]| {
             let errors = gradients.iter().enumerate().map(|(column, gradient)| gradient / mass(column));
-            history.tell(Progress {
+            tell(Progress {
                 of: Some(limits.most),
                 epsilon: Some(problem.epsilon()),
                 marginal_error: Some(errors.fold(0.0, f64::max)),
@@ -192,8 +219,7 @@ impl<D: Device> Climb<'_, D> {
         };
         // What is certified counts rounding as well.
         let lbfgs = Lbfgs::new().memory(*memory).max_iterations(limits.most).tolerance(0.5 * tolerance * lightest);
-        let end = lbfgs.maximize(objective, start, problem.epsilon(), &mut observe)?;
-        Ok((end, history.into_told()))
+        lbfgs.maximize(objective, start, problem.epsilon(), &mut observe)
     }
 
     /// Certifies where an ascent has ended.

@@ -82,6 +82,12 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
 
     /// f, the c-transform of g, and what the columns are then: one sweep.
     pub(super) fn iterate(&mut self, sides: &Sides, near: &[f64], g: &[f64]) -> Result<Iterate, Error> {
+        let [f, transform] = self.sweep(near, g)?;
+        Ok(sides.iterate(self.kernel.epsilon(), f, g.to_vec(), transform))
+    }
+
+    /// f, the c-transform of g, and the c-transform of f.
+    pub(super) fn sweep(&mut self, near: &[f64], g: &[f64]) -> Result<[Vec<f64>; 2], Error> {
         self.write(near, g)?;
         self.sweeps += 1;
         let sweep = Sweep {
@@ -95,8 +101,7 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         };
         self.kernel.sweep(self.problem.backend(), sweep)?;
         let read = self.problem.backend().download(&[&self.potentials.source, &self.potentials.target])?;
-        let [f, transform] = [0, 1].map(|side: usize| read[side].iter().map(|value| value.to_f64()).collect());
-        Ok(sides.iterate(self.kernel.epsilon(), f, g.to_vec(), transform))
+        Ok([0, 1].map(|side: usize| read[side].iter().map(|value| value.to_f64()).collect()))
     }
 
     /// P^T diag(d) P x at the potentials that were written last: one pass where the kernel has this product, else two.
@@ -146,17 +151,31 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         let thresholds = reach.of_atoms(sides);
         let mut listed: Vec<PricedArc> = Vec::new();
         for atoms in &thresholds {
-            self.listings += 1;
             let threshold = ArcThreshold { base: reach.base(), atoms: Some([&atoms[0], &atoms[1]]) };
-            let missing = Error::MissingCapability("arcs below a threshold");
-            let hard = self.kernel.hard_transform().ok_or(missing)?;
-            let (f, g) = (&self.potentials.source, &self.potentials.target);
-            listed.extend(hard.arcs_below(f, g, 0, threshold, self.most_arcs)?);
+            listed.extend(self.below(threshold)?);
         }
         if thresholds.len() > 1 {
             listed.sort_unstable_by_key(|arc| (arc.source, arc.target));
             listed.dedup_by_key(|arc| (arc.source, arc.target));
         }
         Ok(Arcs::new(&listed, iterate.f.clone(), raised, reach))
+    }
+
+    /// The pairs whose reduced cost at these potentials is at most `base`: one pass.
+    ///
+    /// # Errors
+    /// Those of [`list`](Self::list).
+    pub(super) fn list_near(&mut self, f: &[f64], g: &[f64], base: f64) -> Result<Vec<PricedArc>, Error> {
+        self.write(f, g)?;
+        self.below(ArcThreshold::uniform(base))
+    }
+
+    /// The pairs below a threshold at the potentials that were written last.
+    fn below(&mut self, threshold: ArcThreshold<'_>) -> Result<Vec<PricedArc>, Error> {
+        self.listings += 1;
+        let missing = Error::MissingCapability("arcs below a threshold");
+        let hard = self.kernel.hard_transform().ok_or(missing)?;
+        let (f, g) = (&self.potentials.source, &self.potentials.target);
+        hard.arcs_below(f, g, 0, threshold, self.most_arcs)
     }
 }

@@ -181,6 +181,7 @@ impl Arcs {
             row_sums,
             column_sums: iterate.marginal.clone(),
             slopes: [sides.slopes(Side::Source, f, epsilon), sides.slopes(Side::Target, &iterate.transform, epsilon)],
+            held: vec![0.0; g.len()],
             has_gauge: sides.has_gauge(),
         };
         PlanLaplacian::new(rows, columns, entries, exponents, curvature)

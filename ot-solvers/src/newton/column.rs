@@ -58,7 +58,8 @@ pub(super) fn column_of<D: Device>(problem: &Problem<D>, column: usize) -> Resul
     });
     let [source, target] = marginals.map(|marginal| marginal.penalty());
     let epsilon = Epsilon::Absolute(problem.epsilon());
-    Problem::unbalanced(Arc::clone(problem.geometry()), &a?, &b?, epsilon, source, target)
+    let single = Problem::unbalanced(Arc::clone(problem.geometry()), &a?, &b?, epsilon, source, target)?;
+    single.with_regularizer(problem.regularizer())
 }
 
 /// What a column ended with.
@@ -74,11 +75,11 @@ pub(crate) struct ColumnEnd<T> {
 
 /// Newton's method on a problem of one column.
 pub(super) struct ColumnSolver<'a, 'b, D: Device> {
-    settings: &'a Newton,
-    problem: &'a Problem<D>,
-    told: Told<'a, 'b>,
-    status: Status,
-    report: NewtonReport,
+    pub(super) settings: &'a Newton,
+    pub(super) problem: &'a Problem<D>,
+    pub(super) told: Told<'a, 'b>,
+    pub(super) status: Status,
+    pub(super) report: NewtonReport,
 }
 
 impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
@@ -93,6 +94,9 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         entry: Entry,
         given: [Vec<D::Elem>; 2],
     ) -> Result<ColumnEnd<D::Elem>, Error> {
+        if self.problem.require_entropy().is_err() {
+            return self.solve_sparse(kernel, entry, given);
+        }
         let epsilon = self.problem.epsilon();
         let sides = Sides::of(self.problem)?;
         let lists_arcs = self.problem.geometry().fixed_epsilon().is_none() && kernel.hard_transform().is_some();
@@ -140,15 +144,17 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
     fn stages(&self, entry: Entry) -> Vec<f64> {
         let epsilon = self.problem.epsilon();
         match entry {
-            Entry::Zero => {
-                // Of costs beyond epsilon / unit no potential tells an epsilon.
-                let told = epsilon / self.problem.backend().precision().unit;
-                let bound = self.problem.geometry().cost_bound().map_or(epsilon, |bound| bound.min(told));
-                stages(epsilon, FIRST * bound)
-            }
+            Entry::Zero => stages(epsilon, FIRST * self.largest_cost()),
             Entry::Given(None) => vec![ABOVE * epsilon, epsilon],
             Entry::Given(Some(known)) => stages(epsilon, known * super::path::RATIO),
         }
+    }
+
+    /// The largest cost that potentials tell an epsilon beside: those beyond epsilon / unit tell none.
+    pub(super) fn largest_cost(&self) -> f64 {
+        let epsilon = self.problem.epsilon();
+        let told = epsilon / self.problem.backend().precision().unit;
+        self.problem.geometry().cost_bound().map_or(epsilon, |bound| bound.min(told))
     }
 
     /// Potentials of Sinkhorn's iteration at a large epsilon.
@@ -178,7 +184,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
     ) -> Result<bool, Error> {
         let (mut smallest, mut since) = (f64::INFINITY, 0);
         for _ in 0..rounds {
-            if self.tell(path, pairs) {
+            if self.tell(pairs.epsilon(), [path.now.error, path.now.dual], pairs.passes()) {
                 self.status = Status::Cancelled;
                 return Ok(true);
             }
@@ -225,15 +231,15 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
     }
 
     /// Tells the observer of a pass. Says whether to stop.
-    fn tell<K: KernelOp<D> + ?Sized>(&mut self, path: &Path<'_>, pairs: &AllPairs<'_, D, K>) -> bool {
+    pub(super) fn tell(&mut self, epsilon: f64, [error, dual]: [f64; 2], passes: usize) -> bool {
         let before = self.told.before + self.report.start_iterations;
         let finite = |value: f64| Some(value).filter(|value| value.is_finite());
         let progress = Progress {
             of: Some(before + self.settings.limits.most),
-            epsilon: Some(pairs.epsilon()),
-            marginal_error: finite(path.now.error),
-            dual: finite(path.now.dual),
-            ..Progress::new(Phase::NewtonPasses, before + pairs.passes())
+            epsilon: Some(epsilon),
+            marginal_error: finite(error),
+            dual: finite(dual),
+            ..Progress::new(Phase::NewtonPasses, before + passes)
         };
         self.told.history.tell(progress).is_break()
     }
@@ -242,8 +248,6 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         self.report.sweeps = pairs.sweeps;
         self.report.listings = pairs.listings;
         self.report.products = pairs.products;
-        self.report.directions = path.work.directions;
-        self.report.linear_steps = path.work.steps;
-        self.report.factors = path.work.factors;
+        self.report.count(&path.work);
     }
 }

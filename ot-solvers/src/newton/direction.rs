@@ -25,12 +25,19 @@ pub(super) struct Forcing {
     pub(super) tolerance: f64,
     /// The Levenberg term, relative to the column sums.
     pub(super) lambda: f64,
+    /// Up to so many arcs a row the factor is made at once.
+    pub(super) sparse: f64,
+    /// Steps with the diagonal before the factor is made.
+    pub(super) diagonal_steps: usize,
 }
 
-/// Up to so many arcs a row the factor is cheaper than steps without it.
-const SPARSE: f64 = 20.0;
-/// Steps with the diagonal before the factor is made.
-const DIAGONAL_STEPS: usize = 60;
+impl Forcing {
+    /// For plans whose entries differ by decades.
+    pub(super) fn new(tolerance: f64, lambda: f64) -> Self {
+        Self { tolerance, lambda, sparse: 20.0, diagonal_steps: 60 }
+    }
+}
+
 /// Steps with the factor.
 const FACTOR_STEPS: usize = 300;
 
@@ -39,11 +46,11 @@ pub(super) fn direction(laplacian: &PlanLaplacian, b: &[f64], forcing: Forcing, 
     work.directions += 1;
     let (column_sums, ground) = (laplacian.column_sums(), laplacian.ground(forcing.lambda));
     let apply = |x: &[f64], out: &mut [f64]| laplacian.apply(&ground, x, out);
-    if laplacian.density() > SPARSE {
+    if laplacian.density() > forcing.sparse {
         let diagonal = laplacian.diagonal(forcing.lambda);
         let mut gradients = ConjugateGradients::new(column_sums, laplacian.has_gauge(), b);
         let by_diagonal = |residual: &[f64], out: &mut [f64]| divide(residual, &diagonal, out);
-        if gradients.run(DIAGONAL_STEPS, forcing.tolerance, apply, by_diagonal, work) {
+        if gradients.run(forcing.diagonal_steps, forcing.tolerance, apply, by_diagonal, work) {
             return gradients.solution();
         }
     }

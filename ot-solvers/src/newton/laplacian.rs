@@ -22,6 +22,8 @@ pub(super) struct Curvature {
     pub(super) column_sums: Vec<f64>,
     /// t and u.
     pub(super) slopes: [Vec<f64>; 2],
+    /// What the Levenberg term multiplies besides c.
+    pub(super) held: Vec<f64>,
     /// Does L have constants in its kernel?
     pub(super) has_gauge: bool,
 }
@@ -64,6 +66,13 @@ impl PlanLaplacian {
         Self { rows, columns, entries, exponents, curvature, lacking, row_sums }
     }
 
+    /// Of entries that leave nothing out, and whose exponents are not asked for.
+    pub(super) fn complete(rows: Vec<usize>, columns: Vec<u32>, entries: Vec<f64>, curvature: Curvature) -> Self {
+        let lacking = [&curvature.row_sums, &curvature.column_sums].map(|sums| vec![0.0; sums.len()]);
+        let row_sums = curvature.row_sums.iter().map(|sum| sum.max(f64::MIN_POSITIVE)).collect();
+        Self { rows, columns, entries, exponents: Vec::new(), curvature, lacking, row_sums }
+    }
+
     /// Number of rows, and of columns: the order of L.
     pub(super) fn shape(&self) -> [usize; 2] {
         [self.curvature.row_sums.len(), self.curvature.column_sums.len()]
@@ -99,8 +108,9 @@ impl PlanLaplacian {
 
     /// The diagonal that does not come from differences, c_j (1 / u_j - 1 + lambda).
     pub(super) fn ground(&self, lambda: f64) -> Vec<f64> {
-        let Curvature { column_sums, slopes: [_, of_columns], .. } = &self.curvature;
-        column_sums.iter().zip(of_columns).map(|(sum, slope)| sum * (1.0 / slope - 1.0 + lambda)).collect()
+        let Curvature { column_sums, slopes: [_, of_columns], held, .. } = &self.curvature;
+        let of_columns = column_sums.iter().zip(of_columns).zip(held);
+        of_columns.map(|((sum, slope), held)| sum * (1.0 / slope - 1.0 + lambda) + lambda * held).collect()
     }
 
     /// out = L x, for a [diagonal](Self::ground) that does not come from differences.
@@ -124,6 +134,15 @@ impl PlanLaplacian {
         for (j, out) in out.iter_mut().enumerate() {
             *out += of_columns[j] * (x[j] - mean);
         }
+    }
+
+    /// y_i = t_i sum_k P_ik x_k / r_i, by which row potentials fall where nothing is lacking.
+    pub(super) fn means(&self, x: &[f64]) -> Vec<f64> {
+        let mean = |i: usize| {
+            let pushed: f64 = self.arcs(i).map(|(j, entry)| entry * x[j]).sum();
+            self.curvature.slopes[0][i] * pushed / self.row_sums[i]
+        };
+        (0..self.row_sums.len()).map(mean).collect()
     }
 
     /// The diagonal of L, without the rank-one part.

@@ -108,7 +108,7 @@ impl<'a> Path<'a> {
         self.relist(pairs, share)?;
         let Some(arcs) = &self.arcs else { return Ok(self.now.g.clone()) };
         let laplacian = arcs.laplacian(self.sides, epsilon, &self.now, share);
-        let forcing = Forcing { tolerance: TANGENT_TOLERANCE, lambda: TANGENT_LEVENBERG };
+        let forcing = Forcing::new(TANGENT_TOLERANCE, TANGENT_LEVENBERG);
         let tangent = direction(&laplacian, &laplacian.slope_in_epsilon(), forcing, &mut self.work);
         let moved = |(g, slope): (&f64, f64)| g + (slope * (next - epsilon)).clamp(-CLIP * epsilon, CLIP * epsilon);
         Ok(self.now.g.iter().zip(tangent).map(moved).collect())

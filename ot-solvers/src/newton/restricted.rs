@@ -109,5 +109,5 @@ pub(super) fn towards_transform(sides: &Sides, epsilon: f64, now: &Iterate) -> V
 
 /// How accurate a step is, and how far it is held back.
 pub(super) fn forcing(error: f64) -> Forcing {
-    Forcing { tolerance: error.min(0.1), lambda: LEVENBERG * error }
+    Forcing::new(error.min(0.1), LEVENBERG * error)
 }

@@ -48,13 +48,22 @@ impl SmoothPenalty {
         if self.is_balanced {
             return 1.0;
         }
+        let [density, derivative] = self.density_and_derivative(potential, epsilon);
+        let slope = 1.0 / (1.0 - epsilon * derivative / density);
+        if slope > 0.0 { slope.min(1.0) } else { f64::MIN_POSITIVE }
+    }
+
+    /// d(f) and d'(f).
+    fn density_and_derivative(&self, potential: f64, epsilon: f64) -> [f64; 2] {
+        if self.is_balanced {
+            return [1.0, 0.0];
+        }
         let [density, _] = MarginalPenalty::conjugate_subdifferential(
             &self.penalty,
             Dual::variable(potential),
             Dual::constant(epsilon),
         );
-        let slope = 1.0 / (1.0 - epsilon * density.derivative / density.value);
-        if slope > 0.0 { slope.min(1.0) } else { f64::MIN_POSITIVE }
+        [density.value, density.derivative]
     }
 }
 
@@ -121,6 +130,31 @@ impl Sides {
     /// Atoms of the larger side.
     pub(super) fn most_atoms(&self) -> usize {
         self.weights.iter().map(Vec::len).max().unwrap_or(1)
+    }
+
+    /// The penalty of a side.
+    pub(super) fn penalty(&self, side: Side) -> &RecordedPenalty {
+        &self.penalties[side.index()].penalty
+    }
+
+    /// The mean of both masses.
+    pub(super) fn mean_mass(&self) -> f64 {
+        self.mean_mass
+    }
+
+    /// The density that the penalty of a side asks for at a potential.
+    pub(super) fn density(&self, side: Side, potential: f64, epsilon: f64) -> f64 {
+        self.penalties[side.index()].density(potential, epsilon)
+    }
+
+    /// Its derivative, which is not above zero.
+    pub(super) fn density_slope(&self, side: Side, potential: f64, epsilon: f64) -> f64 {
+        self.penalties[side.index()].density_and_derivative(potential, epsilon)[1]
+    }
+
+    /// What an atom of a side adds to the dual for each unit of its weight, -phi*(-f).
+    pub(super) fn dual(&self, side: Side, potential: f64) -> f64 {
+        self.penalties[side.index()].dual(potential)
     }
 
     /// Is a constant free between f and g?
