@@ -303,17 +303,17 @@ fn place_missing_mass(sides: &mut [RoundedSide; 2], bounds: [[f64; 2]; 2], round
     let [u, v] = missing.each_ref().map(|values| total(values));
     let [spare_u, spare_v] = spare.each_ref().map(|values| total(values));
 
-    // Products of tiny masses would vanish.
-    let both = if u > 0.0 && v > 0.0 { 1.0 / u.max(v) } else { 0.0 };
+    // Products of tiny masses would vanish, and reciprocals overflow.
+    let part = |value: f64, of: f64| if of > 0.0 { value / of } else { 0.0 };
+    let shared = if u > 0.0 && v > 0.0 { u.max(v) } else { 0.0 };
     let (into_target, into_source) = ((u - v).max(0.0), (v - u).max(0.0));
     let prescribed = bounds.iter().all(|[low, high]| low == high);
     let feasible = prescribed || into_target <= spare_v + rounding && into_source <= spare_u + rounding;
-    let per = |mass: f64, [own, space]: [f64; 2]| if mass > 0.0 && space > 0.0 { mass / own / space } else { 0.0 };
-    let to_target = per(into_target, [u, spare_v]);
-    let to_source = per(into_source, [v, spare_u]);
-    let partner = missing[1].iter().zip(&spare[1]).map(|(lack, space)| both * lack + to_target * space).collect();
+    let (to_target, to_source) = (part(into_target, u), part(into_source, v));
+    let of_pair = |(lack, space): (&f64, &f64)| part(*lack, shared) + to_target * part(*space, spare_v);
+    let partner = missing[1].iter().zip(&spare[1]).map(of_pair).collect();
     let [missing_source, missing_target] = missing;
-    let second = spare[0].iter().map(|space| space * to_source).collect();
+    let second = spare[0].iter().map(|space| part(*space, spare_u) * to_source).collect();
     sides[0].added = [missing_source, second];
     sides[1].added = [partner, missing_target];
     feasible

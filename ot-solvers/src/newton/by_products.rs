@@ -34,10 +34,10 @@ pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
     work: &mut LinearWork,
 ) -> Result<Iterate, Error> {
     if now.error <= FAR {
-        let Forcing { tolerance, lambda } = forcing(now.error);
+        let Forcing { tolerance, lambda, .. } = forcing(now.error);
         // Digits beyond the goal cost passes.
         let enough = (BEYOND * goal / now.error).min(0.1);
-        let step = direction(pairs, sides, now, Forcing { tolerance: tolerance.max(enough), lambda }, work)?;
+        let step = direction(pairs, sides, now, Forcing::new(tolerance.max(enough), lambda), work)?;
         let next = ascend(sides, pairs.epsilon(), now, &step, |g| pairs.iterate(sides, &now.f, &g))?;
         if let Some(next) = next {
             return Ok(next);

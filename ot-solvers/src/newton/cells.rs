@@ -49,6 +49,7 @@ impl<'a> CellCorrection<'a> {
         let exponents = vec![0.0; masses.len()];
         let curvature = Curvature {
             row_sums: rows.sums,
+            held: vec![0.0; columns.sums.len()],
             column_sums: columns.sums,
             slopes: [rows.slopes, columns.slopes],
             has_gauge,
