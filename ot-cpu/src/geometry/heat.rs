@@ -59,7 +59,8 @@ const LEAST_TIME: f64 = 1.0 / 16.0;
 /// geodesic distance, plus the constant epsilon log(4 pi t) of a surface. It is *not* that distance: its diagonal is not
 /// zero, and as k steps spread as far as exponentials and no Gaussian does, it grows about linearly in the distance d beyond
 /// d^2 = k t. Choose k so that the mass that matters moves less than that
-/// ([`share_beyond_range`](Self::share_beyond_range) tells). [`HeatDistance`] and
+/// ([`share_beyond_range`](Self::share_beyond_range) tells). A mesh whose edges have the length h is off like a lattice, in the
+/// order of (d^2 h / t)^2: squared distances converge where t falls more slowly than h d. [`HeatDistance`] and
 /// [`TriangleMesh::shortest_paths`] tell distances for comparison. [`for_half_squares`](Self::for_half_squares) makes
 /// epsilon = 2 t of the same kernel.
 ///
