@@ -1,6 +1,10 @@
 //! The limit epsilon -> 0 of a softmin, and the arcs of small reduced cost.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use ot_core::{
     ArcThreshold, Error, HardTransform, Host, HostBackend, PricedArc, Side, UNREACHABLE,
@@ -102,6 +106,7 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
         let largest_of_target = (0..others).map(of_target).fold(f64::NEG_INFINITY, f64::max);
         let heights = self.cost.heights(Side::Target, |j| g[j].to_f64() + of_target(j));
         let mut found: [Vec<PricedArc>; TASKS] = std::array::from_fn(|_| Vec::new());
+        let total = AtomicUsize::new(0);
         for_each_chunk(
             |tasks, job| self.backend.parallel(tasks, job),
             atoms.div_ceil(task),
@@ -111,13 +116,16 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                 let mut partners = Vec::new();
                 let start = index * task;
                 for block in pieces(start..atoms.min(start + task), BLOCK) {
+                    // One arc over the limit, of whatever tasks, is enough to tell that there are too many.
+                    let left = limit.saturating_add(1).saturating_sub(total.load(Ordering::Relaxed));
+                    if left == 0 {
+                        break;
+                    }
                     let of_row = |i: usize| f[i].to_f64() + of_source(i);
                     let highest = block.clone().map(of_row).fold(0.0, |highest: f64, f| highest.max(f.abs()));
                     let (top, level) =
                         (self.cost.top(Side::Source, block.clone(), of_row), -self.rounding_of(highest, &heights));
                     self.cost.partners(Side::Source, block.clone(), &top, &heights, level, &mut partners);
-                    // One arc over the limit is enough to tell that there are too many.
-                    let left = limit.saturating_add(1).saturating_sub(found.len());
                     let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
                     let cost = self.cost.as_ref();
                     visit_partners(cost, Side::Source, block.clone(), &partners, &mut tile, |r, others, costs| {
@@ -140,13 +148,13 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                             }
                         }
                     });
+                    total.fetch_add(of_rows.iter().map(Vec::len).sum(), Ordering::Relaxed);
                     found.extend(of_rows.into_iter().flatten());
                 }
             },
         );
-        let count: usize = found.iter().map(Vec::len).sum();
-        if count > limit {
-            let bytes = (count as u64).saturating_mul(size_of::<PricedArc>() as u64);
+        if total.into_inner() > limit {
+            let bytes = (limit as u64).saturating_add(1).saturating_mul(size_of::<PricedArc>() as u64);
             return Err(Error::OutOfMemory { what: "arcs of small reduced cost", bytes });
         }
         Ok(found.into_iter().flatten().collect())
