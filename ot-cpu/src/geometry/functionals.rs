@@ -49,6 +49,9 @@ pub(super) struct PlanColumn<'a, T> {
 /// The density that pruning may take from an atom, over the unit roundoff.
 const LEFT_OUT: f64 = 1.0 / 64.0;
 
+/// Exponents are kept where products with weights stay finite: the part of the logarithm of the largest number.
+pub(super) const LARGEST_EXPONENT: f64 = 0.9;
+
 impl<T: CpuScalar> PlanColumn<'_, T> {
     /// Calls `visit(r, others, costs)` for the rows r of a block, tile by tile, with the costs of the pairs that matter.
     pub(super) fn visit_costs<R: CostRows<T>>(
@@ -90,8 +93,7 @@ impl<T: CpuScalar> PlanColumn<'_, T> {
         mut visit: impl FnMut(usize, Range<usize>, &mut [T], &mut [T]),
     ) {
         let inverse = T::from_f64(1.0 / self.epsilon);
-        // Exponents are kept where products with weights stay finite.
-        let limit = T::from_f64(0.9 * T::MAX.ln());
+        let limit = T::from_f64(LARGEST_EXPONENT * T::MAX.ln());
         let largest = T::from_f64(T::MAX);
         let Buffers { tile, row } = buffers;
         self.visit_costs(cost, side, block.clone(), tile, |r, others, costs| {

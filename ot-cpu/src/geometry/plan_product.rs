@@ -290,6 +290,6 @@ fn fold<T: CpuScalar>(sums: &mut [f64], out: &mut [T]) {
 }
 
 /// The nearest finite number.
-fn bounded<T: CpuScalar>(value: f64) -> T {
+pub(super) fn bounded<T: CpuScalar>(value: f64) -> T {
     T::from_f64(value.clamp(-T::MAX, T::MAX))
 }

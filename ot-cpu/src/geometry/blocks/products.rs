@@ -17,8 +17,9 @@ use crate::{
     geometry::{
         CpuScalar,
         cut::Cut,
-        functionals::PlanColumn,
+        functionals::{LARGEST_EXPONENT, PlanColumn},
         memory::zeroed,
+        plan_product::bounded,
         rows::{BLOCK, CostRows, TILE, pieces},
     },
     simd::GibbsTerms,
@@ -47,7 +48,8 @@ impl<T: CpuScalar> Entries<T> {
         self.entries.resize(BLOCK * self.width, T::default());
     }
 
-    /// Makes the entries of a block of the leaf, and their sums sum_j E_ij values_j.
+    /// Makes the entries of a block of the leaf, and their sums sum_j E_ij values_j. Entries beyond the largest number, which atoms
+    /// without weight may have, are made again with bounded exponents.
     fn make(
         &mut self,
         cost: &BlockCost<T>,
@@ -67,6 +69,34 @@ impl<T: CpuScalar> Entries<T> {
                 epsilon: plan.epsilon,
             };
             cost.entries(side, block.clone(), others.clone(), terms, self.width, &mut self.entries[at..], sums);
+            at += others.len();
+        }
+        if sums.iter().any(|sum| !sum.is_finite()) {
+            self.make_bounded(cost, side, plan, block, values, sums);
+        }
+    }
+
+    /// The same, from costs.
+    fn make_bounded(
+        &mut self,
+        cost: &BlockCost<T>,
+        side: Side,
+        plan: &PlanColumn<'_, T>,
+        block: Range<usize>,
+        values: &[T],
+        sums: &mut [f64],
+    ) {
+        let (inverse, limit) = (T::from_f64(1.0 / plan.epsilon), T::from_f64(LARGEST_EXPONENT * T::MAX.ln()));
+        sums.fill(0.0);
+        let mut at = 0;
+        for others in self.partners.iter().flat_map(|partners| pieces(partners.clone(), TILE)) {
+            let entries = &mut self.entries[at..];
+            cost.tile(side, block.clone(), others.clone(), self.width, entries);
+            for (r, (i, sum)) in block.clone().zip(&mut *sums).enumerate() {
+                let row = &mut entries[r * self.width..][..others.len()];
+                T::gibbs(plan.potential[i], inverse, limit, &plan.other_potential[others.clone()], row);
+                *sum += T::dot(row, &values[others.clone()]);
+            }
             at += others.len();
         }
     }
@@ -119,7 +149,7 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
                             entries.make(cost, rows, &of_column, block.clone(), &weighted, products);
                             for ((factor, product), k) in factors.iter_mut().zip(&*products).zip(block.clone()) {
                                 let weight = of_column.weights[k].to_f64();
-                                *factor = T::from_f64(weight * (diagonal[k].to_f64() * (weight * product)));
+                                *factor = bounded(weight * (diagonal[k].to_f64() * (weight * product)));
                             }
                             entries.for_partners(|others, rows| {
                                 T::accumulate(&factors[..block.len()], rows, entries.width, &mut sums[others]);
@@ -130,7 +160,7 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
             );
             for (j, out) in placed.column_mut(column).iter_mut().enumerate() {
                 let total: f64 = sums[j..].iter().step_by(others).sum();
-                *out = T::from_f64(of_column.other_weights[j].to_f64() * total);
+                *out = bounded(of_column.other_weights[j].to_f64() * total);
             }
         }
         cost.write_back(side, &placed, out);
