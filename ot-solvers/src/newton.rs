@@ -45,8 +45,11 @@ use ot_core::{
     certificate::certify_with,
 };
 
-pub(crate) use self::column::{ColumnEnd, Entry};
 pub use self::factor::PlanFactor;
+pub(crate) use self::{
+    all_pairs::prefers_products,
+    column::{ColumnEnd, Entry},
+};
 use self::{
     column::{ColumnSolver, column_of},
     direction::LinearWork,

@@ -15,7 +15,7 @@ use crate::newton;
 #[non_exhaustive]
 pub enum HandOver {
     /// Goes over to [`Newton`](crate::Newton): where the rate observed at the relaxation that suits it predicts that more iterations are left
-    /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number; 60 on kernels that tell the plan between
+    /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number; 60 between large clouds whose kernel tells the plan between
     /// [cells](ot_core::PlanProduct::cells)), or where epsilon is below 1.5e-4 of the largest cost. For alternating updates,
     /// adaptive relaxation, entropy, penalties with a derivative and kernels that list arcs; elsewhere it iterates on. Passes
     /// of Newton's method count as iterations. If it ends without the tolerance, the iteration goes on.
@@ -28,8 +28,8 @@ pub enum HandOver {
 /// The cost of Newton's method in iterations, between at most so many atoms.
 const COST: f64 = 250.0;
 const ATOMS: f64 = 1000.0;
-/// The same of a kernel that tells the plan between cells, whatever the number of atoms.
-const COST_WITH_CELLS: f64 = 60.0;
+/// The same of large clouds whose kernel tells the plan between cells, whatever the number of atoms.
+const COST_BY_PRODUCTS: f64 = 60.0;
 /// In a batch an iteration costs each column less: one pass serves all.
 const BATCH: f64 = 4.0;
 /// The part of this cost for which a rate must have been seen to be that slow.
@@ -90,14 +90,13 @@ impl<D: Device> Watch<D> {
         let bound = problem.geometry().cost_bound().unwrap_or(0.0);
         let is_small = problem.epsilon() <= SMALL * (ATOMS / atoms).sqrt().min(1.0) * bound;
         let matrix = if pairs <= MATRIX { pairs / 4 } else { 0 };
-        let has_cells = kernel.plan_product().is_some_and(|product| product.has_cells());
-        let (cost, most_arcs) = match has_cells {
-            true => (COST_WITH_CELLS, ARCS_OF_ATOM * (n + m)),
-            false => (COST * (atoms / ATOMS).sqrt().max(1.0), matrix.max(MOST_ARCS + ARCS_OF_ATOM * (n + m))),
+        let cost = match newton::prefers_products(problem, kernel) {
+            true => COST_BY_PRODUCTS,
+            false => COST * (atoms / ATOMS).sqrt().max(1.0),
         };
         Some(Self {
             cost: batch * cost,
-            most_arcs,
+            most_arcs: matrix.max(MOST_ARCS + ARCS_OF_ATOM * (n + m)),
             start: is_small.then_some(START * bound),
             slow_since: None,
             has_newton,

@@ -10,6 +10,17 @@ use super::{
     sides::{Iterate, Sides},
 };
 
+/// Arcs for each atom that are listed before products are tried, and the pairs from which on they are.
+const FEW_ARCS: usize = 32;
+const MANY_PAIRS: usize = 1 << 26;
+
+/// Are steps of this problem found by products with the plan, where it has more than a few arcs for each atom? So it is between large
+/// clouds whose kernel tells the plan between cells.
+pub(crate) fn prefers_products<D: Device, K: KernelOp<D> + ?Sized>(problem: &Problem<D>, kernel: &mut K) -> bool {
+    let [n, m] = Side::BOTH.map(|side| problem.marginal(side).len());
+    n.saturating_mul(m) > MANY_PAIRS && kernel.plan_product().is_some_and(|product| product.has_cells())
+}
+
 /// A kernel of one column, met by whole passes, and their count.
 pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
     problem: &'a Problem<D>,
@@ -21,6 +32,8 @@ pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
     active: ActiveColumns,
     /// More arcs than this are not solved on: 16 bytes each.
     most_arcs: usize,
+    /// More than this are not listed while products may do.
+    few_arcs: usize,
     /// Sweeps, listings and products so far.
     pub(super) sweeps: usize,
     pub(super) listings: usize,
@@ -36,12 +49,18 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
             let vector = |side: Side| backend.alloc(problem.marginal(side).len(), 1);
             Ok(Potentials { source: vector(Side::Source)?, target: vector(Side::Target)?, epsilon: problem.epsilon() })
         };
+        let atoms = Side::BOTH.map(|side| problem.marginal(side).len());
+        let few_arcs = match prefers_products(problem, kernel) {
+            true => most_arcs.min(FEW_ARCS * (atoms[0] + atoms[1])),
+            false => most_arcs,
+        };
         Ok(Self {
             potentials: pair()?,
             scratch: pair()?,
             plain: backend.upload_reduced(&[1.0])?,
             active: ActiveColumns::all(1),
             most_arcs,
+            few_arcs,
             problem,
             kernel,
             sweeps: 0,
@@ -127,9 +146,14 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         Ok(numbers(backend.download(&[&scratch.target])?))
     }
 
-    /// Does the kernel tell the plan between cells?
-    pub(super) fn has_cells(&mut self) -> bool {
-        self.kernel.plan_product().is_some_and(|product| product.has_cells())
+    /// Are products to be tried where there are more than a few arcs?
+    pub(super) fn may_use_products(&self) -> bool {
+        self.few_arcs < self.most_arcs
+    }
+
+    /// Lists as many arcs as are allowed from now on.
+    pub(super) fn list_all(&mut self) {
+        self.few_arcs = self.most_arcs;
     }
 
     /// The plan between cells at the potentials that were written last, of a kernel that tells it.
@@ -176,6 +200,6 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         let missing = Error::MissingCapability("arcs below a threshold");
         let hard = self.kernel.hard_transform().ok_or(missing)?;
         let (f, g) = (&self.potentials.source, &self.potentials.target);
-        hard.arcs_below(f, g, 0, threshold, self.most_arcs)
+        hard.arcs_below(f, g, 0, threshold, self.few_arcs)
     }
 }

@@ -106,6 +106,7 @@ impl Column {
         let mut kernel = problem.bind()?;
         let most = MOST_ARCS * (rows + sides.len(Side::Target));
         let mut pairs = AllPairs::new(problem, kernel.as_mut(), most)?;
+        pairs.list_all();
         pairs.rebind(epsilon, f, g)?;
         let now = pairs.iterate(&sides, f, g)?;
         let arcs = pairs.list(&sides, &now, Reach { epsilon, share: SHARE, margin: 0.0 })?;

@@ -21,6 +21,8 @@ const MARGIN: f64 = 32.0;
 const LARGEST_MARGIN: f64 = 4096.0;
 /// The Levenberg term of the tangent.
 const TANGENT_LEVENBERG: f64 = 1e-2;
+/// So many rounds by products that do not halve the error are too many.
+const SLOW_ROUNDS: usize = 2;
 /// How well the tangent is solved for.
 const TANGENT_TOLERANCE: f64 = 1e-3;
 
@@ -45,12 +47,14 @@ pub(super) struct Path<'a> {
     lists_arcs: bool,
     /// Are there too many of them at this epsilon?
     is_dense: bool,
+    /// Rounds by products that have not halved the error, in a row.
+    slow_rounds: usize,
 }
 
 impl<'a> Path<'a> {
     pub(super) fn new(sides: &'a Sides, start: Iterate, lists_arcs: bool) -> Self {
         let (work, atoms) = (LinearWork::default(), sides.most_atoms());
-        Self { sides, now: start, work, arcs: None, margin: MARGIN, atoms, lists_arcs, is_dense: false }
+        Self { sides, now: start, work, arcs: None, margin: MARGIN, atoms, lists_arcs, is_dense: false, slow_rounds: 0 }
     }
 
     /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's
@@ -63,7 +67,14 @@ impl<'a> Path<'a> {
         let epsilon = pairs.epsilon();
         let (sides, now) = (self.sides, &self.now);
         if !self.lists_arcs || self.is_dense {
+            let before = now.error;
             self.now = by_products::round(pairs, sides, now, tolerance, &mut self.work)?;
+            self.slow_rounds = if self.now.error > before / 2.0 { self.slow_rounds + 1 } else { 0 };
+            if self.is_dense && self.slow_rounds >= SLOW_ROUNDS && pairs.may_use_products() {
+                // Parts that hardly anything couples ask for entries, in differences.
+                self.is_dense = false;
+                pairs.list_all();
+            }
             return Ok(());
         }
         if now.error > FAR || !now.error.is_finite() {
@@ -72,9 +83,9 @@ impl<'a> Path<'a> {
         }
         let goal = (0.3 * tolerance).max(1e-4 * now.error);
         match self.relist(pairs, share_at(tolerance.max(1e-3 * self.now.error), self.atoms)) {
-            Err(Error::OutOfMemory { .. }) if pairs.has_cells() => {
+            Err(Error::OutOfMemory { .. }) if pairs.may_use_products() => {
                 // The plan is not sparse, but its cells are.
-                self.is_dense = true;
+                (self.is_dense, self.slow_rounds) = (true, 0);
                 return self.round(pairs, tolerance);
             }
             listed => listed?,

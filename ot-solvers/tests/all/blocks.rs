@@ -117,6 +117,28 @@ fn answers_are_those_of_all_pairs() {
 }
 
 #[test]
+fn passes_between_large_clouds_are_few() {
+    // Sinkhorn's iteration alone takes more than a hundred.
+    const LEN: usize = 8500;
+    let mut random = Seeded::new(3);
+    let mut cloud = |bent: f64| {
+        let coordinate = |_| {
+            let x = random.uniform(0.0, 1.0);
+            x + bent * (x * x - x)
+        };
+        PointCloud::uniform((0..2 * LEN).map(coordinate).collect::<Vec<f64>>(), 2).unwrap()
+    };
+    let pair = Pair { name: "bent", clouds: [cloud(0.0), cloud(0.6)], epsilon: 4.0 / LEN as f64 };
+    let problem = pair.problem(Arc::new(pair.blocks(&blocks(2), Arc::new(SqEuclidean))));
+    let sinkhorn = Sinkhorn::new().tolerance(1e-6);
+    let (solution, report) = sinkhorn.run(&problem).solve_with_report().unwrap();
+    let certificate = solution.certificate();
+    assert!(solution.status().is_converged() && certificate.gap < 1e-6, "{certificate}");
+    let newton = report.newton.unwrap();
+    assert!(solution.iterations() < 90 && newton.products > 0 && newton.linear_steps < 60, "{report:?}");
+}
+
+#[test]
 fn certificates_hold_over_all_pairs() {
     for pair in pairs::<f64>() {
         for part in [1e-2, 1e-5, 1e-16] {
