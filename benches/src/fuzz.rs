@@ -11,6 +11,7 @@
 
 mod assignment;
 mod barycenter;
+mod barycenter_forms;
 mod batch;
 mod circle;
 mod discrepancy;
@@ -27,6 +28,7 @@ mod majorize;
 mod many;
 pub mod oracle;
 mod partial;
+mod propagation;
 mod report;
 mod semi_discrete;
 mod sliced;
@@ -53,7 +55,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 20] = [
+pub static TARGETS: [Target; 22] = [
     Target { name: "exact", single: exact::case, double: exact::case },
     Target { name: "assignment", single: assignment::case, double: assignment::case },
     Target { name: "line", single: line::case, double: line::case },
@@ -68,6 +70,8 @@ pub static TARGETS: [Target; 20] = [
     Target { name: "batch", single: batch::case, double: batch::case },
     Target { name: "many", single: many::case, double: many::case },
     Target { name: "barycenter", single: barycenter::case, double: barycenter::case },
+    Target { name: "barycenter-forms", single: barycenter_forms::case, double: barycenter_forms::case },
+    Target { name: "propagation", single: propagation::case, double: propagation::case },
     Target { name: "divergence", single: divergence::case, double: divergence::case },
     Target { name: "discrepancy", single: discrepancy::case, double: discrepancy::case },
     Target { name: "partial", single: partial::case, double: partial::case },

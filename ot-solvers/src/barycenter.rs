@@ -24,7 +24,7 @@ mod rate;
 mod sharpening;
 mod unknown;
 
-pub(crate) use self::inputs::Reweighted;
+pub(crate) use self::inputs::{Reweighted, require_mass};
 pub use self::{
     bregman::{BregmanProjections, BregmanRun},
     coordinates::{BarycentricCoordinates, CoordinateLoss, Coordinates},

@@ -19,7 +19,10 @@ use ot_core::{
     JointTerm, Measure, Problem, Scalar, Support, WeightsView,
 };
 
-use crate::{BregmanProjections, barycenter::Reweighted};
+use crate::{
+    BregmanProjections,
+    barycenter::{Reweighted, require_mass},
+};
 
 /// A propagation in the making: the graph, and the measures that are given.
 ///
@@ -88,6 +91,7 @@ impl<'a, G: GeometryBuilder + ?Sized> Propagation<'a, G> {
     /// # Errors
     /// [`Error::EmptyMeasure`] if nothing is given or nothing unknown; [`Error::Unattached`] for an unknown vertex that no
     /// path joins to a given one; [`Error::MassMismatch`] for given measures of different masses;
+    /// [`Error::MassUnderflow`] for masses near the smallest numbers;
     /// [`Error::UnsupportedSupport`] for measures without atoms; those of
     /// [`GeometryBuilder::geometry`], [`Problem::new`] and [`JointProblem::new`].
     pub fn problem(self) -> Result<PropagationProblem<'a, G::Device>, Error> {
@@ -103,6 +107,7 @@ impl<'a, G: GeometryBuilder + ?Sized> Propagation<'a, G> {
         let mass = self.mass()?;
         let reference = self.reference.weights().ok_or_else(|| unsupported(self.reference.support()))?;
         reference.validate()?;
+        require_mass::<Elem<G>>(0, mass, reference.len())?;
         let scale = mass / reference.mass(0);
         let scaled: Vec<Elem<G>> =
             reference.column(0).iter().map(|m| Elem::<G>::from_f64(m.to_f64() * scale)).collect();

@@ -1,6 +1,6 @@
-//! Entropic barycenters beside plain projections and the definitions in f64.
+//! Entropic barycenters, alone and as columns of a batch, beside plain projections and the definitions in f64.
 
-use ot_core::{Epsilon, Error, Histogram, Host, JointSolution, Measure, PointCloud};
+use ot_core::{Certificate, Epsilon, Error, Histogram, Host, JointSolution, Measure, PointCloud};
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Annealing, Barycenter, BregmanProjections, Relaxation};
 
@@ -27,14 +27,8 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
         }
     };
     let reference = if sum(reference.iter().copied()) > 0.0 { reference } else { vec![1.0; m] };
-    let mut lambdas = random.draw(count, |random| match below(random, 8) {
-        0 => 0.0,
-        1 => decade(random, -6.0, 0.0),
-        _ => 0.1 + random.uniform(),
-    });
-    if sum(lambdas.iter().copied()) == 0.0 {
-        lambdas[0] = 1.0;
-    }
+    let columns = if percent(random, 30) { 2 + below(random, 2) } else { 1 };
+    let lambdas: Vec<Vec<f64>> = (0..columns).map(|_| weights_of_inputs(random, count)).collect();
     let instance = Instance::draw::<T>(random, [inputs[0].clone(), reference.clone()]);
     let unit = typical_cost(&instance.costs);
     let epsilon = rounded::<T>(unit * decade(random, -2.0, 1.0));
@@ -67,7 +61,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
         let measures: Vec<&dyn Measure<T>> = measures.iter().map(AsRef::as_ref).collect();
         let cost = instance.cost::<T>()?;
         let barycenter = Barycenter::new(backend, of_reference.as_ref(), cost.as_ref(), Epsilon::Absolute(epsilon));
-        settings.solve(&barycenter.inputs(&measures, &lambdas)?.problem()?)
+        settings.solve(&barycenter.inputs(&measures, &lambdas.concat())?.problem()?)
     };
     let mass = sum(inputs[0].iter().copied());
     let solution = match solve(&backends[0]) {
@@ -88,31 +82,35 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
         }
     };
     report.status(solution.status());
-    numbers(solution.certificate(), report);
-    let total = sum(lambdas.iter().copied());
     let scale = mass / sum(reference.iter().copied());
-    let problem = barycenter::Barycenter {
-        inputs: inputs.clone(),
-        lambdas: lambdas.iter().map(|lambda| lambda / total).collect(),
-        reference: reference.iter().map(|weight| rounded::<T>(weight * scale)).collect(),
-        costs: instance.costs.clone(),
-        epsilon: solution.problem().epsilon(),
-    };
-    match told::<T>(&solution) {
-        Err(error) => report.require(false, || format!("no potentials: {error}")),
-        // Forbidden pairs take atoms out of the reference; between tiny masses entries have no digits to compare.
-        Ok((p, potentials)) => {
-            report.numbers("measure", &p);
-            report.require(p.iter().all(|mass| *mass >= 0.0), || format!("a negative mass: {p:?}"));
-            if !instance.forbids() && mass >= 1e9 * T::TINY && mass < 1e-9 * T::MAX {
-                let cost_error = instance.cost_error::<T>();
-                check::<T>(&solution, &problem, [tolerance, mass, cost_error], &p, &potentials, report);
+    for (column, lambdas) in lambdas.iter().enumerate() {
+        numbers(&solution.certificates()[column], report);
+        let total = sum(lambdas.iter().copied());
+        let problem = barycenter::Barycenter {
+            inputs: inputs.clone(),
+            lambdas: lambdas.iter().map(|lambda| lambda / total).collect(),
+            reference: reference.iter().map(|weight| rounded::<T>(weight * scale)).collect(),
+            costs: instance.costs.clone(),
+            epsilon: solution.problem().epsilon(),
+        };
+        match told::<T>(&solution, column) {
+            Err(error) => report.require(false, || format!("no potentials: {error}")),
+            // Forbidden pairs take atoms out of the reference; between tiny masses entries have no digits to compare.
+            Ok((p, potentials)) => {
+                report.numbers("measure", &p);
+                report.require(p.iter().all(|mass| *mass >= 0.0), || format!("a negative mass: {p:?}"));
+                if !instance.forbids() && mass >= 1e9 * T::TINY && mass < 1e-9 * T::MAX {
+                    let cost_error = instance.cost_error::<T>();
+                    let of = (solution.statuses()[column].is_converged(), &solution.certificates()[column]);
+                    check::<T>(of, &problem, [tolerance, mass, cost_error], &p, &potentials, report);
+                }
             }
         }
     }
     if percent(random, 20) {
         let bits = |solution: &JointSolution<Host<T>>| {
-            format!("{:?} {:?} {:?}", told::<T>(solution), solution.status(), solution.certificates())
+            let columns: Vec<_> = (0..columns).map(|column| told::<T>(solution, column)).collect();
+            format!("{columns:?} {:?} {:?}", solution.statuses(), solution.certificates())
         };
         for backend in &backends[1..] {
             let same = solve(backend).is_ok_and(|other| bits(&other) == bits(&solution));
@@ -121,32 +119,47 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
     }
 }
 
-/// The barycenter and the potentials of all inputs.
-fn told<T: CpuScalar>(solution: &JointSolution<Host<T>>) -> Result<(Vec<f64>, Vec<Pair>), Error> {
+/// Weights lambda of so many inputs, not all zero.
+pub(super) fn weights_of_inputs(random: &mut Seeded, count: usize) -> Vec<f64> {
+    let mut lambdas = random.draw(count, |random| match below(random, 8) {
+        0 => 0.0,
+        1 => decade(random, -6.0, 0.0),
+        _ => 0.1 + random.uniform(),
+    });
+    if sum(lambdas.iter().copied()) == 0.0 {
+        lambdas[0] = 1.0;
+    }
+    lambdas
+}
+
+/// The barycenter of a column and its potentials of all inputs.
+fn told<T: CpuScalar>(solution: &JointSolution<Host<T>>, column: usize) -> Result<(Vec<f64>, Vec<Pair>), Error> {
+    let columns = solution.statuses().len();
+    let own = |values: &[T]| wide(&values[column * values.len() / columns..(column + 1) * values.len() / columns]);
     let backend = solution.problem().terms()[0].problem.backend();
     let pair = |potentials: &ot_core::Potentials<Host<T>>| -> Result<Pair, Error> {
         let read = backend.download(&[&potentials.source, &potentials.target])?;
-        Ok([wide(&read[0]), wide(&read[1])])
+        Ok([own(&read[0]), own(&read[1])])
     };
     let potentials = solution.potentials().iter().map(|potentials| pair(potentials)).collect::<Result<Vec<_>, _>>()?;
-    Ok((wide(&solution.measure(0)?), potentials))
+    Ok((own(&solution.measure(0)?), potentials))
 }
 
 fn check<T: CpuScalar>(
-    solution: &JointSolution<Host<T>>,
+    (is_converged, certificate): (bool, &Certificate),
     problem: &barycenter::Barycenter,
     [tolerance, mass, cost_error]: [f64; 3],
     p: &[f64],
     potentials: &[Pair],
     report: &mut Report,
 ) {
-    let (certificate, epsilon) = (solution.certificate(), problem.epsilon);
+    let epsilon = problem.epsilon;
     let plans = problem.plans(potentials, T::EPSILON);
     let largest = plans.iter().fold(0.0_f64, |largest, plan| largest.max(plan.largest_potential));
     let of_mass = mass.ln().abs();
     let of_costs = cost_error / epsilon;
     let rounding = (T::EPSILON * (8.0 + largest / epsilon + 2.0 * of_mass)).max(certificate.rounding) + of_costs;
-    if solution.status().is_converged() {
+    if is_converged {
         let [n, m] = [problem.inputs[0].len(), problem.reference.len()];
         let told = sum(p.iter().copied());
         report.near("mass of the barycenter", told, mass, 4.0 * (tolerance + rounding) * mass);

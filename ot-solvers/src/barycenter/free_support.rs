@@ -23,6 +23,7 @@ use ot_core::{
 };
 
 use self::{inner::Inner, weights::WeightSearch};
+use super::require_mass;
 use crate::{history::History, limits::Limits};
 
 /// How the plans between the barycenter and its inputs are found.
@@ -153,7 +154,7 @@ impl<'a, T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> FreeS
     ///
     /// # Errors
     /// [`Error::EmptyMeasure`] without inputs, [`Error::Length`] for weights of another number, [`Error::Weight`],
-    /// [`Error::Mass`], [`Error::DimensionMismatch`], [`Error::MassMismatch`] for inputs of different mass,
+    /// [`Error::Mass`], [`Error::MassUnderflow`] for masses near the smallest numbers, [`Error::DimensionMismatch`], [`Error::MassMismatch`] for inputs of different mass,
     /// [`Error::BatchMismatch`] for batches, [`Error::Parameter`] for settings out of range; those of the solver of the plans.
     pub fn solve(self) -> Result<FreeSupportSolution<T>, Error> {
         self.settings.limits.check()?;
@@ -188,6 +189,7 @@ impl<'a, T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> FreeS
             if source_columns != 1 || target_columns != 1 {
                 return Err(Error::BatchMismatch { source_columns, target_columns });
             }
+            require_mass::<T>(0, input.weights_view().mass(0), input.points().len().max(self.start.points().len()))?;
         }
         let total: f64 = self.weights.iter().sum();
         Ok(self.weights.iter().map(|weight| weight / total).collect())

@@ -199,13 +199,20 @@ impl<'a, G: GeometryBuilder + ?Sized> Barycenter<'a, G> {
                 let sources = (0..self.inputs[0].geometry.len(Side::Source) as u32).collect();
                 return Err(Error::Infeasible { sources, mass: mass / total, reachable: 0.0 });
             }
-            let (mass, least) = (mass / total, own.len() as f64 * (Elem::<G>::TINY / Elem::<G>::EPSILON));
-            if mass > 0.0 && mass < least {
-                return Err(Error::MassUnderflow { column, mass, least, element: Elem::<G>::NAME });
-            }
+            let mass = mass / total;
+            require_mass::<Elem<G>>(column, mass, own.len())?;
             weights.extend(own.iter().map(|m| Elem::<G>::from_f64(m * (mass / left))));
         }
         Ok(weights)
+    }
+}
+
+/// Refuses a mass of which a share of so many atoms may be no normal number.
+pub(crate) fn require_mass<T: Scalar>(column: usize, mass: f64, atoms: usize) -> Result<(), Error> {
+    let least = atoms as f64 * (T::TINY / T::EPSILON);
+    match mass > 0.0 && mass < least {
+        true => Err(Error::MassUnderflow { column, mass, least, element: T::NAME }),
+        false => Ok(()),
     }
 }
 

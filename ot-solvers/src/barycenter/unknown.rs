@@ -72,7 +72,7 @@ struct Programs {
     subtract: Program,
     /// (s, log m) to s where m > 0.
     reached: Program,
-    /// (s, log m, shift, epsilon) to m exp((shift - s) / epsilon).
+    /// (s, log m, shift, epsilon) to m exp((shift - s) / epsilon), and to 0 where m is 0, whatever s is there.
     mass: Program,
     /// (p, sum of p, mass) to p scaled to the mass.
     scale: Program,
@@ -94,7 +94,8 @@ impl Programs {
             subtract: Program::record(|[own, mean]| [own - mean])?,
             reached: Program::record(|[s, log_m]| [(log_m - 0.5 * LOG_ZERO).select(s, T::MAX)])?,
             mass: Program::record(move |[s, log_m, shift, epsilon]| {
-                [((shift - s) / epsilon + log_m).min(largest).exp()]
+                let mass = ((shift - s) / epsilon + log_m).min(largest).exp();
+                [(log_m - 0.5 * LOG_ZERO).select(mass, 0.0)]
             })?,
             scale: Program::record(|[p, sum, mass]| [p * (mass / sum)])?,
             identity: Program::record(|[p]| [p])?,

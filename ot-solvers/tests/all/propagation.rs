@@ -207,11 +207,16 @@ fn propagations_that_determine_nothing_are_refused() {
     let backend = CpuBackend::<f64>::new(1).unwrap();
     let (one, two) = (on_the_line(|_| 1.0), GridHistogram::new(&Grid::pixels(&[15]).unwrap(), vec![1.0; 15]).unwrap());
     let graph = Graph::new(4, vec![([0, 1], 1.0), ([2, 3], 1.0)]).unwrap();
+    let pair = Graph::new(2, vec![([0, 1], 1.0)]).unwrap();
     let open = || Propagation::new(&backend, &graph, &one, &SqEuclidean, Epsilon::Absolute(1.0));
     assert_eq!(open().given(0, &one).unwrap().problem().err(), Some(Error::Unattached { vertex: 2 }));
     assert!(matches!(open().given(4, &one).err(), Some(Error::VertexIndex { index: 4, .. })));
     let masses = open().given(0, &one).unwrap().given(2, &two).unwrap().problem().err();
     assert!(matches!(masses, Some(Error::MassMismatch { .. })), "{masses:?}");
+    let light = GridHistogram::new(&Grid::pixels(&[15]).unwrap(), vec![1e-310; 15]).unwrap();
+    let error = Propagation::new(&backend, &pair, &two, &SqEuclidean, Epsilon::Absolute(1.0)).given(0, &light);
+    let error = error.unwrap().problem().err();
+    assert!(matches!(error, Some(Error::MassUnderflow { element: "f64", .. })), "{error:?}");
     let all = (0..4).try_fold(open(), |open, vertex| open.given(vertex, &one)).unwrap();
     assert_eq!(all.problem().err(), Some(Error::EmptyMeasure));
 }

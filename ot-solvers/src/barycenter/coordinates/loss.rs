@@ -32,7 +32,7 @@ pub(super) struct Loss<D: Device> {
     target: Vec<f64>,
     geometry: Arc<dyn Geometry<D>>,
     epsilon: f64,
-    /// OT(q, q) / 2.
+    /// OT(q, q) / 2 of q scaled to mass one.
     constant: f64,
 }
 
@@ -46,7 +46,8 @@ impl<D: Device> Loss<D> {
         let target: Vec<f64> = histogram.iter().map(|q| q.to_f64()).collect();
         let mut loss = Self { kind, target, geometry, epsilon: problem.epsilon(), constant: 0.0 };
         if kind == CoordinateLoss::Wasserstein {
-            loss.constant = 0.5 * loss.transport([&loss.target; 2])?.0;
+            let q = scaled(&loss.target, loss.target.iter().sum());
+            loss.constant = 0.5 * loss.transport([&q, &q])?.0;
         }
         Ok(loss)
     }
@@ -71,17 +72,17 @@ impl<D: Device> Loss<D> {
         })
     }
 
-    /// The divergence between p, scaled to the mass of q, and q.
+    /// The divergence between p, scaled to the mass of q, and q: the mass of q times that of both scaled to mass one.
     fn divergence(&self, p: &[f64]) -> Result<(f64, Vec<f64>), Error> {
         let (mass, own): (f64, f64) = (self.target.iter().sum(), p.iter().sum());
-        let p: Vec<f64> = p.iter().map(|p| p * mass / own).collect();
-        let (value, f) = self.transport([&p, &self.target])?;
+        let [p, q] = [scaled(p, own), scaled(&self.target, mass)];
+        let (value, f) = self.transport([&p, &q])?;
         let (own_value, h) = self.transport([&p, &p])?;
         let slope: Vec<f64> = f.iter().zip(&h).map(|(f, h)| f - h).collect();
         // The value does not change with the mass of p.
-        let mean = p.iter().zip(&slope).map(|(p, slope)| p * slope).sum::<f64>() / mass;
-        let slope = slope.into_iter().map(|slope| (slope - mean) * mass / own).collect();
-        Ok((value - 0.5 * own_value - self.constant, slope))
+        let mean = p.iter().zip(&slope).map(|(p, slope)| p * slope).sum::<f64>();
+        let slope = slope.into_iter().map(|slope| (slope - mean) * (mass / own)).collect();
+        Ok((mass * (value - 0.5 * own_value - self.constant), slope))
     }
 
     /// The optimal value between two histograms, and the potential of the first.
@@ -96,4 +97,9 @@ impl<D: Device> Loss<D> {
         let f = solution.potential(Side::Source)?;
         Ok((solution.certificate().dual, f.iter().map(|f| f.to_f64()).collect()))
     }
+}
+
+/// A histogram scaled to mass one.
+fn scaled(histogram: &[f64], mass: f64) -> Vec<f64> {
+    histogram.iter().map(|p| p / mass).collect()
 }

@@ -8,8 +8,8 @@
 //! with weights of one on the side of s. So the reverse mode of an iteration is two products of plans with values.
 
 use ot_core::{
-    ActiveColumns, Backend, CTransform, Device, Error, Fold, JointProblem, KernelOp, Operand, PlanSide, PlanView,
-    Potentials, Problem, Program, Real, Scalar, Side,
+    ActiveColumns, Backend, CTransform, Device, Error, Fold, JointProblem, KernelOp, LOG_ZERO, Operand, PlanSide,
+    PlanView, Potentials, Problem, Program, Real, Scalar, Side,
 };
 
 use super::loss::{CoordinateLoss, Loss};
@@ -121,7 +121,9 @@ impl<'a, D: Device> Unrolled<'a, D> {
                 first: Program::record(|[s, lambda]| [lambda * s])?,
                 next: Program::record(|[sum, s, lambda]| [sum + lambda * s])?,
                 subtract: Program::record(|[x, y]| [x - y])?,
-                mass: Program::record(move |[s, log_m, epsilon]| [(log_m - s / epsilon).min(largest).exp()])?,
+                mass: Program::record(move |[s, log_m, epsilon]| {
+                    [(log_m - 0.5 * LOG_ZERO).select((log_m - s / epsilon).min(largest).exp(), 0.0)]
+                })?,
                 of_mean: Program::record(|[p, of_p, epsilon]| [-(p * of_p) / epsilon])?,
                 of_softmin: Program::record(|[of_g, of_s, lambda]| [of_g + lambda * of_s])?,
                 product: Program::record(|[x, y]| [x * y])?,

@@ -3,8 +3,8 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, Backend, CTransform, Device, Epsilon, Error, Geometry, JointProblem, KernelOp, Operand, Phase,
-    PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Status, WeightsView,
+    ActiveColumns, Backend, CTransform, Device, Epsilon, Error, Geometry, JointProblem, KernelOp, LOG_ZERO, Operand,
+    Phase, PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Status, WeightsView,
 };
 
 use super::{DebiasedBarycenter, DebiasedSolution};
@@ -57,7 +57,8 @@ impl<'a, D: Device> Iteration<'a, D> {
             subtract: Program::record(|[own, mean]| [own - mean])?,
             average: Program::record(|[own, logarithm, softmin]| [0.5 * (own + logarithm + softmin)])?,
             mass: Program::record(move |[logarithm, log_m, epsilon]| {
-                [(logarithm / epsilon + log_m).min(largest).exp()]
+                let mass = (logarithm / epsilon + log_m).min(largest).exp();
+                [(log_m - 0.5 * LOG_ZERO).select(mass, 0.0)]
             })?,
             settings,
             problem,

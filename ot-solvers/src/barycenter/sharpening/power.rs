@@ -20,7 +20,7 @@ pub(super) struct Power<D: Device> {
 /// The formulas of the projection.
 #[derive(Debug)]
 struct Programs {
-    /// (s, log m, epsilon) to log p' up to a constant.
+    /// (s, log m, epsilon) to log p' up to a constant; of an atom outside m, whatever s is there, that of nothing.
     logarithm: Program,
     /// (l, largest l) to their difference, within what a square holds.
     below: Program,
@@ -50,7 +50,9 @@ impl<D: Device> Power<D> {
             largest: number()?,
             sums: [number()?, number()?, number()?],
             programs: Programs {
-                logarithm: Program::record(|[s, log_m, epsilon]| [log_m - s / epsilon])?,
+                logarithm: Program::record(|[s, log_m, epsilon]| {
+                    [(log_m - 0.5 * LOG_ZERO).select(log_m - s / epsilon, LOG_ZERO)]
+                })?,
                 below: Program::record(|[l, largest]| [(l - largest).max(-1e4)])?,
                 identity: Program::record(|[x]| [x])?,
                 sums: Program::record(|[l, beta]| {

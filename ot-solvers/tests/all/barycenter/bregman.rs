@@ -1,8 +1,11 @@
 //! Iterative Bregman projections: closed forms, laws, and both ends of epsilon.
 
-use ot_core::{Epsilon, GeometryBuilder, Measure, PointCloud, SqEuclidean};
+use ot_core::{CostMatrix, Epsilon, GeometryBuilder, Histogram, Measure, PointCloud, SqEuclidean};
 use ot_cpu::CpuBackend;
-use ot_solvers::{Annealing, Barycenter, BregmanProjections, BuresBarycenter, Gaussian, Relaxation, barycenter};
+use ot_solvers::{
+    Annealing, Barycenter, BarycentricCoordinates, BoundedEntropy, BregmanProjections, BuresBarycenter,
+    DebiasedBarycenter, Gaussian, Relaxation, barycenter,
+};
 
 use super::support::{bump, l1, line, on, problem, shapes, solve, uniform, variance};
 use crate::support::{assert_close, backends, cpu, largest_difference};
@@ -229,4 +232,30 @@ fn inputs_may_live_on_other_points_than_their_barycenter() {
         .unwrap();
     let same = solve(&BregmanProjections::new().tolerance(1e-9), &same.problem().unwrap());
     assert!(largest_difference(&same.measure(0).unwrap(), &p) == 0.0);
+}
+
+/// Softmins at atoms outside the reference may be as low as any cost: none of it is mass.
+#[test]
+fn atoms_outside_the_reference_have_no_mass_whatever_they_cost() {
+    let costs = CostMatrix::new(vec![1e31, 0.2, 0.5, 0.3, -1e31, 0.4, 1e31, 0.1, 0.2], 3, 3).unwrap();
+    let [a, b] = [[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]].map(|weights| Histogram::new(weights.to_vec()).unwrap());
+    let reference = Histogram::new(vec![0.0, 1.0, 3.0]).unwrap();
+    for annealing in [Annealing::Automatic, Annealing::Off] {
+        let backend = cpu(1);
+        let problem = Barycenter::new(&backend, &reference, &costs, Epsilon::Absolute(0.01));
+        let problem = problem.inputs(&[&a, &b], &[0.4, 0.6]).unwrap().problem().unwrap();
+        for most in [1, 1000] {
+            let settings = BregmanProjections::new().annealing(annealing).max_iterations(most);
+            let p = settings.solve(&problem).unwrap().measure(0).unwrap();
+            assert_eq!(p[0], 0.0);
+            assert_close(p[1] + p[2], 1.0, 1e-9);
+        }
+        let sharp = BoundedEntropy::new().max_iterations(5).solve(&problem).unwrap().measure(0).unwrap();
+        assert_eq!(sharp[0], 0.0);
+        assert_close(sharp[1] + sharp[2], 1.0, 1e-9);
+        let debiased = DebiasedBarycenter::new().max_iterations(5).solve(&problem).unwrap();
+        assert_eq!(debiased.measure()[0], 0.0);
+        let coordinates = BarycentricCoordinates::new().unrolled(3).max_iterations(1).solve(&problem, &[0.1, 0.4, 0.5]);
+        assert_eq!(coordinates.unwrap().barycenter()[0], 0.0);
+    }
 }
