@@ -4,8 +4,8 @@
 //! that reads its data once for all columns of a batch so reads them once for all terms.
 
 use ot_core::{
-    ActiveColumns, Backend, ByProducts, CTransform, Device, End, Error, JointProblem, KernelOp, Potentials, Problem,
-    Side, Sweep,
+    ActiveColumns, Backend, ByProducts, CTransform, Device, End, Error, JointProblem, KernelOp, Operand, Potentials,
+    Problem, Program, Side, Sweep,
 };
 
 use crate::entropic::{Start, choose_columns};
@@ -242,6 +242,17 @@ impl<D: Device> Group<D> {
                 backend.mix(vector, &(0..columns).flat_map(own).collect::<Vec<_>>(), out)
             }
         }
+    }
+
+    /// The potentials beside p in the place of the reference m at the target: epsilon log(p / m), a vector with the columns of one
+    /// term, is subtracted by the program (g, l) to g - l.
+    pub(super) fn beside(&mut self, logarithm: &D::Vector, subtract: &Program) -> Result<Potentials<D>, Error> {
+        self.repeat(logarithm, Side::Target)?;
+        let Self { problem, potentials, scratch, .. } = self;
+        let backend = problem.backend();
+        let (source, mut target) = (backend.copied(&potentials.source)?, backend.copied(&potentials.target)?);
+        backend.map(subtract, &[Operand::Output(0), Operand::Vector(&scratch.target)], &mut [&mut target])?;
+        Ok(Potentials { source, target, epsilon: potentials.epsilon })
     }
 
     /// The columns of the term at a place.

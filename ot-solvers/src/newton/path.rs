@@ -112,7 +112,8 @@ impl<'a> Path<'a> {
     ) -> Result<Vec<f64>, Error> {
         let epsilon = pairs.epsilon();
         // Of the next plan it is seen anew.
-        if self.now.error > FAR || std::mem::take(&mut self.is_dense) {
+        let was_dense = std::mem::take(&mut self.is_dense);
+        if self.now.error > FAR || was_dense {
             return Ok(self.now.g.clone());
         }
         let share = share_at(self.now.error.min(STAGE_ERROR), self.atoms);

@@ -128,7 +128,7 @@ impl<'a, D: Device> Iteration<'a, D> {
     }
 
     /// p of the mass of the inputs, and the gap of each column.
-    fn gaps(&self, epsilon: f64) -> Result<(Vec<D::Elem>, Vec<f64>), Error> {
+    fn gaps(&mut self, epsilon: f64) -> Result<(Vec<D::Elem>, Vec<f64>), Error> {
         let (len, columns) = (self.problem.unknown()[0], self.problem.columns());
         let mut measure = self.backend.download(&[self.unknown.masses()])?.swap_remove(0);
         for (column, values) in measure.chunks_exact_mut(len).enumerate() {
@@ -142,20 +142,29 @@ impl<'a, D: Device> Iteration<'a, D> {
         }
         let sinkhorn = Sinkhorn::new().tolerance(self.settings.inner_tolerance);
         let mut slope = vec![0.0; len * columns];
-        for (potentials, term) in Group::potentials_of_terms(&self.groups)?.iter().zip(self.problem.terms()) {
-            let given = term.problem.with_weights(Side::Target, weights)?;
-            let solution = sinkhorn.run(&given).start(Start::Warm(potentials)).solve()?;
-            let g = self.exact(&given, solution.potentials())?;
-            let total = |column: usize| -> f64 { self.problem.terms().iter().map(|term| term.weight(column)).sum() };
-            for (column, (slope, g)) in slope.chunks_exact_mut(len).zip(g.chunks_exact(len)).enumerate() {
-                let weight = term.weight(column) / total(column);
-                slope.iter_mut().zip(g).for_each(|(slope, g)| *slope += weight * g.to_f64());
+        let total = |column: usize| -> f64 { self.problem.terms().iter().map(|term| term.weight(column)).sum() };
+        for group in &mut self.groups {
+            let target = measure.repeat(group.terms().len());
+            let given =
+                group.problem.with_weights(Side::Target, WeightsView::new(&target, group.problem.columns())?)?;
+            let start = group.beside(&self.logarithm, &self.subtract)?;
+            let solution = sinkhorn.run(&given).start(Start::Warm(&start)).solve()?;
+            let g = exact(&given, solution.potentials())?;
+            for (&term, g) in group.terms().iter().zip(g.chunks_exact(len * columns)) {
+                for (column, (slope, g)) in slope.chunks_exact_mut(len).zip(g.chunks_exact(len)).enumerate() {
+                    let weight = self.problem.terms()[term].weight(column) / total(column);
+                    slope.iter_mut().zip(g).for_each(|(slope, g)| *slope += weight * g.to_f64());
+                }
             }
         }
         let atoms = Weighted(weights);
         let own = Problem::new(Arc::clone(&self.geometry), &atoms, &atoms, Epsilon::Absolute(epsilon))?;
-        let solution = sinkhorn.update(Update::Symmetric).solve(&own)?;
-        let h = self.exact(&own, solution.potentials())?;
+        let mut source = self.backend.copied(&self.own)?;
+        let operands = [Operand::Output(0), Operand::Vector(&self.logarithm)];
+        self.backend.map(&self.subtract, &operands, &mut [&mut source])?;
+        let start = Potentials { target: self.backend.copied(&source)?, source, epsilon };
+        let solution = sinkhorn.update(Update::Symmetric).run(&own).start(Start::Warm(&start)).solve()?;
+        let h = exact(&own, solution.potentials())?;
         slope.iter_mut().zip(&h).for_each(|(slope, h)| *slope -= h.to_f64());
         let gap = |(p, slope): (&[D::Elem], &[f64])| -> f64 {
             let least = slope.iter().copied().fold(f64::INFINITY, f64::min);
@@ -164,14 +173,14 @@ impl<'a, D: Device> Iteration<'a, D> {
         let gaps = measure.chunks_exact(len).zip(slope.chunks_exact(len)).map(gap).collect();
         Ok((measure, gaps))
     }
+}
 
-    /// The potential of p at all atoms: the softmin of that of the other side.
-    fn exact(&self, problem: &Problem<D>, potentials: &Potentials<D>) -> Result<Vec<D::Elem>, Error> {
-        let active = ActiveColumns::all(problem.columns());
-        let penalty = problem.marginal(Side::Target).penalty();
-        let request = CTransform { side: Side::Target, plan: problem.view(potentials), penalty, active: &active };
-        let mut out = self.backend.alloc(problem.marginal(Side::Target).len(), problem.columns())?;
-        problem.bind()?.c_transform(self.backend, request, &mut out, None)?;
-        Ok(self.backend.download(&[&out])?.swap_remove(0))
-    }
+/// The potential of p at all atoms: the softmin of that of the other side.
+fn exact<D: Device>(problem: &Problem<D>, potentials: &Potentials<D>) -> Result<Vec<D::Elem>, Error> {
+    let (backend, active) = (problem.backend(), ActiveColumns::all(problem.columns()));
+    let penalty = problem.marginal(Side::Target).penalty();
+    let request = CTransform { side: Side::Target, plan: problem.view(potentials), penalty, active: &active };
+    let mut out = backend.alloc(problem.marginal(Side::Target).len(), problem.columns())?;
+    problem.bind()?.c_transform(backend, request, &mut out, None)?;
+    Ok(backend.download(&[&out])?.swap_remove(0))
 }
