@@ -50,4 +50,4 @@ pub use self::{
     sparse_costs::SparseCosts,
     transport::{ExactRun, ExactSolution, ExactTransport, Guide, SearchReport},
 };
-pub(crate) use self::{masses::check_histogram, sliced::Slices};
+pub(crate) use self::{masses::check_histogram, sliced::Slices, small::has_few_pairs};

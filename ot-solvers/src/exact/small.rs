@@ -32,6 +32,11 @@ use super::{
 /// The most pairs of a table.
 const MOST_PAIRS: usize = 1 << 18;
 
+/// Are problems of so many atoms solved over a table of all their costs?
+pub(crate) fn has_few_pairs([n, m]: [usize; 2]) -> bool {
+    n.saturating_mul(m) <= MOST_PAIRS
+}
+
 /// The memory of exact solves between few atoms, kept from one to the next, and the last solution.
 ///
 /// See [`ExactRun::solve_in`](super::ExactRun::solve_in).
@@ -107,7 +112,7 @@ impl ExactWorkspace {
             solution,
         } = self;
         let views = single_weights(source, target)?;
-        if views[0].len().saturating_mul(views[1].len()) > MOST_PAIRS {
+        if !has_few_pairs(views.map(|view| view.len())) {
             return Ok(false);
         }
         for (weights, view) in weights.iter_mut().zip(views) {

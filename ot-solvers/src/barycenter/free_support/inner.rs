@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use ot_core::{
     Epsilon, Error, GeometryBuilder, Host, HostBackend, Measure, PointCloud, Potentials, Problem, Scalar, Side,
-    SqEuclidean, Status,
+    SqEuclidean, Status, host::for_each_chunk,
 };
 
 use super::{Cloud, InnerTransport};
 use crate::{
     entropic::{Sinkhorn, Start},
-    exact::ExactTransport,
+    exact::{ExactTransport, has_few_pairs},
 };
 
 /// Inputs, and how plans to them are found.
@@ -65,12 +65,15 @@ impl<T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> Inner<'_,
             means: vec![0.0; cloud.points.len()],
             warm: Vec::new(),
         };
-        for (index, (input, &lambda)) in self.inputs.iter().zip(self.lambda).enumerate() {
-            let warm = before.map(|before| &before.warm[index]);
-            let solve = match self.transport {
-                InnerTransport::Exact => self.exact(&source, input, warm)?,
-                InnerTransport::Entropic(epsilon) => self.entropic(&source, input, epsilon, warm)?,
-            };
+        let solve = |index: usize| {
+            let (input, warm) = (self.inputs[index], before.map(|before| &before.warm[index]));
+            match self.transport {
+                InnerTransport::Exact => self.exact(&source, input, warm),
+                InnerTransport::Entropic(epsilon) => self.entropic(&source, input, epsilon, warm),
+            }
+        };
+        for (solve, &lambda) in self.each_input(&source, solve).into_iter().zip(self.lambda) {
+            let solve = solve?;
             all.warm.push(solve.warm);
             if lambda == 0.0 {
                 continue;
@@ -84,6 +87,24 @@ impl<T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> Inner<'_,
             all.means.iter_mut().zip(&solve.means).for_each(|(sum, mean)| *sum += lambda * mean);
         }
         Ok(all)
+    }
+
+    /// What is found for each input: side by side where each solve is one of few atoms, on its own thread, and else one
+    /// after the other, each on all threads.
+    fn each_input<R: Send>(&self, source: &PointCloud<'_, T>, solve: impl Fn(usize) -> R + Sync) -> Vec<R> {
+        let count = self.inputs.len();
+        if !self.inputs.iter().all(|input| self.is_small(source, input)) {
+            return (0..count).map(solve).collect();
+        }
+        let mut solved: Vec<Option<R>> = (0..count).map(|_| None).collect();
+        let parallel = |tasks: usize, job: &(dyn Fn(usize) + Sync)| self.backend.parallel(tasks, job);
+        for_each_chunk(parallel, count, solved.iter_mut(), |index, out| *out = Some(solve(index)));
+        solved.into_iter().flatten().collect()
+    }
+
+    /// Is a solve one over a table of all costs?
+    fn is_small(&self, source: &PointCloud<'_, T>, target: &PointCloud<'_, T>) -> bool {
+        self.transport == InnerTransport::Exact && has_few_pairs([source.points().len(), target.points().len()])
     }
 
     /// sum_k lambda_k of the variances of the inputs, times their mass.
@@ -110,8 +131,9 @@ impl<T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> Inner<'_,
     ) -> Result<Solve<T>, Error> {
         let settings = ExactTransport::new();
         let run = settings.run(self.backend, source, target, &SqEuclidean);
+        // Between few atoms a start costs more than it saves.
         let solution = match warm {
-            Some(Warm::Exact([f, g])) => run.start(f, g).solve()?,
+            Some(Warm::Exact([f, g])) if !self.is_small(source, target) => run.start(f, g).solve()?,
             _ => run.solve()?,
         };
         let dimension = source.points().dimension();
