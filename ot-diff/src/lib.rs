@@ -8,7 +8,8 @@
 //! | implicit: [`Linearised`] | what is read off a converged solution: potentials, plan, marginals, costs, projections | one linear system, of two products with the plan a step |
 //! | unrolled: [`Unrolled`] | exactly L iterations, converged or not | two products with the plan a half-step |
 //!
-//! Barycenters go the implicit way, by systems of their own: [`LinearisedBarycenter`], plain, sharpened or debiased.
+//! Barycenters go the implicit way, by systems of their own: [`LinearisedBarycenter`] on a fixed support, plain, sharpened or debiased;
+//! [`LinearisedFreeSupport`] where the points move.
 //!
 //! All are written over the contract of `ot-core`: any kernel (stored, streamed, one of yours), any device, any penalty whose
 //! step has no kink where it stands, batches, `f32` and `f64`. A cost, a penalty or a parameter of yours needs no derivative by
@@ -60,6 +61,7 @@
 //! | Bregman barycenter | L P M F W E R, reference | implicit, both | k + 4 for each input, 1 to 6 for each block | 1e-7 | - | `barycenter::changes_are_differences_*` |
 //! | barycenter of bounded entropy | L P M F W E R H, reference | implicit, both | k + 4 for each input, 1 to 6 for each block | 1e-6 | - | `sharpened::changes_are_differences_*` |
 //! | debiased barycenter | L P M F W E | implicit, both | k + 4 for each input and for p itself, 1 to 6 for each block | 1e-6 | - | `debiased::changes_are_differences_*` |
+//! | points of a barycenter | L P F W E | implicit, both | k Hessian products of each input | 1e-6 | - | `free_support::changes_are_differences` |
 //! | divergence: full, sharp, Genevay's; balanced or not | P F W E R | envelope, implicit | 3 times that of its terms | 1e-7 | - | `losses::divergences_have_their_gradients` |
 //! | MMD^2: energy, Gaussian | P W | closed form | 1 | 1e-7 | - | `losses::discrepancies_have_their_gradients` |
 //! | exact transport, the line | P M W, with proven uniqueness | envelope | 0 | 1e-8 | - | `losses::exact_transport_has_its_gradient` |
@@ -97,6 +99,7 @@
 //! | a system that is not solved | [`LinearSolve`] tells residual, steps and status | `linear_solve::what_is_not_solved_is_told` |
 //! | derivatives of several unknown measures | [`MissingCapability`](ot_core::Error::MissingCapability) | `barycenter::several_unknown_measures_are_refused` |
 //! | a bound of entropy that does not bind | the derivative without a bound | `sharpened::bounds_that_do_not_bind` |
+//! | points of a barycenter by exact plans, which are piecewise constant | [`MissingCapability`](ot_core::Error::MissingCapability) | `free_support::transports_of_the_solver` |
 //! | a tangent that gives prescribed inputs of a barycenter different masses | [`Parameter`](ot_core::Error::Parameter) | `barycenter::bad_requests_are_told` |
 //! | the slope of the unrolled dual in a weight of zero | [`Parameter`](ot_core::Error::Parameter) | `unrolled::weights_of_zero` |
 //!
@@ -112,6 +115,7 @@ mod barycenter;
 mod conjugate_gradient;
 mod envelope;
 mod frame;
+mod free_support;
 mod gradient;
 mod linear_solve;
 mod linearised;
@@ -135,6 +139,7 @@ pub use envelope::{
     gaussian::{GaussianGradient, gaussian_gradient},
     value_and_gradient,
 };
+pub use free_support::{FreeSupportChange, FreeSupportCotangent, FreeSupportTangent, LinearisedFreeSupport};
 pub use gradient::Gradient;
 pub use linear_solve::{LinearSolve, LinearSolver, Preconditioner};
 pub use linearised::{Change, Cotangent, HessianProduct, Linearised, Output, Seed};

@@ -9,6 +9,7 @@ mod barycenter;
 mod closed_form;
 mod data;
 mod debiased;
+mod free_support;
 mod gauge;
 mod heat;
 mod kernels;
