@@ -9,7 +9,7 @@ use ot_cpu::CpuBackend;
 use ot_diff::{BarycenterTangent, LinearSolver, LinearisedBarycenter, Tangent, barycenter_and_pullback};
 use ot_solvers::{Annealing, Barycenter, BarycentricCoordinates, BregmanProjections};
 
-use crate::data::{DIMENSION, assert_agree, difference, dot, noise};
+use crate::data::{DIMENSION, assert_agree, difference, dot, narrow, noise};
 
 /// Of differences of solves.
 const DIFFERENCES: f64 = 1e-7;
@@ -130,9 +130,10 @@ impl Inputs {
         self.points.len()
     }
 
-    pub fn problem<D: Device<Elem = f64>>(&self, builder: &dyn GeometryBuilder<Device = D>) -> JointProblem<D> {
-        let cloud =
-            |points: &[f64], weights: &[f64]| PointCloud::new(points.to_vec(), DIMENSION, weights.to_vec()).unwrap();
+    pub fn problem<D: Device>(&self, builder: &dyn GeometryBuilder<Device = D>) -> JointProblem<D> {
+        let cloud = |points: &[f64], weights: &[f64]| {
+            PointCloud::new(narrow::<D::Elem>(points), DIMENSION, narrow(weights)).unwrap()
+        };
         let inputs: Vec<_> =
             self.points.iter().zip(&self.weights).map(|(points, weights)| cloud(points, weights)).collect();
         let support = cloud(&self.support, &self.reference);

@@ -19,7 +19,7 @@ const DIFFERENCES: f64 = 1e-6;
 const TRANSPOSE: f64 = 1e-9;
 
 /// Inputs near a support whose points are apart, so that the deconvolution is well posed, and all of whose atoms get mass.
-fn inputs(lambda: &[f64], count: usize) -> Inputs {
+pub fn inputs(lambda: &[f64], count: usize) -> Inputs {
     let near = |seed: u64, x: &[f64]| -> Vec<f64> {
         x.iter().zip(noise(seed, x.len())).map(|(x, moved)| x + 0.2 * moved).collect()
     };

@@ -169,6 +169,24 @@ fn bounds_that_do_not_bind() {
     assert_agree("gradient", &found, &expected, 1e-9, 1e-2);
 }
 
+/// An input without weight moves nothing, and what it would bring is known in both modes.
+#[test]
+fn inputs_of_weight_zero() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let sharp = Sharp::less(Inputs::new(&[None; 3], &[0.4, 0.6, 0.0]), &[0.1]);
+    let mut barycenter = linearised(&sharp.solve(&backend));
+    let mut moving = sharp.inputs.rest();
+    moving.points[2] = noise(71, moving.points[2].len());
+    let change = barycenter.push_forward(&moving.tangent()).unwrap().measure().unwrap();
+    assert!(change.iter().all(|change| change.abs() < 1e-12), "{change:?}");
+    let gains = BarycenterTangent::new().lambda(vec![0.0, 0.0, 1.0]);
+    let found = barycenter.push_forward(&gains).unwrap().measure().unwrap();
+    let cotangent = noise(72, 6);
+    let pulled = barycenter.pull_back(&cotangent).unwrap().along(&gains).unwrap();
+    assert!(found.iter().any(|change| change.abs() > 1e-3));
+    assert_agree("transpose", &[pulled], &[dot(&found, &cotangent)], TRANSPOSE, 1e-2);
+}
+
 /// What does not fit is refused.
 #[test]
 fn bad_requests_are_told() {
