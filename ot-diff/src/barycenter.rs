@@ -175,6 +175,29 @@ impl<D: Device> LinearisedBarycenter<D> {
     /// The derivative is as good as the potentials of the transports of p are: solve them to an
     /// [`inner_tolerance`](ot_solvers::DebiasedBarycenter::inner_tolerance) well below what is asked of it.
     ///
+    /// ```
+    /// use ot_core::{Epsilon, PointCloud, SqEuclidean};
+    /// use ot_cpu::CpuBackend;
+    /// use ot_diff::LinearisedBarycenter;
+    /// use ot_solvers::{Barycenter, DebiasedBarycenter};
+    ///
+    /// let backend = CpuBackend::<f64>::new(1)?;
+    /// let points: Vec<f64> = (0..21).map(|i| 0.1 * f64::from(i)).collect();
+    /// let bump = |centre: f64| points.iter().map(|x| (-20.0 * (x - centre) * (x - centre)).exp()).collect::<Vec<_>>();
+    /// let [left, right] = [0.7, 1.3].map(|centre| PointCloud::new(&points, 1, bump(centre)).map(PointCloud::normalized));
+    /// let (left, right, support) = (left?, right?, PointCloud::uniform(&points, 1)?);
+    /// let problem = Barycenter::new(&backend, &support, &SqEuclidean, Epsilon::Absolute(0.05))
+    ///     .inputs(&[&left, &right], &[0.5, 0.5])?
+    ///     .problem()?;
+    /// let solution = DebiasedBarycenter::new().inner_tolerance(1e-9).solve(&problem)?;
+    ///
+    /// // The mean of p moves from one centre to the other.
+    /// let mut barycenter = LinearisedBarycenter::debiased(&solution)?;
+    /// let lambda = barycenter.pull_back(&points)?.lambda();
+    /// assert!((lambda[1] - lambda[0] - 0.6).abs() < 1e-3);
+    /// # Ok::<(), ot_core::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`Error::MissingCapability`] for a solution that is not finite; those of [`Linearised::new`].
     pub fn debiased(solution: &DebiasedSolution<D>) -> Result<Self, Error> {

@@ -1,12 +1,12 @@
 //! Derivatives of debiased barycenters: differences of solves, the transpose of each other, and one input alone.
 
 use ot_conformance::{DeferredBuilder, ReferenceBackend};
-use ot_core::{Device, GeometryBuilder, PointsView, Side, SqEuclidean, Support};
+use ot_core::{Device, Epsilon, GeometryBuilder, PointCloud, PointsView, Side, SqEuclidean, Support};
 use ot_cpu::CpuBackend;
 use ot_diff::{
     BarycenterTangent, Gradient, LinearSolver, LinearisedBarycenter, Tangent, debiased_barycenter_and_pullback,
 };
-use ot_solvers::{DebiasedBarycenter, DebiasedSolution};
+use ot_solvers::{Barycenter, DebiasedBarycenter, DebiasedSolution};
 
 use crate::{
     barycenter::Inputs,
@@ -145,4 +145,25 @@ fn transports_have_the_marginal_p() {
         let marginal = transport.plan().unwrap().marginal(Side::Target).unwrap();
         assert_agree("marginal", &marginal, solution.measure(), 1e-9, 1e-2);
     }
+}
+
+/// Between two translates of one bump, the barycenter is a translate: it moves with lambda by their distance, and keeps its width.
+#[test]
+fn translates_keep_their_width() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let points: Vec<f64> = (0..41).map(|i| 0.05 * f64::from(i)).collect();
+    let bump = |centre: f64| {
+        let weights: Vec<f64> = points.iter().map(|x| (-50.0 * (x - centre) * (x - centre)).exp()).collect();
+        PointCloud::new(&points, 1, weights).unwrap().normalized()
+    };
+    let (left, right, support) = (bump(0.7), bump(1.3), PointCloud::uniform(&points, 1).unwrap());
+    let inputs = Barycenter::new(&backend, &support, &SqEuclidean, Epsilon::Absolute(0.05));
+    let problem = inputs.inputs(&[&left, &right], &[0.5, 0.5]).unwrap().problem().unwrap();
+    let settings = DebiasedBarycenter::new().tolerance(1e-6).inner_tolerance(1e-10);
+    let (_, mut barycenter) = debiased_barycenter_and_pullback(&settings.solve(&problem).unwrap()).unwrap();
+    let change = barycenter.push_forward(&BarycenterTangent::new().lambda(vec![-1.0, 1.0])).unwrap();
+    assert!(change.solve().status.is_converged(), "{:?}", change.solve());
+    let change = change.measure().unwrap();
+    let moment = |power: i32| points.iter().zip(&change).map(|(x, change)| change * (x - 1.0).powi(power)).sum::<f64>();
+    assert_agree("moments", &[0, 1, 2].map(moment), &[0.0, 0.6, 0.0], 1e-5, 1.0);
 }
