@@ -8,7 +8,8 @@
 //! | implicit: [`Linearised`] | what is read off a converged solution: potentials, plan, marginals, costs, projections | one linear system, of two products with the plan a step |
 //! | unrolled: [`Unrolled`] | exactly L iterations, converged or not | two products with the plan a half-step |
 //!
-//! Barycenters go the implicit way, by a system of their own: [`LinearisedBarycenter`].
+//! Barycenters go the implicit way, by systems of their own: [`LinearisedBarycenter`] on a fixed support, plain, sharpened or debiased;
+//! [`LinearisedFreeSupport`] where the points move.
 //!
 //! All are written over the contract of `ot-core`: any kernel (stored, streamed, one of yours), any device, any penalty whose
 //! step has no kink where it stands, batches, `f32` and `f64`. A cost, a penalty or a parameter of yours needs no derivative by
@@ -44,7 +45,7 @@
 //! # What is supported
 //!
 //! Inputs are P (points of either side), M (entries of a cost matrix), F (parameters that a cost's formula names), W (weights of
-//! either side), E (epsilon), R (parameters of a penalty: rho), L (weights lambda of a barycenter). Accuracy is that of the tests, against
+//! either side), E (epsilon), R (parameters of a penalty: rho), L (weights lambda of a barycenter), H (a bound of its entropy). Accuracy is that of the tests, against
 //! central differences of sixth order in `f64`, against `f64` in `f32`. Tests are named below `tests/all`; costs count passes over the
 //! pairs after a solve, k is the number of steps of conjugate gradients.
 //!
@@ -57,7 +58,10 @@
 //! | values or points under the plan | - | implicit, reverse | 1 | 1e-11 | - | `laws::*::values_under_the_plan_have_gradients` |
 //! | <P_L, C> and the dual after L iterations | P M F W E R | unrolled, both | 2 L forward, 4 L back | 1e-8 | 1e-3 | `unrolled::*::gradients_are_differences_of_the_same_steps` |
 //! | their Hessian products | W | unrolled | 8 L | 1e-7 | 1e-3 | `unrolled::*::hessians_are_changes_of_the_gradient` |
-//! | Bregman barycenter | L P M F W E R, reference | implicit, both | k + 4 for each input, 1 to 6 for each block | 1e-7 | - | `barycenter::changes_are_differences_*` |
+//! | Bregman barycenter | L P M F W E R, reference | implicit, both | k + 4 for each input, 1 to 6 for each block | 1e-7 | 5e-3 | `barycenter::changes_are_differences_*` |
+//! | barycenter of bounded entropy | L P M F W E R H, reference | implicit, both | k + 4 for each input, 1 to 6 for each block | 1e-6 | 5e-3 | `sharpened::changes_are_differences_*` |
+//! | debiased barycenter | L P M F W E | implicit, both | k + 4 for each input and for p itself, 1 to 6 for each block | 1e-6 | 5e-3 | `debiased::changes_are_differences_*` |
+//! | points of a barycenter | L P F W E | implicit, both | k Hessian products of each input | 1e-6 | 5e-3 | `free_support::changes_are_differences` |
 //! | divergence: full, sharp, Genevay's; balanced or not | P F W E R | envelope, implicit | 3 times that of its terms | 1e-7 | - | `losses::divergences_have_their_gradients` |
 //! | MMD^2: energy, Gaussian | P W | closed form | 1 | 1e-7 | - | `losses::discrepancies_have_their_gradients` |
 //! | exact transport, the line | P M W, with proven uniqueness | envelope | 0 | 1e-8 | - | `losses::exact_transport_has_its_gradient` |
@@ -67,6 +71,9 @@
 //! A step of conjugate gradients is one pass where the kernel has a [`PlanProduct`](ot_core::PlanProduct), and two where it has not. Over
 //! stored costs of `ot-cpu` the entries of the plan are kept for it, as long as they are no more than the
 //! [dense limit](https://docs.rs/ot-cpu): 8 bytes for each pair in `f64`.
+//!
+//! Over streamed costs nothing is held for each pair: gradients in points, and the solve before them, take O(n + m) memory
+//! (`process::the_gradient_of_the_value`, `process::the_gradient_through_a_linear_solve`; `compare --suite diff` prints the peak at n = 50 000).
 //!
 //! A kernel that does not know a derivative of its cost says [`MissingCapability`](ot_core::Error::MissingCapability):
 //!
@@ -80,7 +87,8 @@
 //! | heat on a graph | W, weights of edges | no | `heat::*` |
 //! | reference, behind a device that defers | all | yes | `laws::deferred::*` |
 //!
-//! Single precision of all outputs: `single::single_precision_agrees_with_double`, `unrolled::single_precision_agrees_with_double`.
+//! Single precision of all outputs: `single::single_precision_agrees_with_double`, `single::barycenters_agree_with_double`,
+//! `unrolled::single_precision_agrees_with_double`.
 //!
 //! # What is not
 //!
@@ -93,7 +101,9 @@
 //! | coincident points, cost a distance | finite: the gradient of a pair is 0 there | `bad_input::coincident_points_have_finite_derivatives` |
 //! | a solution that did not converge | linearised where it stopped; [`Linearised::marginal_error`], [`Linearised::status`] | `bad_input::cancelled_solves_are_told` |
 //! | a system that is not solved | [`LinearSolve`] tells residual, steps and status | `linear_solve::what_is_not_solved_is_told` |
-//! | derivatives of several unknown measures, of debiased and sharpened barycenters | [`MissingCapability`](ot_core::Error::MissingCapability), or no method | - |
+//! | derivatives of several unknown measures | [`MissingCapability`](ot_core::Error::MissingCapability) | `barycenter::several_unknown_measures_are_refused` |
+//! | a bound of entropy that does not bind | the derivative without a bound | `sharpened::bounds_that_do_not_bind` |
+//! | points of a barycenter by exact plans, which are piecewise constant | [`MissingCapability`](ot_core::Error::MissingCapability) | `free_support::transports_of_the_solver` |
 //! | a tangent that gives prescribed inputs of a barycenter different masses | [`Parameter`](ot_core::Error::Parameter) | `barycenter::bad_requests_are_told` |
 //! | the slope of the unrolled dual in a weight of zero | [`Parameter`](ot_core::Error::Parameter) | `unrolled::weights_of_zero` |
 //!
@@ -109,17 +119,21 @@ mod barycenter;
 mod conjugate_gradient;
 mod envelope;
 mod frame;
+mod free_support;
 mod gradient;
 mod linear_solve;
 mod linearised;
+mod minimal_residual;
 mod optimum;
 mod pullback;
+mod space;
 mod tangent;
 mod unrolled;
 
 pub use arcs::ArcsPreconditioner;
 pub use barycenter::{
     BarycenterChange, BarycenterCotangent, BarycenterTangent, LinearisedBarycenter, barycenter_and_pullback,
+    debiased_barycenter_and_pullback,
 };
 pub use envelope::{
     ValueGradient,
@@ -129,6 +143,7 @@ pub use envelope::{
     gaussian::{GaussianGradient, gaussian_gradient},
     value_and_gradient,
 };
+pub use free_support::{FreeSupportChange, FreeSupportCotangent, FreeSupportTangent, LinearisedFreeSupport};
 pub use gradient::Gradient;
 pub use linear_solve::{LinearSolve, LinearSolver, Preconditioner};
 pub use linearised::{Change, Cotangent, HessianProduct, Linearised, Output, Seed};

@@ -45,8 +45,9 @@ pub use self::{
 use crate::{
     LinearSolve, LinearSolver, Preconditioner,
     algebra::{Sided, add, pairing, scaled, update, vector},
-    conjugate_gradient::{ConjugateGradient, WithoutConstants},
+    conjugate_gradient::ConjugateGradient,
     optimum::Optimum,
+    space::{Space, WithoutConstants},
     tangent::DeviceTangent,
 };
 
@@ -220,10 +221,12 @@ impl<D: Device> Linearised<D> {
             vector(backend, frame.shape(Side::Target), [&tau, &response].map(Operand::Vector), |[x, y]| x - y)?;
         let without_constants = WithoutConstants { backend, weights: &inner_weights.target };
         let conjugate_gradient = ConjugateGradient {
-            backend,
-            weights: &inner_weights.target,
-            parts: &[],
-            projection: if frame.problem.is_balanced() { Some(&without_constants) } else { None },
+            space: Space {
+                backend,
+                weights: &inner_weights.target,
+                parts: &[],
+                projection: if frame.problem.is_balanced() { Some(&without_constants) } else { None },
+            },
             settings: solver,
             preconditioner: preconditioner.as_mut().map(|boxed| &mut **boxed as &mut dyn Preconditioner<D>),
         };

@@ -19,6 +19,7 @@ pub struct JointSolution<D: Device> {
     certificates: Vec<Certificate>,
     iterations: usize,
     history: Vec<Progress>,
+    powers: Option<Vec<f64>>,
 }
 
 impl<D: Device> JointSolution<D> {
@@ -34,7 +35,13 @@ impl<D: Device> JointSolution<D> {
         iterations: usize,
         history: Vec<Progress>,
     ) -> Self {
-        Self { problem, measures, potentials, statuses, certificates, iterations, history }
+        Self { problem, measures, potentials, statuses, certificates, iterations, history, powers: None }
+    }
+
+    /// Made by solvers that bound the entropy of the unknown measure: the power beta of the mean that it is, for each column.
+    #[must_use]
+    pub fn with_powers(self, powers: Vec<f64>) -> Self {
+        Self { powers: Some(powers), ..self }
     }
 
     /// What was solved.
@@ -99,6 +106,13 @@ impl<D: Device> JointSolution<D> {
     #[must_use]
     pub fn history(&self) -> &[Progress] {
         &self.history
+    }
+
+    /// The power beta of each column where the entropy of the unknown measure is bounded, p = c (m exp(-s / epsilon))^beta with the
+    /// mean softmin s: 1 where it has no more entropy than allowed anyway. `None` without a bound.
+    #[must_use]
+    pub fn powers(&self) -> Option<&[f64]> {
+        self.powers.as_deref()
     }
 
     /// The plan of one term as an operator, with a binding of its own.

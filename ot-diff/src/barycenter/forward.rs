@@ -2,10 +2,10 @@
 
 use ot_core::{Device, Error, Operand, PenaltyKind, Real, Scalar, Side};
 
-use super::LinearisedBarycenter;
+use super::{Form, LinearisedBarycenter, sharpened::Moves};
 use crate::{
-    LinearSolve, Tangent,
-    algebra::{host, update, vector},
+    LinearSolve, Linearised, Tangent,
+    algebra::{add, host, scaled, update, vector},
     tangent::check,
 };
 
@@ -27,6 +27,9 @@ pub struct BarycenterTangent<T> {
     pub(super) inputs: Vec<(usize, Tangent<T>)>,
     pub(super) reference: Option<Vec<T>>,
     pub(super) epsilon: f64,
+    pub(super) entropy_bound: Option<Vec<f64>>,
+    /// What moves of the transport of a debiased barycenter to itself.
+    pub(super) own: Vec<Tangent<T>>,
 }
 
 impl<T: Scalar> Default for BarycenterTangent<T> {
@@ -39,7 +42,7 @@ impl<T: Scalar> BarycenterTangent<T> {
     /// Nothing moves.
     #[must_use]
     pub fn new() -> Self {
-        Self { lambda: None, inputs: Vec::new(), reference: None, epsilon: 0.0 }
+        Self { lambda: None, inputs: Vec::new(), reference: None, epsilon: 0.0, entropy_bound: None, own: Vec::new() }
     }
 
     /// The weights lambda move: a number for each input, or as many for each column of a batch, column after column, as
@@ -60,7 +63,7 @@ impl<T: Scalar> BarycenterTangent<T> {
         self
     }
 
-    /// The weights of the reference m move.
+    /// The weights of the reference m move. Debiased barycenters do not depend on it.
     #[must_use]
     pub fn reference(self, values: Vec<T>) -> Self {
         Self { reference: Some(values), ..self }
@@ -70,6 +73,24 @@ impl<T: Scalar> BarycenterTangent<T> {
     #[must_use]
     pub fn epsilon(self, epsilon: f64) -> Self {
         Self { epsilon, ..self }
+    }
+
+    /// The bound of the entropy of a sharpened barycenter moves: one number for all columns or one for each. Where it does not bind, and for
+    /// barycenters without one, nothing follows.
+    ///
+    /// [`EntropyBound::OfInputs`](ot_solvers::EntropyBound::OfInputs) is the entropy of one input a of mass M, and moves by
+    /// -sum_i da_i (log(a_i / M) + H) / M.
+    #[must_use]
+    pub fn entropy_bound(self, values: Vec<f64>) -> Self {
+        Self { entropy_bound: Some(values), ..self }
+    }
+
+    /// What moves of the transport of a debiased barycenter to itself: the points of the support, of both sides, and its cost. What is
+    /// named again adds up; other barycenters have none.
+    #[must_use]
+    pub fn own(mut self, tangent: Tangent<T>) -> Self {
+        self.own.push(tangent);
+        self
     }
 }
 
@@ -106,27 +127,41 @@ impl<D: Device> LinearisedBarycenter<D> {
     /// [`Error::MissingCapability`] for a parameter that a kernel knows no derivative in; a failure of the device.
     pub fn push_forward(&mut self, tangent: &BarycenterTangent<D::Elem>) -> Result<BarycenterChange<'_, D>, Error> {
         let tangents = self.tangents(tangent)?;
-        let fixed = self.constraint(tangent.lambda.as_deref())?;
+        let of_parts = self.change_of_parts(tangent.lambda.as_deref())?;
         let mut explicit = Vec::with_capacity(self.terms.len());
         for (term, tangents) in self.terms.iter_mut().zip(&tangents) {
-            let mut change = term.optimum.frame.filled(Side::Target, 0.0)?;
-            for tangent in tangents {
-                let tangent = tangent.upload_freely(&term.optimum.frame, term.kernel.as_mut())?;
-                let drift = term.drift(&tangent)?;
-                let moved = term.explicit(&tangent, &drift)?;
-                let mut response = term.optimum.frame.unwritten(Side::Target)?;
-                term.coupling()?.respond(Side::Target, &moved.source, &mut response)?;
-                let operands = [Operand::Vector(&moved.target), Operand::Vector(&response)];
-                update(term.optimum.frame.backend(), &mut change, operands, |change, [tau, response]| {
-                    change + (tau - response)
-                })?;
-            }
-            explicit.push(change);
+            explicit.push(explicit_change(term, tangents)?);
         }
+        let reference = self.change_of_reference(tangent)?;
+        let mut form = std::mem::replace(&mut self.form, Form::Mean);
+        let changed = match &mut form {
+            Form::Mean => self.change_of_logarithm(&explicit, &of_parts),
+            Form::Sharpened(sharpening) => self.change_of_bound(tangent).and_then(|bound| {
+                let epsilon = tangent.epsilon;
+                let moves = Moves { of_parts: &of_parts, reference: &reference, epsilon, bound: &bound };
+                self.sharpened_change(sharpening, &explicit, &moves)
+            }),
+            Form::Debiased(own) => {
+                change_of_own(own, tangent).and_then(|of_own| self.debiased_change(own, &explicit, &of_own, &of_parts))
+            }
+        };
+        self.form = form;
+        let (change, solve) = changed?;
+        let measure = self.change_of_measure(&change, &reference, tangent.epsilon)?;
+        Ok(BarycenterChange { barycenter: self, measure, solve })
+    }
+
+    /// dl of a barycenter without a bound.
+    fn change_of_logarithm(
+        &mut self,
+        explicit: &[D::Vector],
+        of_parts: &D::Vector,
+    ) -> Result<(D::Vector, LinearSolve), Error> {
         // g_k moves by what the constraint asks, the same for all, and by h.
+        let fixed = scaled(self.backend(), of_parts, -1.0)?;
         let fixed_by_term = self.terms.iter().map(|_| self.backend().copied(&fixed)).collect::<Result<Vec<_>, _>>()?;
         let mut residual = self.complements(&fixed_by_term)?;
-        for (residual, explicit) in residual.iter_mut().zip(&explicit) {
+        for (residual, explicit) in residual.iter_mut().zip(explicit) {
             update(self.backend(), residual, [Operand::Vector(explicit)], |image, [explicit]| explicit - image)?;
         }
         let (moved, solve) = self.solve(&residual)?;
@@ -135,36 +170,48 @@ impl<D: Device> LinearisedBarycenter<D> {
             update(self.backend(), residual, [Operand::Vector(image)], |residual, [image]| residual - image)?;
         }
         let change_of_mean = self.sum_of_parts(&residual)?;
-        let measure = self.change_of_measure(&change_of_mean, tangent)?;
-        Ok(BarycenterChange { barycenter: self, measure, solve })
+        Ok((scaled(self.backend(), &change_of_mean, -1.0)?, solve))
     }
 
-    /// dp = p (dm / m - ds / epsilon + s depsilon / epsilon^2).
-    fn change_of_measure(
-        &self,
-        change_of_mean: &D::Vector,
-        tangent: &BarycenterTangent<D::Elem>,
-    ) -> Result<D::Vector, Error> {
+    /// dp = p (dm / m + dl / epsilon - l depsilon / epsilon^2).
+    fn change_of_measure(&self, change: &D::Vector, reference: &D::Vector, moved: f64) -> Result<D::Vector, Error> {
+        let frame = &self.terms[0].optimum.frame;
+        let [p, dl, l, dm] = [self.inner_weights(), change, &self.logarithm, reference].map(Operand::Vector);
+        let [epsilon, moved] = [frame.epsilon(), moved].map(Operand::Constant);
+        let operands = [p, dl, l, dm, epsilon, moved];
+        vector(self.backend(), frame.shape(Side::Target), operands, |[p, dl, l, dm, epsilon, moved]| {
+            p.select(p * (dm + (dl - moved / epsilon * l) / epsilon), 0.0)
+        })
+    }
+
+    /// dm / m where p has mass.
+    fn change_of_reference(&self, tangent: &BarycenterTangent<D::Elem>) -> Result<D::Vector, Error> {
         let (backend, frame) = (self.backend(), &self.terms[0].optimum.frame);
-        let [p, ds, s] = [self.inner_weights(), change_of_mean, &self.mean].map(Operand::Vector);
-        let [epsilon, moved] = [frame.epsilon(), tangent.epsilon].map(Operand::Constant);
-        let shape = frame.shape(Side::Target);
-        let mut change = vector(backend, shape, [p, ds, s, epsilon, moved], |[p, ds, s, epsilon, moved]| {
-            p.select(p * ((moved / epsilon * s - ds) / epsilon), 0.0)
-        })?;
-        if let Some(reference) = &tangent.reference {
-            let reference = backend.upload(reference, frame.histograms(Side::Target))?;
-            let operands = [p, Operand::Vector(frame.weights(Side::Target)), Operand::Vector(&reference)];
-            update(backend, &mut change, operands, |change, [p, m, dm]| change + p.select(p / m * dm, 0.0))?;
+        match &tangent.reference {
+            Some(reference) if !self.is_debiased() => {
+                let reference = backend.upload(reference, frame.histograms(Side::Target))?;
+                let operands = [self.inner_weights(), frame.weights(Side::Target), &reference].map(Operand::Vector);
+                vector(backend, frame.shape(Side::Target), operands, |[p, m, dm]| p.select(dm / m, 0.0))
+            }
+            _ => frame.filled(Side::Target, 0.0),
         }
-        Ok(change)
     }
 
-    /// -sum_k dlambda_k g_k, of lambda relative to their sum.
-    fn constraint(&self, lambda: Option<&[f64]>) -> Result<D::Vector, Error> {
+    /// dH of each column.
+    fn change_of_bound(&self, tangent: &BarycenterTangent<D::Elem>) -> Result<D::Reduced, Error> {
+        let columns = self.problem.columns();
+        let bound = |column: usize| match &tangent.entropy_bound {
+            Some(values) => values[column.min(values.len() - 1)],
+            None => 0.0,
+        };
+        self.backend().upload_reduced(&(0..columns).map(bound).collect::<Vec<_>>())
+    }
+
+    /// sum_k dlambda_k g_k, of lambda relative to their sum.
+    fn change_of_parts(&self, lambda: Option<&[f64]>) -> Result<D::Vector, Error> {
         let (backend, frame) = (self.backend(), &self.terms[0].optimum.frame);
-        let mut constraint = frame.filled(Side::Target, 0.0)?;
-        let Some(lambda) = lambda else { return Ok(constraint) };
+        let mut change = frame.filled(Side::Target, 0.0)?;
+        let Some(lambda) = lambda else { return Ok(change) };
         let (count, columns) = (self.terms.len(), frame.columns());
         let histograms = if lambda.len() == count { 1 } else { columns };
         check("a tangent of the weights of the inputs", lambda, count * histograms)?;
@@ -177,9 +224,9 @@ impl<D: Device> LinearisedBarycenter<D> {
             };
             let moved = backend.upload_reduced(&(0..columns).map(moved).collect::<Vec<_>>())?;
             let operands = [Operand::Vector(term.optimum.potential(Side::Target)), Operand::Reduced(&moved)];
-            update(backend, &mut constraint, operands, |sum, [g, moved]| sum - moved * g)?;
+            update(backend, &mut change, operands, |sum, [g, moved]| sum + moved * g)?;
         }
-        Ok(constraint)
+        Ok(change)
     }
 
     /// The tangents of each term.
@@ -187,7 +234,19 @@ impl<D: Device> LinearisedBarycenter<D> {
         check("epsilon of a tangent", &[tangent.epsilon], 1)?;
         let mut common = Tangent::new().epsilon(tangent.epsilon);
         if let Some(reference) = &tangent.reference {
-            common = common.weights(Side::Target, reference.clone());
+            let of_reference = self.problem.terms()[0].problem.marginal(Side::Target).weights();
+            let (rows, histograms) = self.backend().shape(of_reference);
+            check("a tangent of the reference", reference, rows * histograms)?;
+            if !self.is_debiased() {
+                common = common.weights(Side::Target, reference.clone());
+            }
+        }
+        if let Some(bounds) = &tangent.entropy_bound {
+            let columns = self.problem.columns();
+            check("a tangent of the bound of entropy", bounds, if bounds.len() == 1 { 1 } else { columns })?;
+        }
+        if !tangent.own.is_empty() && !self.is_debiased() {
+            return Err(Error::MissingCapability("the own transport of a barycenter that is not debiased"));
         }
         let rests = common == Tangent::new();
         let mut tangents: Vec<_> =
@@ -237,4 +296,34 @@ impl<D: Device> LinearisedBarycenter<D> {
         }
         Ok(())
     }
+}
+
+/// The change of the softmin of p under itself while its potential rests.
+fn change_of_own<D: Device>(own: &mut Linearised<D>, tangent: &BarycenterTangent<D::Elem>) -> Result<D::Vector, Error> {
+    let mut change = own.optimum.frame.filled(Side::Target, 0.0)?;
+    let common = Tangent::new().epsilon(tangent.epsilon);
+    for tangent in tangent.own.iter().chain((tangent.epsilon != 0.0).then_some(&common)) {
+        let tangent = tangent.upload_freely(&own.optimum.frame, own.kernel.as_mut())?;
+        let drift = own.drift(&tangent)?;
+        let moved = own.explicit(&tangent, &drift)?;
+        add(own.optimum.frame.backend(), &mut change, &moved.target)?;
+    }
+    Ok(change)
+}
+
+/// The change of the softmin of the target along tangents while its potential rests, and that of the other side does not.
+fn explicit_change<D: Device>(term: &mut Linearised<D>, tangents: &[Tangent<D::Elem>]) -> Result<D::Vector, Error> {
+    let mut change = term.optimum.frame.filled(Side::Target, 0.0)?;
+    for tangent in tangents {
+        let tangent = tangent.upload_freely(&term.optimum.frame, term.kernel.as_mut())?;
+        let drift = term.drift(&tangent)?;
+        let moved = term.explicit(&tangent, &drift)?;
+        let mut response = term.optimum.frame.unwritten(Side::Target)?;
+        term.coupling()?.respond(Side::Target, &moved.source, &mut response)?;
+        let operands = [Operand::Vector(&moved.target), Operand::Vector(&response)];
+        update(term.optimum.frame.backend(), &mut change, operands, |change, [tau, response]| {
+            change + (tau - response)
+        })?;
+    }
+    Ok(change)
 }

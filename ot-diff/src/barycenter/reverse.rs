@@ -8,14 +8,15 @@
 //! ```
 //!
 //! r_k is a change of two softmins while potentials rest, and their cotangents are beta_k = lambda_k p y_k and
-//! alpha_k = -lambda_k omega_k T_k y_k.
+//! alpha_k = -lambda_k omega_k T_k y_k. Other forms of barycenters have other systems for y_k and b ([`sharpened`](super::sharpened),
+//! [`debiased`](super::debiased)), and moves of m, epsilon and the bound of their own.
 
 use ot_core::{Device, Error, Operand, Real, Scalar, Side};
 
-use super::{BarycenterTangent, LinearisedBarycenter};
+use super::{BarycenterTangent, Form, LinearisedBarycenter, debiased};
 use crate::{
     Cotangent, Gradient, LinearSolve,
-    algebra::{Sided, pairing, sum, total, update, vector},
+    algebra::{Sided, numbers, pairing, scaled, sum, total, update, vector},
     tangent::check,
 };
 
@@ -26,18 +27,38 @@ use crate::{
 /// | lambda | nothing more |
 /// | an input | what a [`Cotangent`] says |
 /// | epsilon | six passes for each input |
+/// | the bound of entropy | nothing more |
+/// | the transport of a debiased barycenter to itself | what a [`Cotangent`] says |
 ///
 /// Gradients in the weights of prescribed inputs are known along changes that give all of them the same mass: numbers c_k of sum
 /// zero may be added, one for each input.
 #[derive(Debug)]
 pub struct BarycenterCotangent<'a, D: Device> {
     barycenter: &'a mut LinearisedBarycenter<D>,
-    /// q.
+    /// The cotangent of log(p / m) while the softmins rest: q, and less in the direction that a bound of entropy holds.
     seed: D::Vector,
+    /// The cotangent of -epsilon log m in the mean that is sharpened: kappa times that of w. None without a bound.
+    of_power: Option<D::Vector>,
     /// alpha and beta of each term.
     softmins: Vec<Sided<D::Vector>>,
+    /// alpha and beta of the transport of a debiased barycenter to itself.
+    own: Option<Sided<D::Vector>>,
+    /// The derivative in the bound of entropy, for each column.
+    of_bound: Vec<f64>,
     /// <b, g_k>_p, for each column.
     of_parts: Vec<Vec<f64>>,
+    solve: LinearSolve,
+}
+
+/// A solution of the adjoint system of a barycenter, and what is known beside.
+struct Adjoint<D: Device> {
+    /// y_k.
+    inputs: Vec<D::Vector>,
+    /// b.
+    of_parts: D::Vector,
+    of_power: Option<D::Vector>,
+    own: Option<Sided<D::Vector>>,
+    of_bound: Vec<f64>,
     solve: LinearSolve,
 }
 
@@ -52,31 +73,73 @@ impl<D: Device> LinearisedBarycenter<D> {
         let (rows, columns) = self.terms[0].optimum.frame.shape(Side::Target);
         check("a cotangent of a barycenter", cotangent, rows * columns)?;
         let backend = self.backend();
-        let seed = backend.upload(cotangent, columns)?;
-        let operands = [Operand::Vector(&seed), Operand::Constant(self.terms[0].optimum.frame.epsilon())];
-        let c = vector(backend, (rows, columns), operands, |[q, epsilon]| -(q / epsilon))?;
-        let same = self.terms.iter().map(|_| backend.copied(&c)).collect::<Result<Vec<_>, _>>()?;
-        let right_hand_side = self.complements(&same)?;
-        let (mut y, solve) = self.solve(&right_hand_side)?;
-        for z in &mut y {
-            update(self.backend(), z, [Operand::Vector(&c)], |z, [c]| c - z)?;
-        }
-        let images = self.complements(&y)?;
-        let b = self.sum_of_parts(&images)?;
-        let weighted = vector(
-            self.backend(),
-            (rows, columns),
-            [Operand::Vector(self.inner_weights()), Operand::Vector(&b)],
-            |[p, b]| p * b,
-        )?;
-        let (mut softmins, mut of_parts) = (Vec::with_capacity(y.len()), Vec::with_capacity(y.len()));
-        for (term, y) in y.iter().enumerate() {
+        let mut seed = backend.upload(cotangent, columns)?;
+        let epsilon = self.terms[0].optimum.frame.epsilon();
+        let c = scaled(backend, &seed, 1.0 / epsilon)?;
+        let mut form = std::mem::replace(&mut self.form, Form::Mean);
+        let adjoint = match &mut form {
+            Form::Mean => self.adjoint(&c),
+            Form::Sharpened(sharpening) => self.sharpened_adjoint(sharpening, &c).and_then(|adjoint| {
+                let backend = self.backend();
+                let numbers_of = |operands: [&D::Reduced; 2]| -> Result<Vec<f64>, Error> {
+                    let product = numbers(backend, columns, operands.map(Operand::Reduced), |[x, y]| -(x * y))?;
+                    Ok(backend.read(&[&product])?.swap_remove(0))
+                };
+                let along = numbers(
+                    backend,
+                    columns,
+                    [Operand::Reduced(&adjoint.along), Operand::Constant(epsilon)],
+                    |[along, epsilon]| -(epsilon * along),
+                )?;
+                sharpening.add(backend, &mut seed, &along)?;
+                Ok(Adjoint {
+                    of_power: Some(sharpening.times_kappa(backend, &adjoint.bound)?),
+                    of_bound: numbers_of([&adjoint.along, &sharpening.of_bound])?,
+                    inputs: adjoint.inputs,
+                    of_parts: adjoint.bound,
+                    own: None,
+                    solve: adjoint.solve,
+                })
+            }),
+            Form::Debiased(own) => self.debiased_adjoint(own, &c).and_then(|adjoint| {
+                let (backend, frame) = (self.backend(), &self.terms[0].optimum.frame);
+                let operands = [self.inner_weights(), &adjoint.own].map(Operand::Vector);
+                let own = Sided {
+                    source: frame.filled(Side::Target, 0.0)?,
+                    target: vector(backend, (rows, columns), operands, |[p, v]| -(p * v))?,
+                };
+                let (own, of_bound) = (Some(own), vec![0.0; columns]);
+                let debiased::Adjoint { inputs, of_parts, solve, .. } = adjoint;
+                Ok(Adjoint { inputs, of_parts, of_power: None, own, of_bound, solve })
+            }),
+        };
+        self.form = form;
+        let Adjoint { inputs, of_parts: b, of_power, own, of_bound, solve } = adjoint?;
+        let operands = [self.inner_weights(), &b].map(Operand::Vector);
+        let weighted = vector(self.backend(), (rows, columns), operands, |[p, b]| p * b)?;
+        let (mut softmins, mut of_parts) = (Vec::with_capacity(inputs.len()), Vec::with_capacity(inputs.len()));
+        for (term, y) in inputs.iter().enumerate() {
             softmins.push(self.cotangents(term, y)?);
             let g = self.terms[term].optimum.potential(Side::Target);
             let product = pairing(self.backend(), (rows, columns), &weighted, g)?;
             of_parts.push(self.backend().read(&[&product])?.swap_remove(0));
         }
-        Ok(BarycenterCotangent { barycenter: self, seed, softmins, of_parts, solve })
+        Ok(BarycenterCotangent { barycenter: self, seed, of_power, softmins, own, of_bound, of_parts, solve })
+    }
+
+    /// That of a barycenter without a bound.
+    fn adjoint(&mut self, c: &D::Vector) -> Result<Adjoint<D>, Error> {
+        let negative = scaled(self.backend(), c, -1.0)?;
+        let same = self.terms.iter().map(|_| self.backend().copied(&negative)).collect::<Result<Vec<_>, _>>()?;
+        let right_hand_side = self.complements(&same)?;
+        let (mut inputs, solve) = self.solve(&right_hand_side)?;
+        for z in &mut inputs {
+            update(self.backend(), z, [Operand::Vector(&negative)], |z, [c]| c - z)?;
+        }
+        let images = self.complements(&inputs)?;
+        let of_parts = self.sum_of_parts(&images)?;
+        let of_bound = vec![0.0; self.problem.columns()];
+        Ok(Adjoint { inputs, of_parts, of_power: None, own: None, of_bound, solve })
     }
 
     /// alpha and beta of a term.
@@ -144,26 +207,69 @@ impl<D: Device> BarycenterCotangent<'_, D> {
         for index in 0..self.softmins.len() {
             derivative += self.input(index)?.epsilon()?;
         }
+        if self.own.is_some() {
+            derivative += self.own()?.epsilon()?;
+        }
         let barycenter = &*self.barycenter;
         let (frame, backend) = (&barycenter.terms[0].optimum.frame, barycenter.backend());
-        let [q, p, s] = [&self.seed, barycenter.inner_weights(), &barycenter.mean].map(Operand::Vector);
+        let shape = frame.shape(Side::Target);
+        let [q, p, l] = [&self.seed, barycenter.inner_weights(), &barycenter.logarithm].map(Operand::Vector);
         let epsilon = Operand::Constant(frame.epsilon());
-        let explicit = sum(backend, frame.shape(Side::Target), [q, p, s, epsilon], |[q, p, s, epsilon]| {
-            p.select(q * p * (s / epsilon) / epsilon, 0.0)
+        let explicit = sum(backend, shape, [q, p, l, epsilon], |[q, p, l, epsilon]| {
+            p.select(-(q * p * (l / epsilon) / epsilon), 0.0)
         })?;
-        Ok(derivative + total(backend, &explicit)?)
+        derivative += total(backend, &explicit)?;
+        if let Some(of_power) = &self.of_power {
+            let operands = [p, Operand::Vector(of_power), Operand::Vector(frame.weights(Side::Target))];
+            let explicit = sum(backend, shape, operands, |[p, z, m]| p.select(-(p * z * m.ln()), 0.0))?;
+            derivative += total(backend, &explicit)?;
+        }
+        Ok(derivative)
     }
 
-    /// The gradient in the weights of the reference m, as far as p has mass.
+    /// The derivative in the bound of the entropy of a sharpened barycenter, of each column; zero where it does not bind, and for other
+    /// barycenters.
+    #[must_use]
+    pub fn entropy_bound(&self) -> &[f64] {
+        &self.of_bound
+    }
+
+    /// The gradient in the data of the transport of a debiased barycenter to itself, both of whose sides are the support.
+    ///
+    /// # Errors
+    /// [`Error::MissingCapability`] for other barycenters, a failure of the device.
+    pub fn own(&mut self) -> Result<Cotangent<'_, D>, Error> {
+        let Self { barycenter, own, solve, .. } = self;
+        let (Form::Debiased(linearised), Some(softmins)) = (&mut barycenter.form, own) else {
+            return Err(Error::MissingCapability("the own transport of a barycenter that is not debiased"));
+        };
+        let backend = linearised.optimum.frame.backend();
+        let softmins = Sided::try_new(|side| backend.copied(&softmins[side]))?;
+        Cotangent::of_softmins(linearised, softmins, *solve)
+    }
+
+    /// The gradient in the weights of the reference m, as far as p has mass; zero for debiased barycenters, which do not depend on it.
     ///
     /// # Errors
     /// A failure of the device.
     pub fn reference(&mut self) -> Result<Vec<D::Elem>, Error> {
         let barycenter = &*self.barycenter;
-        let frame = &barycenter.terms[0].optimum.frame;
+        let (frame, backend) = (&barycenter.terms[0].optimum.frame, barycenter.backend());
+        if barycenter.is_debiased() {
+            let (rows, histograms) =
+                backend.shape(barycenter.problem.terms()[0].problem.marginal(Side::Target).weights());
+            return Ok(vec![D::Elem::from_f64(0.0); rows * histograms]);
+        }
         let operands = [&self.seed, barycenter.inner_weights(), frame.weights(Side::Target)].map(Operand::Vector);
-        let explicit =
-            vector(barycenter.backend(), frame.shape(Side::Target), operands, |[q, p, m]| p.select(q * p / m, 0.0))?;
+        let shape = frame.shape(Side::Target);
+        let mut explicit = vector(backend, shape, operands, |[q, p, m]| p.select(q * p / m, 0.0))?;
+        if let Some(of_power) = &self.of_power {
+            let [z, p, m] = [of_power, barycenter.inner_weights(), frame.weights(Side::Target)].map(Operand::Vector);
+            let operands = [z, p, m, Operand::Constant(frame.epsilon())];
+            update(backend, &mut explicit, operands, |explicit, [z, p, m, epsilon]| {
+                explicit - p.select(epsilon * z * p / m, 0.0)
+            })?;
+        }
         let mut gradient = frame.of_histograms(Side::Target, explicit)?;
         for index in 0..self.softmins.len() {
             add(&mut gradient, &self.input(index)?.weights(Side::Target)?);
@@ -171,7 +277,7 @@ impl<D: Device> BarycenterCotangent<'_, D> {
         Ok(gradient)
     }
 
-    /// The gradient in the points of the support, which all inputs share.
+    /// The gradient in the points of the support, which all inputs share, and the transport of a debiased barycenter to itself on both sides.
     ///
     /// # Errors
     /// [`Error::MissingCapability`] for costs without derivatives in points, a failure of the device.
@@ -179,6 +285,12 @@ impl<D: Device> BarycenterCotangent<'_, D> {
         let mut gradient = self.input(0)?.points(Side::Target)?;
         for index in 1..self.softmins.len() {
             add(&mut gradient, &self.input(index)?.points(Side::Target)?);
+        }
+        if self.own.is_some() {
+            let mut own = self.own()?;
+            for side in Side::BOTH {
+                add(&mut gradient, &own.points(side)?);
+            }
         }
         Ok(gradient)
     }
@@ -202,6 +314,15 @@ impl<D: Device> BarycenterCotangent<'_, D> {
         }
         for (index, of_input) in &tangent.inputs {
             derivative += self.input(*index)?.along(of_input)?;
+        }
+        for own in &tangent.own {
+            derivative += self.own()?.along(own)?;
+        }
+        if let Some(bounds) = &tangent.entropy_bound {
+            let columns = self.of_bound.len();
+            check("a tangent of the bound of entropy", bounds, if bounds.len() == 1 { 1 } else { columns })?;
+            derivative +=
+                self.of_bound.iter().zip(bounds.iter().cycle()).map(|(slope, moved)| slope * moved).sum::<f64>();
         }
         if let Some(reference) = &tangent.reference {
             let gradient = self.reference()?;

@@ -1,4 +1,4 @@
-//! The linear system of a barycenter, on tuples of vectors that agree: sum_k lambda_k h_k = 0.
+//! The linear system of a barycenter without a bound, on tuples of vectors that agree: sum_k lambda_k h_k = 0.
 
 use ot_core::{Backend, Device, Error, Fold, Operand, Program};
 
@@ -6,7 +6,8 @@ use super::LinearisedBarycenter;
 use crate::{
     LinearSolve, Linearised,
     algebra::update,
-    conjugate_gradient::{ConjugateGradient, Projection},
+    conjugate_gradient::ConjugateGradient,
+    space::{Projection, Space},
 };
 
 /// Tuples with sum_k lambda_k h_k = 0, without the constants to which the system is blind.
@@ -66,7 +67,7 @@ impl<D: Device> Projection<D> for Agreement<'_, D> {
 }
 
 /// sum_k part_k x_k.
-fn weighted_sum<D: Device>(
+pub(super) fn weighted_sum<D: Device>(
     backend: &dyn Backend<D>,
     parts: &[D::Reduced],
     x: &[D::Vector],
@@ -107,10 +108,7 @@ impl<D: Device> LinearisedBarycenter<D> {
             parts_on_device,
         };
         let conjugate_gradient = ConjugateGradient {
-            backend,
-            weights: &weights,
-            parts: parts_on_device,
-            projection: Some(&agreement),
+            space: Space { backend, weights: &weights, parts: parts_on_device, projection: Some(&agreement) },
             settings: solver,
             preconditioner: None,
         };
@@ -126,7 +124,11 @@ impl<D: Device> LinearisedBarycenter<D> {
 }
 
 /// out_k = (1 - A_k) x_k.
-fn complements<D: Device>(terms: &mut [Linearised<D>], x: &[D::Vector], out: &mut [D::Vector]) -> Result<(), Error> {
+pub(super) fn complements<D: Device>(
+    terms: &mut [Linearised<D>],
+    x: &[D::Vector],
+    out: &mut [D::Vector],
+) -> Result<(), Error> {
     for ((term, x), out) in terms.iter_mut().zip(x).zip(out) {
         term.coupling()?.complement(x, out)?;
     }

@@ -2,14 +2,14 @@
 
 use ot_conformance::{DeferredBuilder, ReferenceBackend};
 use ot_core::{
-    Balanced, Device, Epsilon, Error, GeometryBuilder, JointProblem, JointSolution, JointTerm, Kl, PointCloud,
+    Balanced, Device, End, Epsilon, Error, GeometryBuilder, JointProblem, JointSolution, JointTerm, Kl, PointCloud,
     RecordedPenalty, Side, SqEuclidean, Status,
 };
 use ot_cpu::CpuBackend;
 use ot_diff::{BarycenterTangent, LinearSolver, LinearisedBarycenter, Tangent, barycenter_and_pullback};
 use ot_solvers::{Annealing, Barycenter, BarycentricCoordinates, BregmanProjections};
 
-use crate::data::{DIMENSION, assert_agree, difference, dot, noise};
+use crate::data::{DIMENSION, assert_agree, difference, dot, narrow, noise};
 
 /// Of differences of solves.
 const DIFFERENCES: f64 = 1e-7;
@@ -18,20 +18,20 @@ const TRANSPOSE: f64 = 1e-10;
 
 /// The data of a barycenter, or a direction in which they move.
 #[derive(Clone, Debug)]
-struct Inputs {
-    points: Vec<Vec<f64>>,
-    weights: Vec<Vec<f64>>,
-    support: Vec<f64>,
-    reference: Vec<f64>,
+pub struct Inputs {
+    pub points: Vec<Vec<f64>>,
+    pub weights: Vec<Vec<f64>>,
+    pub support: Vec<f64>,
+    pub reference: Vec<f64>,
     /// Input after input, column after column.
-    lambda: Vec<f64>,
-    epsilon: f64,
+    pub lambda: Vec<f64>,
+    pub epsilon: f64,
     /// rho of each input; prescribed if there is none.
-    strengths: Vec<Option<f64>>,
+    pub strengths: Vec<Option<f64>>,
 }
 
 impl Inputs {
-    fn new(strengths: &[Option<f64>], lambda: &[f64]) -> Self {
+    pub fn new(strengths: &[Option<f64>], lambda: &[f64]) -> Self {
         let len = |index: usize| 4 + index;
         let scaled = |weights: Vec<f64>, mass: f64| {
             let total: f64 = weights.iter().sum();
@@ -50,7 +50,7 @@ impl Inputs {
         }
     }
 
-    fn rest(&self) -> Self {
+    pub fn rest(&self) -> Self {
         let zeros = |x: &Vec<f64>| vec![0.0; x.len()];
         Self {
             points: self.points.iter().map(zeros).collect(),
@@ -63,7 +63,7 @@ impl Inputs {
         }
     }
 
-    fn directions(&self) -> Vec<(&'static str, Self)> {
+    pub fn directions(&self) -> Vec<(&'static str, Self)> {
         let mut moving = vec![
             ("lambda", Self { lambda: noise(31, self.lambda.len()), ..self.rest() }),
             ("epsilon", Self { epsilon: 1.0, ..self.rest() }),
@@ -85,7 +85,7 @@ impl Inputs {
         moving
     }
 
-    fn moved(&self, direction: &Self, step: f64) -> Self {
+    pub fn moved(&self, direction: &Self, step: f64) -> Self {
         let add = |x: &[f64], d: &[f64]| x.iter().zip(d).map(|(x, d)| x + step * d).collect::<Vec<_>>();
         let each = |x: &[Vec<f64>], d: &[Vec<f64>]| x.iter().zip(d).map(|(x, d)| add(x, d)).collect();
         let strength = |(own, moves): (&Option<f64>, &Option<f64>)| Some((*own)? + step * (*moves)?);
@@ -100,7 +100,7 @@ impl Inputs {
         }
     }
 
-    fn tangent(&self) -> BarycenterTangent<f64> {
+    pub fn tangent(&self) -> BarycenterTangent<f64> {
         let moves = |values: &[f64]| values.iter().any(|value| *value != 0.0);
         let mut tangent = BarycenterTangent::new().epsilon(self.epsilon);
         if moves(&self.lambda) {
@@ -130,9 +130,10 @@ impl Inputs {
         self.points.len()
     }
 
-    fn solve<D: Device<Elem = f64>>(&self, builder: &dyn GeometryBuilder<Device = D>) -> JointSolution<D> {
-        let cloud =
-            |points: &[f64], weights: &[f64]| PointCloud::new(points.to_vec(), DIMENSION, weights.to_vec()).unwrap();
+    pub fn problem<D: Device>(&self, builder: &dyn GeometryBuilder<Device = D>) -> JointProblem<D> {
+        let cloud = |points: &[f64], weights: &[f64]| {
+            PointCloud::new(narrow::<D::Elem>(points), DIMENSION, narrow(weights)).unwrap()
+        };
         let inputs: Vec<_> =
             self.points.iter().zip(&self.weights).map(|(points, weights)| cloud(points, weights)).collect();
         let support = cloud(&self.support, &self.reference);
@@ -145,7 +146,11 @@ impl Inputs {
             };
             barycenter = barycenter.input(input, &lambda, &penalty.unwrap()).unwrap();
         }
-        let problem = barycenter.problem().unwrap();
+        barycenter.problem().unwrap()
+    }
+
+    fn solve<D: Device<Elem = f64>>(&self, builder: &dyn GeometryBuilder<Device = D>) -> JointSolution<D> {
+        let problem = self.problem(builder);
         let solution = BregmanProjections::new().tolerance(1e-13).annealing(Annealing::Off).solve(&problem).unwrap();
         assert!(solution.certificates().iter().all(|certificate| certificate.marginal_error < 1e-12));
         solution
@@ -322,4 +327,15 @@ fn bad_requests_are_told() {
     let mut hurried = LinearisedBarycenter::new(&inputs.solve(&backend)).unwrap().with_solver(solver).unwrap();
     let solve = hurried.pull_back(&noise(81, 6)).unwrap().solve();
     assert!(solve.status == Status::IterationLimit && solve.residual > 1e-10, "{solve:?}");
+}
+
+/// One unknown measure, as the target of every term, is all that is known.
+#[test]
+fn several_unknown_measures_are_refused() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let mut terms = Inputs::new(&[None; 2], &[0.3, 0.7]).problem(&backend).terms().to_vec();
+    terms[1].ends = [End::Given, End::Unknown(1)];
+    let solution = BregmanProjections::new().solve(&JointProblem::new(terms).unwrap()).unwrap();
+    let refused = LinearisedBarycenter::new(&solution).map(|_| ()).err();
+    assert!(matches!(refused, Some(Error::MissingCapability(_))), "{refused:?}");
 }

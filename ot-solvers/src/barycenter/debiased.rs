@@ -25,7 +25,7 @@ mod iteration;
 
 use std::sync::Arc;
 
-use ot_core::{Device, Error, Geometry, JointProblem, Observer, Progress, Side, Status};
+use ot_core::{Device, Error, Geometry, JointProblem, Observer, Progress, Side, Solution, Status};
 
 use self::iteration::Iteration;
 use super::inputs::require_inputs;
@@ -167,6 +167,9 @@ impl<'a, D: Device> DebiasedRun<'a, D> {
 /// A debiased barycenter, and how far it may be from the best.
 #[derive(Debug)]
 pub struct DebiasedSolution<D: Device> {
+    problem: JointProblem<D>,
+    transports: Vec<Solution<D>>,
+    own: Option<Solution<D>>,
     measure: Vec<D::Elem>,
     gaps: Vec<f64>,
     statuses: Vec<Status>,
@@ -175,6 +178,24 @@ pub struct DebiasedSolution<D: Device> {
 }
 
 impl<D: Device> DebiasedSolution<D> {
+    /// What was solved.
+    #[must_use]
+    pub fn problem(&self) -> &JointProblem<D> {
+        &self.problem
+    }
+
+    /// The transport from each input to p, to the [inner tolerance](DebiasedBarycenter::inner_tolerance); none where p is not finite.
+    #[must_use]
+    pub fn transports(&self) -> &[Solution<D>] {
+        &self.transports
+    }
+
+    /// The transport of p to itself, likewise.
+    #[must_use]
+    pub fn own_transport(&self) -> Option<&Solution<D>> {
+        self.own.as_ref()
+    }
+
     /// The masses of p, column after column.
     #[must_use]
     pub fn measure(&self) -> &[D::Elem] {

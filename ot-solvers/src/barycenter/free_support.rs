@@ -16,10 +16,10 @@
 mod inner;
 mod weights;
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    Backend, Error, GeometryBuilder, Host, HostBackend, Observer, Phase, PointCloud, Progress, Scalar, Status,
+    Backend, Error, GeometryBuilder, Host, HostBackend, Observer, Phase, PointCloud, Progress, Scalar, Solution, Status,
 };
 
 use self::{inner::Inner, weights::WeightSearch};
@@ -63,6 +63,7 @@ pub enum InnerTransport {
 pub struct FreeSupport {
     limits: Limits,
     inner: InnerTransport,
+    inner_tolerance: Option<f64>,
     moves_weights: bool,
 }
 
@@ -77,13 +78,19 @@ impl FreeSupport {
     #[must_use]
     pub fn new() -> Self {
         let limits = Limits::new("max_iterations", 100).tolerance(1e-6);
-        Self { limits, inner: InnerTransport::Exact, moves_weights: false }
+        Self { limits, inner: InnerTransport::Exact, inner_tolerance: None, moves_weights: false }
     }
 
     /// How plans are found.
     #[must_use]
     pub fn inner(self, inner: InnerTransport) -> Self {
         Self { inner, ..self }
+    }
+
+    /// The marginal error of entropic transports, where the default of [`Sinkhorn`](crate::Sinkhorn) is not enough: for derivatives, say.
+    #[must_use]
+    pub fn inner_tolerance(self, inner_tolerance: f64) -> Self {
+        Self { inner_tolerance: Some(inner_tolerance), ..self }
     }
 
     /// Are the weights b free, too? With one input each atom takes the mass that is nearest to it, which is k-means. With
@@ -206,7 +213,8 @@ impl<'a, T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> FreeS
         let scale = mass / start.weights_view().mass(0);
         cloud.weights.iter_mut().for_each(|weight| *weight *= scale);
 
-        let inner = Inner { backend, inputs, lambda, transport: settings.inner };
+        let FreeSupport { inner: transport, inner_tolerance, .. } = *settings;
+        let inner = Inner { backend, inputs, lambda, transport, inner_tolerance };
         let spread = inner.spread();
         let tolerance = settings.limits.tolerance_or(1e-6);
         let mut search = settings.moves_weights.then(WeightSearch::new);
@@ -255,6 +263,7 @@ impl<'a, T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> FreeS
             status,
             iterations,
             history: history.into_told(),
+            transports: solves.transports(),
         })
     }
 }
@@ -285,6 +294,7 @@ pub struct FreeSupportSolution<T: Scalar> {
     status: Status,
     iterations: usize,
     history: Vec<Progress>,
+    transports: Vec<Arc<Solution<Host<T>>>>,
 }
 
 impl<T: Scalar> FreeSupportSolution<T> {
@@ -325,6 +335,12 @@ impl<T: Scalar> FreeSupportSolution<T> {
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// The entropic transports from the barycenter to the inputs, one for each; none where plans are exact.
+    #[must_use]
+    pub fn transports(&self) -> &[Arc<Solution<Host<T>>>] {
+        &self.transports
     }
 
     /// Iterations done.

@@ -3,9 +3,11 @@
 //! Their columns are those of one batch, term after term: column c of the term at place k is column k C + c of C each. A kernel
 //! that reads its data once for all columns of a batch so reads them once for all terms.
 
+use std::sync::Arc;
+
 use ot_core::{
     ActiveColumns, Backend, ByProducts, CTransform, Device, End, Error, JointProblem, KernelOp, Operand, Potentials,
-    Problem, Program, Side, Sweep,
+    Problem, Program, Side, Solution, Sweep, WeightsView,
 };
 
 use crate::entropic::{Start, choose_columns};
@@ -279,6 +281,31 @@ impl<D: Device> Group<D> {
         }
         potentials.sort_by_key(|(term, _)| *term);
         Ok(potentials.into_iter().map(|(_, potentials)| potentials).collect())
+    }
+
+    /// A solution of all terms with p at their target, as one of each term, with its index.
+    pub(super) fn solutions_of_terms(
+        &self,
+        joint: &JointProblem<D>,
+        solution: &Solution<D>,
+        p: WeightsView<'_, D::Elem>,
+    ) -> Result<Vec<(usize, Solution<D>)>, Error> {
+        let (columns, all) = (self.columns_of_term(), solution.potentials());
+        let of_place = |(place, &term): (usize, &usize)| {
+            let [source, target] = Side::BOTH.map(|side| self.of_place(all.side(side), place));
+            let potentials = Potentials { source: source?, target: target?, epsilon: all.epsilon };
+            let own = place * columns..(place + 1) * columns;
+            let solution = Solution::new(
+                joint.terms()[term].problem.with_weights(Side::Target, p)?,
+                Arc::new(potentials),
+                solution.statuses()[own.clone()].to_vec(),
+                solution.certificates()[own].to_vec(),
+                solution.iterations(),
+                solution.history().to_vec(),
+            );
+            Ok((term, solution))
+        };
+        self.terms.iter().enumerate().map(of_place).collect()
     }
 
     /// Does a full sweep move the terms, the source first?

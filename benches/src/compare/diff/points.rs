@@ -17,6 +17,7 @@ use super::{
     },
     relative,
 };
+use crate::memory::Peak;
 
 /// The blur of the schedule.
 const BLUR: f64 = 0.05;
@@ -40,9 +41,11 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
         // Nothing of the size of the pairs is kept: 5e4 x 5e4 of them would be 10 GB.
         let n = 50_000;
         let posed = Clouds { arrays: Arrays::cube_and_blob(bench.options.seed, n, n, 3, BLUR), exact: Vec::new() };
+        let peak = Peak::start();
         let (seconds, (gradient, iterations)) = time_once(|| posed.gradient::<f32>(threads, TOLERANCE))?;
+        let note = format!("memory O(n + m): peak {:.1} MiB above the input", peak.bytes() as f64 / f64::from(1 << 20));
         let row = posed.row(&gradient, seconds, iterations, threads);
-        bench.add(Row { ours_error: None, ..row }.with_note("memory O(n + m)".to_owned()))?;
+        bench.add(Row { ours_error: None, ..row }.with_note(note))?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
     ActiveColumns, Backend, CTransform, Device, Epsilon, Error, Geometry, JointProblem, KernelOp, LOG_ZERO, Operand,
-    Phase, PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Status, WeightsView,
+    Phase, PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Solution, Status,
+    WeightsView,
 };
 
 use super::{DebiasedBarycenter, DebiasedSolution};
@@ -13,6 +14,17 @@ use crate::{
     entropic::{Sinkhorn, Start, Update},
     history::History,
 };
+
+/// What is known of an iterate.
+struct Check<D: Device> {
+    /// p of the mass of the inputs.
+    measure: Vec<D::Elem>,
+    /// The gap of each column.
+    gaps: Vec<f64>,
+    /// From each input to p, and of p to itself.
+    transports: Vec<Solution<D>>,
+    own: Option<Solution<D>>,
+}
 
 /// The state of one run.
 pub(super) struct Iteration<'a, D: Device> {
@@ -78,7 +90,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             if !iterations.is_multiple_of(limits.check_interval) && iterations != limits.most {
                 continue;
             }
-            let (measure, gaps) = self.gaps(epsilon)?;
+            let Check { measure, gaps, transports, own } = self.check(epsilon)?;
             let scale = |column: usize| epsilon * self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
             let meets = |column: usize| gaps[column] <= tolerance * scale(column);
             let progress = Progress {
@@ -99,7 +111,8 @@ impl<'a, D: Device> Iteration<'a, D> {
                 };
                 let status = |column| if meets(column) { Status::Converged } else { reason };
                 let statuses = (0..columns).map(status).collect();
-                return Ok(DebiasedSolution { measure, gaps, statuses, iterations, history: history.into_told() });
+                let (problem, history) = (self.problem.clone(), history.into_told());
+                return Ok(DebiasedSolution { problem, transports, own, measure, gaps, statuses, iterations, history });
             }
         }
     }
@@ -127,8 +140,8 @@ impl<'a, D: Device> Iteration<'a, D> {
         backend.map(&self.mass, &operands, &mut [unknown.masses_and_mass().0])
     }
 
-    /// p of the mass of the inputs, and the gap of each column.
-    fn gaps(&mut self, epsilon: f64) -> Result<(Vec<D::Elem>, Vec<f64>), Error> {
+    /// What is known of p.
+    fn check(&mut self, epsilon: f64) -> Result<Check<D>, Error> {
         let (len, columns) = (self.problem.unknown()[0], self.problem.columns());
         let mut measure = self.backend.download(&[self.unknown.masses()])?.swap_remove(0);
         for (column, values) in measure.chunks_exact_mut(len).enumerate() {
@@ -138,8 +151,9 @@ impl<'a, D: Device> Iteration<'a, D> {
         }
         let weights = WeightsView::new(&measure, columns)?;
         if weights.validate().is_err() {
-            return Ok((measure, vec![f64::INFINITY; columns]));
+            return Ok(Check { measure, gaps: vec![f64::INFINITY; columns], transports: Vec::new(), own: None });
         }
+        let mut transports = Vec::with_capacity(self.problem.terms().len());
         let sinkhorn = Sinkhorn::new().tolerance(self.settings.inner_tolerance);
         let mut slope = vec![0.0; len * columns];
         let total = |column: usize| -> f64 { self.problem.terms().iter().map(|term| term.weight(column)).sum() };
@@ -156,7 +170,10 @@ impl<'a, D: Device> Iteration<'a, D> {
                     slope.iter_mut().zip(g).for_each(|(slope, g)| *slope += weight * g.to_f64());
                 }
             }
+            transports.extend(group.solutions_of_terms(self.problem, &solution, weights)?);
         }
+        transports.sort_by_key(|(term, _)| *term);
+        let transports = transports.into_iter().map(|(_, transport)| transport).collect();
         let atoms = Weighted(weights);
         let own = Problem::new(Arc::clone(&self.geometry), &atoms, &atoms, Epsilon::Absolute(epsilon))?;
         let mut source = self.backend.copied(&self.own)?;
@@ -171,7 +188,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             p.iter().zip(slope).map(|(p, slope)| p.to_f64() * (slope - least)).sum()
         };
         let gaps = measure.chunks_exact(len).zip(slope.chunks_exact(len)).map(gap).collect();
-        Ok((measure, gaps))
+        Ok(Check { measure, gaps, transports, own: Some(solution) })
     }
 }
 

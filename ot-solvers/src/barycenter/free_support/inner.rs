@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ot_core::{
-    Epsilon, Error, GeometryBuilder, Host, HostBackend, Measure, PointCloud, Potentials, Problem, Scalar, Side,
+    Epsilon, Error, GeometryBuilder, Host, HostBackend, Measure, PointCloud, Problem, Scalar, Side, Solution,
     SqEuclidean, Status, host::for_each_chunk,
 };
 
@@ -19,6 +19,8 @@ pub(super) struct Inner<'a, T: Scalar, G> {
     pub(super) inputs: &'a [&'a PointCloud<'a, T>],
     pub(super) lambda: &'a [f64],
     pub(super) transport: InnerTransport,
+    /// Of entropic transports.
+    pub(super) inner_tolerance: Option<f64>,
 }
 
 /// The transports of one cloud to all inputs.
@@ -39,7 +41,7 @@ pub(super) struct Solves<T: Scalar> {
 /// What a transport leaves for the next.
 enum Warm<T: Scalar> {
     Exact([Vec<f64>; 2]),
-    Entropic(Arc<Potentials<Host<T>>>),
+    Entropic(Arc<Solution<Host<T>>>),
 }
 
 /// One transport.
@@ -168,10 +170,11 @@ impl<T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> Inner<'_,
         let geometry = self.backend.geometry(source.support(), target.support(), &SqEuclidean)?;
         let problem = Problem::new(geometry, source, target, Epsilon::Absolute(epsilon))?;
         let start = match warm {
-            Some(Warm::Entropic(potentials)) => Start::Warm(potentials),
+            Some(Warm::Entropic(before)) => Start::Warm(before.potentials()),
             _ => Start::Zero,
         };
-        let solution = Sinkhorn::new().run(&problem).start(start).solve()?;
+        let sinkhorn = self.inner_tolerance.map_or(Sinkhorn::new(), |tolerance| Sinkhorn::new().tolerance(tolerance));
+        let solution = sinkhorn.run(&problem).start(start).solve()?;
         let dimension = target.points().dimension();
         let means = solution.plan()?.barycentric_projection(Side::Source, target.points().coordinates(), dimension)?;
         let potential = solution.potential(Side::Source)?;
@@ -181,12 +184,21 @@ impl<T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> Inner<'_,
             status: solution.status(),
             potential: potential.iter().map(|f| f.to_f64()).collect(),
             means: means.iter().map(|mean| mean.to_f64()).collect(),
-            warm: Warm::Entropic(Arc::clone(solution.potentials())),
+            warm: Warm::Entropic(Arc::new(solution)),
         })
     }
 }
 
 impl<T: Scalar> Solves<T> {
+    /// The entropic transports, input by input; none where they are exact.
+    pub(super) fn transports(self) -> Vec<Arc<Solution<Host<T>>>> {
+        let entropic = |warm| match warm {
+            Warm::Entropic(solution) => Some(solution),
+            Warm::Exact(_) => None,
+        };
+        self.warm.into_iter().filter_map(entropic).collect()
+    }
+
     /// The cloud at the means; atoms without mass stay.
     pub(super) fn moved(&self, cloud: &Cloud) -> Cloud {
         let mut moved = cloud.clone();

@@ -76,7 +76,9 @@ impl<D: Device> Iteration<'_, D> {
             let potentials = Group::potentials_of_terms(&self.groups)?.into_iter().map(Arc::new).collect();
             let measures = vec![Arc::new(self.unknown.into_masses())];
             let (problem, history) = (problem.clone(), history.into_told());
-            return Ok(JointSolution::new(problem, measures, potentials, statuses, certificates, iterations, history));
+            let solution =
+                JointSolution::new(problem, measures, potentials, statuses, certificates, iterations, history);
+            return Ok(solution.with_powers(self.power.powers(backend)?));
         }
     }
 

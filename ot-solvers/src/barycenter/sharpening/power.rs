@@ -75,6 +75,11 @@ impl<D: Device> Power<D> {
         })
     }
 
+    /// beta of each column.
+    pub(super) fn powers(&self, backend: &dyn Backend<D>) -> Result<Vec<f64>, Error> {
+        Ok(backend.read(&[&self.beta])?.swap_remove(0))
+    }
+
     /// p from the mean softmin in `unknown`, and potentials at which each plan has the marginal p, from the softmins s_k in
     /// `groups`.
     pub(super) fn project(
