@@ -13,6 +13,7 @@ mod conversions;
 mod divergence;
 mod exact;
 mod extremes;
+mod features;
 mod grid;
 mod hand_over;
 mod hostile;
