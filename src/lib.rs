@@ -97,8 +97,8 @@ pub mod prelude {
     #[cfg(feature = "heat")]
     pub use ot_cpu::{HeatGeometry, PointCloudHeat};
     pub use ot_solvers::{
-        ExactSolution, ExactTransport, Method, Newton, PairTable, Sinkhorn, SinkhornDivergence, SlicedWasserstein,
-        Start, Transport,
+        ExactSolution, ExactTransport, LowRankTransport, Method, Newton, PairTable, Sinkhorn, SinkhornDivergence,
+        SlicedWasserstein, Start, Transport,
     };
 }
 

@@ -18,6 +18,7 @@ mod grid;
 mod hand_over;
 mod hostile;
 mod infeasible;
+mod low_rank;
 mod many;
 mod map;
 mod multiscale;
