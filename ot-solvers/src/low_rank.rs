@@ -170,8 +170,8 @@ impl<'a, T: Scalar> LowRankRun<'a, T> {
     /// # Errors
     /// [`Error::Parameter`] for rank 0, a rank above the number of atoms with mass of either side, and settings out of range;
     /// [`Error::MassMismatch`], [`Error::BatchMismatch`] and [`Error::Length`] for batches, [`Error::Weight`], [`Error::Mass`];
-    /// [`Error::MissingCapability`] for a cost that forbids pairs, [`Error::SumOverflow`]; those of [`CostBetween::new`] and
-    /// [`CostBetween::table_f64`]; [`Error::OutOfMemory`].
+    /// [`Error::MissingCapability`] for a cost that forbids pairs, [`Error::SumOverflow`]; those of [`CostBetween::new`],
+    /// [`CostBetween::bound`] and [`CostBetween::table_f64`]; [`Error::OutOfMemory`].
     pub fn solve(self) -> Result<LowRankCoupling, Error> {
         let backend: &dyn Backend<Host<T>> = self.backend;
         backend.scope(|| self.solve_inside())

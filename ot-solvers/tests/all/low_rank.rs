@@ -6,6 +6,7 @@ use ot_conformance::Seeded;
 use ot_core::{
     CostMatrix, Error, GroundCost, Histogram, Manhattan, Measure, PointCloud, Progress, Side, SqEuclidean, Status,
 };
+use ot_cpu::CpuBackend;
 use ot_solvers::{ExactTransport, LowRankCoupling, LowRankTransport};
 
 use crate::support::{SIDES, assert_close, cloud, cpu, largest_difference};
@@ -117,6 +118,30 @@ fn translations_move_the_cost_by_their_square() {
         PointCloud::new(points, 2, a.weights_view().values().to_vec()).unwrap()
     };
     assert_close(solve(4, &a, &translate, &SqEuclidean).lower_bound(), 2.0 * by * by, 1e-9);
+}
+
+/// The optimal map from a cloud to an image under a symmetric positive matrix is that matrix: then the lower bound is exact transport.
+#[test]
+fn the_bound_of_gelbrich_is_attained_by_affine_maps() {
+    let a = cloud(3, 40, 0.0, 1.0);
+    let image = a.points().iter().flat_map(|x| [2.0 * x[0] + 0.5 * x[1] - 1.0, 0.5 * x[0] + 0.25 * x[1] + 3.0]);
+    let b = PointCloud::new(image.collect::<Vec<_>>(), 2, a.weights_view().values().to_vec()).unwrap();
+    let (coupling, truth) = (solve(3, &a, &b, &SqEuclidean), exact(&a, &b, &SqEuclidean));
+    assert!(coupling.lower_bound() <= truth && coupling.lower_bound() > (1.0 - 1e-5) * truth);
+    let same = solve(3, &a, &a, &SqEuclidean);
+    assert_eq!(same.lower_bound(), 0.0);
+}
+
+#[test]
+fn single_precision_is_solved_in_double() {
+    let narrow = |seed: u64| PointCloud::uniform(Seeded::new(seed).elements::<f32>(40, 0.0, 1.0), 2).unwrap();
+    let wide = |cloud: &PointCloud<'_, f32>| {
+        PointCloud::uniform(cloud.points().coordinates().iter().map(|x| f64::from(*x)).collect::<Vec<_>>(), 2).unwrap()
+    };
+    let (a, b, backend) = (narrow(1), narrow(2), CpuBackend::<f32>::new(1).unwrap());
+    let settings = LowRankTransport::new(3).max_iterations(100);
+    let found = settings.solve(&backend, &a, &b, &SqEuclidean).unwrap().transport_cost();
+    assert_close(found, settings.solve(&cpu(1), &wide(&a), &wide(&b), &SqEuclidean).unwrap().transport_cost(), 1e-5);
 }
 
 #[test]
