@@ -93,12 +93,12 @@ pub mod prelude {
         SqEuclidean, Status, TotalVariation, TriangleMesh, VertexHistogram,
     };
     #[cfg(feature = "cpu")]
-    pub use ot_cpu::CpuBackend;
+    pub use ot_cpu::{CpuBackend, FeatureGeometry};
     #[cfg(feature = "heat")]
     pub use ot_cpu::{HeatGeometry, PointCloudHeat};
     pub use ot_solvers::{
-        ExactSolution, ExactTransport, Method, Newton, PairTable, Sinkhorn, SinkhornDivergence, SlicedWasserstein,
-        Start, Transport,
+        ExactSolution, ExactTransport, LowRankTransport, Method, Newton, PairTable, Sinkhorn, SinkhornDivergence,
+        SlicedWasserstein, Start, Transport,
     };
 }
 

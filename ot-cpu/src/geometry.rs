@@ -13,6 +13,7 @@ mod cut;
 mod dense;
 mod derivative;
 mod entries;
+mod features;
 mod functionals;
 mod general;
 mod grid;
@@ -23,6 +24,7 @@ mod hard;
 mod heat;
 mod instead;
 mod kernel;
+mod log_kernel;
 mod memory;
 mod operand;
 mod plan_product;
@@ -46,8 +48,8 @@ pub use self::heat::{
     CotangentGraph, HeatDistance, HeatGeometry, HeatReport, MeshReport, PointCloudHeat, cotangent_graph,
 };
 pub use self::{
-    arcs::ArcsGeometry, blocks::BlockSparseGeometry, dense::DenseGeometry, grid::GridGeometry,
-    streaming::StreamingGeometry,
+    arcs::ArcsGeometry, blocks::BlockSparseGeometry, dense::DenseGeometry, features::FeatureGeometry,
+    grid::GridGeometry, streaming::StreamingGeometry,
 };
 use crate::{
     backend::CpuBackend,

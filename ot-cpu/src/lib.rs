@@ -27,7 +27,9 @@ pub mod geometry;
 mod simd;
 
 pub use backend::{CpuBackend, KeptEntries};
-pub use geometry::{ArcsGeometry, BlockSparseGeometry, CpuScalar, DenseGeometry, GridGeometry, StreamingGeometry};
+pub use geometry::{
+    ArcsGeometry, BlockSparseGeometry, CpuScalar, DenseGeometry, FeatureGeometry, GridGeometry, StreamingGeometry,
+};
 #[cfg(feature = "heat")]
 pub use geometry::{
     CotangentGraph, HeatDistance, HeatGeometry, HeatReport, MeshReport, PointCloudHeat, cotangent_graph,

@@ -50,4 +50,8 @@ pub use self::{
     sparse_costs::SparseCosts,
     transport::{ExactRun, ExactSolution, ExactTransport, Guide, SearchReport},
 };
-pub(crate) use self::{masses::check_histogram, sliced::Slices, small::has_few_pairs};
+pub(crate) use self::{
+    masses::{balanced_weights, check_histogram, single_weights},
+    sliced::Slices,
+    small::has_few_pairs,
+};

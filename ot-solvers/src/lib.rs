@@ -28,6 +28,7 @@ pub mod gaussian;
 mod history;
 pub mod interpolation;
 mod limits;
+pub mod low_rank;
 pub mod many;
 pub mod map;
 mod named_values;
@@ -61,6 +62,7 @@ pub use exact::{
 pub use front::{Answer, Choice, Transport, transport};
 pub use gaussian::{AffineMap, BuresBarycenter, Gaussian};
 pub use interpolation::{barycentric_interpolation, displacement_interpolation};
+pub use low_rank::{LowRankCoupling, LowRankRun, LowRankTransport};
 pub use many::{Many, Method, PairTable, PairValue, cross, pairwise, zip};
 pub use map::EntropicMap;
 pub use newton::{Newton, NewtonReport, NewtonRun, PlanFactor};

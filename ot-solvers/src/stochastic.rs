@@ -23,13 +23,13 @@ mod averaged_gradient;
 mod averaged_sgd;
 mod block;
 mod held_out;
-mod random;
 mod sampler;
+
+pub use ot_core::Random;
 
 pub use self::{
     averaged_gradient::{StochasticAveragedGradient, StochasticAveragedGradientRun},
     averaged_sgd::{AveragedSgd, AveragedSgdRun, SemiDiscreteSolution},
     held_out::{Estimate, HeldOutEstimate},
-    random::Random,
     sampler::{PointSampler, Sampler},
 };

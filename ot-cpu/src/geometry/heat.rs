@@ -6,7 +6,6 @@
 //! | `factor` | sparse L D L^T without a subtraction, in parts that tasks solve apart |
 //! | `layers` | inputs that span more than numbers do, as several |
 //! | `diffusion` | k implicit steps, from logarithms to logarithms |
-//! | `kernel` | what solvers ask of it |
 //! | `cloud` | the same of a Gaussian kernel on points, where there is no mesh |
 //! | `derivative` | the derivative in the weights of edges |
 //! | `distance` | geodesic distances, for comparison |
@@ -18,7 +17,6 @@ mod diffusion;
 mod distance;
 mod factor;
 mod intrinsic;
-mod kernel;
 mod layers;
 mod range;
 
@@ -37,9 +35,11 @@ pub use self::{
 use self::{
     diffusion::{Diffusion, Workspace},
     intrinsic::IntrinsicTriangulation,
-    kernel::{DARK, HeatKernel, LogOperator, Untold},
 };
-use super::CpuScalar;
+use super::{
+    CpuScalar,
+    log_kernel::{DARK, LogKernel, LogOperator, Untold},
+};
 use crate::backend::CpuBackend;
 
 /// The shortest time of diffusion that is accepted, in squared lengths of an edge.
@@ -235,7 +235,7 @@ impl<T: CpuScalar> Geometry<Host<T>> for HeatGeometry<T> {
         let fixed = self.epsilon_of_time * self.heat.time;
         let (backend, heat) = (self.backend.clone(), Arc::clone(&self.heat));
         let operator = Diffused { backend, heat, workspace: Workspace::default() };
-        Ok(Box::new(HeatKernel::new(operator, self.heat.vertices.len(), columns, fixed, epsilon)?))
+        Ok(Box::new(LogKernel::new(operator, [self.heat.vertices.len(); 2], columns, fixed, epsilon)?))
     }
 
     fn fixed_epsilon(&self) -> Option<f64> {
@@ -283,7 +283,7 @@ struct Diffused<T> {
 }
 
 impl<T: CpuScalar> LogOperator<T> for Diffused<T> {
-    fn log_products(&mut self, exponents: &mut [f64], untold: &mut Vec<Untold>) -> Result<(), Error> {
+    fn log_products(&mut self, _: Side, exponents: &mut Vec<f64>, untold: &mut Vec<Untold>) -> Result<(), Error> {
         let Self { backend, heat, workspace } = self;
         heat.diffusion.log_products(backend, exponents, DARK, workspace, untold);
         Ok(())
@@ -293,7 +293,7 @@ impl<T: CpuScalar> LogOperator<T> for Diffused<T> {
         self.heat.report.reach
     }
 
-    fn cost_derivative(kernel: &mut HeatKernel<Self>) -> Option<&mut dyn CostDerivative<Host<T>>> {
+    fn cost_derivative(kernel: &mut LogKernel<Self>) -> Option<&mut dyn CostDerivative<Host<T>>> {
         Some(kernel)
     }
 }

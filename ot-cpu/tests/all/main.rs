@@ -5,6 +5,7 @@
 mod arcs;
 mod blocks;
 mod conformance;
+mod features;
 mod geometries;
 mod grid;
 #[cfg(feature = "heat")]

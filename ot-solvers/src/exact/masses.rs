@@ -22,7 +22,7 @@ pub(super) fn check_single<T: Scalar>(source: &dyn Measure<T>, target: &dyn Meas
 }
 
 /// The one histogram of each of two measures, checked.
-pub(super) fn single_weights<'a, T: Scalar>(
+pub(crate) fn single_weights<'a, T: Scalar>(
     source: &'a dyn Measure<T>,
     target: &'a dyn Measure<T>,
 ) -> Result<[WeightsView<'a, T>; 2], Error> {
@@ -67,7 +67,7 @@ pub(super) fn wide<T: Scalar>(weights: WeightsView<'_, T>) -> Vec<f64> {
 ///
 /// # Errors
 /// [`Error::MassMismatch`] for masses that differ by more than the rounding of n + m weights explains.
-pub(super) fn balanced_weights<T: Scalar>(
+pub(crate) fn balanced_weights<T: Scalar>(
     [source, target]: [WeightsView<'_, T>; 2],
 ) -> Result<(Vec<f64>, Vec<f64>), Error> {
     let (a, mut b) = (wide(source), wide(target));

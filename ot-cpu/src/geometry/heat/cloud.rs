@@ -8,10 +8,7 @@ use ot_core::{
     Support, UNREACHABLE, host::HostVector,
 };
 
-use super::{
-    kernel::{DARK, HeatKernel, LogOperator, Untold},
-    own_geometry,
-};
+use super::{DARK, LogKernel, LogOperator, Untold, own_geometry};
 use crate::{backend::CpuBackend, geometry::CpuScalar};
 
 /// The most iterations of the normalisation.
@@ -236,7 +233,7 @@ impl<T: CpuScalar> Geometry<Host<T>> for PointCloudHeat<T> {
             columns,
             steps: Arc::clone(&self.steps),
         };
-        Ok(Box::new(HeatKernel::new(operator, n, columns, 4.0 * self.time, epsilon)?))
+        Ok(Box::new(LogKernel::new(operator, [n; 2], columns, 4.0 * self.time, epsilon)?))
     }
 
     fn fixed_epsilon(&self) -> Option<f64> {
@@ -272,7 +269,7 @@ struct DiffusedCloud<T: CpuScalar> {
 }
 
 impl<T: CpuScalar> LogOperator<T> for DiffusedCloud<T> {
-    fn log_products(&mut self, exponents: &mut [f64], untold: &mut Vec<Untold>) -> Result<(), Error> {
+    fn log_products(&mut self, _: Side, exponents: &mut Vec<f64>, untold: &mut Vec<Untold>) -> Result<(), Error> {
         let Self { products, columns, steps } = self;
         let n = steps.log_masses.len();
         for (block, logs) in exponents.chunks_mut(n * *columns).enumerate() {
@@ -295,14 +292,9 @@ impl<T: CpuScalar> LogOperator<T> for DiffusedCloud<T> {
             }
             for (index, log) in logs.iter_mut().enumerate().filter(|(_, log)| **log <= DARK) {
                 *log = f64::NEG_INFINITY;
-                untold.push(Untold { request: block * *columns + index / n, vertex: index % n, bound: None });
+                untold.push(Untold { request: block * *columns + index / n, atom: index % n, bound: None });
             }
         }
         Ok(())
-    }
-
-    /// No entry is too small.
-    fn reach(&self) -> f64 {
-        f64::INFINITY
     }
 }

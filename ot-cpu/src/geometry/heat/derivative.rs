@@ -13,10 +13,7 @@ use ot_core::{
     CostDerivative, CostParameter, CostTangent, Error, Host, PairWeight, PlanSide, Side, WeightedPlan, host::HostVector,
 };
 
-use super::{
-    Diffused, Heat,
-    kernel::{DARK, HeatKernel},
-};
+use super::{DARK, Diffused, Heat, LogKernel};
 use crate::geometry::CpuScalar;
 
 impl Heat {
@@ -68,7 +65,7 @@ fn ranks<'a, T: CpuScalar>(
     Ok(ranks)
 }
 
-impl<T: CpuScalar> HeatKernel<Diffused<T>> {
+impl<T: CpuScalar> LogKernel<Diffused<T>> {
     fn factors(&self, side: PlanSide<'_, Host<T>>, column: usize) -> Factors {
         let (epsilon, diffusion) = (self.binding.epsilon(), &self.operator.heat.diffusion);
         let terms = side.potential.column(column).iter().zip(side.log_weights.column(column));
@@ -108,7 +105,7 @@ impl<T: CpuScalar> HeatKernel<Diffused<T>> {
 }
 
 /// In the weights of edges, in the order of the graph that the kernel was made of.
-impl<T: CpuScalar> CostDerivative<Host<T>> for HeatKernel<Diffused<T>> {
+impl<T: CpuScalar> CostDerivative<Host<T>> for LogKernel<Diffused<T>> {
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         let edges = self.operator.heat.ends().count();
         (parameter == CostParameter::EdgeWeights && edges > 0).then_some((edges, 1))

@@ -14,8 +14,8 @@
 use ot_core::{Error, Graph, HostBackend, host::for_each_chunk, measure::Components};
 
 use super::{
+    Untold,
     factor::Factor,
-    kernel::Untold,
     layers::{Layers, Told, WINDOW},
 };
 use crate::{

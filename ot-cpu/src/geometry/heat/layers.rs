@@ -5,7 +5,7 @@
 
 use ot_core::{HostBackend, host::for_each_chunk, measure::Components};
 
-use super::kernel::Untold;
+use super::Untold;
 use crate::{backend::CpuBackend, geometry::CpuScalar};
 
 /// Logarithms of the inputs of one layer span this much.
@@ -132,7 +132,7 @@ impl Layers {
                         Ok(log) => *out = log + told.offset,
                         Err(bound) => {
                             *out = f64::NEG_INFINITY;
-                            list.push(Untold { request, vertex, bound: bound.map(|bound| bound + told.offset) });
+                            list.push(Untold { request, atom: vertex, bound: bound.map(|bound| bound + told.offset) });
                         }
                     }
                 }

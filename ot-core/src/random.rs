@@ -15,7 +15,7 @@ const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 /// A sequence of random numbers that a seed, a stream and an index name.
 ///
 /// ```
-/// use ot_solvers::Random;
+/// use ot_core::Random;
 ///
 /// let (mut one, mut same, mut other) = (Random::new(7, 0, 3), Random::new(7, 0, 3), Random::new(7, 0, 4));
 /// let x = one.uniform();

@@ -1,4 +1,4 @@
-//! The kernel of one solve over whatever diffuses, from logarithms to logarithms.
+//! The kernel of one solve that is given as products, from logarithms to logarithms, at one epsilon: a diffusion, or thin factors.
 
 use ot_core::{
     Binding, CostDerivative, Error, GibbsKernel, Host, LOG_ZERO, PlanOperator, PlanSide, PlanView, Side, SoftMin,
@@ -14,17 +14,21 @@ const LARGEST_EXPONENT: f64 = -0.1 * LOG_ZERO;
 /// A number below exp of this is zero.
 const VANISHING: f64 = -700.0;
 
-/// A diffusion K of n vertices, or what stands for it.
+/// K (n x m) as an operator on exponentials.
 pub(super) trait LogOperator<T>: std::fmt::Debug + Send + Sized {
-    /// log (K exp(x)) of some requests in the place of x, n numbers to a request, where what is at most [`DARK`] is no input.
-    /// Sums without a logarithm are minus infinity there, and listed by request and vertex.
-    fn log_products(&mut self, exponents: &mut [f64], untold: &mut Vec<Untold>) -> Result<(), Error>;
+    /// log (K exp(x)), of K^T for the target, of some requests in the place of x: a number for each atom of `side` to a request in
+    /// the place of one for each of the other, where what is at most [`DARK`] is no input. Sums without a logarithm are minus
+    /// infinity there, and listed by request and atom.
+    fn log_products(&mut self, side: Side, exponents: &mut Vec<f64>, untold: &mut Vec<Untold>) -> Result<(), Error>;
 
-    /// The logarithm that an entry of K may lie below one over the mean mass and be told whatever the weights are.
-    fn reach(&self) -> f64;
+    /// The logarithm that an entry of K may lie below one over the mean mass and be told whatever the weights are. The default
+    /// has no bound.
+    fn reach(&self) -> f64 {
+        f64::INFINITY
+    }
 
     /// Derivatives of the implied cost. The default knows none.
-    fn cost_derivative(kernel: &mut HeatKernel<Self>) -> Option<&mut dyn CostDerivative<Host<T>>> {
+    fn cost_derivative(kernel: &mut LogKernel<Self>) -> Option<&mut dyn CostDerivative<Host<T>>> {
         let _ = kernel;
         None
     }
@@ -34,14 +38,14 @@ pub(super) trait LogOperator<T>: std::fmt::Debug + Send + Sized {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Untold {
     pub(super) request: usize,
-    pub(super) vertex: usize,
+    pub(super) atom: usize,
     /// Its logarithm is below this; without a bound, it is a sum of nothing.
     pub(super) bound: Option<f64>,
 }
 
-/// A heat kernel bound to its only epsilon.
+/// A kernel bound to its only epsilon.
 #[derive(Debug)]
-pub(super) struct HeatKernel<O> {
+pub(super) struct LogKernel<O> {
     pub(super) operator: O,
     pub(super) binding: Binding,
     /// The exponents of what the kernel is applied to, then the logarithms of the products.
@@ -49,10 +53,16 @@ pub(super) struct HeatKernel<O> {
     untold: Vec<Untold>,
 }
 
-impl<O> HeatKernel<O> {
-    /// Binds the kernel of so many vertices and columns.
-    pub(super) fn new(operator: O, vertices: usize, columns: usize, fixed: f64, requested: f64) -> Result<Self, Error> {
-        let binding = Binding::new([vertices; 2], columns, fixed)?;
+impl<O> LogKernel<O> {
+    /// Binds the kernel of so many atoms and columns.
+    pub(super) fn new(
+        operator: O,
+        atoms: [usize; 2],
+        columns: usize,
+        fixed: f64,
+        requested: f64,
+    ) -> Result<Self, Error> {
+        let binding = Binding::new(atoms, columns, fixed)?;
         require_epsilon(fixed, requested)?;
         Ok(Self { operator, binding, exponents: Vec::new(), untold: Vec::new() })
     }
@@ -87,12 +97,12 @@ impl<O> HeatKernel<O> {
     }
 
     /// log (K exp(exponents)) of all requests, in their place.
-    fn log_products<T>(&mut self) -> Result<(), Error>
+    fn log_products<T>(&mut self, side: Side) -> Result<(), Error>
     where
         O: LogOperator<T>,
     {
         self.untold.clear();
-        self.operator.log_products(&mut self.exponents, &mut self.untold)
+        self.operator.log_products(side, &mut self.exponents, &mut self.untold)
     }
 }
 
@@ -100,7 +110,7 @@ fn require_epsilon(fixed: f64, requested: f64) -> Result<(), Error> {
     if requested == fixed { Ok(()) } else { Err(Error::FixedEpsilon { fixed, requested }) }
 }
 
-impl<T: CpuScalar, O: LogOperator<T>> PlanOperator<Host<T>> for HeatKernel<O> {
+impl<T: CpuScalar, O: LogOperator<T>> PlanOperator<Host<T>> for LogKernel<O> {
     fn binding(&self) -> &Binding {
         &self.binding
     }
@@ -128,7 +138,7 @@ impl<T: CpuScalar, O: LogOperator<T>> PlanOperator<Host<T>> for HeatKernel<O> {
         for &(channel, sign) in &requests {
             self.request_times(other, columns[channel], values.column(channel), sign);
         }
-        self.log_products::<T>()?;
+        self.log_products::<T>(side)?;
         out.values_mut().fill(T::default());
         for (&(channel, sign), logs) in requests.iter().zip(self.exponents.chunks_exact(n)) {
             let column = columns[channel];
@@ -141,12 +151,12 @@ impl<T: CpuScalar, O: LogOperator<T>> PlanOperator<Host<T>> for HeatKernel<O> {
                 }
             }
         }
-        for &Untold { request, vertex, bound } in &self.untold {
+        for &Untold { request, atom, bound } in &self.untold {
             let column = columns[requests[request].0];
-            let log_weight = own.log_weights.column(column)[vertex].to_f64();
-            let factor = own.potential.column(column)[vertex].to_f64() / epsilon + log_weight;
+            let log_weight = own.log_weights.column(column)[atom].to_f64();
+            let factor = own.potential.column(column)[atom].to_f64() / epsilon + log_weight;
             if bound.is_some_and(|bound| log_weight > DARK && factor + bound >= VANISHING) {
-                return Err(self.beyond_range(side, vertex, column));
+                return Err(self.beyond_range(side, atom, column));
             }
         }
         Ok(())
@@ -157,7 +167,7 @@ impl<T: CpuScalar, O: LogOperator<T>> PlanOperator<Host<T>> for HeatKernel<O> {
     }
 }
 
-impl<T: CpuScalar, O: LogOperator<T>> GibbsKernel<Host<T>> for HeatKernel<O> {
+impl<T: CpuScalar, O: LogOperator<T>> GibbsKernel<Host<T>> for LogKernel<O> {
     /// The guess is not needed.
     fn softmin(&mut self, request: SoftMin<'_, Host<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
         let SoftMin { side, other, active, .. } = request;
@@ -166,16 +176,16 @@ impl<T: CpuScalar, O: LogOperator<T>> GibbsKernel<Host<T>> for HeatKernel<O> {
         for &column in active.indices() {
             self.request(other, column);
         }
-        self.log_products::<T>()?;
+        self.log_products::<T>(side)?;
         for (&column, logs) in active.indices().iter().zip(self.exponents.chunks_exact(n)) {
             let out = out.column_mut(column).iter_mut().zip(logs);
             out.for_each(|(out, log)| *out = T::from_f64(-epsilon * log));
         }
-        for &Untold { request, vertex, bound } in &self.untold {
+        for &Untold { request, atom, bound } in &self.untold {
             let column = active.indices()[request];
             match bound {
-                Some(_) => return Err(self.beyond_range(side, vertex, column)),
-                None => out.column_mut(column)[vertex] = T::from_f64(UNREACHABLE),
+                Some(_) => return Err(self.beyond_range(side, atom, column)),
+                None => out.column_mut(column)[atom] = T::from_f64(UNREACHABLE),
             }
         }
         Ok(())
