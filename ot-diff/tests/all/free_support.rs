@@ -136,6 +136,11 @@ impl Clouds {
                 let own = solution.plan().unwrap().barycentric_projection(Side::Source, input, DIMENSION).unwrap();
                 means.iter_mut().zip(own).for_each(|(mean, own)| *mean += lambda / total * own);
             }
+            for ((point, mean), _) in
+                points.chunks(DIMENSION).zip(means.chunks_mut(DIMENSION)).zip(&self.weights).filter(|(_, b)| **b == 0.0)
+            {
+                mean.copy_from_slice(point);
+            }
             let moved = points.iter().zip(&means).map(|(x, mean)| (x - mean).abs()).fold(0.0, f64::max);
             points = means;
             if moved < 1e-13 {
@@ -211,6 +216,24 @@ fn transports_of_the_solver() {
     let exact = settings.solve(&backend, &inputs, &clouds.lambda, &start).unwrap();
     let refused = LinearisedFreeSupport::new(exact.transports(), &clouds.lambda).map(|_| ()).err();
     assert!(matches!(refused, Some(Error::MissingCapability(_))), "{refused:?}");
+}
+
+/// Points without mass rest, and inputs without weight move nothing.
+#[test]
+fn what_has_no_mass_rests() {
+    let mut clouds = Clouds::new(&[0.4, 0.6, 0.0]);
+    let mass = clouds.weights[3];
+    clouds.weights[3] = 0.0;
+    clouds.weights[0] += mass;
+    let mut free = linearised(&clouds, &clouds.fixed_point(&clouds.start()));
+    let points = Tangent::new().points(Side::Target, noise(71, 10));
+    let change = free.push_forward(&FreeSupportTangent::new().input(1, points)).unwrap();
+    assert!(change.solve().status.is_converged(), "{:?}", change.solve());
+    assert!(change.points()[..6].iter().all(|moved| moved.is_finite() && *moved != 0.0));
+    assert_eq!(change.points()[6..], [0.0, 0.0]);
+    let points = Tangent::new().points(Side::Target, noise(72, 12));
+    let change = free.push_forward(&FreeSupportTangent::new().input(2, points)).unwrap();
+    assert_eq!(change.points(), [0.0; 8]);
 }
 
 /// What does not fit is refused.

@@ -151,6 +151,31 @@ fn entropy_is_held() {
     assert_agree("support", &gradient.support().unwrap(), &[0.0; 12], 1e-9, 1.0);
 }
 
+/// The bound of the inputs moves with the weights of that of most entropy.
+#[test]
+fn bounds_of_inputs_move_with_them() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let mut inputs = Inputs::new(&[None; 2], &[0.3, 0.7]);
+    inputs.points = vec![inputs.support.clone(), inputs.support.clone()];
+    inputs.weights = vec![vec![0.51, 0.27, 0.15, 0.15, 0.11, 0.11], vec![0.12, 0.12, 0.12, 0.11, 0.27, 0.56]];
+    let solve = |inputs: &Inputs| {
+        let problem = inputs.problem(&backend);
+        let without = BregmanProjections::new().tolerance(1e-10).solve(&problem).unwrap();
+        let settings = BoundedEntropy::new().tolerance(1e-13).max_iterations(20_000);
+        settings.run(&problem).start(&without).solve().unwrap()
+    };
+    let solution = solve(&inputs);
+    assert!(solution.powers().unwrap()[0] > 1.01, "{:?}", solution.powers());
+    let mut direction = inputs.rest();
+    direction.weights[0] = vec![0.05, -0.02, 0.01, -0.03, 0.02, -0.03];
+    let (a, mass, bound) = (&inputs.weights[0], 1.3, entropy(&inputs.weights[0]));
+    let moved: f64 = a.iter().zip(&direction.weights[0]).map(|(a, da)| -da * ((a / mass).ln() + bound) / mass).sum();
+    let tangent = direction.tangent().entropy_bound(vec![moved]);
+    let found = linearised(&solution).push_forward(&tangent).unwrap().measure().unwrap();
+    let expected = difference(inputs.epsilon, |step| solve(&inputs.moved(&direction, step)).measure(0).unwrap());
+    assert_agree("weights and bound", &found, &expected, DIFFERENCES, 1e-2);
+}
+
 /// A bound that does not bind changes no derivative.
 #[test]
 fn bounds_that_do_not_bind() {
