@@ -24,6 +24,7 @@ mod ground;
 mod instance;
 mod judge;
 mod line;
+mod low_rank;
 mod majorize;
 mod many;
 pub mod oracle;
@@ -55,9 +56,10 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 22] = [
+pub static TARGETS: [Target; 23] = [
     Target { name: "exact", single: exact::case, double: exact::case },
     Target { name: "assignment", single: assignment::case, double: assignment::case },
+    Target { name: "low-rank", single: low_rank::case, double: low_rank::case },
     Target { name: "line", single: line::case, double: line::case },
     Target { name: "circle", single: circle::case, double: circle::case },
     Target { name: "sliced", single: sliced::case, double: sliced::case },

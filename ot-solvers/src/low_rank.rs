@@ -195,8 +195,11 @@ impl<'a, T: Scalar> LowRankRun<'a, T> {
         let costs = CostBetween::new(source.support(), target.support(), cost)?;
         let mut history = History::new(observer);
         let descent = Descent { settings, weights, parallel };
-        let in_units =
-            |[scale, exponent]: [f64; 2]| move |value: f64| times_power_of_two(value * scale * mass, exponent) * unit;
+        // One power of two for costs and masses: a cost alone may be no normal number.
+        let of_masses = binary_exponent(unit);
+        let in_units = |[scale, exponent]: [f64; 2]| {
+            move |value: f64| times_power_of_two(value * scale * mass, exponent + of_masses)
+        };
         let (found, units) = match (costs.cost().form(), costs.points()) {
             (CostForm::SqEuclidean { scale }, Some(points)) => {
                 costs.bound()?;
