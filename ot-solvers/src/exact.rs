@@ -21,6 +21,7 @@
 //! decades matter.
 
 mod assignment;
+mod boxes;
 mod candidates;
 mod certificate;
 mod circle;

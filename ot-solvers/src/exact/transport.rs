@@ -59,7 +59,7 @@ impl Guide {
 
 /// Settings of exact transport: the network simplex on the few arcs that matter, every other one priced.
 ///
-/// Time: about that of some passes over all costs. Memory O(n + m): costs are evaluated when needed, a matrix is read
+/// Time: about that of some passes over all costs, between large clouds in few coordinates over those of a few hundred pairs an atom. Memory O(n + m): costs are evaluated when needed, a matrix is read
 /// in place. Between few atoms (of at most 2^18 pairs) all costs are kept in a table, of 12 bytes a pair.
 ///
 /// ```
