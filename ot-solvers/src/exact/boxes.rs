@@ -101,6 +101,11 @@ impl<'a> PairBoxes<'a> {
         })
     }
 
+    /// Coordinates of a point.
+    pub(super) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
     fn boxes(&self, side: Side) -> &Boxes {
         &self.sides[side.index()]
     }
@@ -233,14 +238,15 @@ impl<'a> PairBoxes<'a> {
     /// An affine function nowhere below those of two halves.
     fn top_over(&self, boxes: &Boxes, node: usize, halves: [usize; 2], tops: [Top; 2]) -> Top {
         let frame = &boxes.frames[node];
-        let slope = std::array::from_fn(|axis| 0.5 * tops[0].slope[axis] + 0.5 * tops[1].slope[axis]);
+        let slope: [f64; MOST_DIMENSIONS] =
+            std::array::from_fn(|axis| 0.5 * tops[0].slope[axis] + 0.5 * tops[1].slope[axis]);
         let (mut value, mut largest) = (f64::NEG_INFINITY, 0.0_f64);
         for (half, top) in halves.into_iter().zip(tops) {
             let of_half = &boxes.frames[half];
             let (mut of_top, mut size) = (top.value, top.value.abs());
-            for axis in 0..self.dimension {
-                let turned = (top.slope[axis] - slope[axis]).abs() * of_half.half[axis];
-                of_top += turned - slope[axis] * (of_half.middle[axis] - frame.middle[axis]);
+            for (axis, slope) in slope.iter().enumerate().take(self.dimension) {
+                let turned = (top.slope[axis] - slope).abs() * of_half.half[axis];
+                of_top += turned - slope * (of_half.middle[axis] - frame.middle[axis]);
                 size += turned;
             }
             value = value.max(of_top);

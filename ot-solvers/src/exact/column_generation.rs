@@ -16,10 +16,17 @@ use super::{
     forest::leaves_first,
     masses::WholeMasses,
     network_simplex::{Allocation, ArcCost, Arcs, BlockSearch, Ending, NetworkSimplex, is_negative},
+    polish::polished,
 };
 
 /// First arcs of each atom.
 const FIRST_ARCS: usize = 10;
+
+/// Fewer atoms of both sides than this, or atoms in space, which are fewer spacings apart, are sooner solved with more pivots.
+const FEWEST_POLISHED: usize = 50_000;
+
+/// Times that potentials are made better for the candidates, which are then looked for anew but for the last time.
+const POLISHINGS: usize = 3;
 
 /// Arcs of a source that join in one round.
 const JOINING: usize = 6;
@@ -55,6 +62,8 @@ pub(super) struct Search<'a> {
     pub(super) masses: &'a WholeMasses,
     pub(super) parallel: Parallel<'a>,
     pub(super) max_pivots: usize,
+    /// The epsilon at which the first potentials are those of entropic transport, if they are.
+    pub(super) epsilon: Option<f64>,
 }
 
 /// What it found.
@@ -99,6 +108,15 @@ impl Search<'_> {
             (None, Some(boxes)) => candidates_by_boxes(self.costs, boxes, potentials, FIRST_ARCS, self.parallel),
             (None, None) => (candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?, pairs),
         };
+        let (first, better) = match (&boxes, self.epsilon) {
+            (Some(boxes), Some(epsilon)) if n + m >= FEWEST_POLISHED && boxes.dimension() <= 2 => {
+                let (first, better, priced) = self.polish(boxes, epsilon, first, potentials);
+                arcs_priced += priced;
+                (first, Some(better))
+            }
+            _ => (first, None),
+        };
+        let potentials = better.as_ref().map_or(potentials, |better| better.each_ref().map(Vec::as_slice));
         let allocation = self.allocate(&first, potentials);
         check_sums(allocation.costs(), n + m)?;
         let mut simplex = NetworkSimplex::new(allocation);
@@ -157,6 +175,40 @@ impl Search<'_> {
             candidate_arcs: arcs.len(),
             arcs_priced,
         })
+    }
+
+    /// Potentials for the candidates and candidates for the potentials in turn: the last of either, and the pairs priced.
+    /// Potentials that leave the range are not taken.
+    fn polish(
+        &self,
+        boxes: &PairBoxes<'_>,
+        epsilon: f64,
+        mut candidates: Vec<Candidate>,
+        [f, g]: [&[f64]; 2],
+    ) -> (Vec<Candidate>, [Vec<f64>; 2], u64) {
+        let mass = self.masses.mass(self.masses.units[0].iter().sum());
+        let parts = |units: &Vec<i128>| units.iter().map(|&units| self.masses.mass(units) / mass).collect::<Vec<f64>>();
+        let weights = self.masses.units.each_ref().map(parts);
+        let (mut potentials, mut priced) = ([f.to_vec(), g.to_vec()], 0);
+        for round in 0..POLISHINGS {
+            if round > 0 {
+                let [f, g] = &potentials;
+                let (found, looked_at) = candidates_by_boxes(self.costs, boxes, [f, g], FIRST_ARCS, self.parallel);
+                candidates = found;
+                priced += looked_at;
+            }
+            let [old, weights] = [&potentials, &weights].map(|both| both.each_ref().map(Vec::as_slice));
+            let Some(better) = polished(&candidates, old, weights, epsilon, self.parallel) else {
+                return (candidates, potentials, priced);
+            };
+            potentials = better;
+        }
+        let [f, g] = &potentials;
+        for arc in &mut candidates {
+            arc.reduced_cost = arc.cost - f[arc.source as usize] - g[arc.target as usize];
+        }
+        candidates.sort_by(|one, other| one.reduced_cost.total_cmp(&other.reduced_cost));
+        (candidates, potentials, priced)
     }
 
     /// Arcs named by somebody else, by reduced cost.
