@@ -12,7 +12,8 @@
 //!
 //! 1. First potentials: those of entropic transport at a small epsilon, coarse to fine, between point clouds, annealed
 //!    between grids; the minima of rows and columns otherwise; or those of the caller.
-//! 2. The network simplex on the few arcs of each atom that have the least reduced cost under them.
+//! 2. The network simplex on the few arcs of each atom that have the least reduced cost under them. Between large clouds in the
+//!    plane potentials and arcs make each other better before, by entropic transport on the arcs alone.
 //! 3. All pairs priced under the potentials of the simplex. Those of negative reduced cost join its arcs, and step 2
 //!    goes on, until there are none.
 //!
@@ -21,6 +22,7 @@
 //! decades matter.
 
 mod assignment;
+mod boxes;
 mod candidates;
 mod certificate;
 mod circle;
@@ -33,6 +35,7 @@ mod line;
 mod masses;
 mod network_simplex;
 mod plan;
+mod polish;
 mod sliced;
 mod small;
 mod sparse_costs;

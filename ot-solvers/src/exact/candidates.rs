@@ -1,8 +1,11 @@
 //! The arcs worth a try: those of least reduced cost at each source and at each target.
 
-use ot_core::{Error, host::for_each_chunk};
+use ot_core::{Error, Side, host::for_each_chunk};
 
-use super::costs::PairCosts;
+use super::{
+    boxes::{PairBoxes, least},
+    costs::PairCosts,
+};
 
 /// Workers, as a function that runs jobs 0, 1, ... and waits.
 pub(super) type Parallel<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Sync));
@@ -64,14 +67,33 @@ pub(super) fn candidates(
             reduced_cost,
         }));
     }
-    // The same pair may be found from both of its ends; the cost is read again, as rounding has touched it.
+    Ok(merged(costs, all))
+}
+
+/// The same, looked for where boxes do not rule them out: exactly the least of every atom, and how many pairs were looked at.
+pub(super) fn candidates_by_boxes(
+    costs: &PairCosts<'_>,
+    boxes: &PairBoxes<'_>,
+    [f, g]: [&[f64]; 2],
+    count: usize,
+    parallel: Parallel<'_>,
+) -> (Vec<Candidate>, u64) {
+    let tops = [boxes.tops(Side::Source, |i| f[i]), boxes.tops(Side::Target, |j| g[j])];
+    let [(mut all, of_sources), (of_target, of_targets)] =
+        Side::BOTH.map(|side| least(boxes, side, tops.each_ref(), count, parallel));
+    all.extend(of_target);
+    (merged(costs, all), of_sources + of_targets)
+}
+
+/// Pairs that may have been found from both of their ends, each once, with its cost read again: rounding has touched it.
+fn merged(costs: &PairCosts<'_>, mut all: Vec<Candidate>) -> Vec<Candidate> {
     all.sort_unstable_by_key(|candidate| (candidate.source, candidate.target));
     all.dedup_by_key(|candidate| (candidate.source, candidate.target));
     for candidate in &mut all {
         candidate.cost = costs.pair(candidate.source as usize, candidate.target as usize);
     }
     all.sort_by(|one, other| one.reduced_cost.total_cmp(&other.reduced_cost));
-    Ok(all)
+    all
 }
 
 /// What the sources of one task have found.
@@ -171,7 +193,7 @@ fn scattered(range: std::ops::Range<usize>) -> impl Iterator<Item = usize> {
     (0..STRIDE).flat_map(move |offset| (start + (offset * 37) % STRIDE..end).step_by(STRIDE))
 }
 
-/// The least values offered, ascending, with their indices; of equals the first.
+/// The least values offered, ascending, with their indices; of equals those of the least index, in whatever order they come.
 #[derive(Clone, Debug)]
 pub(super) struct Least {
     kept: Vec<(f64, u32)>,
@@ -193,8 +215,10 @@ impl Least {
     }
 
     pub(super) fn offer(&mut self, value: f64, index: u32) {
-        if value < self.bound() {
-            let place = self.kept.partition_point(|kept| kept.0 <= value);
+        let is_before = |&(kept, of_kept): &(f64, u32)| kept < value || kept == value && of_kept < index;
+        let is_full = self.kept.len() >= self.count;
+        if value <= self.bound() && value < f64::INFINITY && !(is_full && self.kept.last().is_some_and(is_before)) {
+            let place = self.kept.partition_point(is_before);
             self.kept.truncate(self.count - 1);
             self.kept.insert(place, (value, index));
         }

@@ -21,6 +21,7 @@ use ot_core::{
 
 use super::{
     SparsePlan,
+    boxes::PairBoxes,
     costs::{CostRows, PairCosts},
     masses::{balanced_weights, single_weights},
     sum::{CompensatedSum, ProductSum, sum_of},
@@ -137,7 +138,8 @@ impl fmt::Display for OptimalityCertificate {
 /// arguments alone.
 ///
 /// Masses that differ by rounding of the element type only are made equal: the target is rescaled. Costs are
-/// evaluated row by row: time O(n m), memory O(n + m).
+/// evaluated row by row: time O(n m), memory O(n + m). Between large clouds in few coordinates most pairs are ruled out by the
+/// [least cost](GroundCost::least) between boxes around points, with its rounding counted: the numbers are those of all pairs.
 ///
 /// ```
 /// use ot_core::{CostMatrix, Histogram, PlanEntry};
@@ -291,6 +293,24 @@ struct RowMinima {
 }
 
 impl RowMinima {
+    /// Those over no pair.
+    const NONE: Self = Self {
+        least: f64::INFINITY,
+        least_rounded: f64::INFINITY,
+        least_without_mass: f64::INFINITY,
+        violation_without_mass: f64::NEG_INFINITY,
+    };
+
+    /// Those over the pairs of both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            least: self.least.min(other.least),
+            least_rounded: self.least_rounded.min(other.least_rounded),
+            least_without_mass: self.least_without_mass.min(other.least_without_mass),
+            violation_without_mass: self.violation_without_mass.max(other.violation_without_mass),
+        }
+    }
+
     /// max_j (f_i + g_j - C_ij)^+ over the targets with mass.
     fn violation(self) -> f64 {
         (-self.least).max(0.0)
@@ -344,6 +364,12 @@ fn row_minima(
     let of_row =
         |row: &[f64], f: f64| run_widest(MinimaOfRow { row, f, g: potential, sizes }).with(without_mass, row, f, g);
     all.clear();
+    if let Some(boxes) = costs.boxes()
+        && let Some(found) = minima_by_boxes(&boxes, [f, g], [potential, sizes], b, &parallel)
+    {
+        *all = found;
+        return Ok(());
+    }
     if costs.are_stored() {
         for (i, &f) in f.iter().enumerate() {
             let row = costs.row(i, &mut []);
@@ -367,6 +393,61 @@ fn row_minima(
         all.extend(of_task?);
     }
     Ok(())
+}
+
+/// The minima of every row over the pairs that boxes do not rule out; `None` where that leaves the smallest reduced cost of all
+/// unknown.
+///
+/// The reduced costs of those that are ruled out are so far above zero that they are not below it by any rounding. So they
+/// change nothing that is told of a row, and the smallest reduced cost only where all others are above a level.
+fn minima_by_boxes(
+    boxes: &PairBoxes<'_>,
+    [f, g]: [&[f64]; 2],
+    [potential, sizes]: [&[f64]; 2],
+    b: &[f64],
+    parallel: impl Fn(usize, &(dyn Fn(usize) + Sync)),
+) -> Option<Vec<RowMinima>> {
+    let tops = [boxes.tops(Side::Source, |i| f[i]), boxes.tops(Side::Target, |j| g[j])];
+    let tops = tops.each_ref();
+    // Twice the units of rounding of a pair that a proof counts, and of a cost no larger than both potentials and itself.
+    let level = 4.0 * ROUNDINGS_OF_PAIR * f64::EPSILON * (tops[0].largest + tops[1].largest);
+    let order = boxes.order(Side::Target);
+    let placed = |values: &[f64]| order.iter().map(|&j| values[j as usize]).collect::<Vec<f64>>();
+    let (potential, sizes) = (placed(potential), placed(sizes));
+    let is_massless: Vec<bool> = order.iter().map(|&j| b[j as usize] <= 0.0).collect();
+    let any_massless = is_massless.contains(&true);
+
+    let blocks = boxes.blocks(Side::Source);
+    let share = blocks.div_ceil(TASKS).max(1);
+    let mut found: Vec<Vec<RowMinima>> = vec![Vec::new(); blocks.div_ceil(share)];
+    ot_core::host::for_each_chunk(parallel, found.len(), found.iter_mut(), |task, found| {
+        let (mut partners, mut buffer, mut without_mass) = (Vec::new(), Vec::new(), Vec::new());
+        for block in task * share..blocks.min((task + 1) * share) {
+            boxes.partners(block, tops, level, &mut partners);
+            for place in boxes.places(Side::Source, block) {
+                let f = tops[0].placed[place];
+                let minima = partners.iter().fold(RowMinima::NONE, |minima, range| {
+                    buffer.resize(range.len(), 0.0);
+                    boxes.costs(place, range.clone(), &mut buffer);
+                    let (g, sizes) = (&potential[range.clone()], &sizes[range.clone()]);
+                    let of_range = run_widest(MinimaOfRow { row: &buffer, f, g, sizes });
+                    if !any_massless {
+                        return minima.and(of_range);
+                    }
+                    without_mass.clear();
+                    without_mass.extend((0..).zip(&is_massless[range.clone()]).filter(|(_, is)| **is).map(|(j, _)| j));
+                    minima.and(of_range.with(&without_mass, &buffer, f, &tops[1].placed[range.clone()]))
+                });
+                found.push(minima);
+            }
+        }
+    });
+    let mut rows = vec![RowMinima::NONE; f.len()];
+    for (row, &i) in found.into_iter().flatten().zip(boxes.order(Side::Source)) {
+        rows[i as usize] = row;
+    }
+    let smallest = rows.iter().map(|row| row.least.min(row.least_without_mass)).fold(f64::INFINITY, f64::min);
+    (smallest <= level).then_some(rows)
 }
 
 /// The minima of a row, without a branch.
@@ -408,8 +489,7 @@ impl Loops for MinimaOfRow<'_> {
         RowMinima {
             least: least_of(least),
             least_rounded: least_of(rounded) - f64::EPSILON * f.abs(),
-            least_without_mass: f64::INFINITY,
-            violation_without_mass: f64::NEG_INFINITY,
+            ..RowMinima::NONE
         }
     }
 }

@@ -7,18 +7,26 @@
 
 use std::ops::ControlFlow;
 
-use ot_core::{Error, PricedArc, cost::check_bound, host::for_each_chunk};
+use ot_core::{Error, PricedArc, Side, cost::check_bound, host::for_each_chunk};
 
 use super::{
-    candidates::{Candidate, Least, Parallel, candidates},
-    costs::PairCosts,
+    boxes::PairBoxes,
+    candidates::{Candidate, Least, Parallel, candidates, candidates_by_boxes},
+    costs::{CostRows, PairCosts},
     forest::leaves_first,
     masses::WholeMasses,
     network_simplex::{Allocation, ArcCost, Arcs, BlockSearch, Ending, NetworkSimplex, is_negative},
+    polish::polished,
 };
 
 /// First arcs of each atom.
 const FIRST_ARCS: usize = 10;
+
+/// Fewer atoms of both sides than this, or atoms in space, which are fewer spacings apart, are sooner solved with more pivots.
+const FEWEST_POLISHED: usize = 50_000;
+
+/// Times that potentials are made better for the candidates, which are then looked for anew but for the last time.
+const POLISHINGS: usize = 3;
 
 /// Arcs of a source that join in one round.
 const JOINING: usize = 6;
@@ -54,6 +62,8 @@ pub(super) struct Search<'a> {
     pub(super) masses: &'a WholeMasses,
     pub(super) parallel: Parallel<'a>,
     pub(super) max_pivots: usize,
+    /// The epsilon at which the first potentials are those of entropic transport, if they are.
+    pub(super) epsilon: Option<f64>,
 }
 
 /// What it found.
@@ -85,15 +95,28 @@ impl Search<'_> {
     ) -> Result<Found, Error> {
         let (n, m) = self.costs.shape();
         let pairs = n as u64 * m as u64;
+        let boxes = self.costs.boxes();
         let least = match pricing.as_deref_mut() {
             Some(pricing) => pricing.least(potentials)?,
             None => None,
         };
-        let mut arcs_priced = least.as_ref().map_or(pairs, |least| least.len() as u64);
-        let first = match least {
-            Some(least) => self.candidates(least),
-            None => candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?,
+        let (first, mut arcs_priced) = match (least, &boxes) {
+            (Some(least), _) => {
+                let priced = least.len() as u64;
+                (self.candidates(least), priced)
+            }
+            (None, Some(boxes)) => candidates_by_boxes(self.costs, boxes, potentials, FIRST_ARCS, self.parallel),
+            (None, None) => (candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?, pairs),
         };
+        let (first, better) = match (&boxes, self.epsilon) {
+            (Some(boxes), Some(epsilon)) if n + m >= FEWEST_POLISHED && boxes.dimension() <= 2 => {
+                let (first, better, priced) = self.polish(boxes, epsilon, first, potentials);
+                arcs_priced += priced;
+                (first, Some(better))
+            }
+            _ => (first, None),
+        };
+        let potentials = better.as_ref().map_or(potentials, |better| better.each_ref().map(Vec::as_slice));
         let allocation = self.allocate(&first, potentials);
         check_sums(allocation.costs(), n + m)?;
         let mut simplex = NetworkSimplex::new(allocation);
@@ -110,12 +133,14 @@ impl Search<'_> {
             if watch(simplex.pivots()).is_break() {
                 break Ending::Cancelled;
             }
-            arcs_priced += pairs;
-            let by_coordinates = match pricing.as_deref_mut() {
-                Some(pricing) if simplex.levels().is_none() => self.price_with(pricing, &simplex)?,
-                _ => None,
+            let without_all = match (&boxes, pricing.as_deref_mut()) {
+                _ if simplex.levels().is_some() => None,
+                (Some(boxes), _) => Some(self.price_by_boxes(boxes, &simplex)),
+                (None, Some(pricing)) => self.price_with(pricing, &simplex)?.map(|joining| (joining, pairs)),
+                (None, None) => None,
             };
-            let joining = by_coordinates.unwrap_or_else(|| self.price(&simplex));
+            let (joining, priced) = without_all.unwrap_or_else(|| (self.price(&simplex), pairs));
+            arcs_priced += priced;
             if joining.is_empty() {
                 break ending;
             }
@@ -150,6 +175,40 @@ impl Search<'_> {
             candidate_arcs: arcs.len(),
             arcs_priced,
         })
+    }
+
+    /// Potentials for the candidates and candidates for the potentials in turn: the last of either, and the pairs priced.
+    /// Potentials that leave the range are not taken.
+    fn polish(
+        &self,
+        boxes: &PairBoxes<'_>,
+        epsilon: f64,
+        mut candidates: Vec<Candidate>,
+        [f, g]: [&[f64]; 2],
+    ) -> (Vec<Candidate>, [Vec<f64>; 2], u64) {
+        let mass = self.masses.mass(self.masses.units[0].iter().sum());
+        let parts = |units: &Vec<i128>| units.iter().map(|&units| self.masses.mass(units) / mass).collect::<Vec<f64>>();
+        let weights = self.masses.units.each_ref().map(parts);
+        let (mut potentials, mut priced) = ([f.to_vec(), g.to_vec()], 0);
+        for round in 0..POLISHINGS {
+            if round > 0 {
+                let [f, g] = &potentials;
+                let (found, looked_at) = candidates_by_boxes(self.costs, boxes, [f, g], FIRST_ARCS, self.parallel);
+                candidates = found;
+                priced += looked_at;
+            }
+            let [old, weights] = [&potentials, &weights].map(|both| both.each_ref().map(Vec::as_slice));
+            let Some(better) = polished(&candidates, old, weights, epsilon, self.parallel) else {
+                return (candidates, potentials, priced);
+            };
+            potentials = better;
+        }
+        let [f, g] = &potentials;
+        for arc in &mut candidates {
+            arc.reduced_cost = arc.cost - f[arc.source as usize] - g[arc.target as usize];
+        }
+        candidates.sort_by(|one, other| one.reduced_cost.total_cmp(&other.reduced_cost));
+        (candidates, potentials, priced)
     }
 
     /// Arcs named by somebody else, by reduced cost.
@@ -268,6 +327,40 @@ impl Search<'_> {
             }));
         }
         Ok(Some(joining))
+    }
+
+    /// The most negative pairs of each source, looked for where boxes do not rule them out, and how many pairs that were.
+    fn price_by_boxes(&self, boxes: &PairBoxes<'_>, simplex: &NetworkSimplex) -> (Vec<ArcCost>, u64) {
+        let (f, minus_g) = simplex.potentials();
+        let tops = [boxes.tops(Side::Source, |i| f[i]), boxes.tops(Side::Target, |j| -minus_g[j])];
+        let (order, tops) = (boxes.order(Side::Target), tops.each_ref());
+        let blocks = boxes.blocks(Side::Source);
+        let share = blocks.div_ceil(TASKS);
+        let mut found: Vec<(Vec<ArcCost>, u64)> = vec![(Vec::new(), 0); blocks.div_ceil(share)];
+        for_each_chunk(self.parallel, found.len(), found.iter_mut(), |task, (found, priced)| {
+            let (mut partners, mut buffer, mut least) = (Vec::new(), Vec::new(), Least::new(JOINING));
+            for block in task * share..blocks.min((task + 1) * share) {
+                boxes.partners(block, tops, 0.0, &mut partners);
+                for place in boxes.places(Side::Source, block) {
+                    let (i, f) = (boxes.order(Side::Source)[place], tops[0].placed[place]);
+                    least.clear();
+                    for range in &partners {
+                        buffer.resize(range.len(), 0.0);
+                        boxes.costs(place, range.clone(), &mut buffer);
+                        *priced += range.len() as u64;
+                        let potentials = &tops[1].placed[range.clone()];
+                        for ((&cost, g), &j) in buffer.iter().zip(potentials).zip(&order[range.clone()]) {
+                            if is_negative(cost, f, -g) {
+                                least.offer(cost - f - g, j);
+                            }
+                        }
+                    }
+                    found.extend(least.pairs().map(|(_, j)| (i, j, self.costs.pair(i as usize, j as usize))));
+                }
+            }
+        });
+        let priced = found.iter().map(|(_, priced)| priced).sum();
+        (found.into_iter().flat_map(|(found, _)| found).collect(), priced)
     }
 
     /// The most negative pairs of each source.

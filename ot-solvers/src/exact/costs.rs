@@ -5,6 +5,8 @@ use ot_core::{
     cost::{CostHandle, check_bound, check_row},
 };
 
+use super::boxes::PairBoxes;
+
 /// Costs C_ij that are read row by row.
 pub(super) trait CostRows: Sync {
     /// n and m.
@@ -24,7 +26,15 @@ pub(super) trait CostRows: Sync {
 
     /// C_ij.
     fn pair(&self, i: usize, j: usize) -> f64;
+
+    /// Boxes that tell which pairs may matter, where looking at them can pay.
+    fn boxes(&self) -> Option<PairBoxes<'_>> {
+        None
+    }
 }
+
+/// Fewer pairs than this are sooner looked at than boxes.
+const FEWEST_PAIRS: usize = 1 << 22;
 
 /// The costs C_ij between some atoms of a source and some of a target. Infinite costs forbid pairs.
 ///
@@ -197,6 +207,21 @@ impl<'a> PairCosts<'a> {
         if cost > self.level && cost < f64::INFINITY { self.level } else { cost }
     }
 
+    /// Boxes around the points, where the cost is one that they tell of: it forbids no pair, does not overflow, is not clipped.
+    pub(super) fn boxes_of_any_size(&self) -> Option<PairBoxes<'_>> {
+        match &self.kind {
+            Kind::Points { cost, dimension, source, target }
+                if !(self.may_overflow
+                    || cost.may_forbid()
+                    || self.rests != [false; 2]
+                    || self.level < f64::INFINITY) =>
+            {
+                PairBoxes::new(&**cost, *dimension, [source, target])
+            }
+            _ => None,
+        }
+    }
+
     /// C_ij.
     pub(super) fn pair(&self, i: usize, j: usize) -> f64 {
         match [self.is_rest(0, i), self.is_rest(1, j)] {
@@ -237,6 +262,11 @@ impl CostRows for PairCosts<'_> {
 
     fn pair(&self, i: usize, j: usize) -> f64 {
         PairCosts::pair(self, i, j)
+    }
+
+    fn boxes(&self) -> Option<PairBoxes<'_>> {
+        let are_few = self.rows.saturating_mul(self.columns) < FEWEST_PAIRS;
+        if are_few { None } else { self.boxes_of_any_size().filter(PairBoxes::pay) }
     }
 }
 

@@ -59,8 +59,9 @@ impl Guide {
 
 /// Settings of exact transport: the network simplex on the few arcs that matter, every other one priced.
 ///
-/// Time: about that of some passes over all costs. Memory O(n + m): costs are evaluated when needed, a matrix is read
-/// in place. Between few atoms (of at most 2^18 pairs) all costs are kept in a table, of 12 bytes a pair.
+/// Time: about that of some passes over all costs, between large clouds in few coordinates over some thousand pairs an atom.
+/// Memory O(n + m): costs are evaluated when needed, a matrix is read in place. Between few atoms (of at most 2^18 pairs) all
+/// costs are kept in a table, of 12 bytes a pair.
 ///
 /// ```
 /// use ot_core::{PointCloud, SqEuclidean};
@@ -299,7 +300,10 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
             None => WholeMasses::new(&own_weights[0], &own_weights[1]),
             Some(mass) => WholeMasses::partial(&own_weights[0], &own_weights[1], mass, own_rests),
         };
-        let search = Search { costs: &costs, masses: &masses, parallel, max_pivots: settings.max_pivots };
+        // Nodes of a grid are not the atoms.
+        let of_atoms = guided.as_ref().filter(|guided| guided.nodes.is_none());
+        let epsilon = of_atoms.map(|guided| guided.problem.epsilon());
+        let search = Search { costs: &costs, masses: &masses, parallel, max_pivots: settings.max_pivots, epsilon };
         let mut watch = |pivots: usize| tell(&mut observer, settings, pivots);
         let mut pricing = match &guided {
             Some(guided) => guided.pricing()?,
@@ -310,11 +314,9 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
         let mut found = found.map_err(|error| in_input_order(error, &atoms))?;
         if guided.is_none() {
             found = without_large_costs(found, costs, |costs, [f, g]| {
-                Search { costs, masses: &masses, parallel, max_pivots: settings.max_pivots }.run(
-                    [f, g],
-                    None,
-                    &mut watch,
-                )
+                let search =
+                    Search { costs, masses: &masses, parallel, max_pivots: settings.max_pivots, epsilon: None };
+                search.run([f, g], None, &mut watch)
             })?;
         }
         let entries = found.flows.iter().map(|&(source, target, units)| PlanEntry {

@@ -117,3 +117,30 @@ fn threads_do_not_change_a_bit() -> Result<(), Error> {
     assert_eq!(two, seven);
     Ok(())
 }
+
+/// So many pairs that boxes rule most of them out unseen: a cloud and its translate, whose potentials are affine.
+#[test]
+fn a_translated_cloud_whatever_the_threads() -> Result<(), Error> {
+    const N: usize = 2100;
+    let mut random = Seeded::new(18);
+    let x: Vec<f64> = (0..2 * N).map(|_| random.normal()).collect();
+    let y: Vec<f64> = x.iter().rev().map(|x| x + 5.0).collect();
+    let sum = |point: &[f64]| point.iter().sum::<f64>();
+    let f: Vec<f64> = x.chunks(2).map(|x| -10.0 * sum(x)).collect();
+    // The coordinates are swapped too, under which the sum does not change.
+    let y: Vec<f64> = y.chunks(2).flat_map(|y| [y[1], y[0]]).collect();
+    let g: Vec<f64> = y.chunks(2).map(|y| 10.0 * sum(y) - 50.0).collect();
+    let (a, b) = (PointCloud::uniform(x, 2)?, PointCloud::uniform(y, 2)?);
+    let solve = |threads: usize| {
+        let backend = CpuBackend::<f64>::new(threads)?;
+        ExactTransport::new().run(&backend, &a, &b, &SqEuclidean).start(&f, &g).solve()
+    };
+    let (one, other) = (solve(1)?, solve(3)?);
+    assert_proven(&one);
+    assert!((one.transport_cost() - 50.0).abs() < 1e-12);
+    // Candidates and every round of pricing would look at all pairs.
+    let of_all = (1 + one.report().rounds) * N * N;
+    assert!(one.report().arcs_priced < (of_all / 4 * 3) as u64, "{:?}", one.report());
+    assert_eq!((one.plan(), one.certificate()), (other.plan(), other.certificate()));
+    Ok(())
+}
