@@ -1,11 +1,11 @@
 //! Entropic barycenters, alone and as columns of a batch, beside plain projections and the definitions in f64.
 
-use ot_core::{Certificate, Epsilon, Error, Histogram, Host, JointSolution, Measure, PointCloud};
+use ot_core::{Certificate, Epsilon, Error, Host, JointSolution, Measure};
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Annealing, Barycenter, BregmanProjections, Relaxation};
 
 use super::{
-    generate::{below, decade, equal_masses, narrow, one_of, percent, rounded, typical_cost, wide},
+    generate::{below, decade, equal_masses, one_of, percent, rounded, typical_cost, wide},
     instance::{Instance, sizes},
     judge::numbers,
     oracle::{
@@ -32,13 +32,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
     let instance = Instance::draw::<T>(random, [inputs[0].clone(), reference.clone()]);
     let unit = typical_cost(&instance.costs);
     let epsilon = rounded::<T>(unit * decade(random, -2.0, 1.0));
-    let tolerance =
-        if T::EPSILON < 1e-10 { one_of(random, &[1e-6, 1e-9, 1e-3]) } else { one_of(random, &[1e-4, 1e-2]) };
-    let settings = BregmanProjections::new()
-        .tolerance(tolerance)
-        .max_iterations(one_of(random, &[1, 20, 300]))
-        .annealing(one_of(random, &[Annealing::Automatic, Annealing::Off]))
-        .relaxation(one_of(random, &[Relaxation::Adaptive, Relaxation::Adaptive, Relaxation::Off]));
+    let (tolerance, settings) = settings::<T>(random);
     instance.describe::<T>(report);
     report.given("inputs", &inputs);
     report.given("lambdas", &lambdas);
@@ -47,17 +41,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
 
     let solve = |backend: &CpuBackend<T>| -> Result<JointSolution<Host<T>>, Error> {
         let [_, of_reference] = instance.measures::<T>()?;
-        let measure = |weights: &Vec<f64>| -> Result<Box<dyn Measure<T>>, Error> {
-            Ok(match &instance.points {
-                Some(points) => Box::new(PointCloud::new(
-                    narrow::<T>(&points.coordinates[0]),
-                    points.dimension,
-                    narrow::<T>(weights),
-                )?),
-                None => Box::new(Histogram::new(narrow::<T>(weights))?),
-            })
-        };
-        let measures = inputs.iter().map(measure).collect::<Result<Vec<_>, _>>()?;
+        let measures = inputs.iter().map(|input| instance.measure::<T>(0, input)).collect::<Result<Vec<_>, _>>()?;
         let measures: Vec<&dyn Measure<T>> = measures.iter().map(AsRef::as_ref).collect();
         let cost = instance.cost::<T>()?;
         let barycenter = Barycenter::new(backend, of_reference.as_ref(), cost.as_ref(), Epsilon::Absolute(epsilon));
@@ -117,6 +101,18 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
             report.require(same, || format!("other bits with {} threads", backend.threads()));
         }
     }
+}
+
+/// A tolerance, and projections to it.
+pub(super) fn settings<T: CpuScalar>(random: &mut Seeded) -> (f64, BregmanProjections) {
+    let tolerance =
+        if T::EPSILON < 1e-10 { one_of(random, &[1e-6, 1e-9, 1e-3]) } else { one_of(random, &[1e-4, 1e-2]) };
+    let settings = BregmanProjections::new()
+        .tolerance(tolerance)
+        .max_iterations(one_of(random, &[1, 20, 300]))
+        .annealing(one_of(random, &[Annealing::Automatic, Annealing::Off]))
+        .relaxation(one_of(random, &[Relaxation::Adaptive, Relaxation::Adaptive, Relaxation::Off]));
+    (tolerance, settings)
 }
 
 /// Weights lambda of so many inputs, not all zero.

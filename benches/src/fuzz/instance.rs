@@ -82,16 +82,21 @@ impl Instance {
     /// # Errors
     /// Those of the measures.
     pub fn measures<T: Scalar>(&self) -> Result<[Box<dyn Measure<T>>; 2], Error> {
-        let measure = |side: usize| -> Result<Box<dyn Measure<T>>, Error> {
-            let weights = narrow::<T>(&self.weights[side]);
-            Ok(match &self.points {
-                Some(points) => {
-                    Box::new(PointCloud::new(narrow::<T>(&points.coordinates[side]), points.dimension, weights)?)
-                }
-                None => Box::new(Histogram::new(weights)?),
-            })
-        };
-        Ok([measure(0)?, measure(1)?])
+        Ok([self.measure(0, &self.weights[0])?, self.measure(1, &self.weights[1])?])
+    }
+
+    /// Weights on the support of a side.
+    ///
+    /// # Errors
+    /// Those of the measure.
+    pub fn measure<T: Scalar>(&self, side: usize, weights: &[f64]) -> Result<Box<dyn Measure<T>>, Error> {
+        let weights = narrow::<T>(weights);
+        Ok(match &self.points {
+            Some(points) => {
+                Box::new(PointCloud::new(narrow::<T>(&points.coordinates[side]), points.dimension, weights)?)
+            }
+            None => Box::new(Histogram::new(weights)?),
+        })
     }
 
     /// The cost.

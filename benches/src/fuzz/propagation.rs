@@ -1,12 +1,13 @@
 //! Wasserstein propagation beside the definitions in f64: plans of the potentials told, bounds of the objective, and the same
 //! bits for any number of threads.
 
-use ot_core::{Epsilon, Error, Graph, Histogram, Host, Measure, PointCloud};
+use ot_core::{Epsilon, Error, Graph, Host};
 use ot_cpu::{CpuBackend, CpuScalar};
-use ot_solvers::{Annealing, BregmanProjections, Propagation, PropagationSolution, Relaxation};
+use ot_solvers::{Propagation, PropagationSolution};
 
 use super::{
-    generate::{below, decade, equal_masses, narrow, one_of, percent, rounded, typical_cost, wide},
+    barycenter::settings,
+    generate::{below, decade, equal_masses, percent, rounded, typical_cost, wide},
     instance::Instance,
     judge::numbers,
     oracle::{
@@ -33,13 +34,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
     };
     let instance = on_one_support::<T>(random, given[0].clone());
     let epsilon = rounded::<T>(typical_cost(&instance.costs) * decade(random, -2.0, 1.0));
-    let tolerance =
-        if T::EPSILON < 1e-10 { one_of(random, &[1e-6, 1e-9, 1e-3]) } else { one_of(random, &[1e-4, 1e-2]) };
-    let settings = BregmanProjections::new()
-        .tolerance(tolerance)
-        .max_iterations(one_of(random, &[1, 20, 300]))
-        .annealing(one_of(random, &[Annealing::Automatic, Annealing::Off]))
-        .relaxation(one_of(random, &[Relaxation::Adaptive, Relaxation::Adaptive, Relaxation::Off]));
+    let (tolerance, settings) = settings::<T>(random);
     instance.describe::<T>(report);
     report.given("edges", &edges);
     report.given("is_given", &is_given);
@@ -50,17 +45,8 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
 
     let mass = sum(given[0].iter().copied());
     let solve = |backend: &CpuBackend<T>, report: &mut Report| -> Result<String, Error> {
-        let measure = |weights: &Vec<f64>| -> Result<Box<dyn Measure<T>>, Error> {
-            Ok(match &instance.points {
-                Some(points) => Box::new(PointCloud::new(
-                    narrow::<T>(&points.coordinates[0]),
-                    points.dimension,
-                    narrow::<T>(weights),
-                )?),
-                None => Box::new(Histogram::new(narrow::<T>(weights))?),
-            })
-        };
         let (graph, cost) = (Graph::new(vertices, edges.clone())?, instance.cost::<T>()?);
+        let measure = |weights: &Vec<f64>| instance.measure::<T>(0, weights);
         let (free, known) = (measure(&reference)?, given.iter().map(measure).collect::<Result<Vec<_>, _>>()?);
         let mut propagation =
             Propagation::new(backend, &graph, free.as_ref(), cost.as_ref(), Epsilon::Absolute(epsilon));
