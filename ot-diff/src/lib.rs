@@ -84,7 +84,7 @@
 //! | streamed, of clouds | P F W E R | yes, entries made anew | `laws::streaming::*` |
 //! | block-sparse, of large clouds | P F W E R | no | `laws::block_sparse::*` |
 //! | listed pairs | W E R | yes | `kernels::listed_pairs_have_derivatives_in_weights_and_epsilon` |
-//! | grid | W R; not <P, C> | no | `kernels::grids_have_derivatives_in_weights` |
+//! | grid | P of nodes where every axis knows a slope, the scale, W E R | no | `kernels::grids_have_derivatives_in_weights_epsilon_and_nodes` |
 //! | heat on a graph | W, weights of edges | no | `heat::*` |
 //! | reference, behind a device that defers | all | yes | `laws::deferred::*` |
 //!

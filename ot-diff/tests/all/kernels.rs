@@ -44,6 +44,7 @@ fn grids_have_derivatives_in_weights_epsilon_and_nodes() {
     let outputs = [
         Output::Potential(Side::Source),
         Output::Potential(Side::Target),
+        Output::TransportCost,
         Output::Product { side: Side::Source, values: noise(3, 12) },
     ];
     for side in Side::BOTH {

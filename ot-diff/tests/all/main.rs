@@ -18,4 +18,5 @@ mod linear_solve;
 mod losses;
 mod sharpened;
 mod single;
+mod support_matrix;
 mod unrolled;
