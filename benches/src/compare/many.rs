@@ -174,14 +174,14 @@ fn histograms(bench: &mut Bench<'_>) -> Result<(), Failure> {
     };
 
     let exact = Method::exact();
-    let (seconds, table) = time(2, || Ok(pairwise(&backend, &measures, &matrix, &exact).solve()?))?;
+    let (seconds, table) = time(5, || Ok(pairwise(&backend, &measures, &matrix, &exact).solve()?))?;
     let packed = Packed { arrays: arrays.clone(), values: halves(&table.values().ok_or("cancelled")?, count) };
     let shape = (atoms, atoms);
     beside(bench, ("histograms, exact", shape), &packed, seconds, &[Solver::PotManyExact], "all pairs")?;
 
     let epsilon = Epsilon::Absolute(arrays.epsilon);
     let entropic = Method::entropic_with(epsilon, Sinkhorn::new().tolerance(1e-6));
-    let (seconds, table) = time(1, || Ok(pairwise(&backend, &measures, &matrix, &entropic).solve()?))?;
+    let (seconds, table) = time(5, || Ok(pairwise(&backend, &measures, &matrix, &entropic).solve()?))?;
     let costs = halves(&table.transport_costs().ok_or("cancelled")?, count);
     let packed = Packed { arrays, values: costs };
     let note = "epsilon 0.05 of the mean cost, to 1e-6; <P, C>";
@@ -228,7 +228,7 @@ fn documents(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let cloud = |(points, weights): &(Vec<f64>, Vec<f64>)| PointCloud::new(points.clone(), DIMENSION, weights.clone());
     let measures = clouds.iter().map(cloud).collect::<Result<Vec<_>, _>>()?;
     let exact = Method::exact();
-    let (seconds, table) = time(3, || Ok(pairwise(&backend, &measures, &Euclidean, &exact).solve()?))?;
+    let (seconds, table) = time(21, || Ok(pairwise(&backend, &measures, &Euclidean, &exact).solve()?))?;
     let (x, source): (Vec<Vec<f64>>, Vec<Vec<f64>>) = clouds.into_iter().unzip();
     let packed = Packed {
         arrays: Arrays {
@@ -262,7 +262,7 @@ fn lines(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let costs: [(&dyn GroundCost, Solver, &str); 2] =
         [(&SqEuclidean, Solver::PotManyLines, "squared distances"), (&Euclidean, Solver::ScipyManyLines, "distances")];
     for (cost, solver, note) in costs {
-        let (seconds, table) = time(5, || Ok(zip(&backend, &pairs, cost, &line).solve()?))?;
+        let (seconds, table) = time(101, || Ok(zip(&backend, &pairs, cost, &line).solve()?))?;
         let packed = Packed { arrays: arrays.clone(), values: table.values().ok_or("cancelled")? };
         beside(bench, ("line", (n, n)), &packed, seconds, &[solver], note)?;
     }

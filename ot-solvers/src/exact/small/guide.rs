@@ -12,7 +12,7 @@ use std::f32::consts::{LN_2, LOG2_E};
 use ot_core::instructions::{Loops, run_widest};
 
 use super::{
-    scan::{LANES, lower},
+    scan::{LANES, least_cost, lower},
     table::Table,
 };
 
@@ -73,9 +73,8 @@ impl FirstPotentials {
     /// f_i = min_j C_ij, g_j = min_i C_ij - f_i.
     fn minima(&mut self, table: &Table) {
         let Self { f, g, .. } = self;
-        let least = |least: f64, &cost: &f64| if cost < least { cost } else { least };
         f.clear();
-        f.extend((0..table.rows()).map(|i| table.row(i).iter().fold(f64::INFINITY, least)));
+        f.extend((0..table.rows()).map(|i| least_cost(table.row(i))));
         g.clear();
         g.resize(table.stride(), f64::INFINITY);
         f.iter().enumerate().for_each(|(i, f)| lower(g, table.row(i), *f));
