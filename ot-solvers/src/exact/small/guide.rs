@@ -16,14 +16,12 @@ use super::{
     table::Table,
 };
 
-/// Epsilons, each a quarter of the one before, and the last one over the mean of C_ij - f_i - g_j under the minima of rows
-/// and columns.
-const STAGES: i32 = 2;
-const RATIO: f64 = 0.125;
+/// The last epsilon over the mean of C_ij - f_i - g_j under the minima of rows and columns, and over the epsilon before it.
 const LAST: f64 = 0.03;
+const RATIO: f64 = 0.125;
 
-/// Iterations at each epsilon.
-const SWEEPS: usize = 5;
+/// Iterations at each epsilon, from the last to the first.
+const SWEEPS: [usize; 2] = [4, 5];
 
 /// Fewer pairs than this are solved before they are guided.
 const FEWEST_PAIRS: usize = 400;
@@ -61,9 +59,10 @@ impl FirstPotentials {
         self.kernel.resize(rows * stride, 0.0);
         self.scaling[0].clear();
         self.scaling[0].resize(rows, 1.0);
-        for stage in (0..STAGES).rev() {
-            let epsilon = LAST * mean / RATIO.powi(stage);
-            if !(epsilon >= f64::MIN_POSITIVE && epsilon.recip() >= f64::MIN_POSITIVE && self.iterate(table, epsilon)) {
+        for (stage, sweeps) in SWEEPS.into_iter().enumerate().rev() {
+            let epsilon = LAST * mean / RATIO.powi(stage as i32);
+            let is_in_range = epsilon >= f64::MIN_POSITIVE && epsilon.recip() >= f64::MIN_POSITIVE;
+            if !(is_in_range && self.iterate(table, epsilon, sweeps)) {
                 break;
             }
         }
@@ -83,7 +82,7 @@ impl FirstPotentials {
     }
 
     /// The iterations at one epsilon; false, and potentials as they were, where they leave the range.
-    fn iterate(&mut self, table: &Table, epsilon: f64) -> bool {
+    fn iterate(&mut self, table: &Table, epsilon: f64, sweeps: usize) -> bool {
         let Self { f, g, kernel, weights, scaling: [x, by], sums } = self;
         let stride = table.stride();
         let rows = table.entries().chunks_exact(stride).zip(kernel.chunks_exact_mut(stride));
@@ -92,7 +91,7 @@ impl FirstPotentials {
         }
         by.clear();
         by.extend_from_slice(&weights[1]);
-        for _ in 0..SWEEPS {
+        for _ in 0..sweeps {
             sums.clear();
             sums.resize(stride, 0.0);
             run_widest(Sweep { kernel, stride, by, a: &weights[0], x, sums });
