@@ -27,6 +27,9 @@ use crate::seeded::Seeded;
 /// Pixels of a side of a histogram.
 const SIDE: usize = 20;
 
+/// Rows of a table whose columns are solved in batches of different widths.
+const ROWS: usize = 60;
+
 /// Coordinates of a word.
 const DIMENSION: usize = 50;
 
@@ -174,22 +177,24 @@ fn histograms(bench: &mut Bench<'_>) -> Result<(), Failure> {
     };
 
     let exact = Method::exact();
-    let (seconds, table) = time(2, || Ok(pairwise(&backend, &measures, &matrix, &exact).solve()?))?;
+    let (seconds, table) = time(5, || Ok(pairwise(&backend, &measures, &matrix, &exact).solve()?))?;
     let packed = Packed { arrays: arrays.clone(), values: halves(&table.values().ok_or("cancelled")?, count) };
     let shape = (atoms, atoms);
     beside(bench, ("histograms, exact", shape), &packed, seconds, &[Solver::PotManyExact], "all pairs")?;
 
     let epsilon = Epsilon::Absolute(arrays.epsilon);
     let entropic = Method::entropic_with(epsilon, Sinkhorn::new().tolerance(1e-6));
-    let (seconds, table) = time(1, || Ok(pairwise(&backend, &measures, &matrix, &entropic).solve()?))?;
+    let (seconds, table) = time(5, || Ok(pairwise(&backend, &measures, &matrix, &entropic).solve()?))?;
     let costs = halves(&table.transport_costs().ok_or("cancelled")?, count);
     let packed = Packed { arrays, values: costs };
     let note = "epsilon 0.05 of the mean cost, to 1e-6; <P, C>";
     let peers = [Solver::PotManyEntropic, Solver::OttManyEntropic];
     beside(bench, ("histograms, entropic", shape), &packed, seconds, &peers, note)?;
 
-    // One batch of all columns, beside a batch for each row of the table.
-    let pairs: Vec<(usize, usize)> = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).collect();
+    // One batch of all columns, beside a batch for each row of the table: of as many measures whatever the sizes, for products
+    // are of eight columns and more, which rows of a few leave empty.
+    let weights: Vec<Vec<f64>> = weights.iter().cloned().chain(std::iter::repeat_with(draw)).take(ROWS).collect();
+    let pairs: Vec<(usize, usize)> = (0..ROWS).flat_map(|i| (0..i).map(move |j| (i, j))).collect();
     let batch = |pairs: &[(usize, usize)]| -> Result<(), Failure> {
         let gather = |side: fn(&(usize, usize)) -> usize| -> Vec<f64> {
             pairs.iter().flat_map(|pair| weights[side(pair)].iter().copied()).collect()
@@ -228,7 +233,7 @@ fn documents(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let cloud = |(points, weights): &(Vec<f64>, Vec<f64>)| PointCloud::new(points.clone(), DIMENSION, weights.clone());
     let measures = clouds.iter().map(cloud).collect::<Result<Vec<_>, _>>()?;
     let exact = Method::exact();
-    let (seconds, table) = time(3, || Ok(pairwise(&backend, &measures, &Euclidean, &exact).solve()?))?;
+    let (seconds, table) = time(21, || Ok(pairwise(&backend, &measures, &Euclidean, &exact).solve()?))?;
     let (x, source): (Vec<Vec<f64>>, Vec<Vec<f64>>) = clouds.into_iter().unzip();
     let packed = Packed {
         arrays: Arrays {
@@ -262,7 +267,7 @@ fn lines(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let costs: [(&dyn GroundCost, Solver, &str); 2] =
         [(&SqEuclidean, Solver::PotManyLines, "squared distances"), (&Euclidean, Solver::ScipyManyLines, "distances")];
     for (cost, solver, note) in costs {
-        let (seconds, table) = time(5, || Ok(zip(&backend, &pairs, cost, &line).solve()?))?;
+        let (seconds, table) = time(101, || Ok(zip(&backend, &pairs, cost, &line).solve()?))?;
         let packed = Packed { arrays: arrays.clone(), values: table.values().ok_or("cancelled")? };
         beside(bench, ("line", (n, n)), &packed, seconds, &[solver], note)?;
     }

@@ -15,6 +15,7 @@ pub(crate) struct CompensatedSum {
 
 impl CompensatedSum {
     /// Adds a term.
+    #[inline]
     pub(crate) fn add(&mut self, term: f64) {
         let sum = self.sum + term;
         self.lost += if self.sum.abs() >= term.abs() { (self.sum - sum) + term } else { (term - sum) + self.sum };

@@ -4,6 +4,7 @@ use ot_core::{Backend, Error, Host, Measure, Scalar, Status, Support};
 
 use super::{
     Problems,
+    layout::Layout,
     shared::{PAIRS, each_pair, for_each},
     table::{PairResult, PairValue},
     watch::Watch,
@@ -19,23 +20,38 @@ pub(super) fn solve<T: Scalar>(
     watch: &Watch<'_>,
 ) -> Result<Vec<Option<PairResult>>, Error> {
     let measures: Vec<_> = problems.measures().collect();
+    let sort = |index: usize| QuantileFunction::of(measures[index], 0).map_err(problems.of_measure(index));
+    let solve = |source: &QuantileFunction, target: &QuantileFunction| {
+        let transport = LineTransport::new(source, target, problems.cost)?;
+        let cost = transport.transport_cost()?;
+        let value = PairValue { value: cost, transport_cost: Some(cost), gap: None, status: Status::Converged };
+        Ok(PairResult {
+            value,
+            plan: if problems.keeps.plans { Some(transport.plan()?) } else { None },
+            potentials: problems.keeps.potentials.then(|| transport.potentials()),
+        })
+    };
     let backend: &dyn Backend<Host<T>> = problems.backend;
     backend.scope(|| {
+        if let Layout::List(_) = problems.layout {
+            // Each measure is of one pair: it is sorted there, and not kept.
+            return each_pair(
+                problems.backend,
+                pairs,
+                watch,
+                || (),
+                |(): &mut (), (i, j)| solve(&sort(i)?, &sort(problems.place_of_target(j))?),
+            );
+        }
         // Each measure is sorted once.
-        let sort =
-            |(): &mut (), index: usize| QuantileFunction::of(measures[index], 0).map_err(problems.of_measure(index));
-        let sorted = for_each(problems.backend, measures.len(), PAIRS, || (), sort)?;
-        let solve = |(): &mut (), (i, j): (usize, usize)| {
-            let transport = LineTransport::new(&sorted[i], &sorted[problems.place_of_target(j)], problems.cost)?;
-            let cost = transport.transport_cost()?;
-            let value = PairValue { value: cost, transport_cost: Some(cost), gap: None, status: Status::Converged };
-            Ok(PairResult {
-                value,
-                plan: if problems.keeps.plans { Some(transport.plan()?) } else { None },
-                potentials: problems.keeps.potentials.then(|| transport.potentials()),
-            })
-        };
-        each_pair(problems.backend, pairs, watch, || (), solve)
+        let sorted = for_each(problems.backend, measures.len(), PAIRS, || (), |(): &mut (), index| sort(index))?;
+        each_pair(
+            problems.backend,
+            pairs,
+            watch,
+            || (),
+            |(): &mut (), (i, j)| solve(&sorted[i], &sorted[problems.place_of_target(j)]),
+        )
     })
 }
 

@@ -75,7 +75,8 @@ pub(super) fn for_each<T: Scalar, Memory: Send, R: Send>(
     results.into_iter().flatten().collect()
 }
 
-/// The result of each pair, as [`for_each`] finds it; none of the pairs that are left when the observer has cancelled.
+/// The result of each pair, as [`for_each`] finds it; none of the pairs that are left when the observer has cancelled. A
+/// refusal names the measure that is none, or else the pair.
 pub(super) fn each_pair<T: Scalar, Memory: Send>(
     backend: &dyn HostBackend<T>,
     pairs: &[(usize, usize)],
@@ -87,7 +88,10 @@ pub(super) fn each_pair<T: Scalar, Memory: Send>(
         if watch.is_cancelled() {
             return Ok(None);
         }
-        let result = solve(memory, pairs[index]).map_err(of_pair(pairs[index]))?;
+        let result = solve(memory, pairs[index]).map_err(|error| match error {
+            Error::OfMeasure { .. } => error,
+            error => of_pair(pairs[index])(error),
+        })?;
         watch.done(1);
         Ok(Some(result))
     })

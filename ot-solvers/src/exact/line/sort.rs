@@ -3,9 +3,10 @@
 //! A finite f64 and the unsigned integer of its bits are in the same order once negative numbers are complemented and
 //! the sign is flipped. Three passes of a least-significant-digit radix sort (Knuth, *The Art of Computer Programming* 3,
 //! section 5.2.5) over the leading 33 bits of the range in use put almost all random numbers into place; runs that agree in
-//! these bits are sorted by comparison. O(n) for spread numbers, O(n log n) for any.
+//! these bits are sorted by comparison. Fewer numbers are put into as many intervals of equal length as there are numbers
+//! (the same, section 5.2.1), and those of one interval are sorted by comparison. O(n) for spread numbers, O(n log n) for any.
 
-/// Numbers up to which comparison is faster.
+/// Numbers from which passes over their bits are faster than intervals.
 const SMALL: usize = 1024;
 /// Bits of one pass.
 const DIGIT: u32 = 11;
@@ -13,12 +14,14 @@ const DIGIT: u32 = 11;
 const PASSES: usize = 3;
 
 /// An unsigned integer in the order of finite numbers.
+#[inline]
 pub(crate) fn ordered_bits(value: f64) -> u64 {
     let bits = value.to_bits();
     bits ^ ((bits as i64 >> 63) as u64 | 1 << 63)
 }
 
 /// The number of [`ordered_bits`].
+#[inline]
 fn from_ordered_bits(bits: u64) -> f64 {
     f64::from_bits(if bits >> 63 == 1 { bits ^ 1 << 63 } else { !bits })
 }
@@ -36,13 +39,13 @@ pub(crate) fn sort(values: &mut [f64]) {
 pub(crate) fn sort_with_order(values: impl Iterator<Item = f64>) -> (Vec<f64>, Vec<u32>) {
     let mut keys: Vec<(u64, u32)> = values.zip(0..).map(|(value, index)| (ordered_bits(value), index)).collect();
     sort_by_bits(&mut keys, |&(key, _)| key);
-    keys.into_iter().map(|(key, index)| (from_ordered_bits(key), index)).unzip()
+    (keys.iter().map(|&(key, _)| from_ordered_bits(key)).collect(), keys.iter().map(|&(_, index)| index).collect())
 }
 
 /// Sorts items by an unsigned key, stably.
 fn sort_by_bits<E: Copy + Default>(items: &mut Vec<E>, key: impl Fn(&E) -> u64 + Copy) {
     if items.len() < SMALL {
-        items.sort_by_key(key);
+        sort_by_interval(items, key);
         return;
     }
     let (low, high) = items.iter().map(key).fold((u64::MAX, 0), |(low, high), key| (low.min(key), high.max(key)));
@@ -78,6 +81,38 @@ fn sort_by_bits<E: Copy + Default>(items: &mut Vec<E>, key: impl Fn(&E) -> u64 +
                 run.sort_by_key(key);
             }
         }
+    }
+}
+
+/// Sorts fewer than [`SMALL`] items by the ordered bits of a number, stably.
+fn sort_by_interval<E: Copy + Default>(items: &mut Vec<E>, key: impl Fn(&E) -> u64 + Copy) {
+    let value = |item: &E| from_ordered_bits(key(item));
+    let (low, high) = items.iter().map(key).fold((u64::MAX, 0), |(low, high), key| (low.min(key), high.max(key)));
+    let (low, intervals) = (from_ordered_bits(low), items.len().next_power_of_two());
+    let per_unit = intervals as f64 / (from_ordered_bits(high) - low);
+    // Increasing, whatever is rounded; of a range beyond that of numbers, or of none, all are in the first.
+    let interval = |item: &E| (((value(item) - low) * per_unit) as usize).min(intervals - 1);
+
+    let mut ends = [0_u16; SMALL];
+    let ends = &mut ends[..intervals];
+    items.iter().for_each(|item| ends[interval(item)] += 1);
+    let mut start = 0;
+    for end in ends.iter_mut() {
+        start += std::mem::replace(end, start);
+    }
+    let mut other = vec![E::default(); items.len()];
+    for item in items.iter() {
+        let place = &mut ends[interval(item)];
+        other[usize::from(*place)] = *item;
+        *place += 1;
+    }
+    std::mem::swap(items, &mut other);
+    let mut start = 0;
+    for end in ends.iter().map(|&end| usize::from(end)) {
+        if end - start > 1 {
+            items[start..end].sort_by_key(key);
+        }
+        start = end;
     }
 }
 

@@ -30,6 +30,18 @@ pub(crate) enum LineWeights<'a> {
     Each(&'a [f64]),
 }
 
+/// sum_k (v_k / unit)^2 for a power of two, in eight lanes.
+fn sum_of_squares(values: &[f64], unit: f64) -> f64 {
+    const LANES: usize = 8;
+    let square = |value: f64| (value / unit) * (value / unit);
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for block in blocks {
+        lanes.iter_mut().zip(block).for_each(|(lane, &value)| *lane += square(value));
+    }
+    lanes.iter().sum::<f64>() + rest.iter().map(|&value| square(value)).sum::<f64>()
+}
+
 impl ColumnWeights {
     /// One column of the weights of a measure.
     pub(crate) fn of<T: Scalar>(measure: &dyn Measure<T>, column: usize) -> Result<Self, Error> {
@@ -51,7 +63,7 @@ impl ColumnWeights {
         let values: Vec<f64> = given.iter().map(|weight| weight.to_f64()).collect();
         let mass = view.mass(column);
         let unit = power_of_two(mass);
-        let squares: f64 = values.iter().map(|weight| (weight / unit) * (weight / unit)).sum();
+        let squares = sum_of_squares(&values, unit);
         Ok(Self {
             values,
             uniform: given.iter().all(|weight| *weight == given[0]),

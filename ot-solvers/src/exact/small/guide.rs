@@ -12,18 +12,16 @@ use std::f32::consts::{LN_2, LOG2_E};
 use ot_core::instructions::{Loops, run_widest};
 
 use super::{
-    scan::{LANES, lower},
+    scan::{LANES, least_cost, lower},
     table::Table,
 };
 
-/// Epsilons, each a quarter of the one before, and the last one over the mean of C_ij - f_i - g_j under the minima of rows
-/// and columns.
-const STAGES: i32 = 2;
-const RATIO: f64 = 0.125;
+/// The last epsilon over the mean of C_ij - f_i - g_j under the minima of rows and columns, and over the epsilon before it.
 const LAST: f64 = 0.03;
+const RATIO: f64 = 0.125;
 
-/// Iterations at each epsilon.
-const SWEEPS: usize = 5;
+/// Iterations at each epsilon, from the last to the first.
+const SWEEPS: [usize; 2] = [4, 5];
 
 /// Fewer pairs than this are solved before they are guided.
 const FEWEST_PAIRS: usize = 400;
@@ -61,9 +59,10 @@ impl FirstPotentials {
         self.kernel.resize(rows * stride, 0.0);
         self.scaling[0].clear();
         self.scaling[0].resize(rows, 1.0);
-        for stage in (0..STAGES).rev() {
-            let epsilon = LAST * mean / RATIO.powi(stage);
-            if !(epsilon >= f64::MIN_POSITIVE && epsilon.recip() >= f64::MIN_POSITIVE && self.iterate(table, epsilon)) {
+        for (stage, sweeps) in SWEEPS.into_iter().enumerate().rev() {
+            let epsilon = LAST * mean / RATIO.powi(stage as i32);
+            let is_in_range = epsilon >= f64::MIN_POSITIVE && epsilon.recip() >= f64::MIN_POSITIVE;
+            if !(is_in_range && self.iterate(table, epsilon, sweeps)) {
                 break;
             }
         }
@@ -73,9 +72,8 @@ impl FirstPotentials {
     /// f_i = min_j C_ij, g_j = min_i C_ij - f_i.
     fn minima(&mut self, table: &Table) {
         let Self { f, g, .. } = self;
-        let least = |least: f64, &cost: &f64| if cost < least { cost } else { least };
         f.clear();
-        f.extend((0..table.rows()).map(|i| table.row(i).iter().fold(f64::INFINITY, least)));
+        f.extend((0..table.rows()).map(|i| least_cost(table.row(i))));
         g.clear();
         g.resize(table.stride(), f64::INFINITY);
         f.iter().enumerate().for_each(|(i, f)| lower(g, table.row(i), *f));
@@ -84,7 +82,7 @@ impl FirstPotentials {
     }
 
     /// The iterations at one epsilon; false, and potentials as they were, where they leave the range.
-    fn iterate(&mut self, table: &Table, epsilon: f64) -> bool {
+    fn iterate(&mut self, table: &Table, epsilon: f64, sweeps: usize) -> bool {
         let Self { f, g, kernel, weights, scaling: [x, by], sums } = self;
         let stride = table.stride();
         let rows = table.entries().chunks_exact(stride).zip(kernel.chunks_exact_mut(stride));
@@ -93,7 +91,7 @@ impl FirstPotentials {
         }
         by.clear();
         by.extend_from_slice(&weights[1]);
-        for _ in 0..SWEEPS {
+        for _ in 0..sweeps {
             sums.clear();
             sums.resize(stride, 0.0);
             run_widest(Sweep { kernel, stride, by, a: &weights[0], x, sums });

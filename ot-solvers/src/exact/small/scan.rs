@@ -27,6 +27,28 @@ impl Loops for Least<'_> {
     }
 }
 
+/// The least entry of a padded row.
+pub(super) fn least_cost(row: &[f64]) -> f64 {
+    run_widest(LeastCost(row))
+}
+
+struct LeastCost<'a>(&'a [f64]);
+
+impl Loops for LeastCost<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        let mut lanes = [f64::INFINITY; LANES];
+        for costs in self.0.as_chunks::<LANES>().0 {
+            for lane in 0..LANES {
+                lanes[lane] = if costs[lane] < lanes[lane] { costs[lane] } else { lanes[lane] };
+            }
+        }
+        lanes.into_iter().fold(f64::INFINITY, |least, cost| if cost < least { cost } else { least })
+    }
+}
+
 /// least_j = min(least_j, C_j - value).
 pub(super) fn lower(least: &mut [f64], row: &[f64], value: f64) {
     run_widest(Lower { least, row, value });
