@@ -18,6 +18,7 @@ mod discrepancy;
 mod divergence;
 mod entropic;
 mod exact;
+mod features;
 mod gaussian;
 pub mod generate;
 mod ground;
@@ -56,7 +57,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 23] = [
+pub static TARGETS: [Target; 24] = [
     Target { name: "exact", single: exact::case, double: exact::case },
     Target { name: "assignment", single: assignment::case, double: assignment::case },
     Target { name: "low-rank", single: low_rank::case, double: low_rank::case },
@@ -67,6 +68,7 @@ pub static TARGETS: [Target; 23] = [
     Target { name: "unbalanced", single: entropic::unbalanced, double: entropic::unbalanced },
     Target { name: "squared-l2", single: entropic::squared_l2, double: entropic::squared_l2 },
     Target { name: "newton", single: entropic::newton, double: entropic::newton },
+    Target { name: "features", single: features::case, double: features::case },
     Target { name: "averaged-gradient", single: entropic::averaged_gradient, double: entropic::averaged_gradient },
     Target { name: "semi-discrete", single: semi_discrete::case, double: semi_discrete::case },
     Target { name: "batch", single: batch::case, double: batch::case },

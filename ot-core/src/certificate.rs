@@ -39,8 +39,9 @@ pub use self::{
 use crate::{
     backend::Device,
     error::{Error, short},
-    kernel::{KernelOp, Potentials, RoundedValue},
+    kernel::{KernelOp, Potentials, RoundedSide, RoundedValue},
     problem::Problem,
+    scalar::Scalar,
     side::Side,
 };
 
@@ -90,8 +91,9 @@ pub struct Certificate {
     /// How the plan of the primal was made.
     pub form: RoundingForm,
     /// The marginal error that rounding to the element type may cause or hide at this epsilon: of the plan, whose entries
-    /// move by the unit times (|f| + |g|) / epsilon, of what the penalties accept at potentials known to a unit, and of pairs that
-    /// the kernel [leaves out](crate::PlanOperator::left_out).
+    /// move by the unit times (|f| + |g|) / epsilon (of the columns of a batch the largest, for they may share entries), of what the
+    /// penalties accept at potentials known to a unit, and of pairs that the kernel
+    /// [leaves out](crate::PlanOperator::left_out).
     pub rounding: f64,
 }
 
@@ -271,29 +273,35 @@ fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
     let mut of_plan: Vec<RoundedNumbers> = (0..columns).map(scaled).collect();
     round_along_plan(kernel, problem, potentials, &rounded, along, &mut of_plan)?;
 
-    let (epsilon, precision, value_at_zero) =
-        (potentials.epsilon, backend.precision(), problem.regularizer().value_at_zero());
+    let (epsilon, precision) = (potentials.epsilon, backend.precision());
+    let roundings =
+        rounding_of_exponents(kernel, problem, rounded.values().iter().map(|values| &values.sides), epsilon);
     let certificate = |(column, values): (usize, &ColumnValues)| {
         let ColumnValues { sides, rounded: [of_source, of_target], energy, .. } = values;
         let RoundedNumbers { gap: gap_of_plan, value: value_of_plan, feasible, form } = of_plan[column];
         let conjugate = read[0][column];
         let conjugate = problem.regularizer().conjugate_of_plan(*energy, epsilon * conjugate);
         let [source, target] = sides;
-        let rounding = rounding_of_exponents(kernel, problem, sides, epsilon);
+        let rounding = roundings[column];
         let marginals = MarginalError::of_sides(problem, sides, rounding);
         // Of a mass whose exponents are known to this.
         let of_mass = rounding.exp_m1();
 
         // Without epsilon h(0) mass(a) mass(b), which both bounds have. Entries of the plan, and masses of the rounded one, are
         // known to their rounding.
-        let at_zero = epsilon * value_at_zero * source.weight * target.weight;
-        // Terms below the normal numbers are known to the smallest one.
+        let at_zero = problem.regularizer().value_of_nothing(epsilon, [source.weight, target.weight]);
+        // Terms below the normal numbers are known to the smallest one, masses of the rounded plan too, which potentials multiply;
+        // and densities to the smallest normal number of the element type.
         let atoms: usize = Side::BOTH.iter().map(|&side| problem.marginal(side).len()).sum();
         let size = source.size + target.size + at_zero.abs() + conjugate.abs();
-        let smallest = match size > 0.0 && size < f64::MIN_POSITIVE / f64::EPSILON {
-            true => f64::from_bits(1) * (4 * atoms) as f64,
+        let of_terms = if size > 0.0 && is_denormal(size) { 1.0 } else { 0.0 };
+        let of_masses = match is_denormal(source.weight.max(target.weight)) {
+            true => epsilon + source.largest_potential + target.largest_potential,
             false => 0.0,
         };
+        let denormal = f64::from_bits(1) * (4 * atoms) as f64 * (of_terms + of_masses);
+        let vanished = D::Elem::TINY * epsilon * without_digits::<D::Elem>(&rounded.columns()[column].source);
+        let smallest = denormal + vanished;
         let below = source.dual + target.dual
             - conjugate
             - precision.unit * (source.size + target.size)
@@ -332,6 +340,17 @@ fn certify_on<D: Device, K: KernelOp<D> + ?Sized>(
         }
     };
     Ok(rounded.values().iter().enumerate().map(certificate).collect())
+}
+
+/// Is a number so small that a few of its digits may be missing?
+fn is_denormal(size: f64) -> bool {
+    size < f64::MIN_POSITIVE / f64::EPSILON
+}
+
+/// The mass of atoms whose densities are below the numbers with all digits: they are known to the smallest normal number.
+fn without_digits<T: Scalar>(side: &RoundedSide) -> f64 {
+    let atoms = side.weights.iter().zip(&side.marginal).filter(|(weight, _)| **weight > 0.0);
+    atoms.filter(|(weight, marginal)| **marginal < **weight * (T::TINY / T::EPSILON)).map(|(weight, _)| weight).sum()
 }
 
 /// What a kernel tells of the rounded plan of one column.

@@ -4,6 +4,7 @@ use crate::{
     backend::Device,
     error::Error,
     kernel::{CostStatistics, Geometry},
+    scalar::Scalar,
 };
 
 /// How epsilon is chosen. All rules resolve to one positive number in the units of the cost.
@@ -71,6 +72,26 @@ impl Epsilon {
         };
         if epsilon.is_finite() && epsilon > 0.0 { Ok(epsilon) } else { Err(Error::Epsilon(epsilon)) }
     }
+}
+
+/// Is this an epsilon that the element type holds, with its reciprocal and with the potentials of any weights: epsilon times a
+/// logarithm?
+///
+/// ```
+/// use ot_core::check_epsilon;
+///
+/// assert!(check_epsilon::<f64>(1e-60).is_ok());
+/// assert!(check_epsilon::<f32>(1e-60).is_err() && check_epsilon::<f64>(-1.0).is_err());
+/// ```
+///
+/// # Errors
+/// [`Error::Epsilon`] for another number.
+pub fn check_epsilon<T: Scalar>(epsilon: f64) -> Result<f64, Error> {
+    /// Above the logarithm of any weight, in absolute value.
+    const LOGARITHM: f64 = 1024.0;
+    let normal = |value: f64| (T::TINY..=T::MAX).contains(&value);
+    let fits = normal(epsilon) && normal(1.0 / epsilon) && epsilon <= T::LARGEST_COST / LOGARITHM;
+    if fits { Ok(epsilon) } else { Err(Error::Epsilon(epsilon)) }
 }
 
 /// The scale, or 1 where there is none.

@@ -80,7 +80,7 @@ pub use cost::{
 };
 pub use dual::Dual;
 pub use entropy::{CountingEntropy, counting_potential};
-pub use epsilon::Epsilon;
+pub use epsilon::{Epsilon, check_epsilon};
 pub use error::{BackendFailure, Error};
 pub use host::{Host, HostBackend};
 pub use joint::{End, JointProblem, JointSolution, JointTerm, certify_joint};

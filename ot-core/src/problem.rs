@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     backend::{Backend, Device},
-    epsilon::Epsilon,
+    epsilon::{Epsilon, check_epsilon},
     error::Error,
     kernel::{Geometry, KernelOp, PlanSide, PlanView, Potentials},
     marginal::Marginal,
@@ -378,16 +378,6 @@ impl<D: Device> Clone for Problem<D> {
             columns: self.columns,
         }
     }
-}
-
-/// An epsilon that the element type holds, with its reciprocal and with the potentials of any weights: epsilon times a
-/// logarithm.
-fn check_epsilon<T: Scalar>(epsilon: f64) -> Result<f64, Error> {
-    /// Above the logarithm of any weight, in absolute value.
-    const LOGARITHM: f64 = 1024.0;
-    let normal = |value: f64| (T::TINY..=T::MAX).contains(&value);
-    let fits = normal(epsilon) && normal(1.0 / epsilon) && epsilon <= T::LARGEST_COST / LOGARITHM;
-    if fits { Ok(epsilon) } else { Err(Error::Epsilon(epsilon)) }
 }
 
 /// The weights of a measure with as many atoms as the geometry has on this side.

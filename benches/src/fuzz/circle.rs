@@ -55,6 +55,14 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
     report.number("distance", transport.distance());
     report.number("shift", transport.shift());
     let mass = sum(weights[0].iter().copied());
+    // Levels that agree within some roundings are one, at each atom.
+    let merged = 8.0 * (n + m).max(5) as f64 * T::EPSILON * mass;
+    // Distances in the unit of the length, off by the rounding of positions modulo the length.
+    let distance = |x: f64, y: f64| {
+        let gap = (x - y).abs() % length / length;
+        gap.min(1.0 - gap)
+    };
+    let mut largest = 0.0_f64;
     match transport.plan() {
         Err(error) => report.require(false, || format!("no plan: {error}")),
         Ok(plan) => {
@@ -62,20 +70,16 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
                 let pairs = plan.marginal(side);
                 let residual = sum(pairs.iter().zip(weights).map(|(found, weight)| (found - weight).abs()));
                 let scaled = (sum(weights.iter().copied()) - mass).abs();
-                // Levels that agree within some roundings are one, at each atom.
-                let levels = (n + m).max(4) as f64;
-                report.at_most("residual", residual, 8.0 * levels * T::EPSILON * mass + 2.0 * scaled);
+                report.at_most("residual", residual, merged + 2.0 * scaled);
+            }
+            for entry in plan.entries().iter().filter(|entry| entry.mass > 0.0) {
+                largest = largest.max(distance(points[0][entry.source as usize], points[1][entry.target as usize]));
             }
         }
     }
     if !exact {
         return;
     }
-    // Distances in the unit of the length, off by the rounding of positions modulo the length.
-    let distance = |x: f64, y: f64| {
-        let gap = (x - y).abs() % length / length;
-        gap.min(1.0 - gap)
-    };
     let table = |shift: f64| -> Vec<f64> {
         let all = points[0].iter().flat_map(|&x| points[1].iter().map(move |&y| distance(x, y)));
         all.map(|d| (d + shift).max(0.0).powf(p)).collect()
@@ -87,7 +91,9 @@ pub fn case<T: CpuScalar>(_: &[CpuBackend<T>; 3], random: &mut Seeded, report: &
         .map(|weights| -> Vec<f64> { weights.iter().map(|&weight| times_power_of_two(weight, -exponent)).collect() });
     let bound = |shift: f64| least_cost(&a, &b, &table(shift)).map_or(0.0, |optimum| optimum.value);
     let rounding = 8.0 * f64::EPSILON;
-    let (low, high) = (bound(-rounding), bound(rounding));
+    // What is merged moves along arcs like those of the plan.
+    let moved = times_power_of_two(merged, -exponent) * (largest + rounding).powf(p);
+    let (low, high) = ((bound(-rounding) - moved).max(0.0), bound(rounding) + moved);
     if low < 1e-280 && p > 1.0 {
         // Powers vanish: nothing is known of their root.
         return;

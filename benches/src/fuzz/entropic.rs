@@ -115,6 +115,14 @@ fn case<T: CpuScalar>(
         1 => Epsilon::default(),
         _ => Epsilon::Absolute(rounded::<T>(strength)),
     };
+    let largest_epsilon = match epsilon {
+        Epsilon::Absolute(epsilon) => epsilon,
+        _ => instance
+            .costs
+            .iter()
+            .filter(|cost| cost.is_finite())
+            .fold(0.0, |most: f64, cost| most.max(10.0 * cost.abs())),
+    };
     let settings = Settings::draw(random, T::EPSILON);
     instance.describe::<T>(report);
     report.given("penalties", penalties);
@@ -157,7 +165,7 @@ fn case<T: CpuScalar>(
                 Error::MissingCapability(_) => method == Method::Newton && !penalties.iter().all(has_derivative),
                 _ => {
                     let objective = match regularizer {
-                        Regularizer::Entropy => instance.entropy_leaves_range::<T>(strength),
+                        Regularizer::Entropy => instance.entropy_leaves_range::<T>(largest_epsilon),
                         Regularizer::SquaredL2 => instance.sums_leave_range::<T>(),
                     };
                     objective || instance.leaves_range::<T>()

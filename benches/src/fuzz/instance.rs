@@ -130,7 +130,9 @@ impl Instance {
     #[must_use]
     pub fn sums_leave_range<T: Scalar>(&self) -> bool {
         let [a, b]: [f64; 2] = [0, 1].map(|side| self.weights[side].iter().sum());
-        a.max(b) > 1e-9 * T::MAX || self.overflows_as_product()
+        // Of larger masses one over the mass, which densities are of the size of, has too few digits.
+        let largest = (1e-9 * T::MAX).min(0.5 * T::EPSILON / T::TINY);
+        a.max(b) > largest || self.overflows_as_product()
     }
 
     /// May the objective of entropy be refused, of which the product of the masses times epsilon is a part?

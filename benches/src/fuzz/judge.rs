@@ -96,7 +96,8 @@ pub(super) fn judge<T: CpuScalar>(
         let vanishing = problem.costs.iter().filter(|cost| cost.is_finite()).map(|cost| cost.abs()).sum::<f64>();
         let smallest = 64.0 * T::TINY * T::EPSILON * problem.costs.len() as f64;
         let vanishing = 64.0 * T::TINY * mean * mean * vanishing + smallest;
-        let slack = (8.0 * rounding * found.cost_size).max(found.cost_rounding) + vanishing + 1e-300;
+        let of_costs = found.mass * instance.cost_error::<T>();
+        let slack = (8.0 * rounding * found.cost_size).max(found.cost_rounding) + of_costs + vanishing + 1e-300;
         report.near("transport cost", cost, found.transport_cost, slack);
     }
     values::<T>(&problem, &found, [f, g], certificate, rounding, report);
@@ -128,7 +129,8 @@ pub(super) fn numbers(certificate: &Certificate, report: &mut Report) {
     let all = [marginal_error, source_residual, target_residual, mass, primal, dual, gap, rounding].map(|value| *value);
     report.numbers("the certificate", &all);
     report.number("transport cost", certificate.transport_cost.unwrap_or(0.0));
-    let rounding = 64.0 * (rounding + f64::EPSILON) * primal.abs().min(dual.abs());
+    let size = primal.abs().min(dual.abs());
+    let rounding = if size > 0.0 { 64.0 * (rounding + f64::EPSILON) * size } else { 0.0 };
     report.require(*gap >= 0.0 && *primal >= dual - rounding, || {
         format!("gap {gap:e}, primal {primal:e}, dual {dual:e}")
     });
@@ -145,7 +147,13 @@ fn values<T: CpuScalar>(
 ) {
     let slack = |size: f64| 64.0 * (T::EPSILON + rounding) * size + 1e-300;
     if certificate.dual.is_finite() && found.dual.is_finite() {
-        let slack = slack(found.dual_size + found.cost_size).max(found.dual_rounding);
+        // Of atoms whose densities are no normal numbers.
+        let m = problem.weights[1].len();
+        let rows = problem.weights[0].iter().zip(found.plan.chunks_exact(m));
+        let without_digits =
+            rows.filter(|(weight, row)| sum(row.iter().copied()) < 2.0 * *weight * T::TINY / T::EPSILON);
+        let vanished = 2.0 * T::TINY * problem.epsilon * without_digits.map(|(weight, _)| weight).sum::<f64>();
+        let slack = slack(found.dual_size + found.cost_size).max(found.dual_rounding) + vanished;
         report.near("dual", certificate.dual, found.dual, slack);
     }
     let mut best = vec![found.clone()];

@@ -43,15 +43,21 @@ fn mean_mass(source: &SideValues, target: &SideValues) -> f64 {
     (source.weight / 2.0 + target.weight / 2.0).max(f64::MIN_POSITIVE)
 }
 
-/// What rounding makes of the exponents of entries, and what the kernel leaves out.
-pub(super) fn rounding_of_exponents<D: Device, K: KernelOp<D> + ?Sized>(
+/// What rounding makes of the exponents of entries of each column, and what the kernel leaves out.
+///
+/// Columns of a batch may share entries, around potentials of one of them: then those of another are products of an entry and a
+/// number of the element type, and its exponents are sums of larger terms than its own.
+pub(super) fn rounding_of_exponents<'a, D: Device, K: KernelOp<D> + ?Sized>(
     kernel: &K,
     problem: &Problem<D>,
-    [source, target]: &[SideValues; 2],
+    columns: impl Iterator<Item = &'a [SideValues; 2]>,
     epsilon: f64,
-) -> f64 {
-    let exponent = source.exponent(epsilon) + target.exponent(epsilon);
-    problem.backend().precision().marginal_rounding(exponent) + kernel.left_out()
+) -> Vec<f64> {
+    let own: Vec<f64> = columns.map(|[source, target]| source.exponent(epsilon) + target.exponent(epsilon)).collect();
+    let largest = own.iter().copied().filter(|exponent| exponent.is_finite()).fold(0.0, f64::max);
+    let exponent = |own: &f64| own.max(largest.min(own + D::Elem::MAX.ln()));
+    let rounding = |exponent: f64| problem.backend().precision().marginal_rounding(exponent) + kernel.left_out();
+    own.iter().map(exponent).map(rounding).collect()
 }
 
 /// The marginal errors of potentials, for each column of a problem, with a kernel bound to their epsilon: what
@@ -74,7 +80,7 @@ pub fn marginal_errors_with<D: Device, K: KernelOp<D> + ?Sized>(
     let vectors =
         Side::BOTH.map(|side| [problem.marginal(side).weights(), potentials.side(side), &densities[side.index()]]);
     let read = backend.download(&vectors.concat())?;
-    let of_column = |column: usize| {
+    let of_column = |column: usize| -> Result<[SideValues; 2], Error> {
         let values = |side: Side| -> Result<SideValues, Error> {
             let [weights, potential, density] =
                 [0, 1, 2].map(|index| of_column(&read[3 * side.index() + index], problem.marginal(side).len(), column));
@@ -82,10 +88,11 @@ pub fn marginal_errors_with<D: Device, K: KernelOp<D> + ?Sized>(
             let side_of_plan = RoundedSide { weights, potential, marginal, ..RoundedSide::default() };
             side_values(problem.marginal(side).penalty(), &side_of_plan, epsilon, backend.precision())
         };
-        let sides = [values(Side::Source)?, values(Side::Target)?];
-        Ok(MarginalError::of_sides(problem, &sides, rounding_of_exponents(kernel, problem, &sides, epsilon)))
+        Ok([values(Side::Source)?, values(Side::Target)?])
     };
-    (0..columns).map(of_column).collect()
+    let values = (0..columns).map(of_column).collect::<Result<Vec<[SideValues; 2]>, Error>>()?;
+    let rounding = rounding_of_exponents(kernel, problem, values.iter(), epsilon);
+    Ok(values.iter().zip(rounding).map(|(sides, rounding)| MarginalError::of_sides(problem, sides, rounding)).collect())
 }
 
 /// One column of a vector of so many rows, in f64. One column may serve all.

@@ -170,11 +170,12 @@ impl<D: Device> GivenTerm<D> {
                 unclaimed.iter_mut().zip(left_out).for_each(|(sum, mass)| *sum += epsilon * mass);
             }
         }
-        let product = |problem: &Problem<D>, column: usize| -> f64 {
-            Side::BOTH.into_iter().map(|side| problem.marginal(side).mass(column)).product()
+        let of_nothing = |problem: &Problem<D>, column: usize| {
+            let masses = Side::BOTH.map(|side| problem.marginal(side).mass(column));
+            problem.regularizer().value_of_nothing(epsilon, masses)
         };
         for (column, offset) in offset.iter_mut().enumerate() {
-            *offset += epsilon * (product(problem, column) - product(&given, column));
+            *offset += of_nothing(problem, column) - of_nothing(&given, column);
         }
         Ok(Self { problem: given, potentials: moved, offset, unclaimed })
     }

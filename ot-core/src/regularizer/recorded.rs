@@ -106,6 +106,14 @@ impl RecordedRegularizer {
         self.programs.value_at_zero
     }
 
+    /// epsilon h(0) mass(a) mass(b), the price of no plan at all, of both masses. It is out of range only where no order of its
+    /// factors is within.
+    #[must_use]
+    pub fn value_of_nothing(&self, epsilon: f64, [a, b]: [f64; 2]) -> f64 {
+        let at_zero = self.value_at_zero();
+        product([epsilon, at_zero.abs(), a, b]).copysign(at_zero)
+    }
+
     /// h'(0): a pair with z at most this carries nothing. Minus infinity for entropy.
     #[must_use]
     pub fn slope_at_zero(&self) -> f64 {

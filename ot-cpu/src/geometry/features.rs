@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ot_core::{
     Backend, CostBetween, CostForm, Elem, Epsilon, Error, Geometry, GeometryBuilder, GroundCost, Host, HostBackend,
-    KernelOp, PointsView, Side, SqEuclidean, Support, host::for_each_chunk,
+    KernelOp, PointsView, Side, SqEuclidean, Support, check_epsilon, cost::check_bound, host::for_each_chunk,
 };
 
 use self::factors::{Entries, Factors, ThinProducts};
@@ -135,6 +135,7 @@ impl<T: CpuScalar> FeatureGeometry<T> {
         let (factors, deviation) = gaussian::gaussian([source, target], epsilon, features, seed)?;
         let points = Some(Clouds::of([source, target]));
         let log_bound = factors.largest_log_entry();
+        check_bound::<T>(epsilon * log_bound)?;
         Ok(Self {
             points,
             relative_deviation: Some(deviation),
@@ -158,10 +159,15 @@ impl<T: CpuScalar> FeatureGeometry<T> {
         columns: usize,
     ) -> Result<Self, Error> {
         // One kernel for both clouds together, so that pairs within one are met too.
-        let exponents = [[source, target], [source, source], [target, target]];
-        let largest =
-            exponents.into_iter().map(|pair| largest_exponent(pair, epsilon)).collect::<Result<Vec<_>, _>>()?;
-        let least = (-largest.into_iter().fold(0.0, f64::max)).exp();
+        let mut largest = largest_exponent([source, target], epsilon)?;
+        for cloud in [source, target] {
+            largest = match largest_exponent([cloud, cloud], epsilon) {
+                // Of a cloud that is a point beside its distance to the other.
+                Err(Error::CostUnderflow { .. }) => largest,
+                own => largest.max(own?),
+            };
+        }
+        let least = (-largest).exp();
         at_least_one("columns", columns)?;
         if least < LEAST_ENTRY {
             let expected = "at least 1e-8: a larger epsilon, or positive features";
@@ -189,7 +195,7 @@ impl<T: CpuScalar> FeatureGeometry<T> {
     ///
     /// # Errors
     /// [`Error::EmptyMeasure`], [`Error::Length`] for rows that are no whole ones, [`Error::Epsilon`], [`Error::Parameter`] for rank 0, and
-    /// for a logarithm that is not finite or beyond 1e15.
+    /// for a logarithm that is not finite or beyond 1e15; [`Error::CostOverflow`] for epsilon times a logarithm that is no cost.
     pub fn from_logarithms(
         backend: &CpuBackend<T>,
         epsilon: f64,
@@ -197,7 +203,7 @@ impl<T: CpuScalar> FeatureGeometry<T> {
         target: Vec<f64>,
         rank: usize,
     ) -> Result<Self, Error> {
-        check_epsilon(epsilon)?;
+        check_epsilon::<T>(epsilon)?;
         at_least_one("rank", rank)?;
         for logarithms in [&source, &target] {
             if logarithms.is_empty() {
@@ -214,6 +220,7 @@ impl<T: CpuScalar> FeatureGeometry<T> {
         let sides = [source, target].map(Arc::new);
         let factors = Factors { rank, sides, entries: Entries::Logarithms };
         let log_bound = factors.largest_log_entry();
+        check_bound::<T>(epsilon * log_bound)?;
         Ok(Self::assembled(backend, epsilon, factors, log_bound))
     }
 
@@ -279,10 +286,6 @@ impl<T: CpuScalar> FeatureGeometry<T> {
     }
 }
 
-fn check_epsilon(epsilon: f64) -> Result<(), Error> {
-    if epsilon.is_finite() && epsilon > 0.0 { Ok(()) } else { Err(Error::Epsilon(epsilon)) }
-}
-
 fn at_least_one(name: &'static str, value: usize) -> Result<(), Error> {
     match value {
         0 => Err(Error::Parameter { name, value: 0.0, expected: "at least 1" }),
@@ -292,7 +295,7 @@ fn at_least_one(name: &'static str, value: usize) -> Result<(), Error> {
 
 /// A bound of |x - y|^2 / epsilon over all pairs.
 fn largest_exponent<T: CpuScalar>([x, y]: [PointsView<'_, T>; 2], epsilon: f64) -> Result<f64, Error> {
-    check_epsilon(epsilon)?;
+    check_epsilon::<T>(epsilon)?;
     let costs = CostBetween::new(Support::Points(x), Support::Points(y), &SqEuclidean)?;
     let bound = costs.bound()?.unwrap_or(f64::INFINITY) / epsilon;
     if bound <= 1e-1 * LARGEST_LOGARITHM {
@@ -313,7 +316,8 @@ impl<T: CpuScalar> Geometry<Host<T>> for FeatureGeometry<T> {
 
     fn bind_entropic(&self, epsilon: f64, columns: usize) -> Result<Box<dyn KernelOp<Host<T>>>, Error> {
         let atoms = Side::BOTH.map(|side| self.factors.len(side));
-        let products = ThinProducts::new(self.backend.clone(), self.factors.clone())?;
+        let rounding = self.factors.rounding(self.cost_bound / self.epsilon);
+        let products = ThinProducts::new(self.backend.clone(), self.factors.clone(), rounding)?;
         Ok(Box::new(LogKernel::new(products, atoms, columns, self.epsilon, epsilon)?))
     }
 

@@ -27,6 +27,12 @@ pub(super) trait LogOperator<T>: std::fmt::Debug + Send + Sized {
         f64::INFINITY
     }
 
+    /// What rounding of the operator's own numbers makes of an entry of K, relatively, beyond the rounding of its logarithm. The
+    /// default counts nothing.
+    fn rounding(&self) -> f64 {
+        0.0
+    }
+
     /// Derivatives of the implied cost. The default knows none.
     fn cost_derivative(kernel: &mut LogKernel<Self>) -> Option<&mut dyn CostDerivative<Host<T>>> {
         let _ = kernel;
@@ -113,6 +119,11 @@ fn require_epsilon(fixed: f64, requested: f64) -> Result<(), Error> {
 impl<T: CpuScalar, O: LogOperator<T>> PlanOperator<Host<T>> for LogKernel<O> {
     fn binding(&self) -> &Binding {
         &self.binding
+    }
+
+    /// What rounding hides of a density is as good as left out.
+    fn left_out(&self) -> f64 {
+        self.operator.rounding()
     }
 
     fn rebind(&mut self, requested: f64) -> Result<(), Error> {

@@ -127,9 +127,13 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     /// which stand as twice the smallest number, may count beside large costs.
     fn tells(&self, plan: &PlanColumn<'_, T>, cost: f64) -> bool {
         let mass = |weights: &[T]| weights.iter().map(|weight| weight.to_f64()).sum::<f64>();
-        let vanished =
-            || 2.0 * T::TINY * self.cost.bound().unwrap_or(0.0) * mass(plan.weights) * mass(plan.other_weights);
-        cost.is_finite() && cost.abs() > T::TINY / T::EPSILON && vanished() <= T::EPSILON * cost.abs()
+        let tells = cost.is_finite() && cost.abs() > T::TINY / T::EPSILON;
+        tells && self.hides_vanished(mass(plan.weights) * mass(plan.other_weights), cost)
+    }
+
+    /// Is twice the smallest number, times what multiplies it and the largest cost, nothing beside a sum?
+    fn hides_vanished(&self, factors: f64, cost: f64) -> bool {
+        2.0 * T::TINY * self.cost.bound().unwrap_or(0.0) * factors <= T::EPSILON * cost.abs()
     }
 
     /// <P, C> of one column with forbidden pairs, which carry nothing and cost nothing, or with entries beyond the
@@ -218,6 +222,11 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 group.iter().map(of_column).collect()
             };
             let (left, right) = (side(Side::Source, f0), side(Side::Target, g0));
+            let factors: Vec<f64> = left
+                .iter()
+                .zip(&right)
+                .map(|(left, right)| left.iter().sum::<f64>() * right.iter().sum::<f64>())
+                .collect();
             let sums = self.sum_products(&left, &right, |i, others, costs| {
                 let mut entries = [T::default(); TILE];
                 let entries = &mut entries[..costs.len()];
@@ -229,6 +238,10 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 }
             });
             take_finite(group, &sums, out, &mut done);
+            // Factors lift entries that vanish too.
+            for (&column, factors) in group.iter().zip(factors) {
+                done[column] &= self.hides_vanished(factors, out[column]);
+            }
         }
         done
     }

@@ -179,3 +179,64 @@ fn what_is_no_kernel_is_refused() {
     let fixed = self::gaussian::<f64>(1, 5, 1).bind_entropic(1.0, 1).err();
     assert_eq!(fixed, Some(Error::FixedEpsilon { fixed: EPSILON, requested: 1.0 }));
 }
+
+/// log K(x, y) of one pair, by the softmin of one target of mass one.
+fn log_entry(geometry: &FeatureGeometry<f64>, y: &PointCloud<'_, f64>, epsilon: f64) -> f64 {
+    let (backend, mut kernel) = (geometry.backend(), geometry.bind_entropic(epsilon, 1).unwrap());
+    let weights = DeviceWeights::new(&*backend, y.weights_view()).unwrap();
+    let zero = backend.filled(0.0, 1, 1).unwrap();
+    let side = PlanSide::new(&zero, &weights);
+    let mut out = backend.filled(0.0, 1, 1).unwrap();
+    let plan = PlanView { source: side, target: side };
+    kernel.conditional_potential(&*backend, Side::Source, plan, &mut out).unwrap();
+    -backend.download(&[&out]).unwrap()[0][0] / epsilon
+}
+
+/// The features of one point beside another are the same wherever both are, up to the rounding of the points themselves.
+#[test]
+fn features_far_from_the_origin_are_those_near_it() {
+    let (backend, epsilon) = (CpuBackend::<f64>::new(1).unwrap(), 1e-12);
+    for place in [0.0, 1.0, 1e6, -3e9] {
+        // At one point the kernel is one, and the variance none.
+        let points = PointCloud::uniform(vec![place, 0.3 * place], 2).unwrap();
+        let one = FeatureGeometry::gaussian(&backend, points.points(), points.points(), epsilon, 7, 3).unwrap();
+        assert_eq!(one.relative_deviation(), Some(0.0));
+        let log = log_entry(&one, &points, epsilon);
+        assert!(log.abs() < 1e-13, "{place}: {log}");
+    }
+}
+
+/// Logarithms of features that nearly cancel in an entry leave it no digits, and the certificate says so.
+#[test]
+fn rounding_of_large_logarithms_is_counted() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let rounding = |size: f64| {
+        let features =
+            FeatureGeometry::<f64>::from_logarithms(&backend, 1.0, vec![size; 2], vec![-size; 2], 1).unwrap();
+        features.bind_entropic(1.0, 1).unwrap().left_out()
+    };
+    assert!(rounding(1.0) < 1e-15);
+    assert!(rounding(1e9) > 1e-7, "{}", rounding(1e9));
+}
+
+#[test]
+fn costs_beyond_the_element_type_are_refused() {
+    let backend = CpuBackend::<f32>::new(1).unwrap();
+    let given = |epsilon: f64, log: f64| {
+        FeatureGeometry::<f32>::from_logarithms(&backend, epsilon, vec![log; 2], vec![log; 3], 1).err()
+    };
+    assert_eq!(given(1.0, 1e3), None);
+    assert!(matches!(given(1e-60, 1.0), Some(Error::Epsilon(_))));
+    assert!(matches!(given(1e30, 1e12), Some(Error::CostOverflow { .. })));
+}
+
+/// Two points of one cloud that are as good as one beside their distance to the other are no reason to refuse.
+#[test]
+fn a_cloud_may_be_a_point_beside_the_other() {
+    let backend = CpuBackend::<f32>::new(1).unwrap();
+    let (x, y) = (vec![3.225_537e-16_f32], vec![6.450_784e-17_f32, 6.451_225e-17]);
+    let (x, y) = (PointCloud::uniform(x, 1).unwrap(), PointCloud::uniform(y, 1).unwrap());
+    let nystrom = FeatureGeometry::nystrom(&backend, x.points(), y.points(), 3.3e-31, 4).unwrap();
+    let (bound, measured) = (nystrom.cost_error(), nystrom.measured_cost_error().unwrap());
+    assert!(measured <= bound && bound.is_some_and(|bound| bound < 1e-12 * 3.3e-31), "{measured:?} {bound:?}");
+}

@@ -87,9 +87,8 @@ pub(super) struct Parts<D: Device> {
 impl<D: Device> Parts<D> {
     pub(super) fn new(problem: &Problem<D>) -> Result<Self, Error> {
         let (backend, columns) = (problem.backend(), problem.columns());
-        let value_at_zero = problem.regularizer().value_at_zero();
         let masses = |column| Side::BOTH.map(|side| problem.marginal(side).mass(column));
-        let offset = |column| masses(column).into_iter().product::<f64>() * value_at_zero * problem.epsilon();
+        let offset = |column| problem.regularizer().value_of_nothing(problem.epsilon(), masses(column));
         let gradient = |side: Side| {
             let subdifferential = problem.marginal(side).penalty().conjugate_subdifferential();
             Program::try_record(|[f, density, epsilon]| {

@@ -353,7 +353,6 @@ impl<'a, D: Device> Iteration<'a, D> {
             &self.by_products;
         let numbers = [source_residual, target_residual, conjugate, source_dual, target_dual];
         let read = self.problem.backend().read(&numbers)?;
-        let value_at_zero = self.problem.regularizer().value_at_zero();
         let (mut improved, mut blew_up) = (vec![false; self.columns.len()], vec![false; self.columns.len()]);
         let mut seen = self.progress(epsilon);
         let since = self.iterations - std::mem::replace(&mut self.checked, self.iterations);
@@ -361,7 +360,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             let at = |number: usize| read[number][index];
             let masses = Side::BOTH.map(|side| self.problem.marginal(side).mass(index));
             // Without epsilon h(0) mass(a) mass(b), which does not change and would take the digits of great masses.
-            let at_zero = epsilon * value_at_zero * masses[0] * masses[1];
+            let at_zero = self.problem.regularizer().value_of_nothing(epsilon, masses);
             let magnitude = at(3).abs() + at(4).abs() + epsilon * at(2).abs();
             // Of a plain iterate one side is met; the second residual is what the first becomes.
             let residual = match self.settings.update {

@@ -295,6 +295,7 @@ impl<D: Device> Ascent<'_, D> {
                 continue;
             }
             next = (GROWTH * drawn as f64) as usize;
+            centre(&mut mean, self.atoms.weights());
             let held_out = HeldOutEstimate::draw(&self.atoms, &mut checks, dimension, &mean, drawn / HELD_OUT, batch)?;
             let error = held_out.chi_squared.value + held_out.chi_squared.standard_error;
             let dual = held_out.semi_dual.value;
@@ -325,6 +326,14 @@ impl<D: Device> Ascent<'_, D> {
         let history = history.into_told();
         Ok(SemiDiscreteSolution { potential: mean, epsilon, estimate, status, iterations: iteration, history })
     }
+}
+
+/// Takes the mean <b, g> out of a potential. Steps sum to nothing but for their rounding, beside which the costs of near points
+/// would vanish.
+fn centre(potential: &mut [f64], weights: &[f64]) {
+    let mass: f64 = weights.iter().sum();
+    let mean = weights.iter().zip(&*potential).map(|(weight, g)| weight * g).sum::<f64>() / mass;
+    potential.iter_mut().for_each(|g| *g -= mean);
 }
 
 /// A potential on the atoms of the target, and what fresh samples say of it.

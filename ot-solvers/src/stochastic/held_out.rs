@@ -9,7 +9,7 @@
 //! independent groups has no bias where the square of a mean would have that of its noise. Its square root bounds the marginal
 //! error sum_j |E p_j - b_j| (Cauchy, Schwarz). Its standard error is that of the jackknife over groups.
 
-use ot_core::{Device, Error, PointsView, host::try_zeros};
+use ot_core::{Device, Error, PointsView, Scalar, host::try_zeros};
 
 use super::{
     block::{Atoms, Grade},
@@ -80,7 +80,9 @@ impl HeldOutEstimate {
                 }
             }
         }
-        let gain: f64 = atoms.weights().iter().zip(potential).map(|(weight, potential)| weight * potential).sum();
+        // Transforms are those of the potential in the element type.
+        let rounded = potential.iter().map(|&potential| D::Elem::from_f64(potential).to_f64());
+        let gain: f64 = atoms.weights().iter().zip(rounded).map(|(weight, potential)| weight * potential).sum();
         Ok(Self {
             samples: count,
             semi_dual: Estimate { value: mean + gain, standard_error: (squares / (met * (met - 1.0).max(1.0))).sqrt() },

@@ -2,7 +2,7 @@
 
 use ot_core::{
     Certificate, CostMatrix, Epsilon, Free, GeometryBuilder, Histogram, Host, Kl, Measure, Potentials, Problem, Scalar,
-    Solution, Status, TotalVariation, certify,
+    Side, Solution, Status, TotalVariation, certify,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Relaxation, Sinkhorn, Start, unregularized_bounds};
@@ -427,5 +427,98 @@ fn entries_that_vanish_pay_nothing() {
         for (certificate, expected) in solution.certificates().iter().zip(expected) {
             assert_close(certificate.transport_cost.unwrap(), expected, 1e-5);
         }
+    }
+}
+
+/// Certificates of a batch at given potentials, column after column.
+fn certificates_at<T: CpuScalar>(
+    costs: &[f64],
+    [a, b]: [&[f64]; 2],
+    columns: usize,
+    epsilon: f64,
+    penalties: [Penalty; 2],
+    [f, g]: [&[f64]; 2],
+) -> Vec<Certificate> {
+    let numbers = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
+    let matrix = CostMatrix::new(numbers(costs), a.len() / columns, b.len() / columns).unwrap();
+    let [a, b] = [a, b].map(|weights| Histogram::batch(numbers(weights), columns).unwrap());
+    let geometry = CpuBackend::<T>::new(1).unwrap().geometry(a.support(), b.support(), &matrix).unwrap();
+    let [of_source, of_target] = penalties;
+    let epsilon = Epsilon::Absolute(epsilon);
+    let problem = Problem::unbalanced(geometry, &a, &b, epsilon, &of_source, &of_target).unwrap();
+    let [source, target] = [f, g].map(|values| problem.backend().upload(&numbers(values), columns).unwrap());
+    certify(&problem, &Potentials { source, target, epsilon: problem.epsilon() }).unwrap()
+}
+
+/// Factors of a column around the potentials of another lift entries that vanish, which still pay nothing.
+#[test]
+fn entries_that_vanish_pay_nothing_far_from_the_first_column() {
+    let half = [0.5; 4];
+    let potentials = [&[0.0, 0.0, 5.0, 0.0][..], &[0.0, 0.0, -4.5, 0.0]];
+    let costs = [0.5, 2e37, 2e37, 0.25];
+    let found = certificates_at::<f32>(&costs, [&half, &half], 2, 0.1, balanced(), potentials);
+    let light = 0.25 * 0.25 * (-2.5_f64).exp();
+    assert_close(found[0].transport_cost.unwrap(), 0.25 * 0.5 * (-5.0_f64).exp() + light, 1e-6);
+    assert_close(found[1].transport_cost.unwrap(), 0.25 * 0.5 + light, 1e-6);
+}
+
+/// A column of a batch may be made of entries around the potentials of another, hundreds of epsilons away: what that rounds is
+/// told.
+#[test]
+fn rounding_of_shared_entries_is_counted() {
+    let costs = [0.3, 0.7, 0.1, 0.9, 0.2, 0.4];
+    for mass in [1e-60, 1e-150, 1e-271] {
+        let (a, b) = ([0.2, 0.3, 0.5], [0.4, 0.6]);
+        let [a, b] = [&a[..], &b].map(|weights| {
+            [weights.iter().map(|weight| mass * weight).collect::<Vec<f64>>(), weights.to_vec()].concat()
+        });
+        let matrix = CostMatrix::new(costs.to_vec(), 3, 2).unwrap();
+        let both = [&a, &b].map(|weights| Histogram::batch(weights.clone(), 2).unwrap());
+        let geometry = CpuBackend::<f64>::new(1).unwrap().geometry(both[0].support(), both[1].support(), &matrix);
+        let problem = Problem::new(geometry.unwrap(), &both[0], &both[1], Epsilon::Absolute(0.137)).unwrap();
+        let solution = Sinkhorn::new().tolerance(1e-9).solve(&problem).unwrap();
+        let [f, g] = Side::BOTH.map(|side| solution.potential(side).unwrap());
+        let alone = certificates_at::<f64>(&costs, [&a[3..], &b[2..]], 1, 0.137, balanced(), [&f[3..], &g[2..]]);
+        let (found, expected) = (solution.certificates()[1], alone[0]);
+        let difference = (found.mass - expected.mass).abs();
+        assert!(difference <= found.rounding && found.rounding >= expected.rounding, "{found:?} {expected:?}");
+        // The logarithm of the mass is what the potentials of the columns are apart.
+        let shared = f64::EPSILON * (-mass.ln());
+        assert!(found.rounding >= 0.5 * shared && found.rounding < 1e-12, "{found:?}");
+        assert_eq!(solution.statuses()[1], Status::Converged);
+    }
+}
+
+/// Densities that single precision holds with few digits, or none, take nothing from the bounds.
+#[test]
+fn bounds_of_denormal_densities_hold() {
+    let (cost, epsilon) = (0.231_750_68, 0.360_029_9);
+    for b in [1.397_262_7e-40, 3e-42, 1e-45] {
+        let b = f64::from(b as f32);
+        let free = [penalty(Free), penalty(Free)];
+        let zero = [&[0.0; 2][..], &[0.0; 2]];
+        let found = certificates_at::<f32>(&[cost], [&[1.0, 1.0], &[1.0, b]], 2, epsilon, free, zero);
+        // The plan is a b exp(-C / epsilon).
+        let optimum = epsilon * b * -(-cost / epsilon).exp_m1();
+        assert!(found[1].dual <= optimum && optimum <= found[1].primal, "{b:e}: {optimum:e} {:?}", found[1]);
+    }
+}
+
+/// The price of no plan is a product of both masses and epsilon, whatever two of them make by themselves.
+#[test]
+fn bounds_hold_where_masses_times_epsilon_vanish() {
+    let cases = [(1e-46, 1e200, 1e-300), (1e-160, 1e-170, 1e300), (5e-322, 1e218, 0.3), (1e160, 1e-200, 1e-290)];
+    for (a, b, epsilon) in cases {
+        let free = [penalty(Free), penalty(Free)];
+        let found = certificates_at::<f64>(&[epsilon], [&[a], &[b]], 1, epsilon, free, [&[0.0], &[0.0]])[0];
+        // The plan is a b / e.
+        let optimum = ot_core::power_of_two::product([a, b, epsilon, -(-1.0_f64).exp_m1()]);
+        assert!(
+            found.dual <= optimum * (1.0 + 1e-12) && optimum * (1.0 - 1e-12) <= found.primal,
+            "{optimum:e} {found:?}"
+        );
+        // Of a plan whose mass is no number the primal is that of no plan.
+        let is_tight = found.primal - found.dual <= 1e-9 * optimum;
+        assert!(is_tight || !(a * b).is_normal(), "{optimum:e} {found:?}");
     }
 }

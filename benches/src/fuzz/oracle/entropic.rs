@@ -191,7 +191,7 @@ impl Problem {
                 let size = f[i].abs() + g[j].abs() + cost.abs();
                 let moved = slack + 8.0 * unit * (self.epsilon + size);
                 let of = |slack: f64| match self.regularizer {
-                    Regularizer::Entropy => self.epsilon * self.entry([a[i], b[j]], slack),
+                    Regularizer::Entropy => self.paid([a[i], b[j]], slack, self.epsilon),
                     Regularizer::SquaredL2 => 0.5 * self.entry([a[i], b[j]], slack) * slack.max(0.0),
                 };
                 let conjugate_of_entry = of(slack);

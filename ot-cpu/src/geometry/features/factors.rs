@@ -74,6 +74,20 @@ impl Factors {
         low.abs().max((high + (self.rank as f64).ln()).abs())
     }
 
+    /// What rounding makes of an entry, relatively, where no logarithm of one is beyond a bound.
+    pub(super) fn rounding(&self, log_bound: f64) -> f64 {
+        let units = match self.entries {
+            // Logarithms of features, of which those of entries may be small differences.
+            Entries::Logarithms => {
+                let logarithms = self.sides.iter().flat_map(|side| side.iter());
+                2.0 * logarithms.fold(0.0_f64, |largest, log| largest.max(log.abs()))
+            }
+            // Rows are of length one at most, and sums of their products go by eight at least.
+            Entries::Values => (8.0 + self.rank as f64 / 8.0) * log_bound.exp(),
+        };
+        f64::EPSILON * units
+    }
+
     /// log sum_k F_ik G_jk of two rows; `terms` is scratch space.
     pub(super) fn log_entry(&self, own: &[f64], other: &[f64], terms: &mut [f64]) -> f64 {
         match self.entries {
@@ -103,15 +117,17 @@ pub(super) struct ThinProducts<T> {
     /// What the other side sends to each feature.
     sent: Vec<f64>,
     products: Vec<f64>,
+    /// What rounding of the factors makes of an entry.
+    rounding: f64,
 }
 
 impl<T: CpuScalar> ThinProducts<T> {
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub(super) fn new(backend: CpuBackend<T>, factors: Factors) -> Result<Self, Error> {
+    pub(super) fn new(backend: CpuBackend<T>, factors: Factors, rounding: f64) -> Result<Self, Error> {
         let what = "sums of features";
         let partial = try_zeros(TASKS * (3 + BLOCK) * factors.rank, what)?;
-        Ok(Self { backend, sent: try_zeros(factors.rank, what)?, partial, factors, products: Vec::new() })
+        Ok(Self { backend, sent: try_zeros(factors.rank, what)?, partial, factors, products: Vec::new(), rounding })
     }
 
     /// Rows of one task, by the shape alone.
@@ -212,6 +228,10 @@ fn add_block(
 }
 
 impl<T: CpuScalar> LogOperator<T> for ThinProducts<T> {
+    fn rounding(&self) -> f64 {
+        self.rounding
+    }
+
     fn log_products(&mut self, side: Side, exponents: &mut Vec<f64>, untold: &mut Vec<Untold>) -> Result<(), Error> {
         let (n, m) = (self.factors.len(side), self.factors.len(side.opposite()));
         let requests = exponents.len() / m;

@@ -19,28 +19,33 @@ pub(super) fn gaussian<T: Scalar>(
     let d = points[0].dimension();
     let balls = points.map(Ball::around);
     let centre: Vec<f64> = balls[0].centre.iter().zip(&balls[1].centre).map(|(x, y)| 0.5 * x + 0.5 * y).collect();
-    // Midpoints of a source and a target lie this near to the centre.
-    let radius = 0.5 * (balls[0].radius + balls[1].radius);
+    // Midpoints of a source and a target lie this near to the centre, which is rounded.
+    let ends = balls[0].centre.iter().zip(&balls[1].centre).zip(&centre);
+    let rounding = ends.fold(0.0_f64, |sum, ((x, y), c)| sum.hypot(0.5 * ((x - c) + (y - c))));
+    let radius = 0.5 * (balls[0].radius + balls[1].radius) + rounding;
     let Spread { excess, log_moment } = Spread::best(d as f64, 8.0 * radius * (radius / epsilon));
-    // Anchors are centre + deviation z; deviation^2 = q epsilon / 4 with q = (1 + excess) / 4.
+    // Anchors are centre + deviation z, deviation^2 = q epsilon / 4 with q = (1 + excess) / 4. They are kept as seen from the
+    // centre: far from the origin the sum would round z.
     let deviation = 0.25 * ((1.0 + excess) * epsilon).sqrt();
     let mut anchors = try_zeros(rank.saturating_mul(d), "anchors of features")?;
     let mut constants = vec![0.0; rank];
     for (k, (anchor, constant)) in anchors.chunks_exact_mut(d).zip(&mut constants).enumerate() {
         let mut random = Random::new(seed, ANCHORS, k as u64);
         let mut square = 0.0;
-        for (anchor, centre) in anchor.iter_mut().zip(&centre) {
+        for anchor in anchor {
             let z = random.normal();
-            (*anchor, square) = (centre + deviation * z, square + z * z);
+            (*anchor, square) = (deviation * z, square + z * z);
         }
         *constant = 0.5 * (0.5 * d as f64 * (0.5 * (1.0 + excess)).ln() + 0.5 * square - (rank as f64).ln());
     }
     let logarithms = |side: Side| {
         let points = side.of(points);
         let mut out = try_zeros(points.len().saturating_mul(rank), "features")?;
+        let mut from_centre = vec![0.0; d];
         for (point, row) in points.iter().zip(out.chunks_exact_mut(rank)) {
+            from_centre.iter_mut().zip(point.iter().zip(&centre)).for_each(|(to, (x, c))| *to = x.to_f64() - c);
             for ((out, anchor), constant) in row.iter_mut().zip(anchors.chunks_exact(d)).zip(&constants) {
-                let squares = point.iter().zip(anchor).map(|(x, u)| (x.to_f64() - u) * ((x.to_f64() - u) / epsilon));
+                let squares = from_centre.iter().zip(anchor).map(|(x, u)| (x - u) * ((x - u) / epsilon));
                 *out = constant - 2.0 * squares.sum::<f64>();
             }
         }

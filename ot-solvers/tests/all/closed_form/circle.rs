@@ -206,3 +206,20 @@ fn no_power_leaves_the_range() {
         }
     }
 }
+
+/// Whole masses are told apart from their rounding: none of theirs is sent around where the best shift is known to rounding.
+#[test]
+fn whole_masses_in_single_precision_stay_where_they_are() {
+    let x = [180.0, -0.000_475_480_4, 0.002_457_539_3, -1.702_378e-5];
+    let y = [0.002_618_898_9, 180.0, 0.003_721_433_7, 0.005_317_594_4, 0.002_307_449_9];
+    let (a, b) = ([140.0, 60.0, 140.0, 140.0], [0.0, 144.0, 168.0, 0.0, 168.0]);
+    for unit in [1.0, 2_f64.powi(-140)] {
+        let single = |values: &[f64], unit: f64| values.iter().map(|value| (unit * value) as f32).collect::<Vec<f32>>();
+        let wide = |values: &[f64]| single(values, 1.0).iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
+        let source = PointCloud::new(single(&x, 1.0), 1, single(&a, unit)).unwrap();
+        let target = PointCloud::new(single(&y, 1.0), 1, single(&b, unit)).unwrap();
+        let transport = CircleTransport::new(&source, &target, 360.0, 1.0).unwrap();
+        let expected = unit * level_median((&wide(&x), &a), (&wide(&y), &b), 360.0);
+        assert_close(transport.distance() / expected, 1.0, 1e-9);
+    }
+}

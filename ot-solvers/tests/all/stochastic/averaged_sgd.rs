@@ -154,3 +154,22 @@ fn bad_input_is_refused() {
     let refused = solver.estimate(&backend, &interval(), &target, &SqEuclidean, &[0.0], 100).err();
     assert!(matches!(refused, Some(Error::Length { .. })));
 }
+
+/// What steps round away is no part of the value: costs far below a unit of the steps are told.
+#[test]
+fn values_of_single_atoms_are_their_costs() {
+    for epsilon in [0.0, 1e-40] {
+        let (x, y) = (-5.673_787e-18, 6.908_421e-18);
+        let source = PointCloud::uniform(vec![x], 1).unwrap();
+        let target = PointCloud::uniform(vec![y], 1).unwrap();
+        let solver = AveragedSgd::new(epsilon).batch(7).max_samples(500).seed(3);
+        let solution = solver.solve(&cpu(1), &atoms_of(&source), &target, &SqEuclidean).unwrap();
+        let (found, expected) = (solution.estimate().semi_dual.value, (x - y) * (x - y));
+        assert!((found - expected).abs() < 1e-12 * expected, "{epsilon:e}: {found:e} {expected:e}");
+    }
+    let sampler = PointSampler::new(1, |_: &mut Random, point: &mut [f32]| point.fill(1.0));
+    let target = PointCloud::new(vec![1.0_f32], 1, vec![1.0]).unwrap();
+    let solver = AveragedSgd::new(0.0).batch(7).max_samples(500).seed(355);
+    let solution = solver.solve(&CpuBackend::<f32>::new(1).unwrap(), &sampler, &target, &SqEuclidean).unwrap();
+    assert_eq!(solution.estimate().semi_dual.value, 0.0);
+}
