@@ -338,7 +338,7 @@ impl<V: Vector, const D: usize, const R: usize> SquareRows<V, D, R> {
     fn entries(&self, row: usize, y: [V; D], g: V) -> V {
         let difference = self.points[row][0].minus(y[0]);
         let mut square = difference.times(difference);
-        // By number: iterators that are not inlined would put vectors into memory for each axis.
+        #[expect(clippy::needless_range_loop, reason = "an iterator that is not inlined puts vectors into memory")]
         for axis in 1..D {
             let difference = self.points[row][axis].minus(y[axis]);
             square = difference.multiply_add(difference, square);

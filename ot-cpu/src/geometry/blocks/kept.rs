@@ -243,8 +243,8 @@ impl KeptRows {
         for others in &all.partners {
             for tile in pieces(others.clone(), LEAF) {
                 let entry = largest[at / LEAF].to_f64();
-                out_of_range |= !(entry < MOST);
-                if !(entry * mass.max(of_leaves[tile.start / LEAF]) <= DROPPED) {
+                out_of_range |= entry >= MOST || entry.is_nan();
+                if entry * mass.max(of_leaves[tile.start / LEAF]) > DROPPED {
                     width += tile.len();
                     match ranges.last_mut().filter(|(last, _)| last.end as usize == tile.start) {
                         Some((last, _)) => last.end = tile.end as u32,
