@@ -12,7 +12,7 @@ use super::{
 
 /// Arcs for each atom that are listed before products are tried, and the pairs from which on they are.
 const FEW_ARCS: usize = 32;
-const MANY_PAIRS: usize = 1 << 26;
+const MANY_PAIRS: usize = 1 << 24;
 
 /// Are steps of this problem found by products with the plan, where it has more than a few arcs for each atom? So it is between large
 /// clouds whose kernel tells the plan between cells.
