@@ -410,6 +410,23 @@ impl<D: Device> PlanProduct<DeferredDevice<D>> for DeferredKernel<D> {
         })
     }
 
+    fn inexact_normal_product(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, DeferredDevice<D>>,
+        diagonal: &Vector<D>,
+        values: &Vector<D>,
+        out: &mut Vector<D>,
+    ) -> Result<(), Error> {
+        let (plan, diagonal, values, out) = (RecordedPlan::of(plan), diagonal.share(), values.share(), out.share());
+        self.enqueue(move |kernel, _| {
+            let (plan, diagonal, values) = (plan.read()?, diagonal.read()?, values.read()?);
+            out.write(|out| {
+                present(kernel.plan_product())?.inexact_normal_product(side, plan.view(), &diagonal, &values, out)
+            })
+        })
+    }
+
     fn curvature_product(
         &mut self,
         side: Side,

@@ -193,6 +193,23 @@ pub trait PlanProduct<D: Device>: Debug {
         out: &mut D::Vector,
     ) -> Result<(), Error>;
 
+    /// [`normal_product`](Self::normal_product) as a linear solve inside of another iteration asks for it, many times with one plan:
+    /// entries may be those of single precision, and densities of rows and of columns may miss 1e-6, so that what matters can be kept
+    /// from one product to the next. By default it is the product itself.
+    ///
+    /// # Errors
+    /// A failure of the device.
+    fn inexact_normal_product(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, D>,
+        diagonal: &D::Vector,
+        values: &D::Vector,
+        out: &mut D::Vector,
+    ) -> Result<(), Error> {
+        self.normal_product(side, plan, diagonal, values, out)
+    }
+
     /// For the atoms i of `side`: out_i = sum_j a_i b_j h*''(z_ij) values_j. For entropy this is the plan applied.
     ///
     /// # Errors
@@ -226,8 +243,8 @@ pub trait PlanProduct<D: Device>: Debug {
 pub struct PlanCells {
     /// The cell of each atom, of the source and of the target: whole numbers from 0 on.
     pub of_atoms: [Vec<u32>; 2],
-    /// (cell of the source, cell of the target, mass between them), in this order. Masses far below the unit roundoff of both
-    /// cells may be left out.
+    /// (cell of the source, cell of the target, mass between them), in this order, as accurate as single precision. Masses below
+    /// 1e-6 of both cells may be left out.
     pub masses: Vec<(u32, u32, f64)>,
 }
 

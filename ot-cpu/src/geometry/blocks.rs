@@ -1,6 +1,7 @@
 //! Two large point clouds, and the pairs between them that are near enough to matter.
 
 mod cost;
+mod kept;
 mod kernel;
 mod passes;
 mod placed;

@@ -338,8 +338,9 @@ impl<V: Vector, const D: usize, const R: usize> SquareRows<V, D, R> {
     fn entries(&self, row: usize, y: [V; D], g: V) -> V {
         let difference = self.points[row][0].minus(y[0]);
         let mut square = difference.times(difference);
-        for (x, &y) in self.points[row].iter().zip(&y).skip(1) {
-            let difference = x.minus(y);
+        #[expect(clippy::needless_range_loop, reason = "an iterator that is not inlined puts vectors into memory")]
+        for axis in 1..D {
+            let difference = self.points[row][axis].minus(y[axis]);
             square = difference.multiply_add(difference, square);
         }
         power_of_two(square.multiply_add(self.minus_scale, self.f[row].plus(g)).times(self.log2))

@@ -62,6 +62,7 @@ mod store;
 #[cfg(feature = "heat")]
 mod substitution;
 mod vector;
+mod wide;
 
 #[cfg(test)]
 mod tests;
@@ -76,3 +77,4 @@ pub use product::{NARROW_LANES, PRODUCT_LANES};
 pub use store::Stored;
 #[cfg(feature = "heat")]
 pub use substitution::{PANEL, Panel, Panels, SIDES, backward, forward};
+pub use wide::TILE_COLUMNS;

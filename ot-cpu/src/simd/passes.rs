@@ -28,7 +28,7 @@ use super::lines::{self, Distances, LineCost, LineCounts, LineScratch, Squares};
 use super::positive::{self, SquareChange};
 use super::product::{self, NARROW_LANES, PRODUCT_LANES};
 use super::vector::Vectors;
-use super::{map, reduce};
+use super::{map, reduce, wide};
 
 /// `passes!(make, T)` gives the table to the macro `make`, for the element type `T`.
 macro_rules! passes {
@@ -227,6 +227,21 @@ macro_rules! passes {
         /// the last entry.
         fn row_sums_at, row_sums(rows: &[$T], stride: usize, weights: &[$T], sums: &mut [f64])
             = vectors product::row_sums;
+
+        /// Sums of rows `sums[r] = Σ_j rows[r·stride + j]·weights[j]`, each product and sum in `f64`, sixteen lanes to a row. The
+        /// same bits at every level. Panics if `rows` ends before the last entry.
+        fn wide_row_sums_at, wide_row_sums(rows: &[$T], stride: usize, weights: &[f64], sums: &mut [f64])
+            = elements wide::row_sums;
+
+        /// Adds `Σ_r factors[r]·rows[r·stride + j]` to `out[j]`, in `f64`. Panics if `rows` ends before the last entry.
+        fn wide_accumulate_at, wide_accumulate(factors: &[f64], rows: &[$T], stride: usize, out: &mut [f64])
+            = elements wide::accumulate;
+
+        /// `largest[k]`, the largest entry of some rows in the k-th sixteen of their `width` columns; the last may be fewer. NaN is
+        /// passed over. Panics if `rows` ends before the last entry.
+        fn largest_of_tiles_at, largest_of_tiles(
+            rows: &[$T], count: usize, stride: usize, width: usize, largest: &mut [$T]
+        ) = elements wide::largest_of_tiles;
 
         /// Adds the matrix product `Σ_j rows[r·stride + j]·weights[j][k]` to `sums[r][k]`.
         ///

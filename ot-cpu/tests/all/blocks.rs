@@ -212,6 +212,56 @@ fn what_is_left_out_is_within_the_part_told() {
     assert!(most > 1e-6, "something is left out");
 }
 
+/// P^T diag(1) P v at an epsilon by the kernel's two products, the inexact one first.
+fn products(clouds: &Clouds, epsilon: f64, threads: usize) -> [Vec<f64>; 2] {
+    let [x, y] = clouds.points.each_ref().map(|points| PointsView::new(points, clouds.dimension).unwrap());
+    let geometry = BlockSparseGeometry::new(&CpuBackend::new(threads).unwrap(), x, y, Arc::new(SqEuclidean)).unwrap();
+    let (backend, mut kernel) = (geometry.backend(), geometry.bind_entropic(epsilon, 1).unwrap());
+    let [wa, wb] = clouds
+        .weights
+        .each_ref()
+        .map(|weights| DeviceWeights::new(backend.as_ref(), WeightsView::new(weights, 1).unwrap()).unwrap());
+    let [f, g] = clouds.potentials.each_ref().map(|values| backend.upload(values, 1).unwrap());
+    let plan = PlanView { source: PlanSide::new(&f, &wa), target: PlanSide::new(&g, &wb) };
+    let values: Vec<f64> = (0..clouds.weights[1].len()).map(|j| f64::from(j as u32).sin()).collect();
+    let diagonal = backend.upload(&vec![1.0; clouds.weights[0].len()], 1).unwrap();
+    let values = backend.upload(&values, 1).unwrap();
+    let mut out = [(); 2].map(|()| backend.alloc(clouds.weights[1].len(), 1).unwrap());
+    let product = kernel.plan_product().unwrap();
+    // Once more by what is kept from the first time.
+    for _ in 0..2 {
+        product.inexact_normal_product(Side::Target, plan, &diagonal, &values, &mut out[0]).unwrap();
+    }
+    product.normal_product(Side::Target, plan, &diagonal, &values, &mut out[1]).unwrap();
+    out.map(|out| out.values().to_vec())
+}
+
+/// Uniform clouds in the plane, of as many atoms on both sides, with potentials whose densities are about one at an epsilon.
+fn plane(len: usize, epsilon: f64) -> Clouds {
+    let mut random = Seeded::new(6);
+    let points = [(); 2].map(|()| (0..2 * len).map(|_| random.uniform(0.0, 1.0)).collect());
+    let weights = [(); 2].map(|()| vec![1.0 / len as f64; len]);
+    // The integral of exp(-|x|^2 / epsilon) is pi epsilon.
+    let potentials = [(); 2].map(|()| vec![-0.5 * epsilon * (std::f64::consts::PI * epsilon).ln(); len]);
+    Clouds { name: "plane", dimension: 2, points, weights, potentials }
+}
+
+#[test]
+fn inexact_products_keep_what_matters_in_single_precision() {
+    let clouds = plane(1000, 2e-3);
+    let [inexact, exact] = products(&clouds, 2e-3, 1);
+    let largest = exact.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+    let worst = inexact.iter().zip(&exact).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max);
+    assert!(worst > 0.0 && worst <= 1e-5 * largest, "{worst} of {largest}");
+    assert_eq!(products(&clouds, 2e-3, 3)[0], inexact, "threads");
+}
+
+#[test]
+fn inexact_products_are_exact_where_too_much_matters() {
+    let [inexact, exact] = products(&plane(1500, 1.0), 1.0, 2);
+    assert_eq!(inexact, exact);
+}
+
 #[test]
 fn costs_without_bounds_between_boxes_are_refused_or_streamed() {
     let line: Vec<f64> = (0..300).map(f64::from).collect();

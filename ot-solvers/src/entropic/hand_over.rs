@@ -15,7 +15,7 @@ use crate::newton;
 #[non_exhaustive]
 pub enum HandOver {
     /// Goes over to [`Newton`](crate::Newton): where the rate observed at the relaxation that suits it predicts that more iterations are left
-    /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number; 60 between large clouds whose kernel tells the plan between
+    /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number; 30 between large clouds whose kernel tells the plan between
     /// [cells](ot_core::PlanProduct::cells)), or where epsilon is below 1.5e-4 of the largest cost. For alternating updates,
     /// adaptive relaxation, entropy, penalties with a derivative and kernels that list arcs; elsewhere it iterates on. Passes
     /// of Newton's method count as iterations. If it ends without the tolerance, the iteration goes on.
@@ -29,7 +29,7 @@ pub enum HandOver {
 const COST: f64 = 250.0;
 const ATOMS: f64 = 1000.0;
 /// The same of large clouds whose kernel tells the plan between cells, whatever the number of atoms.
-const COST_BY_PRODUCTS: f64 = 60.0;
+const COST_BY_PRODUCTS: f64 = 30.0;
 /// In a batch an iteration costs each column less: one pass serves all.
 const BATCH: f64 = 4.0;
 /// The part of this cost for which a rate must have been seen to be that slow.

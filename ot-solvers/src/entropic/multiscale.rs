@@ -7,7 +7,7 @@ use ot_core::{
     Progress, Scalar, Side, Support, WeightsView,
 };
 
-use super::{HandOver, Sinkhorn, Start};
+use super::{Sinkhorn, Start};
 use crate::clusters::{Cloud, Hierarchy, Scale};
 
 /// Halvings from one scale to the next: a cell is halved along three axes at most.
@@ -119,7 +119,7 @@ impl<D: Device> Start<'_, D> {
         let (mut start, mut told) = zero;
         for scale in (1..=coarsest).rev() {
             let scale = Scale { builder, source: &source, target: &target, cost, scale };
-            let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS).hand_over(HandOver::Never);
+            let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS);
             let (clusters, report) =
                 sinkhorn.run(&between_clusters(&scale, problem)?).start(start).solve_with_report()?;
             let extended = |side| scale.extend(clusters.problem(), clusters.potentials(), side);

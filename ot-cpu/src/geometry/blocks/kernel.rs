@@ -13,6 +13,7 @@ use ot_core::{
 
 use super::{
     cost::BlockCost,
+    kept::KeptPlan,
     passes::{Accuracy, Column, Scratch},
     placed::scatter,
 };
@@ -39,6 +40,8 @@ pub(super) struct BlockKernel<T> {
     left_out: f64,
     /// What the next sweep may leave out of a density, column by column.
     left_out_of_sweeps: Vec<f64>,
+    /// The entries of the plan that linear solves were about last.
+    pub(super) kept: Option<KeptPlan<T>>,
 }
 
 impl<T: CpuScalar> BlockKernel<T> {
@@ -55,7 +58,21 @@ impl<T: CpuScalar> BlockKernel<T> {
             scratch: Scratch::new(cost.as_ref(), backend.threads())?,
             left_out,
             left_out_of_sweeps: vec![FIRST_SWEEP; columns],
+            kept: None,
         })
+    }
+
+    /// Makes sure that the entries of a plan are kept, if they are not too many.
+    pub(super) fn keep(&mut self, rows: Side, plan: PlanView<'_, Host<T>>) -> Result<(), Error> {
+        let binding = &self.functionals.binding;
+        if self.kept.as_ref().is_some_and(|kept| kept.is(rows, binding.epsilon(), plan)) {
+            return Ok(());
+        }
+        self.kept = None;
+        if binding.columns() == 1 {
+            self.kept = Some(KeptPlan::new(&self.functionals, rows, plan)?);
+        }
+        Ok(())
     }
 
     fn column(&mut self) -> Column<'_, T> {
@@ -70,6 +87,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for BlockKernel<T> {
     }
 
     fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
+        self.kept = None;
         self.left_out_of_sweeps.fill(FIRST_SWEEP);
         self.functionals.binding.rebind(epsilon)
     }
@@ -142,6 +160,8 @@ impl<T: CpuScalar> GibbsKernel<Host<T>> for BlockKernel<T> {
     fn fused_sweep(&mut self, _: &dyn Backend<Host<T>>, mut sweep: Sweep<'_, Host<T>>) -> Result<(), Error> {
         let least = self.left_out;
         let active = sweep.active;
+        // The plan is another one afterwards.
+        self.kept = None;
         for &column in active.indices() {
             let accuracy = Accuracy::new(self.left_out_of_sweeps[column].max(least));
             let moved = self.column().sweep(&mut sweep, accuracy, column);

@@ -29,20 +29,26 @@ use crate::{
 const LEFT_OUT: f64 = 1e-9;
 
 /// Entries exp((f_i + g_j - C_ij) / epsilon) of a block of rows with its partners, side by side.
-struct Entries<T> {
-    partners: Vec<Range<usize>>,
-    entries: Vec<T>,
+pub(super) struct Entries<T> {
+    pub(super) partners: Vec<Range<usize>>,
+    pub(super) entries: Vec<T>,
     /// Partners of a row.
-    width: usize,
+    pub(super) width: usize,
 }
 
 impl<T: CpuScalar> Entries<T> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { partners: Vec::new(), entries: Vec::new(), width: 0 }
     }
 
     /// Finds the partners of a leaf of rows.
-    fn find_partners(&mut self, cost: &BlockCost<T>, side: Side, plan: &PlanColumn<'_, T>, leaf: Range<usize>) {
+    pub(super) fn find_partners(
+        &mut self,
+        cost: &BlockCost<T>,
+        side: Side,
+        plan: &PlanColumn<'_, T>,
+        leaf: Range<usize>,
+    ) {
         plan.partners(cost, side, leaf, &mut self.partners);
         self.width = self.partners.iter().map(ExactSizeIterator::len).sum();
         self.entries.resize(BLOCK * self.width, T::default());
@@ -50,7 +56,7 @@ impl<T: CpuScalar> Entries<T> {
 
     /// Makes the entries of a block of the leaf, and their sums sum_j E_ij values_j. Entries beyond the largest number, which atoms
     /// without weight may have, are made again with bounded exponents.
-    fn make(
+    pub(super) fn make(
         &mut self,
         cost: &BlockCost<T>,
         side: Side,
@@ -167,6 +173,24 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
         Ok(())
     }
 
+    /// By kept entries of single precision, where they are not too many.
+    fn inexact_normal_product(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, Host<T>>,
+        diagonal: &HostVector<T>,
+        values: &HostVector<T>,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        self.keep(side.opposite(), plan)?;
+        let kept = self.kept.as_ref().map(|kept| kept.normal_product(&self.functionals, diagonal, values));
+        match kept.transpose()?.flatten() {
+            Some(product) => out.clone_from(&product),
+            None => self.normal_product(side, plan, diagonal, values, out)?,
+        }
+        Ok(())
+    }
+
     /// Of entropy h*'' is h*'.
     fn curvature_product(
         &mut self,
@@ -184,8 +208,19 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
 
     /// Cells are the leaves of the trees.
     fn cells(&mut self, plan: PlanView<'_, Host<T>>, column: usize) -> Result<PlanCells, Error> {
+        self.keep(Side::Source, plan)?;
         let functionals = &self.functionals;
         let cost = functionals.cost.as_ref();
+        let of_atoms = Side::BOTH.map(|side| {
+            let mut of_atoms = vec![0; cost.len(side)];
+            for (place, &atom) in cost.order(side).iter().enumerate() {
+                of_atoms[atom as usize] = (place / LEAF) as u32;
+            }
+            of_atoms
+        });
+        if let Some(masses) = self.kept.as_ref().and_then(|kept| kept.masses(cost)) {
+            return Ok(PlanCells { of_atoms, masses });
+        }
         let plan = cost.placed_plan(plan)?;
         let of_column = functionals.column_without(Side::Source, plan.view(), column, LEFT_OUT);
         let (atoms, others) = (cost.len(Side::Source), cost.len(Side::Target));
@@ -226,13 +261,6 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
                 }
             },
         );
-        let of_atoms = Side::BOTH.map(|side| {
-            let mut of_atoms = vec![0; cost.len(side)];
-            for (place, &atom) in cost.order(side).iter().enumerate() {
-                of_atoms[atom as usize] = (place / LEAF) as u32;
-            }
-            of_atoms
-        });
         Ok(PlanCells { of_atoms, masses: of_tasks.into_iter().flatten().collect() })
     }
 }
