@@ -1,13 +1,15 @@
 //! Derivatives of the cost in its parameters, under the plan, of a kernel that knows them: all columns of the batch at
 //! once.
 
+use std::cell::OnceCell;
+
 use ot_core::{
     CostDerivative, CostParameter, CostTangent, Device, Error, PairWeight, PlanView, Side, WeightedPlan,
     cost::CostParameters,
 };
 
 use crate::{
-    case::GeometryCase,
+    case::{CasePoints, GeometryCase},
     iterate::Iterate,
     scene::{Scene, Scenes},
     seeded::Seeded,
@@ -56,6 +58,7 @@ pub fn push_forwards_agree_with_the_reference<D: Device>(case: &GeometryCase<D>)
 
 /// out = sum_ij P_ij w_ij (d2C_ij / dtheta dtau . tangent), for all pairs of parameters.
 pub fn curvatures_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) -> Verdict {
+    let bend = OnceCell::new();
     for_each_parameter("curvatures agree with the reference", case, |trial, scene, parameter| {
         let weight = Weight::new(case, scene.setting.columns);
         for moving in PARAMETERS {
@@ -66,7 +69,7 @@ pub fn curvatures_agree_with_the_reference<D: Device>(case: &GeometryCase<D>) ->
             let found = scene.tested.curvature(&weight, parameter, &tangent)?;
             let expected = scene.reference.curvature(&weight, parameter, &tangent)?;
             let slack = entries_slack(scene, parameter, weight.bound(case))?;
-            let largest = second_slopes(case, parameter, moving);
+            let largest = second_slopes(case, &bend, parameter, moving);
             let trial = trial.at(format_args!("moving {moving:?}"));
             trial.all_close("entry", &found, &expected, |entry| slack[entry] * largest)?;
         }
@@ -162,36 +165,21 @@ fn slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter) -> Box<dy
     }
 }
 
-/// A bound of |d2C_ij / dtheta dtau . tangent| for tangents of entries up to one.
-fn second_slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter, moving: CostParameter) -> f64 {
+/// A bound of |d2C_ij / dtheta dtau . tangent| for tangents of entries up to one. That of points and parameters of a formula is
+/// made once.
+fn second_slopes<D: Device>(
+    case: &GeometryCase<D>,
+    bend: &OnceCell<f64>,
+    parameter: CostParameter,
+    moving: CostParameter,
+) -> f64 {
     let largest = |parameter| slopes(case, parameter).fold(0.0, f64::max);
     match (parameter, moving, case.points()) {
         (
             CostParameter::Points(_) | CostParameter::Formula,
             CostParameter::Points(_) | CostParameter::Formula,
             Some(points),
-        ) => {
-            let formula = CostParameters::of(points.cost.as_ref(), points.dimension);
-            let len = 2 * points.dimension + formula.as_ref().map_or(0, |formula| formula.values().len());
-            let directions = (0..len).map(|axis| {
-                let mut direction = vec![0.0; len];
-                direction[axis] = 1.0;
-                direction
-            });
-            let bound = |direction: Vec<f64>| {
-                let of_pair = |(i, j, _)| {
-                    let (x, y) = (points.point(Side::Source, i), points.point(Side::Target, j));
-                    let mut bent = vec![0.0; len];
-                    match &formula {
-                        Some(formula) => formula.second_derivative(x, y, &direction, &mut bent),
-                        None => _ = points.cost.second_derivative(x, y, &direction, &mut bent),
-                    }
-                    bent.into_iter().map(f64::abs).fold(0.0, f64::max)
-                };
-                case.allowed().map(of_pair).fold(0.0, f64::max)
-            };
-            directions.map(bound).sum()
-        }
+        ) => *bend.get_or_init(|| bend_of(case, points)),
         // The scale and the entries of a matrix enter linearly.
         (CostParameter::Scale, CostParameter::Points(_), Some(points)) => {
             2.0 * points.dimension as f64 * largest(moving)
@@ -200,6 +188,27 @@ fn second_slopes<D: Device>(case: &GeometryCase<D>, parameter: CostParameter, mo
         (CostParameter::Scale, moving, _) => largest(moving),
         (parameter, _, _) => largest(parameter),
     }
+}
+
+/// The sum over the coordinates of both points and the parameters of a formula of the largest second derivative along them.
+fn bend_of<D: Device>(case: &GeometryCase<D>, points: &CasePoints) -> f64 {
+    let formula = CostParameters::of(points.cost.as_ref(), points.dimension);
+    let len = 2 * points.dimension + formula.as_ref().map_or(0, |formula| formula.values().len());
+    let largest = |axis: usize| {
+        let mut direction = vec![0.0; len];
+        direction[axis] = 1.0;
+        let of_pair = |(i, j, _)| {
+            let (x, y) = (points.point(Side::Source, i), points.point(Side::Target, j));
+            let mut bent = vec![0.0; len];
+            match &formula {
+                Some(formula) => formula.second_derivative(x, y, &direction, &mut bent),
+                None => _ = points.cost.second_derivative(x, y, &direction, &mut bent),
+            }
+            bent.into_iter().map(f64::abs).fold(0.0, f64::max)
+        };
+        case.allowed().map(of_pair).fold(0.0, f64::max)
+    };
+    (0..len).map(largest).sum()
 }
 
 /// A direction in which a parameter moves, with entries up to one, for all columns of the batch or for each.
