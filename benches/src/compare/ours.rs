@@ -11,7 +11,7 @@ use ot_core::{
     PointCloud, Problem, Progress, RecordedPenalty, Scalar, Side, Status,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
-use ot_solvers::{Annealing, Relaxation, Sinkhorn, Start};
+use ot_solvers::{Annealing, HandOver, Relaxation, Sinkhorn, Start};
 
 use super::{
     Failure,
@@ -183,4 +183,5 @@ fn plain(iterations: usize) -> Sinkhorn {
         .max_iterations(iterations)
         .annealing(Annealing::Off)
         .relaxation(Relaxation::Off)
+        .hand_over(HandOver::Never)
 }

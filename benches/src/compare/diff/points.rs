@@ -67,7 +67,8 @@ impl Clouds {
     fn gradient<T: CpuScalar>(&self, threads: usize, tolerance: f64) -> Result<(Vec<f64>, usize), Failure> {
         let [source, target] = Side::BOTH.map(|side| Narrowed::<T>::new(&self.arrays, side));
         let (source, target) = (source?, target?);
-        let (source, target) = (source.cloud()?, target.cloud()?);
+        // Weights of single precision sum to one only there.
+        let (source, target) = (source.cloud()?.normalized(), target.cloud()?.normalized());
         let backend = CpuBackend::<T>::new(threads)?.with_dense_limit(0);
         let geometry = backend.geometry(source.support(), target.support(), &HalfSqEuclidean)?;
         let problem = Problem::new(geometry, &source, &target, Epsilon::Absolute(self.arrays.epsilon))?;
