@@ -8,7 +8,7 @@ use std::{
 
 use ot_core::{
     Balanced, CostMatrix, Device, Epsilon, GeometryBuilder, GroundCost, HalfSqEuclidean, Histogram, Host, Kl, Measure,
-    PointCloud, Problem, Progress, RecordedPenalty, Scalar, Side, Status,
+    Phase, PointCloud, Problem, Progress, RecordedPenalty, Scalar, Side, Status,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{Annealing, HandOver, Relaxation, Sinkhorn, Start};
@@ -156,6 +156,10 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) fn mean_iteration<D: Device>(problem: &Problem<D>, iterations: usize) -> Result<f64, Failure> {
     let (mut first, mut last) = (None, None);
     let mut clock = |progress: &Progress| {
+        // Not the certificate, whose price depends on how far the iteration came.
+        if progress.phase != Phase::Iterations {
+            return ControlFlow::Continue(());
+        }
         let now = (progress.done, Instant::now());
         match first {
             None if progress.done >= WARM => first = Some(now),
