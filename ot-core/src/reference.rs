@@ -117,7 +117,7 @@ impl<T: Scalar> Geometry<Host<T>> for ReferenceGeometry<T> {
 
     fn cost_statistics(&self, source: WeightsView<'_, T>, target: WeightsView<'_, T>) -> Result<CostStatistics, Error> {
         refuse_stranded(&self.table, source, target)?;
-        let (a, b) = (sum_of_columns(source), sum_of_columns(target));
+        let (a, b) = (source.shares(), target.shares());
         let table = &self.table;
         let pairs = || {
             let indices = (0..a.len()).flat_map(|i| (0..b.len()).map(move |j| (i, j)));
@@ -141,12 +141,6 @@ impl<T: Scalar> fmt::Debug for ReferenceGeometry<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ReferenceGeometry").field("backend", &self.backend).field("table", &self.table).finish()
     }
-}
-
-/// The weights of each atom, over all columns.
-fn sum_of_columns<T: Scalar>(weights: WeightsView<'_, T>) -> Vec<f64> {
-    let atom = |index: usize| weights.iter().map(|column| column[index].to_f64()).sum();
-    (0..weights.len()).map(atom).collect()
 }
 
 /// Fails for an atom with mass that has no partner with mass at finite cost, in any column.

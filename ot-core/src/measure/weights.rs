@@ -6,7 +6,12 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::{error::Error, host::try_zeros, scalar::Scalar};
+use crate::{
+    error::Error,
+    host::try_zeros,
+    power_of_two::{binary_exponent, times_power_of_two},
+    scalar::Scalar,
+};
 
 /// Weights of n atoms in k columns, *column-major*: histogram j at `j * n..(j + 1) * n`.
 ///
@@ -87,6 +92,32 @@ impl<'a, T: Scalar> WeightsView<'a, T> {
     #[must_use]
     pub fn mass(&self, column: usize) -> f64 {
         pairwise_sum(self.column(column))
+    }
+
+    /// The share of each atom in all mass, summed over the columns; zero where there is none. Masses of any size have shares.
+    ///
+    /// ```
+    /// use ot_core::WeightsView;
+    ///
+    /// assert_eq!(WeightsView::new(&[1e308, 1e308], 1)?.shares(), [0.5, 0.5]);
+    /// assert_eq!(WeightsView::new(&[3e-320, 1e-320, 0.0, 0.0], 2)?.shares().iter().sum::<f64>(), 1.0);
+    /// # Ok::<(), ot_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn shares(&self) -> Vec<f64> {
+        let largest = self.values.iter().fold(0.0, |largest: f64, weight| largest.max(weight.to_f64()));
+        let to_unit = -binary_exponent(largest);
+        let mut totals = vec![0.0; self.len];
+        for column in self.iter() {
+            for (total, weight) in totals.iter_mut().zip(column) {
+                *total += times_power_of_two(weight.to_f64(), to_unit);
+            }
+        }
+        let mass = pairwise_sum(&totals);
+        if mass > 0.0 {
+            totals.iter_mut().for_each(|total| *total /= mass);
+        }
+        totals
     }
 
     /// Checks what [`new`](Self::new) does not: that there is an atom, that all weights are finite and

@@ -147,18 +147,12 @@ impl<T: CpuScalar> Geometry<Host<T>> for ArcsGeometry<T> {
             }
         }
         self.refuse_stranded(weights)?;
-        let totals = weights.map(|weights| -> Vec<f64> {
-            let total = |atom: usize| weights.iter().map(|column| column[atom].to_f64()).sum();
-            (0..weights.len()).map(total).collect()
-        });
-        // In units of the masses and of the bound, so that nothing leaves the range.
-        let masses = totals.each_ref().map(|weights| weights.iter().sum::<f64>().max(f64::MIN_POSITIVE));
+        let [a, b] = weights.map(|weights| weights.shares());
+        // In units of the bound, so that nothing leaves the range.
         let unit = if self.bound > 0.0 { self.bound } else { 1.0 };
         let pairs = || {
             let of_source = |i: usize| self.arcs[0].of(i).map(move |(j, cost)| (i, j, cost));
-            (0..self.arcs[0].len())
-                .flat_map(of_source)
-                .map(|(i, j, cost)| (totals[0][i] / masses[0] * (totals[1][j] / masses[1]), cost / unit))
+            (0..self.arcs[0].len()).flat_map(of_source).map(|(i, j, cost)| (a[i] * b[j], cost / unit))
         };
         let weight: f64 = pairs().map(|(weight, _)| weight).sum();
         let over = |sum: f64| if weight > 0.0 { sum / weight } else { 0.0 };

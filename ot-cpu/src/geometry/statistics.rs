@@ -1,7 +1,8 @@
 //! Statistics of a cost under the product of two measures.
 //!
 //! Means and sums of squared deviations of tiles are merged (Chan, Golub, LeVeque 1983), in units of a bound on the
-//! cost, so that neither cancellation nor overflow touches the deviation.
+//! cost, and weights as shares of all mass, so that neither cancellation nor the ends of the range touch the
+//! deviation.
 
 use ot_core::{CostStatistics, Error, HostBackend, Side, host::for_each_chunk, measure::WeightsView};
 
@@ -23,7 +24,7 @@ pub(super) fn cost_statistics<T: CpuScalar, R: CostRows<T>>(
         }
     }
     let scale = cost.bound().filter(|&bound| bound > 0.0 && bound.is_finite()).unwrap_or(1.0);
-    let (a, b) = (total_weights(source), total_weights(target));
+    let (a, b) = (source.shares(), target.shares());
     let (atoms, others) = (a.len(), b.len());
     let task = task_atoms(atoms, others);
     let mut found = [Moments::default(); TASKS];
@@ -116,17 +117,6 @@ impl Moments {
         self.maximum = self.maximum.max(other.maximum);
         self.forbidden |= other.forbidden;
     }
-}
-
-/// The weights of each atom, summed over the columns.
-fn total_weights<T: CpuScalar>(weights: WeightsView<'_, T>) -> Vec<f64> {
-    let mut totals = vec![0.0; weights.len()];
-    for column in weights.iter() {
-        for (total, weight) in totals.iter_mut().zip(column) {
-            *total += weight.to_f64();
-        }
-    }
-    totals
 }
 
 /// Has every atom with mass a partner with mass at finite cost, in every column?

@@ -128,7 +128,13 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
     fn tells(&self, plan: &PlanColumn<'_, T>, cost: f64) -> bool {
         let mass = |weights: &[T]| weights.iter().map(|weight| weight.to_f64()).sum::<f64>();
         let tells = cost.is_finite() && cost.abs() > T::TINY / T::EPSILON;
-        tells && self.hides_vanished(mass(plan.weights) * mass(plan.other_weights), cost)
+        let [rows, others] = [mass(plan.weights), mass(plan.other_weights)];
+        tells && self.hides_vanished(rows * others, cost) && self.hides_lost(rows, cost)
+    }
+
+    /// Is what the sums of rows lose near the smallest number, times the weights of the rows, nothing beside a sum?
+    fn hides_lost(&self, rows: f64, cost: f64) -> bool {
+        T::TINY * self.cost.len(Side::Target) as f64 * rows <= cost.abs()
     }
 
     /// Is twice the smallest number, times what multiplies it and the largest cost, nothing beside a sum?
@@ -222,11 +228,6 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 group.iter().map(of_column).collect()
             };
             let (left, right) = (side(Side::Source, f0), side(Side::Target, g0));
-            let factors: Vec<f64> = left
-                .iter()
-                .zip(&right)
-                .map(|(left, right)| left.iter().sum::<f64>() * right.iter().sum::<f64>())
-                .collect();
             let sums = self.sum_products(&left, &right, |i, others, costs| {
                 let mut entries = [T::default(); TILE];
                 let entries = &mut entries[..costs.len()];
@@ -238,9 +239,11 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 }
             });
             take_finite(group, &sums, out, &mut done);
-            // Factors lift entries that vanish too.
-            for (&column, factors) in group.iter().zip(factors) {
-                done[column] &= self.hides_vanished(factors, out[column]);
+            // Factors lift what vanishes too: entries, their products with costs, and the sums of rows.
+            for ((&column, left), right) in group.iter().zip(&left).zip(&right) {
+                let ([rows, others], cost) = ([left, right].map(|factors| factors.iter().sum::<f64>()), out[column]);
+                let keeps = self.hides_vanished(rows * others, cost) && T::TINY * rows * others <= cost.abs();
+                done[column] &= keeps && self.hides_lost(rows, cost) && !has_vanishing::<T>(right);
             }
         }
         done
@@ -257,8 +260,12 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
             let side = |vector: &HostVector<T>| -> Vec<Vec<f64>> {
                 group.iter().map(|&k| vector.column(k).iter().map(|x| x.to_f64()).collect()).collect()
             };
-            let sums = self.sum_products(&side(u), &side(v), |_, _, _| ());
+            let left = side(u);
+            let sums = self.sum_products(&left, &side(v), |_, _, _| ());
             take_finite(group, &sums, out, &mut done);
+            for (&column, left) in group.iter().zip(&left) {
+                done[column] &= self.hides_lost(left.iter().sum(), out[column]);
+            }
         }
         done
     }
@@ -301,6 +308,11 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
             }
         })
     }
+}
+
+/// Is one of some factors too small to have all of its digits in the element type?
+fn has_vanishing<T: CpuScalar>(factors: &[f64]) -> bool {
+    factors.iter().any(|&factor| factor > 0.0 && factor < T::TINY)
 }
 
 /// Takes over the sums that are numbers.

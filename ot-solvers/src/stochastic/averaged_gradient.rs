@@ -26,6 +26,13 @@ use crate::{
     limits::{Limits, at_least_one, positive},
 };
 
+/// The largest density that is kept, so that sums of shares and steps along them stay numbers.
+const LARGEST_DENSITY: f64 = 1e300;
+
+/// The density below which an atom's potential is not left to the ascent: of atoms of little weight and high cost it may lack
+/// all of their cost, where no error tells.
+const UNREACHED: f64 = 0.5;
+
 /// Settings of stochastic averaged gradient ascent.
 ///
 /// Cost: one sweep over the pairs of a block and the target a step, a certificate whenever the kept shares say that
@@ -265,10 +272,15 @@ impl<'a, D: Device> Iterate<'a, D> {
         }
     }
 
-    /// As many steps as there are blocks, each on one drawn from all.
+    /// As many steps as there are blocks, each on one drawn from all. The sum of the shares is made anew: what large shares
+    /// cancelled comes back.
     fn run_epoch(&mut self, random: &mut Random) -> Result<(), Error> {
         for _ in 0..self.shares.len() {
             self.step(random.index(self.shares.len()))?;
+        }
+        self.density.fill(0.0);
+        for share in self.shares.iter().flatten() {
+            self.density.iter_mut().zip(share).for_each(|(sum, share)| *sum += share);
         }
         Ok(())
     }
@@ -277,7 +289,8 @@ impl<'a, D: Device> Iterate<'a, D> {
         let Ascent { settings, problem, atoms, source, weights } = self.ascent;
         let first = block * settings.batch;
         let weights = &weights[first..weights.len().min(first + settings.batch)];
-        let share = atoms.meet_range(source.support(), first, weights, &self.potential)?.densities;
+        let mut share = atoms.meet_range(source.support(), first, weights, &self.potential)?.densities;
+        share.iter_mut().for_each(|density| *density = density.min(LARGEST_DENSITY));
         self.density.iter_mut().zip(&share).for_each(|(sum, new)| *sum += new);
         match self.shares[block].replace(share) {
             Some(old) => self.density.iter_mut().zip(&old).for_each(|(sum, old)| *sum -= old),
@@ -299,7 +312,8 @@ impl<'a, D: Device> Iterate<'a, D> {
     }
 }
 
-/// f, the c-transform of g, in the gauge <a, f> = <b, g>; and g, which at atoms of weight zero is the c-transform of f.
+/// f, the c-transform of g, in the gauge <a, f> = <b, g>; and g, which at atoms of weight zero, and at those that the ascent has
+/// not reached, is the c-transform of f.
 fn both_potentials<D: Device>(
     problem: &Problem<D>,
     kernel: &mut dyn KernelOp<D>,
@@ -326,7 +340,7 @@ fn both_potentials<D: Device>(
     let weighed = |weights: &[f64], values: &[f64]| -> f64 { weights.iter().zip(values).map(|(w, v)| w * v).sum() };
     let mut target = potential.to_vec();
     for ((g, transform), weight) in target.iter_mut().zip(transform).zip(&b) {
-        if *weight == 0.0 {
+        if *weight == 0.0 || *g < transform + problem.epsilon() * UNREACHED.ln() {
             *g = transform;
         }
     }

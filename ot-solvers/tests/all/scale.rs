@@ -4,8 +4,9 @@
 use std::cmp::Ordering;
 
 use ot_core::{
-    Balanced, Certificate, Cosine, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost, Host, Kl, Measure,
-    PointCloud, PowerOfDistance, Problem, Range, Scalar, SqEuclidean, SquaredL2, Status, TotalVariation,
+    Balanced, Certificate, Cosine, CostMatrix, Epsilon, Error, Euclidean, Free, GeometryBuilder, GroundCost, Histogram,
+    Host, Kl, Measure, PointCloud, PowerOfDistance, Problem, Range, Scalar, SqEuclidean, SquaredL2, Status,
+    TotalVariation,
 };
 use ot_cpu::{CpuBackend, CpuScalar};
 use ot_solvers::{
@@ -313,4 +314,31 @@ fn single_precision_takes_large_masses() {
         assert_close(cost(mass), cost(1.0), 1e-4);
     }
     assert!(matches!(of(1e36), Err(Error::SumOverflow { element: "f32", .. })));
+}
+
+/// Columns of a batch share entries, whose products with small costs are no normal numbers where the masses of the first are
+/// large; a single target makes the plan known.
+#[test]
+fn columns_beside_large_masses_keep_their_costs() {
+    fn check<T: CpuScalar>(mass: f64, unit: f64) {
+        let backend = CpuBackend::<T>::new(1).unwrap();
+        let narrow = |values: &[f64]| values.iter().map(|&value| T::from_f64(value)).collect::<Vec<T>>();
+        let (costs, shares) = ([0.2, 0.6, 1.7, 1.0].map(|cost| cost * unit), [0.25, 0.125, 0.5, 0.125]);
+        let masses = [mass, 1.0, 1.0 / mass];
+        let weights: Vec<f64> = masses.iter().flat_map(|mass| shares.map(|share| share * mass)).collect();
+        let source = Histogram::batch(narrow(&weights), 3).unwrap();
+        let target = Histogram::batch(narrow(&masses), 3).unwrap();
+        let cost = CostMatrix::new(narrow(&costs), 4, 1).unwrap();
+        let solution = transport(&backend, &source, &target, &cost, Epsilon::Absolute(4.0 * unit)).unwrap();
+        for (certificate, mass) in solution.certificates().iter().zip(masses) {
+            let expected: f64 = costs.iter().zip(shares).map(|(cost, share)| cost * share).sum();
+            assert_close(
+                certificate.transport_cost.unwrap() / (mass * unit),
+                expected / unit,
+                (1e3 * T::EPSILON).max(1e-6),
+            );
+        }
+    }
+    check::<f32>(2_f64.powi(56), 1e-27);
+    check::<f64>(2_f64.powi(150), 1e-270);
 }

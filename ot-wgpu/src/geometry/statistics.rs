@@ -24,7 +24,7 @@ pub(super) fn cost_statistics(
             return Err(Error::Length { what, expected, found });
         }
     }
-    let (a, b) = (total_weights(source), total_weights(target));
+    let (a, b) = (source.shares(), target.shares());
     let first = Moments::of(costs, Side::Source, &b, 0.0)?;
     let joined = |moments: &[RowMoments]| {
         let pairs = a.iter().zip(moments);
@@ -157,11 +157,6 @@ most{row} = max(most{row}, {cost});
         };
         step.places.iter().map(of_place).collect()
     })
-}
-
-/// The weights of each atom, summed over the columns.
-fn total_weights(weights: WeightsView<'_, f32>) -> Vec<f64> {
-    (0..weights.len()).map(|atom| weights.iter().map(|column| f64::from(column[atom])).sum()).collect()
 }
 
 /// Has every atom with mass a partner with mass at finite cost, in every column?

@@ -26,7 +26,7 @@ impl GridCosts {
                 return Err(Error::Length { what, expected, found });
             }
         }
-        let nodes = [Nodes::new(self, Side::Source, shares(source)), Nodes::new(self, Side::Target, shares(target))];
+        let nodes = [Nodes::new(self, Side::Source, source.shares()), Nodes::new(self, Side::Target, target.shares())];
         let axes = self.axes();
         let scale = self.bound().max(f64::MIN_POSITIVE);
         let means: Vec<f64> = (0..axes.len())
@@ -80,18 +80,6 @@ impl GridCosts {
         }
         Ok(())
     }
-}
-
-/// The share of each node of all mass, summed over the columns; zero where there is none.
-fn shares<T: Scalar>(weights: WeightsView<'_, T>) -> Vec<f64> {
-    let mut totals = vec![0.0; weights.len()];
-    let mass: f64 = (0..weights.columns()).map(|column| weights.mass(column)).sum();
-    for column in weights.iter() {
-        for (total, weight) in totals.iter_mut().zip(column) {
-            *total += if mass > 0.0 { weight.to_f64() / mass } else { 0.0 };
-        }
-    }
-    totals
 }
 
 /// sum_ij a_i cost(i, j) b_j.

@@ -32,6 +32,33 @@ fn it_ends_where_sinkhorn_does() {
     }
 }
 
+/// Where costs leave the range that epsilon can tell apart, potentials stay numbers and the certificate says what it is worth.
+#[test]
+fn epsilons_far_below_the_costs_are_told() {
+    let backend = cpu(1);
+    let cost = CostMatrix::new(vec![1e242, 3e241, -2e242, 7e241], 2, 2).unwrap();
+    let (source, target) = (Histogram::new(vec![0.5, 0.5]).unwrap(), Histogram::new(vec![0.25, 0.75]).unwrap());
+    let solver = StochasticAveragedGradient::new().batch(1).max_epochs(20);
+    let solution = solver.solve(&backend, &source, &target, &cost, Epsilon::Absolute(0.05)).unwrap();
+    assert!(!solution.status().is_converged());
+    for side in SIDES {
+        assert!(solution.potential(side).unwrap().iter().all(|value| value.is_finite()));
+    }
+}
+
+/// An atom of little weight that only a large cost can reach: no error tells whether its mass is moved, the cost does.
+#[test]
+fn the_cost_of_light_atoms_far_away_is_paid() {
+    let backend = cpu(1);
+    let (weight, far) = (1e-12, 1e13);
+    let cost = CostMatrix::new(vec![0.0, far], 1, 2).unwrap();
+    let source = Histogram::new(vec![1.0 + weight]).unwrap();
+    let target = Histogram::new(vec![1.0, weight]).unwrap();
+    let solver = StochasticAveragedGradient::new().batch(1).tolerance(1e-3).max_epochs(3);
+    let solution = solver.solve(&backend, &source, &target, &cost, Epsilon::Absolute(0.1)).unwrap();
+    assert!(solution.certificate().primal >= far * weight * (1.0 - 1e-6), "{}", solution.certificate());
+}
+
 /// A matrix with forbidden pairs, weights of zero and masses other than one.
 #[test]
 fn matrices_masses_and_zero_weights_are_met() {
