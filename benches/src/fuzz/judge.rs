@@ -153,7 +153,10 @@ fn values<T: CpuScalar>(
         let without_digits =
             rows.filter(|(weight, row)| sum(row.iter().copied()) < 2.0 * *weight * T::TINY / T::EPSILON);
         let vanished = 2.0 * T::TINY * problem.epsilon * without_digits.map(|(weight, _)| weight).sum::<f64>();
-        let slack = slack(found.dual_size + found.cost_size).max(found.dual_rounding) + vanished;
+        // Where epsilon is large, entries that vanish count at the smallest number.
+        let weights = problem.mean_mass().max(1.0).powi(2) * problem.costs.len() as f64;
+        let smallest = 64.0 * T::TINY * problem.epsilon * weights;
+        let slack = slack(found.dual_size + found.cost_size).max(found.dual_rounding) + vanished + smallest;
         report.near("dual", certificate.dual, found.dual, slack);
     }
     let mut best = vec![found.clone()];

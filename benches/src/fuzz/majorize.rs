@@ -131,11 +131,12 @@ impl Penalised<'_> {
         }
     }
 
-    /// What the objective changes by if each entry does by the smallest number: entries of a plan between denormal masses are
-    /// known no better.
+    /// What the objective changes by if each entry does by its rounding: large penalties see it, and entries of a plan between
+    /// denormal masses are known to the smallest number only.
     fn rounding_of_entries(&self, plan: &[f64]) -> f64 {
         const SMALLEST: f64 = 5e-324;
-        let changed: Vec<f64> = plan.iter().map(|entry| if *entry > 0.0 { entry + SMALLEST } else { 0.0 }).collect();
+        let change = |entry: f64| if entry > 0.0 { (4.0 * f64::EPSILON * entry).max(SMALLEST) } else { 0.0 };
+        let changed: Vec<f64> = plan.iter().map(|&entry| entry + change(entry)).collect();
         let Instance { weights: [a, b], costs, .. } = self.instance;
         let (n, m) = (a.len(), b.len());
         let mut rounding = 0.0;
@@ -143,7 +144,7 @@ impl Penalised<'_> {
             let row: f64 = (0..m).map(|j| changed[index / m * m + j]).sum();
             let column: f64 = (0..n).map(|i| changed[i * m + index % m]).sum();
             let slopes = self.slope(0, row, a[index / m]) + self.slope(1, column, b[index % m]);
-            rounding += SMALLEST * (costs[index].abs() + slopes);
+            rounding += change(plan[index]) * (costs[index].abs() + slopes);
         }
         rounding
     }

@@ -34,7 +34,8 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
         2 => weights[0].iter().copied().find(|weight| *weight > 0.0 && *weight <= least).unwrap_or(least),
         _ => least * 0.125 * (1 + below(random, 7)) as f64,
     };
-    let mass = if mass > 0.0 { mass } else { least };
+    // Multiples of the smallest numbers round up.
+    let mass = if mass > 0.0 { mass.min(least) } else { least };
     let instance = Instance::draw::<T>(random, weights);
     let epsilon = typical_cost(&instance.costs) * decade(random, -3.0, 0.0);
     instance.describe::<T>(report);

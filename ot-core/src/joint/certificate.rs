@@ -297,6 +297,10 @@ impl Sums {
 
     fn certificate(self, epsilon: f64) -> Certificate {
         let [source_residual, target_residual] = self.residuals;
+        // A sum beyond f64 bounds nothing, whatever its sign.
+        let primal = if self.primal.is_finite() { self.primal } else { f64::INFINITY };
+        let dual = if self.dual.is_finite() { self.dual } else { f64::NEG_INFINITY };
+        let is_known = primal.is_finite() && dual.is_finite() && self.gap.is_finite();
         Certificate {
             epsilon,
             marginal_error: self.marginal_error / self.weight,
@@ -304,9 +308,9 @@ impl Sums {
             target_residual,
             mass: self.mass,
             transport_cost: (!self.has_no_cost).then_some(self.transport_cost),
-            primal: self.primal,
-            dual: self.dual,
-            gap: self.gap,
+            primal,
+            dual,
+            gap: if is_known { self.gap } else { f64::INFINITY },
             form: RoundingForm::Scaled,
             rounding: self.rounding / self.weight,
         }

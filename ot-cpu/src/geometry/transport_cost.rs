@@ -132,9 +132,10 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         tells && self.hides_vanished(rows * others, cost) && self.hides_lost(rows, cost)
     }
 
-    /// Is what the sums of rows lose near the smallest number, times the weights of the rows, nothing beside a sum?
+    /// Is what masses and sums of rows lose near the smallest number, times costs and the weights of the rows, nothing beside a
+    /// sum?
     fn hides_lost(&self, rows: f64, cost: f64) -> bool {
-        T::TINY * self.cost.len(Side::Target) as f64 * rows <= cost.abs()
+        T::TINY * self.cost.bound().unwrap_or(0.0).max(1.0) * self.cost.len(Side::Target) as f64 * rows <= cost.abs()
     }
 
     /// Is twice the smallest number, times what multiplies it and the largest cost, nothing beside a sum?

@@ -160,7 +160,8 @@ pub(super) fn gibbs_cost<V: Vector>(
 #[inline(always)]
 fn paid<V: Vector>(f: V, scale: V, [g, weights, costs]: [V; 3], sum: V) -> V {
     let entries = power_of_two(f.plus(g).minus(costs).times(scale));
-    costs.times(weights).multiply_add(entries, sum)
+    // Mass first: an entry may be as large as its weight is small.
+    entries.times(weights).multiply_add(costs, sum)
 }
 
 /// What turns the costs of some rows into entries and their sums.

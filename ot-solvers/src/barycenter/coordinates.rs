@@ -98,7 +98,7 @@ impl BarycentricCoordinates {
     /// # Errors
     /// [`Error::Parameter`] for settings out of range, several unknown measures, and terms that are not from a given source to the
     /// unknown measure; [`Error::BatchMismatch`] for a batch; [`Error::Length`] and [`Error::Weight`] for a histogram that does not
-    /// fit; [`Error::OutOfMemory`], a failure of the device.
+    /// fit; [`Error::MassUnderflow`] for masses whose squares are no numbers; [`Error::OutOfMemory`], a failure of the device.
     pub fn solve<D: Device>(&self, problem: &JointProblem<D>, histogram: &[D::Elem]) -> Result<Coordinates<D>, Error> {
         self.limits.check()?;
         at_least_one("unrolled iterations", self.unrolled)?;
@@ -146,13 +146,17 @@ impl BarycentricCoordinates {
         let mut objective = Objective { unrolled, backend, ones };
         let (first, _) = objective.unrolled.value_and_gradient(&softmax(&widened(&start)))?;
         let unit = if first.is_finite() && first > 0.0 { first } else { 1.0 };
+        let tolerance = self.limits.tolerance_or(1e-6) * unit;
+        if !tolerance.is_normal() {
+            let (mass, least) = (histogram.iter().map(|mass| mass.to_f64()).sum(), f64::MIN_POSITIVE.sqrt());
+            return Err(Error::MassUnderflow { column: 0, mass, least, element: D::Elem::NAME });
+        }
         let mut history = Vec::new();
         let mut watch = |iteration: usize, values: &[f64], _: &[f64]| {
             let progress = Progress { of: Some(self.limits.most), ..Progress::new(Phase::Iterations, iteration) };
             history.push(Progress { dual: values.first().copied(), ..progress });
             ControlFlow::Continue(())
         };
-        let tolerance = self.limits.tolerance_or(1e-6) * unit;
         let lbfgs = Lbfgs::new().max_iterations(self.limits.most).tolerance(tolerance);
         let start = backend.upload(&start, 1)?;
         let end = lbfgs.maximize(&mut objective, vec![start], 1.0 / unit, &mut watch)?;

@@ -42,7 +42,9 @@ impl<D: Device> Discrepancy<D> {
             (of_units(own - twice), of_units(rounding))
         };
         let (squared, rounding) = (0..across.len()).map(column).unzip();
-        Ok(Self { squared: held("a squared discrepancy", squared)?, rounding, cross, own, units })
+        let (squared, rounding) =
+            (held("a squared discrepancy", squared)?, held("the terms of a discrepancy", rounding)?);
+        Ok(Self { squared, rounding, cross, own, units })
     }
 
     /// MMD^2 of the first column: of the problem, where it is no batch. As computed: a difference of sums, that rounding

@@ -342,3 +342,27 @@ fn columns_beside_large_masses_keep_their_costs() {
     check::<f32>(2_f64.powi(56), 1e-27);
     check::<f64>(2_f64.powi(150), 1e-270);
 }
+
+/// An atom of hardly any weight takes a share of the plan where all others are far away: its product with a small cost is no
+/// number, its mass is.
+#[test]
+fn light_atoms_nearby_keep_their_costs() {
+    let backend = CpuBackend::<f32>::new(1).unwrap();
+    let unit = 1e-25;
+    // Densities e^60 and 1 under weights of which the first is e^-60.
+    let (near, far, epsilon) = (2.0 * unit, 8.0 * unit, 0.1 * unit);
+    let weights = [(-60.0_f64).exp() as f32, 1.0];
+    let source = PointCloud::new(vec![0.0_f32], 1, vec![1.0]).unwrap();
+    let target = PointCloud::new(vec![near as f32, far as f32], 1, weights.to_vec()).unwrap();
+    for limit in [0, usize::MAX] {
+        let backend = backend.clone().with_dense_limit(limit);
+        let geometry = backend.geometry(source.support(), target.support(), &Euclidean).unwrap();
+        let problem =
+            Problem::unbalanced(geometry, &source, &target, Epsilon::Absolute(epsilon), &Balanced, &Free).unwrap();
+        let solution = Sinkhorn::new().solve(&problem).unwrap();
+        let [first, second] = [(near, weights[0]), (far, weights[1])]
+            .map(|(cost, weight)| f64::from(weight) * ((near - cost) / epsilon).exp());
+        let expected = (first * near + second * far) / (first + second);
+        assert_close(solution.certificate().transport_cost.unwrap() / unit, expected / unit, 1e-4);
+    }
+}
