@@ -83,8 +83,9 @@ impl<'a> Path<'a> {
         }
         let goal = (0.3 * tolerance).max(1e-4 * now.error);
         match self.relist(pairs, share_at(tolerance.max(1e-3 * self.now.error), self.atoms)) {
-            Err(Error::OutOfMemory { .. }) if pairs.may_use_products() => {
-                // The plan is not sparse, but its cells are.
+            Err(Error::OutOfMemory { .. }) if pairs.has_products() => {
+                // The plan is not sparse, but its cells are. Where as many arcs as are allowed have been asked for, products are all
+                // there is.
                 (self.is_dense, self.slow_rounds) = (true, 0);
                 return self.round(pairs, tolerance);
             }
