@@ -183,33 +183,43 @@ impl<T: CpuScalar> KeptPlan<T> {
     }
 
     /// The plan summed between leaves of rows and of columns; `None` where no entries are kept.
-    pub(super) fn masses(&self, cost: &BlockCost<T>) -> Option<Vec<(u32, u32, f64)>> {
-        let (tasks, rows) = (self.tasks.as_ref()?, self.of.rows);
+    pub(super) fn masses(&self, functionals: &Functionals<T, BlockCost<T>>) -> Option<Vec<(u32, u32, f64)>> {
+        let (tasks, rows, cost) = (self.tasks.as_ref()?, self.of.rows, functionals.cost.as_ref());
         let weights =
             |side: Side, place: usize| self.of.vectors[side.index()][1][cost.order(side)[place] as usize].to_f64();
         let columns: Vec<f64> = (0..cost.len(rows.opposite())).map(|j| weights(rows.opposite(), j)).collect();
-        let (mut masses, mut start) = (Vec::<(u32, u32, f64)>::new(), 0);
-        let mut of_leaf = std::collections::BTreeMap::new();
-        for kept in tasks.iter().flatten() {
-            let (leaf, block) = (start / LEAF, start..cost.len(rows).min(start + BLOCK));
-            let mut at = 0;
-            for range in &kept.columns {
-                for tile in pieces(range.start as usize..range.end as usize, LEAF) {
-                    let mut sums = [0.0; BLOCK];
-                    let sums = &mut sums[..block.len()];
-                    f32::wide_row_sums(&kept.entries[at..], kept.width, &columns[tile.clone()], sums);
-                    let mass: f64 = block.clone().zip(&*sums).map(|(i, sum)| weights(rows, i) * sum).sum();
-                    *of_leaf.entry((tile.start / LEAF) as u32).or_insert(0.0) += mass;
-                    at += tile.len();
+        let cut = Cut::of_rows(cost.len(rows), columns.len(), LEAF, 1);
+        let mut of_tasks = vec![Vec::<(u32, u32, f64)>::new(); tasks.len()];
+        let of_task = |index: usize, (masses, blocks): (&mut Vec<(u32, u32, f64)>, &Vec<KeptRows>)| {
+            let (mut start, mut of_leaf) = (index * cut.task_atoms(), std::collections::BTreeMap::new());
+            for kept in blocks {
+                let (leaf, block) = (start / LEAF, start..cost.len(rows).min(start + BLOCK));
+                let mut at = 0;
+                for range in &kept.columns {
+                    for tile in pieces(range.start as usize..range.end as usize, LEAF) {
+                        let mut sums = [0.0; BLOCK];
+                        let sums = &mut sums[..block.len()];
+                        f32::wide_row_sums(&kept.entries[at..], kept.width, &columns[tile.clone()], sums);
+                        let mass: f64 = block.clone().zip(&*sums).map(|(i, sum)| weights(rows, i) * sum).sum();
+                        *of_leaf.entry((tile.start / LEAF) as u32).or_insert(0.0) += mass;
+                        at += tile.len();
+                    }
+                }
+                start = block.end;
+                if start.is_multiple_of(LEAF) || start == cost.len(rows) {
+                    masses.extend(
+                        std::mem::take(&mut of_leaf).into_iter().map(|(column, mass)| (leaf as u32, column, mass)),
+                    );
                 }
             }
-            start = block.end;
-            if start.is_multiple_of(LEAF) || start == cost.len(rows) {
-                masses
-                    .extend(std::mem::take(&mut of_leaf).into_iter().map(|(column, mass)| (leaf as u32, column, mass)));
-            }
-        }
-        Some(masses)
+        };
+        for_each_chunk(
+            |tasks, job| functionals.backend.parallel(tasks, job),
+            tasks.len(),
+            of_tasks.iter_mut().zip(tasks),
+            of_task,
+        );
+        Some(of_tasks.into_iter().flatten().collect())
     }
 }
 

@@ -237,7 +237,7 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
             }
             of_atoms
         });
-        if let Some(masses) = self.kept.as_ref().and_then(|kept| kept.masses(cost)) {
+        if let Some(masses) = self.kept.as_ref().and_then(|kept| kept.masses(functionals)) {
             return Ok(PlanCells { of_atoms, masses });
         }
         let plan = cost.placed_plan(plan)?;
