@@ -47,7 +47,7 @@ use ot_core::{
 
 pub use self::factor::PlanFactor;
 pub(crate) use self::{
-    all_pairs::prefers_products,
+    all_pairs::{prefers_products, steps_by_products},
     column::{ColumnEnd, Entry},
 };
 use self::{

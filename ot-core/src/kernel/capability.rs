@@ -194,8 +194,9 @@ pub trait PlanProduct<D: Device>: Debug {
     ) -> Result<(), Error>;
 
     /// [`normal_product`](Self::normal_product) as a linear solve inside of another iteration asks for it, many times with one plan:
-    /// entries may be those of single precision, and densities of rows and of columns may miss 1e-6, so that what matters can be kept
-    /// from one product to the next. By default it is the product itself.
+    /// entries may be those of single precision, and densities of rows and of columns may miss 1e-3 at a large epsilon and 1e-6 at a
+    /// small one (some hundredths of epsilon over the largest cost), so that what matters can be kept from one product to the next. It is
+    /// the product of one plan, so that it stays symmetric. By default it is the product itself.
     ///
     /// # Errors
     /// A failure of the device.

@@ -43,6 +43,13 @@ impl<D: Device> Scale<'_, D> {
         source.resolution(cost, scale).max(target.resolution(cost, scale))
     }
 
+    /// About the cost of moving from a cluster to the next. In a cube of width h the square of the distance to the centre is
+    /// d h^2 / 12 in the mean.
+    pub(crate) fn spacing(&self) -> f64 {
+        let dimension = self.source.at(self.scale).points.dimension().max(1);
+        (12.0 / dimension as f64).max(1.0) * self.resolution()
+    }
+
     /// The potential of one side at the atoms of the next finer scale: its c-transform from the clusters of the other
     /// side (see [`Start::multiscale`](crate::Start::multiscale)). The scale is at least 1.
     ///

@@ -16,7 +16,7 @@ use crate::newton;
 pub enum HandOver {
     /// Goes over to [`Newton`](crate::Newton): where the rate observed at the relaxation that suits it predicts that more iterations are left
     /// than Newton's method costs (250 between 1000 atoms, growing with the root of their number; 30 between large clouds whose kernel tells the plan between
-    /// [cells](ot_core::PlanProduct::cells)), or where epsilon is below 1.5e-4 of the largest cost. For alternating updates,
+    /// [cells](ot_core::PlanProduct::cells), where the rate between clusters is believed before any iteration), or where epsilon is below 1.5e-4 of the largest cost. For alternating updates,
     /// adaptive relaxation, entropy, penalties with a derivative and kernels that list arcs; elsewhere it iterates on. Passes
     /// of Newton's method count as iterations. If it ends without the tolerance, the iteration goes on.
     #[default]
@@ -42,7 +42,7 @@ const START: f64 = 2e-2;
 /// Fewer iterations left than this do not let Newton's method end.
 const LEAST_LEFT: usize = 60;
 /// Potentials of a larger error are not where Newton's method starts, if there are those of a larger epsilon.
-const LARGEST_ERROR: f64 = 1e-2;
+pub(super) const LARGEST_ERROR: f64 = 1e-2;
 /// Arcs that Newton's method may list: 64 MiB of them, and a few for each atom, or as many as a matrix of costs takes.
 const MOST_ARCS: usize = 1 << 22;
 const ARCS_OF_ATOM: usize = 32;
@@ -53,6 +53,8 @@ const MATRIX: usize = 1 << 26;
 pub(super) struct Watch<D: Device> {
     /// More iterations than this are too many.
     cost: f64,
+    /// Are its steps found by products with the plan?
+    by_products: bool,
     /// The arcs that Newton's method may list.
     pub(super) most_arcs: usize,
     /// Epsilons of the annealing up to this one are where Newton's method starts, if that of the problem is small.
@@ -90,12 +92,14 @@ impl<D: Device> Watch<D> {
         let bound = problem.geometry().cost_bound().unwrap_or(0.0);
         let is_small = problem.epsilon() <= SMALL * (ATOMS / atoms).sqrt().min(1.0) * bound;
         let matrix = if pairs <= MATRIX { pairs / 4 } else { 0 };
-        let cost = match newton::prefers_products(problem, kernel) {
+        let by_products = newton::prefers_products(problem, kernel);
+        let cost = match by_products {
             true => COST_BY_PRODUCTS,
             false => COST * (atoms / ATOMS).sqrt().max(1.0),
         };
         Some(Self {
             cost: batch * cost,
+            by_products,
             most_arcs: matrix.max(MOST_ARCS + ARCS_OF_ATOM * (n + m)),
             start: is_small.then_some(START * bound),
             slow_since: None,
@@ -110,6 +114,13 @@ impl<D: Device> Watch<D> {
     /// cuts sooner.
     pub(super) fn begins_with_newton(&self) -> bool {
         self.has_newton && self.start.is_some() && !self.may_be_infeasible
+    }
+
+    /// Before the first iteration from clusters, with the iterations that their rate predicts and those allowed: where
+    /// products find the steps, the first is worth more than the sweeps that would observe the rate again.
+    pub(super) fn foresee_rate(&mut self, predicted: Option<f64>, allowed: usize) {
+        let is_slow = predicted.is_some_and(|predicted| predicted > self.cost);
+        self.is_due = self.has_newton && self.by_products && is_slow && allowed >= LEAST_LEFT;
     }
 
     /// After a check at the epsilon of the problem, with the iterations that are predicted to be left and those allowed: has

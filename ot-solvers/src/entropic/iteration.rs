@@ -50,6 +50,8 @@ pub(super) struct Iteration<'a, D: Device> {
     newton: Option<NewtonReport>,
     /// The sweeps of the searches for a violated cut that are left.
     searches: std::array::IntoIter<usize, 2>,
+    /// Is nothing known of the potentials that it starts from?
+    starts_from_zero: bool,
     /// Iterations that are each looked at: the first few of a start that may be near.
     watched: usize,
     iterations: usize,
@@ -99,6 +101,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             watch: None,
             newton: None,
             searches: CUT_SWEEPS.into_iter(),
+            starts_from_zero: matches!(start, Start::Zero),
             watched: if matches!(start, Start::Zero) { 0 } else { WATCHED },
             iterations: 0,
             checked: 0,

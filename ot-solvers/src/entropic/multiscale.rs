@@ -8,7 +8,10 @@ use ot_core::{
 };
 
 use super::{Sinkhorn, Start};
-use crate::clusters::{Cloud, Hierarchy, Scale};
+use crate::{
+    clusters::{Cloud, Hierarchy, Scale},
+    newton,
+};
 
 /// Halvings from one scale to the next: a cell is halved along three axes at most.
 const HALVINGS: u32 = 3;
@@ -18,6 +21,10 @@ const FEWEST: usize = 256;
 
 /// The marginal error between clusters.
 const TOLERANCE: f64 = 3e-3;
+
+/// The same where Newton's method goes on by products with the plan: potentials that vary over the whole cloud show in a small part of
+/// the error alone, and are cheaper to find between clusters.
+const TOLERANCE_OF_PRODUCTS: f64 = 1e-3;
 
 /// The most iterations at one scale.
 const ITERATIONS: usize = 200;
@@ -31,7 +38,8 @@ impl<D: Device> Start<'_, D> {
     /// ```
     ///
     /// Clusters are solved for on ever finer scales, each at an epsilon that it resolves: the cost of moving a point to
-    /// the centre of its cluster, or the epsilon of the problem. Pays from a few thousand points on, in few dimensions;
+    /// the centre of its cluster, or the epsilon of the problem. Large clouds between which Newton's method goes on by products with
+    /// the plan ask for more: the square of the spacing of the clusters, so that no scale is harder than the points. Pays from a few thousand points on, in few dimensions;
     /// supports that are no clouds, and small clouds, start from zero. `source`, `target` and `cost` are those that
     /// the problem was made of. Costs about a quarter of an iteration between points in three dimensions, and the
     /// memory of the clusters.
@@ -116,16 +124,20 @@ impl<D: Device> Start<'_, D> {
             return Ok(zero);
         }
 
+        let by_products = newton::steps_by_products(problem)?;
+        let tolerance = if by_products { TOLERANCE_OF_PRODUCTS } else { TOLERANCE };
         let (mut start, mut told) = zero;
         for scale in (1..=coarsest).rev() {
             let scale = Scale { builder, source: &source, target: &target, cost, scale };
-            let sinkhorn = Sinkhorn::new().tolerance(TOLERANCE).max_iterations(ITERATIONS);
-            let (clusters, report) =
-                sinkhorn.run(&between_clusters(&scale, problem)?).start(start).solve_with_report()?;
+            let sinkhorn = Sinkhorn::new().tolerance(tolerance).max_iterations(ITERATIONS);
+            let between = between_clusters(&scale, problem, by_products)?;
+            // Of a scale that Newton's method takes over the rate is not observed.
+            let expected = start.rate_at(between.epsilon());
+            let (clusters, report) = sinkhorn.run(&between).start(start).solve_with_report()?;
             let extended = |side| scale.extend(clusters.problem(), clusters.potentials(), side);
             let (source, target) = (extended(Side::Source)?, extended(Side::Target)?);
             let potentials = Potentials { source, target, epsilon: clusters.problem().epsilon() };
-            start = Start::Clusters { potentials, rate: report.rate };
+            start = Start::Clusters { potentials, rate: report.rate.or(expected) };
             let progress = Progress {
                 of: Some(coarsest),
                 epsilon: Some(clusters.problem().epsilon()),
@@ -155,9 +167,18 @@ fn hierarchy<T: Scalar>(expected: usize, measure: &dyn Measure<T>) -> Result<Opt
     Hierarchy::new(points, weights, HALVINGS.min(points.dimension() as u32), FEWEST).map(Some)
 }
 
-/// The problem between the clusters of a scale, with the penalties and the regularizer of the one between points.
-fn between_clusters<D: Device>(scale: &Scale<'_, D>, points: &Problem<D>) -> Result<Problem<D>, Error> {
-    let epsilon = Epsilon::Absolute(points.epsilon().max(scale.resolution()));
+/// The problem between the clusters of a scale, with the penalties and the regularizer of the one between points. Its epsilon is
+/// resolved, or as large as what it costs to go from a cluster to the next.
+fn between_clusters<D: Device>(
+    scale: &Scale<'_, D>,
+    points: &Problem<D>,
+    from_next: bool,
+) -> Result<Problem<D>, Error> {
+    let resolution = match from_next {
+        true => scale.spacing(),
+        false => scale.resolution(),
+    };
+    let epsilon = Epsilon::Absolute(points.epsilon().max(resolution));
     let [source, target] = scale.clouds();
     let [of_source, of_target] = Side::BOTH.map(|side| points.marginal(side).penalty());
     let problem = Problem::unbalanced(scale.geometry()?, &source, &target, epsilon, of_source, of_target)?;

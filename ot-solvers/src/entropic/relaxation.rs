@@ -242,12 +242,20 @@ impl Controller {
     /// Iterations that an error takes to a tolerance at the best relaxation that is allowed, where 1 - eta is that of the
     /// rate observed times `slowing`. `None` if no rate was observed.
     pub(crate) fn iterations_to(&self, tolerance: f64, error: f64, slowing: f64) -> Option<f64> {
-        let eta = self.rate_at(slowing)?;
+        Some(self.iterations_at(self.rate_at(slowing)?, tolerance, error))
+    }
+
+    /// The same at the rate that is [expected](Self::expecting).
+    pub(crate) fn iterations_expected(&self, tolerance: f64, error: f64) -> Option<f64> {
+        Some(self.iterations_at(self.expected?, tolerance, error))
+    }
+
+    fn iterations_at(&self, eta: f64, tolerance: f64, error: f64) -> f64 {
         let omega = best_relaxation(eta).min(self.ceiling);
         // The larger root of (theta + omega - 1)^2 = theta omega^2 eta; at the best omega both are one.
         let discriminant = (omega * omega * eta - 4.0 * (omega - 1.0)).max(0.0);
         let theta = ((omega * eta.sqrt() + discriminant.sqrt()) / 2.0).powi(2);
-        Some((error / tolerance).ln().max(0.0) / -theta.min(1.0 - f64::EPSILON).ln())
+        (error / tolerance).ln().max(0.0) / -theta.min(1.0 - f64::EPSILON).ln()
     }
 
     fn set(&mut self, omega: f64) {

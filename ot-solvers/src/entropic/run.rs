@@ -138,6 +138,9 @@ impl<'a, D: Device> Run<'a, D> {
                 }
             }
             iteration.expect(settings.expected_rate.or(start.rate_at(*stages.first().unwrap_or(&last))));
+            if stages.is_empty() {
+                iteration.foresee_rate();
+            }
             for (index, &epsilon) in stages.iter().enumerate() {
                 if iteration.is_cancelled() {
                     break;

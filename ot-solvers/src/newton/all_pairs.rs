@@ -21,6 +21,15 @@ pub(crate) fn prefers_products<D: Device, K: KernelOp<D> + ?Sized>(problem: &Pro
     n.saturating_mul(m) > MANY_PAIRS && kernel.plan_product().is_some_and(|product| product.has_cells())
 }
 
+/// The same of a problem whose kernel is not bound yet.
+///
+/// # Errors
+/// Those of [`Problem::bind`].
+pub(crate) fn steps_by_products<D: Device>(problem: &Problem<D>) -> Result<bool, Error> {
+    let [n, m] = Side::BOTH.map(|side| problem.marginal(side).len());
+    Ok(n.saturating_mul(m) > MANY_PAIRS && prefers_products(problem, problem.bind()?.as_mut()))
+}
+
 /// A kernel of one column, met by whole passes, and their count.
 pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
     problem: &'a Problem<D>,
@@ -32,6 +41,8 @@ pub(super) struct AllPairs<'a, D: Device, K: ?Sized> {
     active: ActiveColumns,
     /// More arcs than this are not solved on: 16 bytes each.
     most_arcs: usize,
+    /// Are there products that do where arcs are too many?
+    has_products: bool,
     /// More than this are not listed while products may do.
     few_arcs: usize,
     /// Sweeps, listings and products so far.
@@ -50,7 +61,8 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
             Ok(Potentials { source: vector(Side::Source)?, target: vector(Side::Target)?, epsilon: problem.epsilon() })
         };
         let atoms = Side::BOTH.map(|side| problem.marginal(side).len());
-        let few_arcs = match prefers_products(problem, kernel) {
+        let has_products = prefers_products(problem, kernel);
+        let few_arcs = match has_products {
             true => most_arcs.min(FEW_ARCS * (atoms[0] + atoms[1])),
             false => most_arcs,
         };
@@ -60,6 +72,7 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
             plain: backend.upload_reduced(&[1.0])?,
             active: ActiveColumns::all(1),
             most_arcs,
+            has_products,
             few_arcs,
             problem,
             kernel,
@@ -147,7 +160,12 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         Ok(numbers(backend.download(&[&scratch.target])?))
     }
 
-    /// Are products to be tried where there are more than a few arcs?
+    /// Are there products that do where arcs are too many?
+    pub(super) fn has_products(&self) -> bool {
+        self.has_products
+    }
+
+    /// Are products to be tried before more than a few arcs are listed?
     pub(super) fn may_use_products(&self) -> bool {
         self.few_arcs < self.most_arcs
     }

@@ -16,14 +16,44 @@ use super::{
     all_pairs::AllPairs,
     cells::CellCorrection,
     direction::{ConjugateGradients, Forcing, LinearWork, divide},
-    restricted::{FAR, ascend, forcing, towards_transform},
+    restricted::{FAR, ascend, towards_transform},
     sides::{Iterate, Sides},
 };
 
 /// Steps of one linear solve.
 const STEPS: usize = 60;
+/// Above this error a plain step is made first: it does as much for atoms that are far off, at a tenth of the price.
+const NEAR: f64 = 1e-2;
+/// The most that is left of the residual of a linear solve: what a direction takes besides its steps is worth as much as ten of them.
+const LOOSE: f64 = 1e-2;
+/// The Levenberg term over the error, the least and the most: what varies over the whole cloud is held by about epsilon over the largest
+/// cost alone, and a larger term would leave it to hundreds of steps; parts that hardly anything couples ask for one. It grows by this
+/// factor after a step that does not halve the error, and falls by it after one that does (Marquardt 1963).
+const LEVENBERG: [f64; 2] = [1e-3, 0.1];
+const GROWTH: f64 = 10.0;
 /// How far below the goal a step may lead.
 const BEYOND: f64 = 0.1;
+
+/// What rounds have learnt.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The Levenberg term over the error.
+    levenberg: f64,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { levenberg: LEVENBERG[0] }
+    }
+}
+
+impl Held {
+    fn learn(&mut self, is_halved: bool) {
+        let [least, most] = LEVENBERG;
+        let next = if is_halved { self.levenberg / GROWTH } else { self.levenberg * GROWTH };
+        self.levenberg = next.clamp(least, most);
+    }
+}
 
 /// The next iterate: that of Newton's step, or of Sinkhorn's where that gains nothing.
 pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
@@ -31,19 +61,40 @@ pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
     sides: &Sides,
     now: &Iterate,
     goal: f64,
+    held: &mut Held,
     work: &mut LinearWork,
 ) -> Result<Iterate, Error> {
+    let (plain, mut now) = (plain_step(pairs, sides, now)?, now);
+    if let Some(plain) = &plain {
+        if plain.error <= now.error / 2.0 {
+            return Ok(plain.clone());
+        }
+        now = plain;
+    }
     if now.error <= FAR {
-        let Forcing { tolerance, lambda, .. } = forcing(now.error);
         // Digits beyond the goal cost passes.
-        let enough = (BEYOND * goal / now.error).min(0.1);
-        let step = direction(pairs, sides, now, Forcing::new(tolerance.max(enough), lambda), work)?;
+        let tolerance = (BEYOND * goal).max(now.error * now.error) / now.error;
+        let forcing = Forcing::new(tolerance.min(LOOSE), held.levenberg * now.error);
+        let step = direction(pairs, sides, now, forcing, work)?;
         let next = ascend(sides, pairs.epsilon(), now, &step, |g| pairs.iterate(sides, &now.f, &g))?;
+        held.learn(next.as_ref().is_some_and(|next| next.error <= now.error / 2.0));
         if let Some(next) = next {
             return Ok(next);
         }
     }
     pairs.iterate(sides, &now.f, &now.transform)
+}
+
+/// Sinkhorn's step from an iterate that is far from the solution.
+fn plain_step<D: Device, K: KernelOp<D> + ?Sized>(
+    pairs: &mut AllPairs<'_, D, K>,
+    sides: &Sides,
+    now: &Iterate,
+) -> Result<Option<Iterate>, Error> {
+    if now.error <= NEAR {
+        return Ok(None);
+    }
+    pairs.iterate(sides, &now.f, &now.transform).map(Some)
 }
 
 /// x with (L + lambda diag(c)) x = (c / u) (ghat - g), about.
@@ -98,3 +149,6 @@ fn direction<D: Device, K: KernelOp<D> + ?Sized>(
         None => Ok(gradients.solution()),
     }
 }
+
+#[cfg(test)]
+mod tests;

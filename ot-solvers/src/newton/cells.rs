@@ -17,6 +17,9 @@ use super::{
     laplacian::{Curvature, PlanLaplacian},
 };
 
+/// The part of a row or a column of cells below which the plan between two does not count.
+const SHARE: f64 = 1e-3;
+
 /// R^T A^-1 R, about.
 #[derive(Debug)]
 pub(super) struct CellCorrection<'a> {
@@ -36,16 +39,28 @@ impl<'a> CellCorrection<'a> {
         has_gauge: bool,
         lambda: f64,
     ) -> Self {
-        let [rows, columns] = [0, 1].map(|side| of_cells(&cells.of_atoms[side], sums[side], slopes[side]));
+        let [mut rows, mut columns] = [0, 1].map(|side| of_cells(&cells.of_atoms[side], sums[side], slopes[side]));
         let count = rows.sums.len();
+        let counts = |&&(row, column, mass): &&(u32, u32, f64)| {
+            mass > SHARE * rows.sums[row as usize].min(columns.sums[column as usize])
+        };
+        let kept: Vec<(u32, u32, f64)> = cells.masses.iter().filter(counts).copied().collect();
         let mut starts = vec![0; count + 1];
-        for &(row, _, _) in &cells.masses {
+        let mut of_kept = [vec![0.0; count], vec![0.0; columns.sums.len()]];
+        for &(row, column, mass) in &kept {
             starts[row as usize + 1] += 1;
+            of_kept[0][row as usize] += mass;
+            of_kept[1][column as usize] += mass;
         }
         for row in 0..count {
             starts[row + 1] += starts[row];
         }
-        let (to, masses): (Vec<u32>, Vec<f64>) = cells.masses.iter().map(|&(_, column, mass)| (column, mass)).unzip();
+        // What is left out holds nothing; only cells that nothing is kept of stand as they are.
+        for (cells, kept) in [&mut rows, &mut columns].into_iter().zip(of_kept) {
+            let filled = cells.sums.iter_mut().zip(kept).filter(|(_, kept)| *kept > 0.0);
+            filled.for_each(|(sum, kept)| *sum = kept);
+        }
+        let (to, masses): (Vec<u32>, Vec<f64>) = kept.into_iter().map(|(_, column, mass)| (column, mass)).unzip();
         let exponents = vec![0.0; masses.len()];
         let curvature = Curvature {
             row_sums: rows.sums,

@@ -5,7 +5,7 @@ use ot_core::{Device, Error, KernelOp};
 use super::{
     all_pairs::AllPairs,
     arcs::{Arcs, Reach},
-    by_products,
+    by_products::{self, Held},
     direction::{Forcing, LinearWork, direction},
     restricted::{self, CLIP, End, FAR, share_at},
     sides::{Iterate, Sides},
@@ -47,6 +47,8 @@ pub(super) struct Path<'a> {
     lists_arcs: bool,
     /// Are there too many of them at this epsilon?
     is_dense: bool,
+    /// What rounds by products have learnt.
+    held: Held,
     /// Rounds by products that have not halved the error, in a row.
     slow_rounds: usize,
 }
@@ -54,7 +56,19 @@ pub(super) struct Path<'a> {
 impl<'a> Path<'a> {
     pub(super) fn new(sides: &'a Sides, start: Iterate, lists_arcs: bool) -> Self {
         let (work, atoms) = (LinearWork::default(), sides.most_atoms());
-        Self { sides, now: start, work, arcs: None, margin: MARGIN, atoms, lists_arcs, is_dense: false, slow_rounds: 0 }
+        let held = Held::default();
+        Self {
+            sides,
+            now: start,
+            work,
+            arcs: None,
+            margin: MARGIN,
+            atoms,
+            lists_arcs,
+            is_dense: false,
+            held,
+            slow_rounds: 0,
+        }
     }
 
     /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's
@@ -68,7 +82,7 @@ impl<'a> Path<'a> {
         let (sides, now) = (self.sides, &self.now);
         if !self.lists_arcs || self.is_dense {
             let before = now.error;
-            self.now = by_products::round(pairs, sides, now, tolerance, &mut self.work)?;
+            self.now = by_products::round(pairs, sides, now, tolerance, &mut self.held, &mut self.work)?;
             self.slow_rounds = if self.now.error > before / 2.0 { self.slow_rounds + 1 } else { 0 };
             if self.is_dense && self.slow_rounds >= SLOW_ROUNDS && pairs.may_use_products() {
                 // Parts that hardly anything couples ask for entries, in differences.
@@ -83,8 +97,9 @@ impl<'a> Path<'a> {
         }
         let goal = (0.3 * tolerance).max(1e-4 * now.error);
         match self.relist(pairs, share_at(tolerance.max(1e-3 * self.now.error), self.atoms)) {
-            Err(Error::OutOfMemory { .. }) if pairs.may_use_products() => {
-                // The plan is not sparse, but its cells are.
+            Err(Error::OutOfMemory { .. }) if pairs.has_products() => {
+                // The plan is not sparse, but its cells are. Where as many arcs as are allowed have been asked for, products are all
+                // there is.
                 (self.is_dense, self.slow_rounds) = (true, 0);
                 return self.round(pairs, tolerance);
             }

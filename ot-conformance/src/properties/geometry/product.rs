@@ -175,7 +175,7 @@ fn inexact_product_agrees<D: Device>(
     values: &[f64],
 ) -> Verdict {
     /// A part of the largest product of the absolute values, at these densities or at densities of one.
-    const INEXACT: f64 = 1e-5;
+    const INEXACT: f64 = 1e-3;
 
     let columns = scene.tested.kernel.columns();
     let of_tested = {

@@ -36,8 +36,11 @@ use crate::{
 
 const _: () = assert!(TILE_COLUMNS == LEAF);
 
-/// The density that a row or a column may miss by one tile.
-const DROPPED: f64 = 1e-7;
+/// The density delta that a row or a column may miss by one tile: this part of epsilon over the largest cost, within bounds. What is
+/// missed holds potentials as a Levenberg term does, and those that vary over the whole cloud are held by some epsilons over
+/// the largest cost themselves.
+const PART: f64 = 0.05;
+const DROPPED: [f64; 2] = [1e-7, 1e-4];
 
 /// Bytes of entries for each atom of either side: more are not kept.
 const BYTES_OF_ATOM: usize = 1 << 11;
@@ -45,6 +48,39 @@ const BYTES_OF_ATOM: usize = 1 << 11;
 /// Entries are kept where they are far from the ends of the range of single precision.
 const LEAST: f64 = 1e-30;
 const MOST: f64 = 1e30;
+
+/// What products may drop.
+#[derive(Clone, Debug)]
+pub(super) struct Dropped {
+    /// The density that a row or a column may miss by one tile.
+    pub(super) density: f64,
+    /// What boxes may leave out of the density of an atom, so that it is no more than what tiles drop.
+    pub(super) by_boxes: f64,
+    /// The masses of blocks of rows, and of leaves of columns.
+    masses: [Vec<f64>; 2],
+    /// The largest of them.
+    most: f64,
+}
+
+impl Dropped {
+    /// Of the first column of a placed plan.
+    pub(super) fn of<T: CpuScalar>(
+        functionals: &Functionals<T, BlockCost<T>>,
+        rows: Side,
+        plan: PlanView<'_, Host<T>>,
+    ) -> Self {
+        let masses = [(rows, BLOCK), (rows.opposite(), LEAF)].map(|(side, size)| {
+            let weights = plan.side(side).weights.column(0);
+            weights.chunks(size).map(|weights| weights.iter().map(|weight| weight.to_f64()).sum()).collect::<Vec<f64>>()
+        });
+        let most = masses.iter().flatten().fold(0.0, |most: f64, &mass| most.max(mass));
+        let heaviest = masses.iter().map(|masses| masses.iter().sum::<f64>()).fold(0.0, f64::max);
+        let [least, largest] = DROPPED;
+        let of_epsilon = functionals.cost.bound().map(|bound| PART * functionals.binding.epsilon() / bound);
+        let density = of_epsilon.filter(|part| !part.is_nan()).map_or(least, |part| part.clamp(least, largest));
+        Self { density, by_boxes: (density / most * heaviest).min(1.0), masses, most }
+    }
+}
 
 /// The entries of one column of a batch.
 #[derive(Debug)]
@@ -147,33 +183,43 @@ impl<T: CpuScalar> KeptPlan<T> {
     }
 
     /// The plan summed between leaves of rows and of columns; `None` where no entries are kept.
-    pub(super) fn masses(&self, cost: &BlockCost<T>) -> Option<Vec<(u32, u32, f64)>> {
-        let (tasks, rows) = (self.tasks.as_ref()?, self.of.rows);
+    pub(super) fn masses(&self, functionals: &Functionals<T, BlockCost<T>>) -> Option<Vec<(u32, u32, f64)>> {
+        let (tasks, rows, cost) = (self.tasks.as_ref()?, self.of.rows, functionals.cost.as_ref());
         let weights =
             |side: Side, place: usize| self.of.vectors[side.index()][1][cost.order(side)[place] as usize].to_f64();
         let columns: Vec<f64> = (0..cost.len(rows.opposite())).map(|j| weights(rows.opposite(), j)).collect();
-        let (mut masses, mut start) = (Vec::<(u32, u32, f64)>::new(), 0);
-        let mut of_leaf = std::collections::BTreeMap::new();
-        for kept in tasks.iter().flatten() {
-            let (leaf, block) = (start / LEAF, start..cost.len(rows).min(start + BLOCK));
-            let mut at = 0;
-            for range in &kept.columns {
-                for tile in pieces(range.start as usize..range.end as usize, LEAF) {
-                    let mut sums = [0.0; BLOCK];
-                    let sums = &mut sums[..block.len()];
-                    f32::wide_row_sums(&kept.entries[at..], kept.width, &columns[tile.clone()], sums);
-                    let mass: f64 = block.clone().zip(&*sums).map(|(i, sum)| weights(rows, i) * sum).sum();
-                    *of_leaf.entry((tile.start / LEAF) as u32).or_insert(0.0) += mass;
-                    at += tile.len();
+        let cut = Cut::of_rows(cost.len(rows), columns.len(), LEAF, 1);
+        let mut of_tasks = vec![Vec::<(u32, u32, f64)>::new(); tasks.len()];
+        let of_task = |index: usize, (masses, blocks): (&mut Vec<(u32, u32, f64)>, &Vec<KeptRows>)| {
+            let (mut start, mut of_leaf) = (index * cut.task_atoms(), std::collections::BTreeMap::new());
+            for kept in blocks {
+                let (leaf, block) = (start / LEAF, start..cost.len(rows).min(start + BLOCK));
+                let mut at = 0;
+                for range in &kept.columns {
+                    for tile in pieces(range.start as usize..range.end as usize, LEAF) {
+                        let mut sums = [0.0; BLOCK];
+                        let sums = &mut sums[..block.len()];
+                        f32::wide_row_sums(&kept.entries[at..], kept.width, &columns[tile.clone()], sums);
+                        let mass: f64 = block.clone().zip(&*sums).map(|(i, sum)| weights(rows, i) * sum).sum();
+                        *of_leaf.entry((tile.start / LEAF) as u32).or_insert(0.0) += mass;
+                        at += tile.len();
+                    }
+                }
+                start = block.end;
+                if start.is_multiple_of(LEAF) || start == cost.len(rows) {
+                    masses.extend(
+                        std::mem::take(&mut of_leaf).into_iter().map(|(column, mass)| (leaf as u32, column, mass)),
+                    );
                 }
             }
-            start = block.end;
-            if start.is_multiple_of(LEAF) || start == cost.len(rows) {
-                masses
-                    .extend(std::mem::take(&mut of_leaf).into_iter().map(|(column, mass)| (leaf as u32, column, mass)));
-            }
-        }
-        Some(masses)
+        };
+        for_each_chunk(
+            |tasks, job| functionals.backend.parallel(tasks, job),
+            tasks.len(),
+            of_tasks.iter_mut().zip(tasks),
+            of_task,
+        );
+        Some(of_tasks.into_iter().flatten().collect())
     }
 }
 
@@ -184,18 +230,12 @@ fn tasks_of<T: CpuScalar>(
     plan: PlanView<'_, Host<T>>,
 ) -> Option<Vec<Vec<KeptRows>>> {
     let cost = functionals.cost.as_ref();
-    let masses = |side: Side, size: usize| -> Vec<f64> {
-        let weights = plan.side(side).weights.column(0);
-        weights.chunks(size).map(|weights| weights.iter().map(|weight| weight.to_f64()).sum()).collect()
-    };
-    let (of_blocks, of_leaves) = (masses(rows, BLOCK), masses(rows.opposite(), LEAF));
-    let most = of_blocks.iter().chain(&of_leaves).fold(0.0, |most: f64, &mass| most.max(mass));
-    let heaviest = of_blocks.iter().sum::<f64>().max(of_leaves.iter().sum());
-    // What boxes leave out is no more than what tiles drop.
-    let of_column = functionals.column_without(rows, plan, 0, (DROPPED / most * heaviest).min(1.0));
-    if !(LEAST..MOST).contains(&(DROPPED / most)) {
+    let dropped = Dropped::of(functionals, rows, plan);
+    let of_column = functionals.column_without(rows, plan, 0, dropped.by_boxes);
+    if !(LEAST..MOST).contains(&(dropped.density / dropped.most)) {
         return None;
     }
+    let [of_blocks, of_leaves] = &dropped.masses;
     let cut = Cut::of_rows(cost.len(rows), cost.len(rows.opposite()), LEAF, 1);
     let room = BYTES_OF_ATOM.saturating_mul(cost.len(rows) + cost.len(rows.opposite())) / cut.tasks();
     let (mut tasks, gives_up): (Vec<_>, _) = ((0..cut.tasks()).map(|_| Vec::new()).collect(), AtomicBool::new(false));
@@ -212,7 +252,7 @@ fn tasks_of<T: CpuScalar>(
                     let sums = &mut [0.0; BLOCK][..block.len()];
                     entries.make(cost, rows, &of_column, block.clone(), of_column.other_weights, sums);
                     let mass = of_blocks[block.start / BLOCK];
-                    let kept = KeptRows::of(&entries, block.len(), mass, &of_leaves, &mut largest);
+                    let kept = KeptRows::of(&entries, block.len(), mass, of_leaves, dropped.density, &mut largest);
                     bytes += kept.as_ref().map_or(usize::MAX, |kept| size_of_val(&*kept.entries));
                     if bytes > room || gives_up.load(Ordering::Relaxed) {
                         gives_up.store(true, Ordering::Relaxed);
@@ -233,6 +273,7 @@ impl KeptRows {
         rows: usize,
         mass: f64,
         of_leaves: &[f64],
+        density: f64,
         largest: &mut Vec<T>,
     ) -> Option<Self> {
         largest.resize(all.width.div_ceil(LEAF), T::default());
@@ -244,7 +285,7 @@ impl KeptRows {
             for tile in pieces(others.clone(), LEAF) {
                 let entry = largest[at / LEAF].to_f64();
                 out_of_range |= entry >= MOST || entry.is_nan();
-                if entry * mass.max(of_leaves[tile.start / LEAF]) > DROPPED {
+                if entry * mass.max(of_leaves[tile.start / LEAF]) > density {
                     width += tile.len();
                     match ranges.last_mut().filter(|(last, _)| last.end as usize == tile.start) {
                         Some((last, _)) => last.end = tile.end as u32,

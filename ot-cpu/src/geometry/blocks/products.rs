@@ -11,6 +11,7 @@ use ot_core::{
 
 use super::{
     cost::{BlockCost, LEAF},
+    kept::Dropped,
     kernel::BlockKernel,
 };
 use crate::{
@@ -24,9 +25,6 @@ use crate::{
     },
     simd::GibbsTerms,
 };
-
-/// The density that may be left out of an atom between cells, which tell how parts of the plan hang together and no more.
-const LEFT_OUT: f64 = 1e-9;
 
 /// Entries exp((f_i + g_j - C_ij) / epsilon) of a block of rows with its partners, side by side.
 pub(super) struct Entries<T> {
@@ -118,14 +116,16 @@ impl<T: CpuScalar> Entries<T> {
     }
 }
 
-impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
-    /// One pass over the pairs that are kept: rows are those of the other side.
-    fn normal_product(
-        &mut self,
+impl<T: CpuScalar> BlockKernel<T> {
+    /// One pass over the pairs that are kept: rows are those of the other side. Inexact products leave out what single precision does
+    /// not keep.
+    fn product(
+        &self,
         side: Side,
         plan: PlanView<'_, Host<T>>,
         diagonal: &HostVector<T>,
         values: &HostVector<T>,
+        is_inexact: bool,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
         let (rows, functionals) = (side.opposite(), &self.functionals);
@@ -137,7 +137,13 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
         let mut sums: Vec<f64> = zeroed(cut.tasks() * others, "sums of products with a plan")?;
         let mut placed = HostVector::alloc(others, functionals.binding.columns())?;
         for column in 0..functionals.binding.columns() {
-            let of_column = functionals.column(rows, plan.view(), column);
+            let of_column = match is_inexact && functionals.binding.columns() == 1 {
+                true => {
+                    let dropped = Dropped::of(functionals, rows, plan.view());
+                    functionals.column_without(rows, plan.view(), column, dropped.by_boxes)
+                }
+                false => functionals.column(rows, plan.view(), column),
+            };
             let (diagonal, values) = (diagonal.column(column), values.column(column));
             let weighted: Vec<T> = of_column.other_weights.iter().zip(values).map(|(&b, &v)| b * v).collect();
             sums.fill(0.0);
@@ -172,8 +178,21 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
         cost.write_back(side, &placed, out);
         Ok(())
     }
+}
 
-    /// By kept entries of single precision, where they are not too many.
+impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
+    fn normal_product(
+        &mut self,
+        side: Side,
+        plan: PlanView<'_, Host<T>>,
+        diagonal: &HostVector<T>,
+        values: &HostVector<T>,
+        out: &mut HostVector<T>,
+    ) -> Result<(), Error> {
+        self.product(side, plan, diagonal, values, false, out)
+    }
+
+    /// By kept entries of single precision; where they are too many, by those anew that matter as much.
     fn inexact_normal_product(
         &mut self,
         side: Side,
@@ -186,7 +205,7 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
         let kept = self.kept.as_ref().map(|kept| kept.normal_product(&self.functionals, diagonal, values));
         match kept.transpose()?.flatten() {
             Some(product) => out.clone_from(&product),
-            None => self.normal_product(side, plan, diagonal, values, out)?,
+            None => self.product(side, plan, diagonal, values, true, out)?,
         }
         Ok(())
     }
@@ -218,11 +237,16 @@ impl<T: CpuScalar> PlanProduct<Host<T>> for BlockKernel<T> {
             }
             of_atoms
         });
-        if let Some(masses) = self.kept.as_ref().and_then(|kept| kept.masses(cost)) {
+        if let Some(masses) = self.kept.as_ref().and_then(|kept| kept.masses(functionals)) {
             return Ok(PlanCells { of_atoms, masses });
         }
         let plan = cost.placed_plan(plan)?;
-        let of_column = functionals.column_without(Side::Source, plan.view(), column, LEFT_OUT);
+        let of_column = functionals.column_without(
+            Side::Source,
+            plan.view(),
+            column,
+            Dropped::of(functionals, Side::Source, plan.view()).by_boxes,
+        );
         let (atoms, others) = (cost.len(Side::Source), cost.len(Side::Target));
         let cut = Cut::of_rows(atoms, others, LEAF, 1);
         let mut of_tasks = vec![Vec::new(); cut.tasks()];

@@ -6,8 +6,9 @@ use super::{Iteration, choose_columns};
 use crate::{
     entropic::{
         Relaxation, Update,
+        column::Column,
         feasibility::{may_be_infeasible, refuse_violated_cuts},
-        hand_over::Watch,
+        hand_over::{LARGEST_ERROR, Watch},
     },
     newton::{self, Entry, Newton, NewtonReport, Told},
 };
@@ -49,6 +50,17 @@ impl<D: Device> Iteration<'_, D> {
         let of_column = |&index: &usize| self.columns[index].iterations_to(tolerance, slowing);
         let predicted = self.active.indices().iter().map(of_column);
         predicted.reduce(|least, other| Some(least?.min(other?))).flatten()
+    }
+
+    /// Before the first iteration, with the rate that is expected.
+    pub(in crate::entropic) fn foresee_rate(&mut self) {
+        let (tolerance, allowed) = (self.settings.tolerance_on(self.problem), self.allowed());
+        let of_column = |column: &Column| column.controller.iterations_expected(tolerance, LARGEST_ERROR);
+        let predicted = self.columns.iter().map(of_column);
+        let predicted = predicted.reduce(|least, other| Some(least?.min(other?))).flatten();
+        if let Some(watch) = &mut self.watch {
+            watch.foresee_rate(predicted, allowed);
+        }
     }
 
     /// At a check at the epsilon of the problem.
@@ -108,7 +120,8 @@ impl<D: Device> Iteration<'_, D> {
         let from = watch.start(&self.potentials, errors.fold(0.0, f64::max));
         let given = backend.download(&[&from.source, &from.target])?;
         let mut found = backend.download(&[&self.potentials.source, &self.potentials.target])?;
-        let entry = if self.iterations == 0 { Entry::Zero } else { Entry::Given(Some(from.epsilon)) };
+        let entry =
+            if self.starts_from_zero && self.iterations == 0 { Entry::Zero } else { Entry::Given(Some(from.epsilon)) };
         let mut is_found = vec![false; columns];
         let mut total = NewtonReport::default();
         for index in moving {
