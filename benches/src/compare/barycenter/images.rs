@@ -28,7 +28,7 @@ fn entropic(bench: &mut Bench<'_>, side: usize) -> Result<(), Failure> {
     let (threads, budget) = (bench.options.threads, bench.options.budget());
     let posed = FixedSupport::new(shapes(side), vec![0.25; 4], joint, threads)?;
     // The marginal error that is asked for is lowered until the distance is what peers are asked for.
-    let mut tolerance = TOLERANCE;
+    let mut tolerance = 100.0 * TOLERANCE;
     let ours = loop {
         let settings = BregmanProjections::new().tolerance(tolerance);
         let (ours, _) = posed.measure(&settings, "over-relaxed projections, grid")?;
