@@ -50,7 +50,7 @@ fn debiased(bench: &mut Bench<'_>, side: usize) -> Result<(), Failure> {
     let (threads, budget) = (bench.options.threads, bench.options.budget());
     let arrays = shapes(side);
     let backend = CpuBackend::<f64>::new(threads)?;
-    let settings = DebiasedBarycenter::new().tolerance(1e-1).max_iterations(2000);
+    let settings = DebiasedBarycenter::new().tolerance(1e-2).max_iterations(2000);
     let (seconds, solution) = time(REPEATS, || Ok(settings.solve(&joint(&backend, &arrays, &[0.25; 4])?)?))?;
     let mut posed = Debiased { problem: joint(&backend, &arrays, &[0.25; 4])?, arrays, best: 0.0 };
     posed.best = posed.objective(solution.measure())?;
