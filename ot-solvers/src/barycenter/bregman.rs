@@ -65,6 +65,10 @@ impl Default for BregmanProjections {
 }
 
 impl BregmanProjections {
+    /// The share of the bound of the cost above which [`Annealing::Automatic`] stays off here: projections of four images of
+    /// 64 x 64 pixels to 1e-6 took 40 iterations instead of 55 at 1e-3 of the bound, and 275 instead of 210 at 6e-5 of it.
+    const MODERATE: f64 = 1e-4;
+
     /// Tolerance 1e-6 in f64 and 1e-4 in f32, at most 10 000 iterations, a check every 5, automatic annealing, adaptive
     /// over-relaxation.
     #[must_use]
@@ -95,7 +99,8 @@ impl BregmanProjections {
         Self { limits: self.limits.check_interval(check_interval), ..self }
     }
 
-    /// The schedule of epsilons; a run of fewer than eight iterations is not annealed.
+    /// The schedule of epsilons; a run of fewer than eight iterations is not annealed. [`Annealing::Automatic`] is off where
+    /// epsilon is above 1e-4 of the bound of the cost: over-relaxed projections from zero take fewer iterations there.
     #[must_use]
     pub fn annealing(self, annealing: Annealing) -> Self {
         Self { annealing, ..self }
@@ -165,12 +170,14 @@ impl<'a, D: Device> BregmanRun<'a, D> {
         let told = epsilon / backend.precision().unit;
         let bounds = problem.terms().iter().map(|term| term.problem.geometry().cost_bound());
         let bound = bounds.reduce(|left, right| Some(left?.max(right?))).flatten().map(|bound| bound.min(told));
+        let is_annealed =
+            |bound: &f64| settings.annealing != Annealing::Automatic || epsilon < BregmanProjections::MODERATE * bound;
         let mut stages = match start.first() {
             _ if is_fixed => vec![epsilon],
             Some(start) if settings.annealing == Annealing::Automatic => {
                 Annealing::after(Some(start.epsilon)).stages(epsilon, None)?
             }
-            _ => settings.annealing.stages(epsilon, bound)?,
+            _ => settings.annealing.stages(epsilon, bound.filter(is_annealed))?,
         };
         stages.pop();
         let (stages, share) = Annealing::shared_out(stages, settings.limits.most);

@@ -12,16 +12,17 @@
 //! h <- (h + epsilon log(p / m) + softmin of h) / 2
 //! ```
 //!
-//! It is mirror descent of unit step, and sublinear: what it changes an iteration tells nothing of where it ends. F is convex, so
-//! the gap of Frank and Wolfe does,
+//! It is mirror descent of unit step, and sublinear: iterates are mixed (Anderson 1965), which takes a fourth of the iterations or
+//! fewer. What it changes an iteration tells nothing of where it ends. F is convex, so the gap of Frank and Wolfe does,
 //!
 //! ```text
 //! F(p) - min F <= <p, G> - mass min_j G_j,      G = sum_k lambda_k g_k - h
 //! ```
 //!
-//! with the potentials of the transports of p itself, which are solved for at each check.
+//! with the potentials of the transports of p itself, which are solved for where an iteration lets one hope that it is small.
 
 mod iteration;
+mod mixing;
 
 use std::sync::Arc;
 
@@ -33,10 +34,11 @@ use crate::{history::History, limits::Limits};
 
 /// Settings of the debiased barycenter.
 ///
-/// Stopped by its gap, relative to epsilon times the mass, and never called converged before: images with empty pixels take
-/// thousands of iterations to a gap of 1e-2, those with a floor of mass fewer.
+/// Stopped by its gap, relative to epsilon times the mass, and never called converged before: images take tens of iterations to
+/// a gap of 1e-2 and hundreds to 1e-3.
 ///
-/// Cost: one sweep of each term and a softmin of p an iteration; a warm Sinkhorn solve of each at each check.
+/// Cost: one sweep of each term, two softmins of p and one read an iteration; a warm Sinkhorn solve of each at a check whose
+/// estimate of the gap is within the tolerance. Memory: five copies of the potentials of p.
 ///
 /// ```
 /// use ot_core::{Epsilon, PointCloud, SqEuclidean};
@@ -62,7 +64,7 @@ use crate::{history::History, limits::Limits};
 #[derive(Clone, Debug, PartialEq)]
 pub struct DebiasedBarycenter {
     limits: Limits,
-    inner_tolerance: f64,
+    inner_tolerance: Option<f64>,
 }
 
 impl Default for DebiasedBarycenter {
@@ -72,11 +74,11 @@ impl Default for DebiasedBarycenter {
 }
 
 impl DebiasedBarycenter {
-    /// A gap of 1e-3 epsilon mass, at most 10 000 iterations, a check every 50, transports of p to 1e-7.
+    /// A gap of 1e-3 epsilon mass, at most 10 000 iterations, a check every 5.
     #[must_use]
     pub fn new() -> Self {
-        let limits = Limits::new("max_iterations", 10_000).tolerance(1e-3).check_interval(50);
-        Self { limits, inner_tolerance: 1e-7 }
+        let limits = Limits::new("max_iterations", 10_000).tolerance(1e-3).check_interval(5);
+        Self { limits, inner_tolerance: None }
     }
 
     /// The gap that counts as converged, over epsilon times the mass.
@@ -97,10 +99,11 @@ impl DebiasedBarycenter {
         Self { limits: self.limits.check_interval(check_interval), ..self }
     }
 
-    /// The marginal error of the transports of p that a gap is made of.
+    /// The marginal error of the transports of p that a gap is made of: a hundredth of the tolerance, and no less than 1e-7, if
+    /// nothing is said.
     #[must_use]
     pub fn inner_tolerance(self, inner_tolerance: f64) -> Self {
-        Self { inner_tolerance, ..self }
+        Self { inner_tolerance: Some(inner_tolerance), ..self }
     }
 
     /// Solves a problem whose inputs live on the support of the barycenter.
@@ -226,7 +229,7 @@ impl<D: Device> DebiasedSolution<D> {
         self.iterations
     }
 
-    /// What was seen at each check: the largest gap.
+    /// What was seen at each check: the largest gap, and its estimate where that was above the tolerance.
     #[must_use]
     pub fn history(&self) -> &[Progress] {
         &self.history

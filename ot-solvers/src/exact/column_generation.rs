@@ -64,6 +64,8 @@ pub(super) struct Search<'a> {
     pub(super) max_pivots: usize,
     /// The epsilon at which the first potentials are those of entropic transport, if they are.
     pub(super) epsilon: Option<f64>,
+    /// Are the first potentials near those of a solution, so that the least reduced costs of all atoms are of one height?
+    pub(super) is_even: bool,
 }
 
 /// What it found.
@@ -106,7 +108,10 @@ impl Search<'_> {
                 (self.candidates(least), priced)
             }
             (None, Some(boxes)) => candidates_by_boxes(self.costs, boxes, potentials, FIRST_ARCS, self.parallel),
-            (None, None) => (candidates(self.costs, potentials, FIRST_ARCS, pricing.is_some(), self.parallel)?, pairs),
+            (None, None) => {
+                let is_even = self.is_even || pricing.is_some();
+                (candidates(self.costs, potentials, FIRST_ARCS, is_even, self.parallel)?, pairs)
+            }
         };
         let (first, better) = match (&boxes, self.epsilon) {
             (Some(boxes), Some(epsilon)) if n + m >= FEWEST_POLISHED && boxes.dimension() <= 2 => {

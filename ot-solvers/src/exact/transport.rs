@@ -303,7 +303,10 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
         // Nodes of a grid are not the atoms.
         let of_atoms = guided.as_ref().filter(|guided| guided.nodes.is_none());
         let epsilon = of_atoms.map(|guided| guided.problem.epsilon());
-        let search = Search { costs: &costs, masses: &masses, parallel, max_pivots: settings.max_pivots, epsilon };
+        let max_pivots = settings.max_pivots;
+        // A start is that of a similar problem.
+        let is_even = start.is_some();
+        let search = Search { costs: &costs, masses: &masses, parallel, max_pivots, epsilon, is_even };
         let mut watch = |pivots: usize| tell(&mut observer, settings, pivots);
         let mut pricing = match &guided {
             Some(guided) => guided.pricing()?,
@@ -314,8 +317,7 @@ impl<'a, T: Scalar> ExactRun<'a, T> {
         let mut found = found.map_err(|error| in_input_order(error, &atoms))?;
         if guided.is_none() {
             found = without_large_costs(found, costs, |costs, [f, g]| {
-                let search =
-                    Search { costs, masses: &masses, parallel, max_pivots: settings.max_pivots, epsilon: None };
+                let search = Search { costs, masses: &masses, parallel, max_pivots, epsilon: None, is_even: false };
                 search.run([f, g], None, &mut watch)
             })?;
         }

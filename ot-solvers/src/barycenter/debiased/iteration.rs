@@ -3,17 +3,30 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, Backend, CTransform, Device, Epsilon, Error, Geometry, JointProblem, KernelOp, LOG_ZERO, Operand,
-    Phase, PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Solution, Status,
+    ActiveColumns, Backend, CTransform, Device, Epsilon, Error, Fold, Geometry, JointProblem, KernelOp, LOG_ZERO,
+    Operand, Phase, PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Solution, Status,
     WeightsView,
 };
 
-use super::{DebiasedBarycenter, DebiasedSolution};
+use super::{DebiasedBarycenter, DebiasedSolution, mixing::Mixing};
 use crate::{
     barycenter::{group::Group, inputs::Weighted, unknown::Unknown},
     entropic::{Sinkhorn, Start, Update},
     history::History,
 };
+
+/// Half-steps of h in an iteration. Each halves what is left, at least.
+const OWN_STEPS: usize = 2;
+
+/// Iterations before iterates are mixed: the first ones move far, and tell nothing of the last.
+const UNMIXED: usize = 10;
+
+/// The part of the iterations so far that pass between two solves for the transports: a hope that failed may fail again.
+const PATIENCE: usize = 4;
+
+/// The marginal error of the transports of p over the tolerance of the gap, and the least that is asked for unasked.
+const INNER: f64 = 1e-2;
+const LEAST_INNER: f64 = 1e-7;
 
 /// What is known of an iterate.
 struct Check<D: Device> {
@@ -41,12 +54,24 @@ pub(super) struct Iteration<'a, D: Device> {
     softmin: D::Vector,
     /// epsilon log(p / m).
     logarithm: D::Vector,
+    mixing: Mixing<D>,
+    /// One number for each column.
+    number: D::Reduced,
+    other_number: D::Reduced,
     /// (h, s) to h - s.
     subtract: Program,
     /// (h, l, softmin of h) to their mean as above.
     average: Program,
     /// (l, log m, epsilon) to p.
     mass: Program,
+    /// p to p.
+    identity: Program,
+    /// (l, mass, sum of p, epsilon) to the l of the p that has the mass.
+    normalise: Program,
+    /// (r, log m) to r where m > 0.
+    reached: Program,
+    /// (p, r) to p r.
+    product: Program,
 }
 
 impl<'a, D: Device> Iteration<'a, D> {
@@ -57,21 +82,32 @@ impl<'a, D: Device> Iteration<'a, D> {
         geometry: Arc<dyn Geometry<D>>,
     ) -> Result<Self, Error> {
         let (len, columns) = (problem.unknown()[0], problem.columns());
-        let largest = D::Elem::MAX.ln();
+        // Sums of masses are numbers too.
+        let largest = D::Elem::MAX.ln() - (len as f64).ln();
+        let least = D::Elem::TINY;
         let groups = Group::of_problem(problem, |_| Start::Zero)?;
         Ok(Self {
             unknown: Unknown::new(problem, &groups, 0)?,
+            mixing: Mixing::new(backend, &groups, len, columns)?,
             groups,
             kernel: geometry.bind_entropic(problem.epsilon(), columns)?,
             own: backend.filled(0.0, len, columns)?,
             softmin: backend.filled(0.0, len, columns)?,
             logarithm: backend.filled(0.0, len, columns)?,
+            number: backend.alloc_reduced(columns)?,
+            other_number: backend.alloc_reduced(columns)?,
             subtract: Program::record(|[own, mean]| [own - mean])?,
             average: Program::record(|[own, logarithm, softmin]| [0.5 * (own + logarithm + softmin)])?,
             mass: Program::record(move |[logarithm, log_m, epsilon]| {
                 let mass = (logarithm / epsilon + log_m).min(largest).exp();
                 [(log_m - 0.5 * LOG_ZERO).select(mass, 0.0)]
             })?,
+            identity: Program::record(|[p]| [p])?,
+            normalise: Program::record(move |[logarithm, mass, sum, epsilon]| {
+                [logarithm + epsilon * (mass.ln() - sum.max(least).ln())]
+            })?,
+            reached: Program::record(|[r, log_m]| [(log_m - 0.5 * LOG_ZERO).select(r, -D::Elem::MAX)])?,
+            product: Program::record(|[p, r]| [p.select(p * r, 0.0)])?,
             settings,
             problem,
             backend,
@@ -83,61 +119,119 @@ impl<'a, D: Device> Iteration<'a, D> {
         let (limits, epsilon, columns) = (self.settings.limits, self.problem.epsilon(), self.problem.columns());
         let tolerance = limits.tolerance_or(1e-3);
         let active = ActiveColumns::all(columns);
+        let scale = |column: usize| epsilon * self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
+        let scales: Vec<f64> = (0..columns).map(scale).collect();
         let mut iterations = 0_usize;
+        // The iteration from which on transports may be solved for again.
+        let mut next = 0_usize;
         loop {
             iterations += 1;
             self.step(&active, epsilon)?;
-            if !iterations.is_multiple_of(limits.check_interval) && iterations != limits.most {
-                continue;
-            }
-            let Check { measure, gaps, transports, own } = self.check(epsilon)?;
-            let scale = |column: usize| epsilon * self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
-            let meets = |column: usize| gaps[column] <= tolerance * scale(column);
-            let progress = Progress {
-                of: Some(limits.most),
-                epsilon: Some(epsilon),
-                gap: gaps.iter().copied().reduce(f64::max),
-                active_columns: columns,
-                ..Progress::new(Phase::Iterations, iterations)
-            };
-            let cancelled = matches!(history.tell(progress), ControlFlow::Break(()));
-            let is_finite = measure.iter().all(|p| p.is_finite());
-            let all = (0..columns).all(meets);
-            if all || cancelled || !is_finite || iterations == limits.most {
-                let reason = match () {
-                    () if !is_finite => Status::NotFinite,
-                    () if cancelled => Status::Cancelled,
-                    () => Status::IterationLimit,
+            let is_last = iterations == limits.most;
+            if is_last || iterations.is_multiple_of(limits.check_interval) {
+                let estimates = self.estimates()?;
+                let ratio = |gaps: &[f64]| -> f64 {
+                    gaps.iter().zip(&scales).map(|(gap, scale)| gap / scale).fold(0.0, f64::max)
                 };
-                let status = |column| if meets(column) { Status::Converged } else { reason };
-                let statuses = (0..columns).map(status).collect();
-                let (problem, history) = (self.problem.clone(), history.into_told());
-                return Ok(DebiasedSolution { problem, transports, own, measure, gaps, statuses, iterations, history });
+                let mut progress = Progress {
+                    of: Some(limits.most),
+                    epsilon: Some(epsilon),
+                    gap: estimates.iter().copied().reduce(f64::max),
+                    active_columns: columns,
+                    ..Progress::new(Phase::Iterations, iterations)
+                };
+                // Estimates that are no numbers count as nothing: they are looked at too.
+                let is_near = ratio(&estimates) <= tolerance && iterations >= next;
+                let check = if is_last || is_near { Some(self.check(epsilon)?) } else { None };
+                if let Some(check) = &check {
+                    progress.gap = check.gaps.iter().copied().reduce(f64::max);
+                    next = iterations + iterations / PATIENCE;
+                }
+                let cancelled = matches!(history.tell(progress), ControlFlow::Break(()));
+                let check = match check {
+                    None if cancelled => Some(self.check(epsilon)?),
+                    check => check,
+                };
+                if let Some(Check { measure, gaps, transports, own }) = check {
+                    let meets = |column: usize| gaps[column] <= tolerance * scales[column];
+                    let is_finite = measure.iter().all(|p| p.is_finite());
+                    if (0..columns).all(meets) || cancelled || !is_finite || is_last {
+                        let reason = match () {
+                            () if !is_finite => Status::NotFinite,
+                            () if cancelled => Status::Cancelled,
+                            () => Status::IterationLimit,
+                        };
+                        let status = |column| if meets(column) { Status::Converged } else { reason };
+                        let statuses = (0..columns).map(status).collect();
+                        let (problem, history) = (self.problem.clone(), history.into_told());
+                        return Ok(DebiasedSolution {
+                            problem,
+                            transports,
+                            own,
+                            measure,
+                            gaps,
+                            statuses,
+                            iterations,
+                            history,
+                        });
+                    }
+                }
+            }
+            if iterations >= UNMIXED {
+                let Self { backend, mixing, unknown, groups, own, .. } = &mut self;
+                mixing.mix(*backend, unknown.masses(), groups, own)?;
             }
         }
     }
 
-    /// One scaling of everything.
+    /// One scaling of everything, to the mass of the inputs.
     fn step(&mut self, active: &ActiveColumns, epsilon: f64) -> Result<(), Error> {
         self.unknown.step(&mut self.groups, false)?;
-        let Self { backend, groups, unknown, kernel, own, softmin, logarithm, .. } = self;
-        let reference = unknown.reference();
+        let Self { backend, groups, unknown, kernel, own, softmin, logarithm, mixing, number, .. } = self;
+        let (reference, backend) = (unknown.reference(), *backend);
+        mixing.enter(backend, own)?;
         let operands = [Operand::Vector(own), Operand::Vector(unknown.mean())];
         backend.map(&self.subtract, &operands, &mut [&mut *logarithm])?;
-        unknown.add(logarithm, groups)?;
-        let both = PlanSide::new(own, reference.device_weights());
-        let request = CTransform {
-            side: Side::Source,
-            plan: PlanView { source: both, target: both },
-            penalty: reference.penalty(),
-            active,
+        let weigh = |logarithm: &D::Vector, masses: &mut D::Vector| {
+            let operands =
+                [Operand::Vector(logarithm), Operand::Vector(reference.log_weights()), Operand::Constant(epsilon)];
+            backend.map(&self.mass, &operands, &mut [masses])
         };
-        kernel.c_transform(*backend, request, softmin, None)?;
-        let operands = [Operand::Output(0), Operand::Vector(logarithm), Operand::Vector(softmin)];
-        backend.map(&self.average, &operands, &mut [own])?;
+        let (masses, mass) = unknown.masses_and_mass();
+        weigh(logarithm, masses)?;
+        backend.reduce(&self.identity, Fold::Sum, reference.len(), &[Operand::Vector(masses)], &mut [number])?;
         let operands =
-            [Operand::Vector(logarithm), Operand::Vector(reference.log_weights()), Operand::Constant(epsilon)];
-        backend.map(&self.mass, &operands, &mut [unknown.masses_and_mass().0])
+            [Operand::Output(0), Operand::Reduced(mass), Operand::Reduced(number), Operand::Constant(epsilon)];
+        backend.map(&self.normalise, &operands, &mut [&mut *logarithm])?;
+        weigh(logarithm, masses)?;
+        unknown.add(logarithm, groups)?;
+        for _ in 0..OWN_STEPS {
+            let both = PlanSide::new(own, reference.device_weights());
+            let request = CTransform {
+                side: Side::Source,
+                plan: PlanView { source: both, target: both },
+                penalty: reference.penalty(),
+                active,
+            };
+            kernel.c_transform(backend, request, softmin, None)?;
+            let operands = [Operand::Output(0), Operand::Vector(logarithm), Operand::Vector(softmin)];
+            backend.map(&self.average, &operands, &mut [&mut *own])?;
+        }
+        mixing.take(backend, groups, own)
+    }
+
+    /// The gap of each column as the last iteration tells it: for h that solves its own equation it changes h by -G, and G
+    /// is that of transports that have taken one step.
+    fn estimates(&mut self) -> Result<Vec<f64>, Error> {
+        let Self { backend, unknown, mixing, number, other_number, .. } = self;
+        let (reference, residual) = (unknown.reference(), Operand::Vector(mixing.residual()));
+        let operands = [residual, Operand::Vector(reference.log_weights())];
+        backend.reduce(&self.reached, Fold::Max, reference.len(), &operands, &mut [&mut *number])?;
+        let operands = [Operand::Vector(unknown.masses()), residual];
+        backend.reduce(&self.product, Fold::Sum, reference.len(), &operands, &mut [&mut *other_number])?;
+        let read = backend.read(&[number, other_number])?;
+        let mass = |column: usize| self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
+        Ok((0..read[0].len()).map(|column| mass(column) * read[0][column] - read[1][column]).collect())
     }
 
     /// What is known of p.
@@ -154,7 +248,9 @@ impl<'a, D: Device> Iteration<'a, D> {
             return Ok(Check { measure, gaps: vec![f64::INFINITY; columns], transports: Vec::new(), own: None });
         }
         let mut transports = Vec::with_capacity(self.problem.terms().len());
-        let sinkhorn = Sinkhorn::new().tolerance(self.settings.inner_tolerance);
+        let inner = self.settings.inner_tolerance;
+        let inner = inner.unwrap_or_else(|| (INNER * self.settings.limits.tolerance_or(1e-3)).max(LEAST_INNER));
+        let sinkhorn = Sinkhorn::new().tolerance(inner);
         let mut slope = vec![0.0; len * columns];
         let total = |column: usize| -> f64 { self.problem.terms().iter().map(|term| term.weight(column)).sum() };
         for group in &mut self.groups {

@@ -13,6 +13,9 @@ use crate::{
     exact::{ExactTransport, has_few_pairs},
 };
 
+/// Pairs of atoms of the largest exact transports that are solved side by side.
+const MOST_PAIRS: usize = 1 << 24;
+
 /// Inputs, and how plans to them are found.
 pub(super) struct Inner<'a, T: Scalar, G> {
     pub(super) backend: &'a G,
@@ -91,11 +94,13 @@ impl<T: Scalar, G: GeometryBuilder<Device = Host<T>> + HostBackend<T>> Inner<'_,
         Ok(all)
     }
 
-    /// What is found for each input: side by side where each solve is one of few atoms, on its own thread, and else one
-    /// after the other, each on all threads.
+    /// What is found for each input: side by side where solves are exact and their memory is little, since a simplex runs on one
+    /// thread, and else one after the other, each on all threads.
     fn each_input<R: Send>(&self, source: &PointCloud<'_, T>, solve: impl Fn(usize) -> R + Sync) -> Vec<R> {
         let count = self.inputs.len();
-        if !self.inputs.iter().all(|input| self.is_small(source, input)) {
+        let pairs = |input: &&PointCloud<'_, T>| source.points().len().saturating_mul(input.points().len());
+        let is_light = self.inputs.iter().all(|input| pairs(input) <= MOST_PAIRS);
+        if self.transport != InnerTransport::Exact || !is_light {
             return (0..count).map(solve).collect();
         }
         let mut solved: Vec<Option<R>> = (0..count).map(|_| None).collect();

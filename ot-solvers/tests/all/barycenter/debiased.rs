@@ -67,11 +67,12 @@ fn batches_are_singles_and_bad_input_is_refused() {
     let inputs = [on(&points, bump(-0.3, 0.2)), on(&points, bump(0.4, 0.3))];
     let reference = uniform(&points);
     let batch = problem(&cpu(1), &inputs, &[0.5, 0.5, 0.2, 0.8], &reference, 0.1);
-    let settings = DebiasedBarycenter::new().max_iterations(200).tolerance(1e-12);
+    let settings = DebiasedBarycenter::new().max_iterations(40).tolerance(1e-12);
     let both = settings.solve(&batch).unwrap();
     for (column, weights) in [[0.5, 0.5], [0.2, 0.8]].iter().enumerate() {
         let single = settings.solve(&problem(&cpu(1), &inputs, weights, &reference, 0.1)).unwrap();
-        assert!(l1(&both.measure()[30 * column..][..30], single.measure()) < 1e-9);
+        let apart = l1(&both.measure()[30 * column..][..30], single.measure());
+        assert!(apart < 1e-9, "{apart:e}");
         assert_close(both.gaps()[column], single.gaps()[0], 1e-4);
     }
     let elsewhere = problem(&cpu(1), &[on(&line(20, 1.0), bump(0.0, 0.2))], &[1.0], &reference, 0.1);
