@@ -104,7 +104,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
         let asked = Asked { penalties, regularizer, tolerance: settings.tolerance };
         match judge(&solution, column, instance, asked, report) {
             Err(error) => report.require(false, || format!("no potentials: {error}")),
-            Ok(problem) if prescribed && problem.mean_mass() >= 1e9 * T::TINY => {
+            Ok(problem) if prescribed && problem.least_mass() >= 1e9 * T::TINY => {
                 check_bounds(&solution, column, &problem, masses.exact, 0.0, report);
             }
             Ok(_) => {}

@@ -179,7 +179,7 @@ fn case<T: CpuScalar>(
     match judge(&solution, 0, &instance, asked, report) {
         Err(error) => report.require(false, || format!("no potentials: {error}")),
         Ok(problem) => {
-            if prescribed && problem.mean_mass() >= 1e9 * T::TINY {
+            if prescribed && problem.least_mass() >= 1e9 * T::TINY {
                 check_bounds(&solution, 0, &problem, exact, instance.cost_error::<T>(), report);
             }
         }

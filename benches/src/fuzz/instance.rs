@@ -142,8 +142,8 @@ impl Instance {
         a * b * epsilon.max(1.0) > 1e-6 * f64::MAX || self.sums_leave_range::<T>()
     }
 
-    /// How far a cost may be off by rounding beside its own: of cosines the root is known to a rounding, and distances between
-    /// denormal numbers to the smallest number.
+    /// How far a cost may be off by rounding beside its own: of cosines the root is known to a rounding, norms of powers are to the
+    /// roundings of a power and a root, and distances between denormal numbers to the smallest number.
     #[must_use]
     pub fn cost_error<T: Scalar>(&self) -> f64 {
         let Some(points) = &self.points else { return 0.0 };
@@ -154,12 +154,13 @@ impl Instance {
             Ground::PowerOfDistance(p) => p,
             _ => 1.0,
         };
+        let of_powers = if matches!(points.ground, Ground::PNorm(_)) { 4.0 * T::EPSILON * largest } else { 0.0 };
         let [x, y] = &points.coordinates;
         let distances = Ground::Euclidean.table(x, y, points.dimension);
         let pairs = distances.iter().zip(&self.costs).filter(|(distance, _)| **distance > 0.0);
         // The difference of powers, where the smallest number is not small beside the distance.
         let smallest = 8.0 * T::TINY * T::EPSILON;
-        pairs.fold(0.0, |error, (distance, cost)| {
+        pairs.fold(of_powers, |error: f64, (distance, cost)| {
             let relative = (1.0 + smallest / distance).powf(degree) - 1.0;
             if *distance < T::TINY { error.max(cost * relative) } else { error }
         })

@@ -54,11 +54,14 @@ pub(super) fn judge<T: CpuScalar>(
     report.numbers("potential g", &g);
     let (certificate, status) = (&solution.certificates()[column], solution.statuses()[column]);
     numbers(certificate, report);
-    // Between masses near the smallest number entries have no digits to compare.
-    if problem.mean_mass() < 1e9 * T::TINY {
+    // Between masses near the smallest number entries have no digits to compare, nor has a plan of hardly any mass.
+    if problem.least_mass() < 1e9 * T::TINY {
         return Ok(problem);
     }
     let found = problem.evaluate([&f, &g], T::EPSILON);
+    if found.mass > 0.0 && found.mass < 1e9 * f64::MIN_POSITIVE {
+        return Ok(problem);
+    }
     // Densities of squares are known absolutely.
     let per_exponent = match regularizer {
         Regularizer::Entropy => 1.0,

@@ -135,12 +135,14 @@ impl Penalised<'_> {
     /// denormal masses are known to the smallest number only.
     fn rounding_of_entries(&self, plan: &[f64]) -> f64 {
         const SMALLEST: f64 = 5e-324;
-        let change = |entry: f64| if entry > 0.0 { (4.0 * f64::EPSILON * entry).max(SMALLEST) } else { 0.0 };
+        let change = |entry: f64| (4.0 * f64::EPSILON * entry).max(SMALLEST);
         let changed: Vec<f64> = plan.iter().map(|&entry| entry + change(entry)).collect();
         let Instance { weights: [a, b], costs, .. } = self.instance;
+        let may_have_mass =
+            |index: usize| a[index / b.len()] > 0.0 && b[index % b.len()] > 0.0 && costs[index].is_finite();
         let (n, m) = (a.len(), b.len());
         let mut rounding = 0.0;
-        for (index, _) in plan.iter().enumerate().filter(|(_, entry)| **entry > 0.0) {
+        for index in (0..plan.len()).filter(|&index| may_have_mass(index)) {
             let row: f64 = (0..m).map(|j| changed[index / m * m + j]).sum();
             let column: f64 = (0..n).map(|i| changed[i * m + index % m]).sum();
             let slopes = self.slope(0, row, a[index / m]) + self.slope(1, column, b[index % m]);

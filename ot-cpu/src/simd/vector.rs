@@ -265,8 +265,10 @@ mod x86 {
                 fn logarithm(self) -> Self {
                     let mut lanes = [<$type as Element>::NEUTRAL_OF_SUM; Self::REGISTERS * $lanes];
                     self.store(&mut lanes);
-                    // A plain loop, which is compiled with the code around it.
-                    lanes.iter_mut().for_each(|lane| *lane = lane.logarithm::<true>());
+                    // A plain loop, which is compiled with the code around it: a closure may not be inlined.
+                    for lane in &mut lanes {
+                        *lane = lane.logarithm::<true>();
+                    }
                     Self::load(&lanes)
                 }
 

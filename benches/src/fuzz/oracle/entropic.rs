@@ -175,6 +175,12 @@ impl Problem {
         0.5 * sum(self.weights[0].iter().copied()) + 0.5 * sum(self.weights[1].iter().copied())
     }
 
+    /// The smaller mass of both sides.
+    #[must_use]
+    pub fn least_mass(&self) -> f64 {
+        sum(self.weights[0].iter().copied()).min(sum(self.weights[1].iter().copied()))
+    }
+
     /// Plan, error and values at potentials that are known to `unit`, relative.
     #[must_use]
     pub fn evaluate(&self, potentials: [&[f64]; 2], unit: f64) -> Evaluation {
