@@ -78,7 +78,7 @@ pub fn case<T: CpuScalar>(backends: &[CpuBackend<T>; 3], random: &mut Seeded, re
             let mass = sum(inputs.weights[0].iter().copied());
             let allowed = match error {
                 Error::Epsilon(_) | Error::CostUnderflow { .. } => true,
-                Error::MassUnderflow { .. } if matches!(form, Form::Coordinates(_)) && mass < 1e-150 => true,
+                Error::MassUnderflow { .. } if matches!(form, Form::Coordinates(_)) && mass < 1e-140 => true,
                 Error::MassUnderflow { .. } => mass < n as f64 * T::TINY / T::EPSILON * (1.0 + 1e-9),
                 _ => {
                     let largest = costs.iter().copied().fold(inputs.epsilon, f64::max);

@@ -86,8 +86,7 @@ pub fn marginal_errors_with<D: Device, K: KernelOp<D> + ?Sized>(
                 [0, 1, 2].map(|index| of_column(&read[3 * side.index() + index], problem.marginal(side).len(), column));
             let marginal = weights.iter().zip(&density).map(|(&weight, &density)| mass(weight, density)).collect();
             let side_of_plan = RoundedSide { weights, potential, marginal, ..RoundedSide::default() };
-            let (penalty, precision) = (problem.marginal(side).penalty(), backend.precision());
-            side_values(penalty, &side_of_plan, epsilon, precision, problem.regularizer())
+            side_values(problem.marginal(side).penalty(), &side_of_plan, epsilon, backend.precision())
         };
         Ok([values(Side::Source)?, values(Side::Target)?])
     };

@@ -254,8 +254,7 @@ fn round_column<D: Device>(
 ) -> Result<(RoundedColumn, ColumnValues), Error> {
     let penalties = Side::BOTH.map(|side| problem.marginal(side).penalty());
     let precision = problem.backend().precision();
-    let [source, target] =
-        [0, 1].map(|index| side_values(penalties[index], &sides[index], epsilon, precision, problem.regularizer()));
+    let [source, target] = [0, 1].map(|index| side_values(penalties[index], &sides[index], epsilon, precision));
     let values = [source?, target?];
 
     // What rounding of the potentials makes of a mass.

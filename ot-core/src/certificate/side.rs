@@ -7,7 +7,6 @@ use crate::{
     kernel::RoundedSide,
     penalty::{PenaltyKind, RecordedPenalty, saturates},
     program::{BlockInput, LibraryMath, Program, Registers},
-    regularizer::{RecordedRegularizer, RegularizerKind},
 };
 
 /// The values of one side.
@@ -25,8 +24,7 @@ pub(super) struct SideValues {
     pub(super) size: f64,
     /// By how much the masses that the penalty accepts move with a unit of the potential, where they move smoothly.
     pub(super) accepted_rounding: f64,
-    /// The largest |f_i| of an atom to which the plan gives mass, or might within rounding: densities that are exactly zero may be
-    /// so by a hair.
+    /// The largest |f_i| of an atom to which the plan gives mass.
     pub(super) largest_potential: f64,
 }
 
@@ -44,7 +42,6 @@ pub(super) fn side_values(
     side: &RoundedSide,
     epsilon: f64,
     precision: Precision,
-    regularizer: &RecordedRegularizer,
 ) -> Result<SideValues, Error> {
     let RoundedSide { weights, potential, marginal, .. } = side;
     let len = weights.len();
@@ -89,10 +86,7 @@ pub(super) fn side_values(
             PenaltyKind::Balanced => 0.0,
             _ => atoms().map(accepted_rounding).sum(),
         },
-        largest_potential: atoms()
-            .filter(|&i| marginal[i] > 0.0 || regularizer.kind() != RegularizerKind::Entropy)
-            .map(|i| potential[i].abs())
-            .fold(0.0, f64::max),
+        largest_potential: atoms().filter(|&i| marginal[i] > 0.0).map(|i| potential[i].abs()).fold(0.0, f64::max),
     })
 }
 

@@ -147,7 +147,8 @@ impl Arcs {
             }
         }
         let transform = (0..g.len()).map(|j| match b[j] > 0.0 {
-            true => sides.best_target(g[j] - epsilon * (marginal[j].max(f64::MIN_POSITIVE) / b[j]).ln(), epsilon),
+            // A density beside a subnormal weight is beyond any number, its logarithm is not.
+            true => sides.best_target(g[j] - epsilon * (marginal[j].max(f64::MIN_POSITIVE).ln() - b[j].ln()), epsilon),
             false => g[j],
         });
         let transform = transform.collect();

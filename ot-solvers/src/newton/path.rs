@@ -137,6 +137,9 @@ impl<'a> Path<'a> {
         let laplacian = arcs.laplacian(self.sides, epsilon, &self.now, share);
         let forcing = Forcing::new(TANGENT_TOLERANCE, TANGENT_LEVENBERG);
         let tangent = direction(&laplacian, &laplacian.slope_in_epsilon(), forcing, &mut self.work);
+        if !tangent.iter().all(|slope| slope.is_finite()) {
+            return Ok(self.now.g.clone());
+        }
         let moved = |(g, slope): (&f64, f64)| g + (slope * (next - epsilon)).clamp(-CLIP * epsilon, CLIP * epsilon);
         Ok(self.now.g.iter().zip(tangent).map(moved).collect())
     }

@@ -86,6 +86,10 @@ pub(super) fn ascend<E>(
     step: &[f64],
     mut iterate: impl FnMut(Vec<f64>) -> Result<Iterate, E>,
 ) -> Result<Option<Iterate>, E> {
+    // Beside subnormal weights a linear solve may tell no number.
+    if !step.iter().all(|step| step.is_finite()) {
+        return Ok(None);
+    }
     let clipped: Vec<f64> = step.iter().map(|step| step.clamp(-CLIP * epsilon, CLIP * epsilon)).collect();
     let promised = sides.slope_along(epsilon, now, &clipped);
     let mut length = 1.0;

@@ -189,8 +189,14 @@ impl Sides {
         let [a, b] = &self.weights;
         let [source, target] = &self.penalties;
         // By its first-order condition the transform has the density d(transform); entries differ by the potentials.
-        let density = |g: f64, transform: f64| {
-            target.density(transform, epsilon) * ((g - transform) / epsilon).min(LARGEST_EXPONENT).exp()
+        let mass = |j: usize, g: f64, transform: f64| {
+            let exponent = (g - transform) / epsilon;
+            let mass = match exponent < LARGEST_EXPONENT {
+                true => b[j] * exponent.exp(),
+                // Beside a tiny weight it may be all of the mass.
+                false => (exponent + self.log_weights[1][j]).min(LARGEST_EXPONENT).exp(),
+            };
+            target.density(transform, epsilon) * mass
         };
         let mut marginal = Vec::with_capacity(b.len());
         let (mut dual, mut size, mut missed) = (CompensatedSum::default(), 0.0, CompensatedSum::default());
@@ -204,7 +210,7 @@ impl Sides {
                 marginal.push(0.0);
                 continue;
             }
-            let mass = weight * density(g[j], transform[j]);
+            let mass = mass(j, g[j], transform[j]);
             marginal.push(mass);
             gain(weight * target.dual(g[j]));
             missed.add((mass - weight * target.density(g[j], epsilon)).abs());
@@ -227,5 +233,5 @@ impl Sides {
     }
 }
 
-/// Exponents above this stand for "far too large".
+/// Exponents above this stand for "far too large", of densities and of masses.
 const LARGEST_EXPONENT: f64 = 600.0;

@@ -366,3 +366,20 @@ fn light_atoms_nearby_keep_their_costs() {
         assert_close(solution.certificate().transport_cost.unwrap() / unit, expected / unit, 1e-4);
     }
 }
+
+/// An atom of a subnormal weight draws all mass of the first iterates: its density is beyond any number.
+#[test]
+fn newton_is_right_beside_subnormal_weights() {
+    let backend = CpuBackend::<f64>::new(1).unwrap();
+    let source = Histogram::new(vec![1e-6]).unwrap();
+    let target = Histogram::new(vec![1e-6, 5e-310, 1e-250]).unwrap();
+    let cost = CostMatrix::new(vec![475.0, 3e-3, 0.0], 1, 3).unwrap();
+    let geometry = backend.geometry(source.support(), target.support(), &cost).unwrap();
+    let problem = Problem::new(geometry, &source, &target, Epsilon::Absolute(2e-3)).unwrap();
+    let solution = Newton::new().solve(&problem).unwrap();
+    assert_eq!(solution.status(), Status::Converged, "{}", solution.certificate());
+    assert_close(solution.transport_cost().unwrap() / 475e-6, 1.0, 1e-9);
+    for side in SIDES {
+        assert!(solution.potential(side).unwrap().iter().all(|value| value.is_finite()), "{side}");
+    }
+}

@@ -10,7 +10,7 @@
 //! with a norm that weighs atoms by the masses of p. Residuals of h alone are compared: what the iteration is slow in, it is
 //! slow in there. A mixture is a guess, and the next iteration starts from it as from any other iterate.
 
-use ot_core::{Backend, Device, Error, Fold, Operand, Program, Real};
+use ot_core::{Backend, Device, Error, Fold, Operand, Program, Real, Scalar};
 
 use crate::barycenter::group::Group;
 
@@ -22,6 +22,10 @@ const REGULARIZATION: f64 = 1e-8;
 
 /// The largest coefficient: beyond it the residuals tell no direction.
 const LARGEST: f64 = 1e3;
+
+/// After a mixture whose squared residual is more than this times the least of those before, iterations go on plainly until it is
+/// not: mixtures of mixtures that led astray would lead on.
+const GROWTH: f64 = 4.0;
 
 /// One iterate after its iteration.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ pub(super) struct Mixing<D: Device> {
     subtract: Program,
     /// (p, r, r_0, ..) to p r r_i.
     product: Program,
-    /// (z_0, .., c_0, ..) to sum_i c_i z_i, without those whose coefficient is 0.
+    /// (z_0, .., c_0, .., z) to sum_i c_i z_i, without those whose coefficient is 0; to z where that is no number.
     mix: Program,
 }
 
@@ -82,12 +86,13 @@ impl<D: Device> Mixing<D> {
             product: Program::record(|[p, r, r0, r1, r2, r3]| {
                 [r0, r1, r2, r3].map(|other| p.select(p * (r * other), 0.0))
             })?,
-            mix: Program::record(|[z0, z1, z2, z3, c0, c1, c2, c3]| {
+            mix: Program::record(|[z0, z1, z2, z3, c0, c1, c2, c3, last]| {
                 let part = |z, c: _| {
                     let size = Real::abs(c);
                     Real::select(size, c * z, 0.0)
                 };
-                [(part(z0, c0) + part(z1, c1)) + (part(z2, c2) + part(z3, c3))]
+                let mixture = (part(z0, c0) + part(z1, c1)) + (part(z2, c2) + part(z3, c3));
+                [(D::Elem::MAX - mixture.abs()).select(mixture, last)]
             })?,
         })
     }
@@ -156,11 +161,12 @@ impl<D: Device> Mixing<D> {
         let [a, b, c, d] = [0, 1, 2, 3].map(|place: usize| &entries[place % known]);
         let [v, w, x, y] = [a, b, c, d].map(|entry| Operand::Vector(&entry.own));
         let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|place: usize| Operand::Reduced(&coefficients[place]));
-        backend.map(&self.mix, &[v, w, x, y, c0, c1, c2, c3], &mut [own])?;
+        let last_own = Operand::Vector(&entries[last].own);
+        backend.map(&self.mix, &[v, w, x, y, c0, c1, c2, c3, last_own], &mut [own])?;
         for (index, group) in groups.iter_mut().enumerate() {
             let [v, w, x, y] = [a, b, c, d].map(|entry| Operand::Vector(&entry.targets[index]));
             let [c0, c1, c2, c3] = [0, 1, 2, 3].map(|place: usize| Operand::Reduced(&repeated[index][place]));
-            let operands = [v, w, x, y, c0, c1, c2, c3];
+            let operands = [v, w, x, y, c0, c1, c2, c3, Operand::Vector(&entries[last].targets[index])];
             backend.map(&self.mix, &operands, &mut [&mut group.potentials.target])?;
         }
         Ok(())
@@ -173,10 +179,14 @@ impl<D: Device> Mixing<D> {
 }
 
 /// The c of sum 1 with the least c^T M c, for the products M of `known` residuals; that of the last residual alone where they
-/// tell no other.
+/// tell no other, or where it has grown.
 fn minimiser(products: &[[f64; DEPTH]; DEPTH], known: usize, last: usize) -> [f64; DEPTH] {
     let mut alone = [0.0; DEPTH];
     alone[last] = 1.0;
+    let least = (0..known).map(|place| products[place][place]).fold(f64::INFINITY, f64::min);
+    if products[last][last] > GROWTH * least {
+        return alone;
+    }
     let others: Vec<usize> = (0..known).filter(|place| *place != last).collect();
     let (m, n) = (|i: usize, j: usize| products[others[i]][others[j]], others.len());
     let own = |i: usize| products[others[i]][last];
@@ -237,10 +247,17 @@ mod tests {
         let (r, s) = ([1.0, 2.0, -1.0], [3.0, -1.0, 0.5]);
         // 0.25 r_0 + 0.35 r_1 + 0.4 r_2 = 0.
         let t: [f64; 3] = std::array::from_fn(|k| -(0.25 * r[k] + 0.35 * s[k]) / 0.4);
-        let found = minimiser(&products(&[r, s, t]), 3, 1);
+        let found = minimiser(&products(&[r, s, t]), 3, 2);
         for (found, expected) in found.iter().zip([0.25, 0.35, 0.4, 0.0]) {
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
+    }
+
+    /// A residual that has grown is followed by no mixture.
+    #[test]
+    fn mixtures_that_lead_astray_are_left() {
+        let grown = products(&[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [3.0, 1.0, 0.0]]);
+        assert_eq!(minimiser(&grown, 3, 2), [0.0, 0.0, 1.0, 0.0]);
     }
 
     /// Equal residuals tell nothing, nor do those that are no numbers.
