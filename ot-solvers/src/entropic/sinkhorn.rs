@@ -82,7 +82,8 @@ impl Sinkhorn {
     /// Iterations between two checks: the only points where the host reads.
     ///
     /// A check copies both potentials, runs the by-products' formulas over n + m atoms and reads five numbers of each column:
-    /// O(n + m), where an iteration is O(n m).
+    /// O(n + m), where an iteration is O(n m). Between 100 000 points of the plane and as many, in f64 on two cores, a check takes
+    /// 3 ms; an iteration 40 ms where far pairs are left out, at an epsilon of (2 spacings)^2, and 3.5 s over all of them.
     #[must_use]
     pub fn check_interval(self, check_interval: usize) -> Self {
         Self { limits: self.limits.check_interval(check_interval), ..self }
