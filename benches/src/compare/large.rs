@@ -1,5 +1,5 @@
 //! Clouds of a hundred thousand points and more: solves that are certified over all pairs, sweeps beside those that look at all
-//! pairs, and how the time of a solve grows with n.
+//! pairs, GeomLoss on two scales, and how the time of a solve grows with n.
 
 use std::sync::Arc;
 
@@ -13,8 +13,10 @@ use ot_solvers::{Sinkhorn, Start};
 use super::{
     Bench, Failure,
     figure::{Curve, logarithmic},
-    problem::narrow,
-    row::{Measured, Per, Row},
+    ours::Ours,
+    peers::Solver,
+    problem::{Arrays, Cost, narrow},
+    row::{Measured, Per, Reached, Row},
     timing::{median, time_once},
 };
 use crate::{memory::Peak, seeded::Seeded};
@@ -31,12 +33,25 @@ const TOLERANCE: f64 = 1e-6;
 /// Sweeps that are timed.
 const SWEEPS: usize = 5;
 
+/// The error asked for where no peer sets it.
+const COARSE: f64 = 1e-3;
+
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     for dimension in [2, 3] {
         let n = bench.options.pick(20_000, 100_000);
         let solution = solve::<f64>(bench, n, dimension)?.1;
         sweep(bench, n, dimension, &solution)?;
     }
+    for n in bench.options.pick(vec![5000], vec![50_000, 100_000]) {
+        for blur in [0.05, 0.01] {
+            on_two_scales(bench, n, blur)?;
+        }
+    }
+    growth(bench)
+}
+
+/// How the time of a solve grows with n, in the plane.
+fn growth(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let sizes: &[usize] = bench.options.pick(&[5000, 10_000, 20_000, 40_000], &[20_000, 50_000, 200_000, 1_000_000]);
     let mut points = Vec::new();
     for &n in sizes {
@@ -47,12 +62,67 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
         "In the plane, seconds grow as n to the power {:.2} (least squares over these sizes).",
         slope(&logarithms)
     ))?;
-    let curve = Curve { name: format!("{NAME}, in the plane, epsilon (2 spacings)^2"), points };
+    let mut curves = vec![Curve { name: format!("{NAME}, in the plane, epsilon (2 spacings)^2"), points }];
+    let geomloss = bench.options.pick(vec![2000, 5000], vec![10_000, 20_000, 50_000]);
+    let pot = bench.options.pick(vec![500, 1000], vec![1000, 2000, 4000]);
+    curves.extend(beside_in_the_plane::<f32>(bench, Solver::GeomLossMultiscale, &geomloss)?);
+    curves.extend(beside_in_the_plane::<f64>(bench, Solver::PotSinkhorn, &pot)?);
     bench.report.picture(
         "large.svg",
         "seconds over the size of both clouds",
-        &logarithmic(&[curve], ["atoms", "seconds"]),
+        &logarithmic(&curves, ["atoms", "seconds"]),
     )
+}
+
+/// A solve in space to the error that GeomLoss comes to on two scales, by its own schedule.
+fn on_two_scales(bench: &mut Bench<'_>, n: usize, blur: f64) -> Result<(), Failure> {
+    let arrays = Arrays::cube_and_blob(bench.options.seed, n, n, 3, blur);
+    let budget = bench.options.budget();
+    for peer in bench.peers.schedules(&[Solver::GeomLossMultiscale], &arrays, 0, budget)? {
+        let row = reached::<f32>(bench, "cube and blob", &arrays, peer.as_ref().and_then(|peer| peer.error))?;
+        bench.add(row.with_peer(peer))?;
+    }
+    Ok(())
+}
+
+/// A peer on the clouds of the plane, at the sizes that it manages: rows, and its curve. GeomLoss sets the error by its
+/// schedule; POT is asked for ours.
+fn beside_in_the_plane<T: CpuScalar>(
+    bench: &mut Bench<'_>,
+    solver: Solver,
+    sizes: &[usize],
+) -> Result<Option<Curve>, Failure> {
+    let budget = bench.options.budget();
+    let mut points = Vec::new();
+    for &n in sizes {
+        let arrays = Clouds::<f32>::new(bench.options.seed, n, 2)?.arrays();
+        let peer = match solver {
+            Solver::GeomLossMultiscale => bench.peers.schedule(solver, &arrays, 0, budget)?.map(|peer| (peer, true)),
+            _ => {
+                let reached = bench.peers.solve(solver, &arrays, TOLERANCE, 1, budget)?;
+                reached.map(|reached| (reached.measured, reached.met))
+            }
+        };
+        let Some((measured, met)) = peer else { continue };
+        if met {
+            points.push((n as f64, measured.seconds));
+        }
+        let error = match solver {
+            Solver::GeomLossMultiscale => measured.error,
+            _ => Some(TOLERANCE),
+        };
+        let row = reached::<T>(bench, "cube and bent cube", &arrays, error)?;
+        bench.add(row.with_reached(Some(Reached { measured, met })))?;
+    }
+    Ok((!points.is_empty()).then(|| Curve { name: format!("{}, in the plane", solver.name()), points }))
+}
+
+/// Our solve to an error, the kernel chosen by the backend.
+fn reached<T: CpuScalar>(bench: &Bench<'_>, case: &str, arrays: &Arrays, error: Option<f64>) -> Result<Row, Failure> {
+    let (ours, remark) =
+        Ours::<T>::new(arrays, bench.options.threads, 0)?.solve("Sinkhorn", error.unwrap_or(COARSE), 1)?;
+    let row = Row::new("large", case, arrays.shape(), bench.options.threads, Per::Solve, ours);
+    Ok(Row { d: Some(arrays.dimension()), epsilon: Some(arrays.epsilon), dtype: T::NAME, ..row }.with_remark(remark))
 }
 
 /// Two clouds of the unit cube, the second denser towards the origin, and an epsilon of their spacing.
@@ -76,6 +146,23 @@ impl<T: CpuScalar> Clouds<T> {
 
     fn problem(&self, geometry: Arc<dyn Geometry<Host<T>>>) -> Result<Problem<Host<T>>, Failure> {
         Ok(Problem::new(geometry, &self.source, &self.target, Epsilon::Absolute(self.epsilon))?)
+    }
+}
+
+impl Clouds<f32> {
+    /// The same problem by half squares, at half of epsilon.
+    fn arrays(&self) -> Arrays {
+        let [x, y] = [&self.source, &self.target].map(|cloud| cloud.points());
+        let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>();
+        let weights = |n: usize| vec![1.0 / n as f64; n];
+        Arrays {
+            source: weights(x.len()),
+            target: weights(y.len()),
+            columns: 1,
+            cost: Cost::HalfSquares { x: wide(x.coordinates()), y: wide(y.coordinates()), dimension: x.dimension() },
+            epsilon: 0.5 * self.epsilon,
+            rho: None,
+        }
     }
 }
 
