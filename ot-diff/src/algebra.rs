@@ -164,19 +164,38 @@ pub(crate) fn channel<D: Device>(
     Ok(out)
 }
 
-/// Vectors of one channel, as channel `index` of `channels` that are otherwise zero.
+/// The channels of a vector over the columns of a batch, as those from `first` on of `channels` that are otherwise zero.
 pub(crate) fn channels_of<D: Device>(
     backend: &dyn Backend<D>,
     vector: &D::Vector,
+    columns: usize,
     channels: usize,
-    index: usize,
+    first: usize,
 ) -> Result<D::Vector, Error> {
-    let (rows, columns) = backend.shape(vector);
-    let all = columns * channels;
-    let entry = |place: usize| if place % all == place / all * channels + index { 1.0 } else { 0.0 };
+    let (rows, own) = backend.shape(vector);
+    let (all, of_column) = (columns * channels, own / columns);
+    let target = |from: usize| from / of_column * channels + first + from % of_column;
+    let entry = |place: usize| if place % all == target(place / all) { 1.0 } else { 0.0 };
     let mut out = backend.alloc(rows, all)?;
-    backend.mix(vector, &(0..columns * all).map(entry).collect::<Vec<_>>(), &mut out)?;
+    backend.mix(vector, &(0..own * all).map(entry).collect::<Vec<_>>(), &mut out)?;
     Ok(out)
+}
+
+/// The channels of some vectors over the columns of a batch, side by side for each column.
+pub(crate) fn joined<D: Device>(
+    backend: &dyn Backend<D>,
+    (rows, columns): (usize, usize),
+    vectors: &[D::Vector],
+) -> Result<D::Vector, Error> {
+    let channels = |vector: &D::Vector| backend.shape(vector).1 / columns;
+    let all = vectors.iter().map(channels).sum();
+    let mut joined = backend.filled(0.0, rows, columns * all)?;
+    let mut first = 0;
+    for vector in vectors {
+        add(backend, &mut joined, &channels_of(backend, vector, columns, all, first)?)?;
+        first += channels(vector);
+    }
+    Ok(joined)
 }
 
 /// <x, y> of each column.
@@ -242,8 +261,10 @@ mod tests {
         assert_eq!(repeated, [1.0, 2.0, 1.0, 2.0, 3.0, 4.0, 3.0, 4.0]);
         let second = channel(backend, &four, 2, 1).unwrap();
         assert_eq!(host(backend, &second).unwrap(), [3.0, 4.0, 7.0, 8.0]);
-        let placed = host(backend, &channels_of(backend, &second, 2, 1).unwrap()).unwrap();
+        let placed = host(backend, &channels_of(backend, &second, 2, 2, 1).unwrap()).unwrap();
         assert_eq!(placed, [0.0, 0.0, 3.0, 4.0, 0.0, 0.0, 7.0, 8.0]);
+        let three = host(backend, &joined(backend, (2, 2), &[second, four]).unwrap()).unwrap();
+        assert_eq!(three, [3.0, 4.0, 1.0, 2.0, 3.0, 4.0, 7.0, 8.0, 5.0, 6.0, 7.0, 8.0]);
     }
 
     #[test]

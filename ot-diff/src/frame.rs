@@ -208,10 +208,22 @@ impl<D: Device> Frame<D> {
         plan: PlanView<'_, D>,
         weight: &Weight<D>,
     ) -> Result<D::Vector, Error> {
+        self.sums_by(kernel, side, plan, weight, |kernel, values| self.apply(kernel, side, plan, values))
+    }
+
+    /// [`sums`](Self::sums), where `apply(kernel, values)` is the product of the plan with values of the other side.
+    pub(crate) fn sums_by(
+        &self,
+        kernel: &mut dyn KernelOp<D>,
+        side: Side,
+        plan: PlanView<'_, D>,
+        weight: &Weight<D>,
+        apply: impl Fn(&mut dyn KernelOp<D>, &D::Vector) -> Result<D::Vector, Error>,
+    ) -> Result<D::Vector, Error> {
         let (backend, other) = (self.backend(), side.opposite());
         let mut total = self.filled(side, 0.0)?;
         if weight.constant != 0.0 || weight.sides[side].is_some() {
-            let mass = self.apply(kernel, side, plan, &self.filled(other, 1.0)?)?;
+            let mass = apply(kernel, &self.filled(other, 1.0)?)?;
             let factor = match &weight.sides[side] {
                 Some(own) => Operand::Vector(own),
                 None => Operand::Constant(0.0),
@@ -220,10 +232,10 @@ impl<D: Device> Frame<D> {
             update(backend, &mut total, operands, |out, [constant, own, mass]| out + (constant + own) * mass)?;
         }
         if let Some(values) = &weight.sides[other] {
-            add(backend, &mut total, &self.apply(kernel, side, plan, &self.in_all_columns(other, values)?)?)?;
+            add(backend, &mut total, &apply(kernel, &self.in_all_columns(other, values)?)?)?;
         }
         if let Some(product) = &weight.product {
-            let image = self.apply(kernel, side, plan, &product[other])?;
+            let image = apply(kernel, &product[other])?;
             let channels = times(backend, &product[side], &image)?;
             add(backend, &mut total, &sum_of_channels(backend, &channels, self.columns())?)?;
         }

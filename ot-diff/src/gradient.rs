@@ -125,10 +125,14 @@ fn product<T: Scalar>(x: &[T], y: &[T]) -> Result<f64, Error> {
 }
 
 impl<D: Device> Frame<D> {
-    /// A vector over a parameter of the cost on the host, row by row.
-    pub(crate) fn on_host(&self, parameter: &D::Vector) -> Result<Vec<D::Elem>, Error> {
-        let (rows, columns) = self.backend().shape(parameter);
-        Ok(row_major(&host(self.backend(), parameter)?, rows, columns))
+    /// A vector over a parameter of the cost on the host: point by point, or row by row of a matrix.
+    pub(crate) fn on_host(&self, parameter: CostParameter, vector: &D::Vector) -> Result<Vec<D::Elem>, Error> {
+        let (rows, columns) = self.backend().shape(vector);
+        let values = host(self.backend(), vector)?;
+        Ok(match parameter {
+            CostParameter::Matrix => values,
+            _ => row_major(&values, rows, columns),
+        })
     }
 
     /// Derivatives in the weights of a side, one for each column of the batch, summed over the columns that share a

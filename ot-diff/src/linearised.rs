@@ -25,6 +25,7 @@
 //! self-adjoint and non-negative in L2(omega_b), omega_b = sigma_b P^T 1, and zero on constants if both sides are
 //! prescribed: (f + c, g - c) has the same plan.
 
+mod channels;
 mod coupling;
 mod forward;
 mod functional;
@@ -44,7 +45,7 @@ pub use self::{
 };
 use crate::{
     LinearSolve, LinearSolver, Preconditioner,
-    algebra::{Sided, add, pairing, scaled, update, vector},
+    algebra::{Sided, add, pairing, scaled, times, update, vector},
     conjugate_gradient::ConjugateGradient,
     optimum::Optimum,
     space::{Space, WithoutConstants},
@@ -139,14 +140,7 @@ impl<D: Device> Linearised<D> {
         for side in Side::BOTH {
             check_kinks(&optimum, side)?;
         }
-        let inner_weights = Sided::try_new(|side| {
-            let [f, s, sigma] = [optimum.potential(side), &optimum.softmins[side], &slopes[side]].map(Operand::Vector);
-            let a = Operand::Vector(frame.weights(side));
-            let operands = [f, s, sigma, a, Operand::Constant(frame.epsilon())];
-            vector(backend, frame.shape(side), operands, |[f, s, sigma, a, epsilon]| {
-                a.select(sigma * a * ((f - s) / epsilon).exp(), 0.0)
-            })
-        })?;
+        let inner_weights = Sided::try_new(|side| times(backend, &slopes[side], &optimum.marginals[side]))?;
         let (solver, preconditioner, last) = (LinearSolver::new(), None, [None, None]);
         Ok(Self { optimum, kernel, slopes, drifts, inner_weights, solver, preconditioner, last })
     }

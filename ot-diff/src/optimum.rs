@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Balanced, CTransform, Certificate, Device, Error, KernelOp, PlanView, Potentials, Problem,
-    RecordedPenalty, Side, Solution, Status, certify,
+    ActiveColumns, Balanced, CTransform, Certificate, Device, Error, KernelOp, Operand, PlanView, Potentials, Problem,
+    Real, RecordedPenalty, Side, Solution, Status, certify,
 };
 
 use crate::{
-    algebra::Sided,
+    algebra::{Sided, times, vector},
     frame::{Frame, HalfStep},
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Optimum<D: Device> {
     pub(crate) potentials: Arc<Potentials<D>>,
     /// s and t.
     pub(crate) softmins: Sided<D::Vector>,
+    /// P 1 and P^T 1: a_i exp((f_i - s_i) / epsilon), and likewise.
+    pub(crate) marginals: Sided<D::Vector>,
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) status: Status,
 }
@@ -61,7 +63,14 @@ impl<D: Device> Optimum<D> {
                 Ok(out)
             })
         })?;
-        Ok((Self { frame, potentials, softmins, certificates, status }, kernel))
+        let marginals = Sided::try_new(|side| {
+            let [f, s, a] = [potentials.side(side), &softmins[side], frame.weights(side)].map(Operand::Vector);
+            let operands = [f, s, a, Operand::Constant(frame.epsilon())];
+            vector(frame.backend(), frame.shape(side), operands, |[f, s, a, epsilon]| {
+                a.select(a * ((f - s) / epsilon).exp(), 0.0)
+            })
+        })?;
+        Ok((Self { frame, potentials, softmins, marginals, certificates, status }, kernel))
     }
 
     /// P.
@@ -106,6 +115,23 @@ impl<D: Device> Optimum<D> {
             Some(product) => product.curvature_product(side, self.gibbs(), values, out),
             None => kernel.apply(side, self.gibbs(), values, out),
         }
+    }
+
+    /// A new vector: P v for the source, P^T v for the target. P_ij = (P 1)_i G_ij (P^T 1)_j, so that entries of G that the kernel
+    /// keeps serve it, where v has one channel.
+    pub(crate) fn apply_plan(
+        &self,
+        kernel: &mut dyn KernelOp<D>,
+        side: Side,
+        values: &D::Vector,
+    ) -> Result<D::Vector, Error> {
+        let (frame, backend) = (&self.frame, self.frame.backend());
+        if backend.shape(values).1 > frame.columns() || kernel.plan_product().is_none() {
+            return frame.apply(kernel, side, self.plan(), values);
+        }
+        let mut out = frame.unwritten(side)?;
+        self.apply_gibbs(kernel, side, &times(backend, &self.marginals[side.opposite()], values)?, &mut out)?;
+        times(backend, &self.marginals[side], &out)
     }
 
     /// exp((s_i + t_j - C_ij) / epsilon).

@@ -113,7 +113,11 @@ impl<T: Scalar> Tangent<T> {
         for (parameter, values) in &self.cost {
             let (rows, columns) = frame.parameter_shape(kernel, *parameter)?;
             check("a tangent of the cost", values, rows * columns)?;
-            cost.push((*parameter, backend.upload(&column_major(values, rows, columns), columns)?));
+            let vector = match parameter {
+                CostParameter::Matrix => backend.upload(values, columns)?,
+                _ => backend.upload(&column_major(values, rows, columns), columns)?,
+            };
+            cost.push((*parameter, vector));
         }
         let weights = Sided::try_new(|side| {
             let Some(values) = &self.weights[side.index()] else { return Ok(None) };

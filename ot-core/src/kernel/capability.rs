@@ -84,7 +84,7 @@ impl<D: Device> Clone for WeightedPlan<'_, D> {
 pub enum CostParameter {
     /// The points of one side, as a vector of n x d (coordinate by coordinate).
     Points(Side),
-    /// The entries of a cost matrix, as a vector of n x m.
+    /// The entries of a cost matrix, row after row: a vector of m x n, of which a column is a row of the matrix.
     Matrix,
     /// The parameters that the formula of the cost names ([`CostParameters`](crate::cost::CostParameters)), as a vector
     /// of p x 1.

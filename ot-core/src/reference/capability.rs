@@ -52,7 +52,7 @@ impl<T: Scalar> CostDerivative<Host<T>> for ReferencePlan<T> {
             CostParameter::Points(side) => {
                 self.differentiable().ok().map(|(origin, _)| (self.table.len(side), origin.dimension))
             }
-            CostParameter::Matrix => Some((self.table.len(Side::Source), self.table.len(Side::Target))),
+            CostParameter::Matrix => Some((self.table.len(Side::Target), self.table.len(Side::Source))),
             CostParameter::Formula => self.formula().ok().map(|(_, formula)| (formula.values().len(), 1)),
             CostParameter::Scale => Some((1, 1)),
             CostParameter::EdgeWeights => None,
@@ -263,8 +263,8 @@ impl<T: Scalar> ReferencePlan<T> {
                 })
             }
             CostParameter::Matrix => {
-                let rows = self.table.len(Side::Source);
-                self.fill(out, |entry| weighted(entry % rows, entry / rows));
+                let others = self.table.len(Side::Target);
+                self.fill(out, |entry| weighted(entry / others, entry % others));
                 Ok(())
             }
             CostParameter::Formula => {
@@ -500,8 +500,8 @@ impl<T: Scalar> ReferencePlan<T> {
                 }))
             }
             CostParameter::Matrix => {
-                let rows = self.table.len(Side::Source);
-                Ok(Box::new(move |i, j| values[j * rows + i].to_f64()))
+                let others = self.table.len(Side::Target);
+                Ok(Box::new(move |i, j| values[i * others + j].to_f64()))
             }
             CostParameter::Formula => {
                 let (origin, formula) = self.formula()?;

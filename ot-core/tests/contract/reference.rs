@@ -211,13 +211,13 @@ fn costs_and_derivatives_are_sums_of_entries() -> Result<(), Error> {
             let [r, s] = [(Side::Source, i), (Side::Target, j)].map(|(side, i)| Plan::at(&plan.values, side, k, i));
             finite(plan.mass(k, i, j), 0.25 + r + s + r * s + 0.5 * plan.costs[i * OTHERS + j])
         };
-        let mut out = plan.backend.alloc(ROWS, OTHERS * COLUMNS)?;
+        let mut out = plan.backend.alloc(OTHERS, ROWS * COLUMNS)?;
         plan.ask(|kernel, view| {
             let pairs = WeightedPlan { plan: view, weight };
             known(kernel.cost_derivative()).pull_back(pairs, CostParameter::Matrix, &mut out)
         })?;
         let entry = |index: usize| {
-            let (column, i, j) = (index / (ROWS * OTHERS), index % ROWS, index / ROWS % OTHERS);
+            let (column, i, j) = (index / (ROWS * OTHERS), index / OTHERS % ROWS, index % OTHERS);
             weighted(plan, column, i, j)
         };
         near(out.values(), &(0..ROWS * OTHERS * COLUMNS).map(entry).collect::<Vec<_>>());

@@ -153,10 +153,10 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         );
     }
 
-    /// out = P_ij w_ij, as a vector of n x m.
+    /// out = P_ij w_ij, row after row.
     fn weighted_entries(&self, pairs: WeightedPlan<'_, Host<T>>, column: usize, out: &mut [T]) {
-        let rows = self.cost.len(Side::Source);
-        self.for_masses(Side::Target, pairs, column, (out, rows), |_, others, masses, out| {
+        let width = self.cost.len(Side::Target);
+        self.for_masses(Side::Source, pairs, column, (out, width), |_, others, masses, out| {
             for (out, mass) in out[others].iter_mut().zip(masses) {
                 *out = T::from_f64(*mass);
             }
@@ -217,11 +217,11 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 }))
             }
             CostParameter::Matrix if R::STORED => {
-                let rows = self.cost.len(Side::Source);
+                let others = self.cost.len(Side::Target);
                 Ok(self.sum_pairs(side, pairs, column, 1, |atom, pairs, out| {
                     for (other, mass, _) in pairs {
                         let (i, j) = indices(side, atom, other);
-                        out[0] += mass * values[j * rows + i].to_f64();
+                        out[0] += mass * values[i * others + j].to_f64();
                     }
                 }))
             }
@@ -489,7 +489,7 @@ impl<T: CpuScalar, R: CostRows<T>> CostDerivative<Host<T>> for Functionals<T, R>
                 let known = clouds.cost.as_ref()?.gradient(&pair.x, &pair.y, &mut vec![0.0; 2 * pair.x.len()]);
                 known.then_some((self.cost.len(side), clouds.dimension))
             }
-            CostParameter::Matrix => R::STORED.then_some((self.cost.len(Side::Source), self.cost.len(Side::Target))),
+            CostParameter::Matrix => R::STORED.then_some((self.cost.len(Side::Target), self.cost.len(Side::Source))),
             CostParameter::Formula => self.formula().ok().map(|(_, formula)| (formula.values().len(), 1)),
             CostParameter::Scale => Some((1, 1)),
             _ => None,

@@ -288,7 +288,7 @@ fn derivatives_of_the_cost_are_central_differences() {
         }
 
         let parameter = CostParameter::Matrix;
-        let mut out = backend.alloc(N, M).unwrap();
+        let mut out = backend.alloc(M, N).unwrap();
         if streaming {
             assert_eq!(derivative.shape(parameter), None);
             let refused = derivative.pull_back(pairs, parameter, &mut out);
@@ -296,16 +296,16 @@ fn derivatives_of_the_cost_are_central_differences() {
         } else {
             derivative.pull_back(pairs, parameter, &mut out).unwrap();
             for (index, found) in values(&out).iter().enumerate() {
-                let (i, j) = (index % N, index / N);
+                let (i, j) = (index / M, index % M);
                 assert!((found - setup.mass(i, j) * setup.factor(i, j)).abs() < 1e-14);
             }
             let tangent = random.vector::<f64>(N * M, -1.0, 1.0);
-            let tangent_vector = backend.upload(&tangent, M).unwrap();
+            let tangent_vector = backend.upload(&tangent, N).unwrap();
             let along = CostTangent { parameter, values: &tangent_vector };
             let mut pushed = backend.alloc(M, 1).unwrap();
             derivative.push_forward(Side::Target, pairs, along, &mut pushed).unwrap();
             for (j, found) in values(&pushed).iter().enumerate() {
-                let expected: f64 = (0..N).map(|i| setup.mass(i, j) * setup.factor(i, j) * tangent[j * N + i]).sum();
+                let expected: f64 = (0..N).map(|i| setup.mass(i, j) * setup.factor(i, j) * tangent[i * M + j]).sum();
                 assert!((found - expected).abs() < 1e-14, "{j}: {found} {expected}");
             }
         }

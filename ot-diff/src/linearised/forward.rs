@@ -225,7 +225,7 @@ impl<D: Device> Change<'_, D> {
                 };
                 let pairs = WeightedPlan { plan, weight };
                 let rows = frame.cost_rows(kernel.as_mut(), side, pairs, &self.exponents.cost)?;
-                let placed = channels_of(backend, &rows, channels, index)?;
+                let placed = channels_of(backend, &rows, frame.columns(), channels, index)?;
                 update(backend, &mut total, [Operand::Vector(&placed)], |total, [rows]| total - rows)?;
             }
         }

@@ -8,14 +8,15 @@
 //! Rows of the conditional plan Q_ij = b_j exp((s_i + g_j - C_ij) / epsilon) keep their sum of 1, so that s takes the mean off
 //! the factor of a row: with w_ij of mean zero under each row, s does not count.
 
-use ot_core::{CostParameter, Device, Error, KernelOp, PlanView, Side, WeightedPlan};
+use ot_core::{CostParameter, Device, Error, KernelOp, PairWeight, PlanView, Side, WeightedPlan};
 
 use super::{
     Linearised, Output,
+    channels::Channels,
     output::{Values, product},
 };
 use crate::{
-    algebra::{for_channels, pairing, scaled, sum_of_channels, times, total},
+    algebra::{Sided, add, for_channels, pairing, scaled, sum_of_channels, times, total},
     frame::Weight,
     optimum::Optimum,
 };
@@ -109,20 +110,62 @@ impl<D: Device> Functional<D> {
         if self.which == Which::Conditional(side) {
             return Ok(None);
         }
-        optimum.frame.sums(kernel, side, self.plan(optimum), &self.weight).map(Some)
+        let sums = match self.which {
+            Which::Joint => optimum.frame.sums_by(kernel, side, optimum.plan(), &self.weight, |kernel, values| {
+                optimum.apply_plan(kernel, side, values)
+            }),
+            Which::Conditional(_) => optimum.frame.sums(kernel, side, self.plan(optimum), &self.weight),
+        };
+        sums.map(Some)
     }
 
-    /// Its explicit derivative in a parameter of the cost.
-    pub(super) fn in_cost(
+    /// Its explicit derivatives in the costs, dR_ij w_ij / dC_ij, as factors of G; those that multiply the costs themselves are
+    /// [another sum](Self::in_scaled_cost).
+    pub(super) fn in_cost(&self, optimum: &Optimum<D>, channels: &mut Channels<D>) -> Result<(), Error> {
+        let (frame, backend) = (&optimum.frame, optimum.frame.backend());
+        let Weight { constant, sides, product, .. } = self.weight.scaled(backend, -1.0 / frame.epsilon())?;
+        // R_ij = mu_i G_ij nu_j, without the marginal on whose atoms R is conditional.
+        let marginal = |side: Side| match self.which {
+            Which::Conditional(own) if own == side => frame.filled(side, 1.0),
+            _ => backend.copied(&optimum.marginals[side]),
+        };
+        let constant = constant + self.by_cost;
+        if constant != 0.0 || sides.source.is_some() {
+            let mut own = frame.filled(Side::Source, constant)?;
+            if let Some(values) = &sides.source {
+                add(backend, &mut own, values)?;
+            }
+            channels.push(Sided {
+                source: times(backend, &marginal(Side::Source)?, &own)?,
+                target: marginal(Side::Target)?,
+            });
+        }
+        if let Some(values) = &sides.target {
+            let target = times(backend, &marginal(Side::Target)?, values)?;
+            channels.push(Sided { source: marginal(Side::Source)?, target });
+        }
+        if let Some(product) = &product {
+            channels.push(Sided::try_new(|side| {
+                let count = backend.shape(&product[side]).1 / frame.columns();
+                times(backend, &for_channels(backend, &marginal(side)?, count)?, &product[side])
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Its explicit derivatives in a parameter of the cost that are multiples of the costs; `None` if there are none.
+    pub(super) fn in_scaled_cost(
         &self,
         optimum: &Optimum<D>,
         kernel: &mut dyn KernelOp<D>,
         parameter: CostParameter,
-    ) -> Result<D::Vector, Error> {
-        let frame = &optimum.frame;
-        let mut weight = self.weight.scaled(frame.backend(), -1.0 / frame.epsilon())?;
-        weight.constant += self.by_cost;
-        frame.cost_sums(kernel, WeightedPlan { plan: self.plan(optimum), weight: weight.view() }, parameter)
+    ) -> Result<Option<D::Vector>, Error> {
+        if self.weight.cost == 0.0 {
+            return Ok(None);
+        }
+        let factor = -self.weight.cost / optimum.frame.epsilon();
+        let weight = PairWeight { cost: factor, ..PairWeight::constant(0.0) };
+        optimum.frame.cost_sums(kernel, WeightedPlan { plan: self.plan(optimum), weight }, parameter).map(Some)
     }
 
     /// Its explicit derivative in the weights of a side, column by column; `None` if there is none.

@@ -10,9 +10,14 @@
 //!
 //! No weight is divided by, so that atoms without mass have derivatives like all others.
 
-use ot_core::{CostParameter, Device, Error, Operand, PairWeight, Scalar, Side, WeightedPlan};
+use ot_core::{CostParameter, Device, Error, Operand, Scalar, Side, WeightedPlan};
 
-use super::{Linearised, Mode, Output, functional::Functional, sign};
+use super::{
+    Linearised, Mode, Output,
+    channels::{Channels, factor},
+    functional::Functional,
+    sign,
+};
 use crate::{
     Gradient, LinearSolve,
     algebra::{Sided, add, host, numbers, pairing, row_major, scaled, sum, times, total, update, vector},
@@ -95,7 +100,7 @@ fn gauge_shift<D: Device>(frame: &crate::frame::Frame<D>, cotangent: &Sided<D::V
 /// | block | costs |
 /// |---|---|
 /// | weights | one product with the plan |
-/// | points, matrix, parameters | two passes over the pairs, and one more for each output that is linear in the plan |
+/// | points, matrix, parameters | one pass over the pairs, and one more for each transport cost |
 /// | epsilon | six passes |
 /// | penalties | one product for each parameter |
 ///
@@ -172,18 +177,22 @@ impl<D: Device> Gradient<D> for Cotangent<'_, D> {
         let (frame, backend) = (&optimum.frame, optimum.frame.backend());
         let (softmins, functionals) = (&self.softmins, &self.functionals);
         backend.scope(|| {
-            let alpha = PairWeight { source: Some(&softmins.source), ..PairWeight::constant(0.0) };
-            let beta = PairWeight { target: Some(&softmins.target), ..PairWeight::constant(0.0) };
-            let mut of = |side: Side, weight| {
-                let pairs = WeightedPlan { plan: optimum.conditional(side), weight };
-                frame.cost_sums(kernel.as_mut(), pairs, parameter)
-            };
-            let (mut total, of_target) = (of(Side::Source, alpha)?, of(Side::Target, beta)?);
-            add(backend, &mut total, &of_target)?;
+            let mut channels = Channels::new();
+            let of = |vector: &D::Vector| backend.copied(vector);
+            channels.push(Sided { source: of(&softmins.source)?, target: of(&optimum.marginals.target)? });
+            channels.push(Sided { source: of(&optimum.marginals.source)?, target: of(&softmins.target)? });
             for functional in functionals.iter().flatten() {
-                add(backend, &mut total, &functional.in_cost(optimum, kernel.as_mut(), parameter)?)?;
+                functional.in_cost(optimum, &mut channels)?;
             }
-            frame.on_host(&total)
+            let product = channels.joined(frame)?;
+            let pairs = WeightedPlan { plan: optimum.gibbs(), weight: factor(&product) };
+            let mut total = frame.cost_sums(kernel.as_mut(), pairs, parameter)?;
+            for functional in functionals.iter().flatten() {
+                if let Some(scaled) = functional.in_scaled_cost(optimum, kernel.as_mut(), parameter)? {
+                    add(backend, &mut total, &scaled)?;
+                }
+            }
+            frame.on_host(parameter, &total)
         })
     }
 

@@ -12,9 +12,6 @@ pub fn edge_derivatives_agree_with_slopes<D: Device>(case: &GeometryCase<D>) -> 
         return Ok(());
     }
     let [n, m] = Side::BOTH.map(|side| case.len(side));
-    // A matrix of n x m is a vector of m columns.
-    let by_columns = |slope: &[f64]| (0..n * m).map(|entry| slope[entry % n * m + entry / n]).collect::<Vec<_>>();
-    let slopes: Vec<Vec<f64>> = slopes.iter().map(|slope| by_columns(slope)).collect();
     let largest = slopes.iter().flatten().fold(0.0_f64, |largest, slope| largest.max(slope.abs()));
     let parameter = CostParameter::EdgeWeights;
     Scenes::PLANS.for_each("derivatives in weights of edges agree with slopes", case, |trial, scene| {
@@ -39,7 +36,7 @@ pub fn edge_derivatives_agree_with_slopes<D: Device>(case: &GeometryCase<D>) -> 
                 (0..n * m).map(entry).collect::<Vec<f64>>()
             };
             let matrix = values.chunks_exact(slopes.len()).flat_map(change).collect();
-            let moving = Tangent { parameter: CostParameter::Matrix, values: matrix, columns: m * copies };
+            let moving = Tangent { parameter: CostParameter::Matrix, values: matrix, columns: n * copies };
             let tangent = Tangent { parameter, values, columns: copies };
             for side in Side::BOTH {
                 let found = scene.tested.push_forward(side, &weight, &tangent)?;

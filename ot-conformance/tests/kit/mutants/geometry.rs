@@ -467,8 +467,8 @@ impl CostDerivative<Device> for FaultyKernel {
     fn shape(&self, parameter: CostParameter) -> Option<(usize, usize)> {
         let [n, m] = Side::BOTH.map(|side| self.len(side));
         match parameter {
-            CostParameter::Matrix if self.has(Fault::ShapeTransposed) => Some((m, n)),
-            CostParameter::Matrix => Some((n, m)),
+            CostParameter::Matrix if self.has(Fault::ShapeTransposed) => Some((n, m)),
+            CostParameter::Matrix => Some((m, n)),
             CostParameter::Scale => Some((1, 1)),
             _ => None,
         }
