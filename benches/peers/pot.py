@@ -9,6 +9,11 @@ import numpy as np
 import ot
 
 
+def costs(problem):
+    """The matrix, made from the points where these are given."""
+    return problem.cost if hasattr(problem, "cost") else 0.5 * ot.dist(problem.x, problem.y)
+
+
 def solver(method):
     def prepare(problem, request):
         epsilon = problem.epsilon
@@ -18,7 +23,7 @@ def solver(method):
             _, log = ot.sinkhorn(
                 problem.source,
                 problem.target,
-                problem.cost,
+                costs(problem),
                 epsilon,
                 method=method,
                 numItermax=request["iterations"],
