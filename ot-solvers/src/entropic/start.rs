@@ -15,7 +15,8 @@ pub enum Start<'a, D: Device> {
     /// f = g = 0.
     #[default]
     Zero,
-    /// Potentials on the device: those of an earlier solution, for a warm start.
+    /// Potentials on the device: those of an earlier solution, for a warm start; or those of the same measures under a kernel of
+    /// linear time, such as one of features, which are off by no more than its cost is.
     Warm(&'a Potentials<D>),
     /// Potentials of clusters, extended (see [`multiscale`](Self::multiscale)).
     Clusters {

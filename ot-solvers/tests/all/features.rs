@@ -1,8 +1,10 @@
 //! Solvers over kernels of thin factors.
 
-use ot_core::{Epsilon, Geometry, ImpliedCost, PointCloud, Problem, Side, SqEuclidean, UNREACHABLE};
+use ot_core::{
+    Epsilon, Geometry, GeometryBuilder, ImpliedCost, Measure, PointCloud, Problem, Side, SqEuclidean, UNREACHABLE,
+};
 use ot_cpu::FeatureGeometry;
-use ot_solvers::{Sinkhorn, SinkhornDivergence, transport};
+use ot_solvers::{Sinkhorn, SinkhornDivergence, Start, transport};
 
 use crate::support::{cloud, cpu};
 
@@ -24,6 +26,25 @@ fn values_are_within_the_error_of_the_cost() {
         assert!(found.gap < 1e-6 && error < 0.2, "{found} {error}");
         assert!((found.primal - exact.primal).abs() <= error + found.gap + exact.gap);
     }
+}
+
+/// A solve of linear time leaves another over all pairs little to do: potentials move no more than costs do.
+#[test]
+fn potentials_of_features_are_a_start() {
+    let (a, b, backend) = (cloud(1, 60, 0.0, 1.0), cloud(2, 50, 0.2, 1.0), cpu(2));
+    let features = FeatureGeometry::nystrom(&backend, a.points(), b.points(), EPSILON, 50).unwrap();
+    let of_features = Problem::new(features.shared(), &a, &b, features.epsilon()).unwrap();
+    let first = Sinkhorn::new().tolerance(1e-8).solve(&of_features).unwrap();
+
+    let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean).unwrap();
+    let problem = Problem::new(geometry, &a, &b, features.epsilon()).unwrap();
+    let settings = Sinkhorn::new().tolerance(1e-8).check_interval(1);
+    let cold = settings.solve(&problem).unwrap();
+    let warm = settings.run(&problem).start(Start::Warm(first.potentials())).solve().unwrap();
+    assert!(warm.status().is_converged() && cold.status().is_converged());
+    assert!(2 * warm.iterations() <= cold.iterations(), "{} {}", warm.iterations(), cold.iterations());
+    let values = [&warm, &cold].map(|solution| solution.certificate().dual);
+    assert!((values[0] - values[1]).abs() < 1e-7, "{values:?}");
 }
 
 #[test]
