@@ -130,6 +130,15 @@ pub trait Backend<D: Device>: Debug + Send + Sync {
     /// Whatever went wrong since the last read.
     fn download(&self, vectors: &[&D::Vector]) -> Result<Vec<Vec<D::Elem>>, Error>;
 
+    /// Brings a vector to the host that nothing needs any more. The default [downloads](Self::download) it; where memory is the
+    /// host's, the vector gives its own.
+    ///
+    /// # Errors
+    /// Whatever went wrong since the last read.
+    fn take(&self, vector: D::Vector) -> Result<Vec<D::Elem>, Error> {
+        Ok(self.download(&[&vector])?.swap_remove(0))
+    }
+
     /// The accuracy of the arithmetic. The default is that of the element type; a device may do better or worse.
     fn precision(&self) -> Precision {
         Precision::of::<D::Elem>()

@@ -65,6 +65,12 @@ impl<T: Scalar> HostVector<T> {
         &mut self.values
     }
 
+    /// All elements, as they are in memory.
+    #[must_use]
+    pub fn into_values(self) -> Vec<T> {
+        self.values
+    }
+
     /// The column that problem `column` of a batch reads: the only one, if all share it.
     #[must_use]
     pub fn column(&self, column: usize) -> &[T] {
@@ -132,17 +138,14 @@ impl HostReduced {
     }
 }
 
-/// Zeroed memory, or a typed error where it ends.
+/// Zeros of which no page is touched yet, so that the threads that fill them do, or a typed error where memory ends.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub fn try_zeros<T: Scalar>(len: usize, what: &'static str) -> Result<Vec<T>, Error> {
-    let mut values = Vec::new();
-    values
-        .try_reserve_exact(len)
-        .map_err(|_| Error::OutOfMemory { what, bytes: (len as u64).saturating_mul(size_of::<T>() as u64) })?;
-    values.resize(len, T::default());
-    Ok(values)
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    Vec::<T>::new().try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what, bytes })?;
+    Ok(vec![T::default(); len])
 }
 
 /// The failure of a backend that reads memory that was not written.

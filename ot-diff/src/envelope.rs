@@ -98,7 +98,7 @@ impl<D: Device> Gradient<D> for ValueGradient<D> {
         let frame = &optimum.frame;
         frame.backend().scope(|| {
             let pairs = WeightedPlan { plan: optimum.plan(), weight: PairWeight::constant(1.0) };
-            frame.on_host(parameter, &frame.cost_sums(kernel.as_mut(), pairs, parameter)?)
+            frame.on_host(parameter, frame.cost_sums(kernel.as_mut(), pairs, parameter)?)
         })
     }
 

@@ -126,9 +126,9 @@ fn product<T: Scalar>(x: &[T], y: &[T]) -> Result<f64, Error> {
 
 impl<D: Device> Frame<D> {
     /// A vector over a parameter of the cost on the host: point by point, or row by row of a matrix.
-    pub(crate) fn on_host(&self, parameter: CostParameter, vector: &D::Vector) -> Result<Vec<D::Elem>, Error> {
-        let (rows, columns) = self.backend().shape(vector);
-        let values = host(self.backend(), vector)?;
+    pub(crate) fn on_host(&self, parameter: CostParameter, vector: D::Vector) -> Result<Vec<D::Elem>, Error> {
+        let (rows, columns) = self.backend().shape(&vector);
+        let values = self.backend().take(vector)?;
         Ok(match parameter {
             CostParameter::Matrix => values,
             _ => row_major(&values, rows, columns),

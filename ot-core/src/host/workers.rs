@@ -138,6 +138,10 @@ impl<W: HostWorkers> Backend<Host<W::Element>> for W {
         Ok(vectors.iter().map(|vector| vector.values().to_vec()).collect())
     }
 
+    fn take(&self, vector: HostVector<W::Element>) -> Result<Vec<W::Element>, Error> {
+        Ok(vector.into_values())
+    }
+
     fn enter(&self, work: &mut (dyn FnMut() + Send)) {
         self.enter_workers(work);
     }

@@ -2,16 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ot_core::Error;
-
-use super::CpuScalar;
-
-/// Zeros of which no page is touched yet, so that the threads that fill them do, or a typed error.
-pub(super) fn zeroed<T: CpuScalar>(len: usize, what: &'static str) -> Result<Vec<T>, Error> {
-    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-    Vec::<T>::new().try_reserve_exact(len).map_err(|_| Error::OutOfMemory { what, bytes })?;
-    Ok(vec![T::default(); len])
-}
+pub(super) use ot_core::host::try_zeros as zeroed;
 
 /// What threads work with, one item for each.
 #[derive(Debug)]

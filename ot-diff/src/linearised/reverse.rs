@@ -192,7 +192,7 @@ impl<D: Device> Gradient<D> for Cotangent<'_, D> {
                     add(backend, &mut total, &scaled)?;
                 }
             }
-            frame.on_host(parameter, &total)
+            frame.on_host(parameter, total)
         })
     }
 

@@ -134,7 +134,7 @@ impl<D: Device> Gradient<D> for HessianProduct<'_, D> {
             derivative.curvature(pairs, parameter, direction, &mut sums)?;
             add(backend, &mut total, &sum_of_blocks(backend, sums, frame.columns())?)?;
         }
-        frame.on_host(parameter, &total)
+        frame.on_host(parameter, total)
     }
 
     fn weights(&mut self, side: Side) -> Result<Vec<D::Elem>, Error> {

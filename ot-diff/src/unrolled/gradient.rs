@@ -57,7 +57,7 @@ impl<D: Device> Gradient<D> for UnrolledGradient<'_, D> {
             if let Some(sums) = &products.total {
                 add(backend, &mut out, sums)?;
             }
-            frame.on_host(parameter, &out)
+            frame.on_host(parameter, out)
         })
     }
 
