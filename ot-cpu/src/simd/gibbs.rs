@@ -13,11 +13,14 @@ use super::costs::{PointCost, PointPairs, ROWS, load_some, point_costs, store_so
 use super::element::Element;
 use super::exp::power_of_two;
 use super::reduce::sum_of_lanes;
-use super::vector::{MOST_LANES, Vector};
+use super::vector::{MOST_LANES, Vector, fetch};
 use super::{Level, VectorMath};
 
 /// Columns whose products are summed in the element type before they are added in `f64`.
 const RUN: usize = 256;
+
+/// How many bytes ahead of an exponential its cost is asked for: what memory takes to answer, beyond the end of a row that of the next.
+const AHEAD: usize = 2048;
 
 /// Vectors of a row that go side by side, to hide each other's latency.
 const CHAINS: usize = 4;
@@ -60,9 +63,12 @@ pub(super) fn gibbs_sum_into<V: Vector>(
     out: &mut [V::Element],
 ) -> f64 {
     let length = out.len().min(costs.len());
-    gibbs_sum_by::<V>(f, epsilon, g, weights, &mut out[..length], |rest, at| match rest.len() < V::LEN {
-        true => load_some(&costs[at..at + rest.len()]),
-        false => V::load(&costs[at..]),
+    gibbs_sum_by::<V>(f, epsilon, g, weights, &mut out[..length], |rest, at| {
+        fetch(costs, at + AHEAD / size_of::<V::Element>());
+        match rest.len() < V::LEN {
+            true => load_some(&costs[at..at + rest.len()]),
+            false => V::load(&costs[at..]),
+        }
     })
 }
 
@@ -137,6 +143,7 @@ pub(super) fn gibbs_cost<V: Vector>(
         while at + CHAINS * V::LEN <= end {
             for (chain, run) in run.iter_mut().enumerate() {
                 let at = at + chain * V::LEN;
+                fetch(costs, at + AHEAD / size_of::<V::Element>());
                 let terms = [V::load(&g[at..]), V::load(&weights[at..]), V::load(&costs[at..])];
                 *run = paid(f, scale, terms, *run);
             }

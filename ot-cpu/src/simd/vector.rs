@@ -13,6 +13,18 @@ use super::level::BASELINE_IS_FUSED;
 /// Lanes of the longest vector.
 pub(super) const MOST_LANES: usize = 16;
 
+/// Asks memory for the line that holds a place of a slice, or of what stands behind it, before it is needed. A hint: it reads nothing.
+#[inline(always)]
+pub(super) fn fetch<T>(values: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: SSE belongs to the baseline of x86-64, and a prefetch neither faults nor changes anything, whatever the address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(values.as_ptr().wrapping_add(at).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
+}
+
 /// Some lanes of an element type, and what can be done to all of them at once.
 pub trait Vector: Copy {
     /// What the lanes hold.
