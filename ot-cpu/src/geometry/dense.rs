@@ -217,6 +217,10 @@ impl<T: CpuScalar> CostRows<T> for StoredCost<T> {
         }
     }
 
+    fn stored(&self, source: usize, targets: Range<usize>) -> Option<&[T]> {
+        Some(&self.row(source)[targets])
+    }
+
     fn tile(&self, side: Side, atoms: Range<usize>, others: Range<usize>, stride: usize, out: &mut [T]) {
         match side {
             Side::Source => {

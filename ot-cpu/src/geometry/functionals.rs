@@ -15,7 +15,7 @@ use ot_core::{
 use super::CpuScalar;
 use super::{
     guard::reachable,
-    rows::{BLOCK, CostRows, Heights, TASKS, TILE, pieces, task_atoms, visit_block, visit_partners},
+    rows::{BLOCK, CostRows, Heights, TASKS, TILE, pieces, read_pairs, task_atoms, visit_block, visit_partners},
 };
 use crate::backend::{CpuBackend, VectorisedMath};
 
@@ -68,6 +68,20 @@ impl<T: CpuScalar> PlanColumn<'_, T> {
         let mut partners = Vec::new();
         self.partners(cost, side, block.clone(), &mut partners);
         visit_partners(cost, side, block, &partners, tile, visit);
+    }
+
+    /// [`visit_costs`](Self::visit_costs) of source atoms, for costs that are only read.
+    pub(super) fn read_costs<R: CostRows<T>>(
+        &self,
+        cost: &R,
+        block: Range<usize>,
+        tile: &mut [T; BLOCK * TILE],
+        mut visit: impl FnMut(usize, Range<usize>, &[T]),
+    ) {
+        if !R::PRUNES {
+            return read_pairs(cost, block, 0..cost.len(Side::Target), tile, visit);
+        }
+        self.visit_costs(cost, Side::Source, block, tile, |row, targets, costs| visit(row, targets, costs));
     }
 
     /// Ranges of the atoms of the other side, among them all that matter to the rows of a block.

@@ -47,6 +47,12 @@ pub(super) trait CostRows<T: CpuScalar>: Debug + Send + Sync + 'static {
     /// [`BLOCK`] of them, and `others.len() <= stride`.
     fn tile(&self, side: Side, atoms: Range<usize>, others: Range<usize>, stride: usize, out: &mut [T]);
 
+    /// The costs between a source atom and some target atoms where they stand side by side in memory. The default is `None`.
+    fn stored(&self, source: usize, targets: Range<usize>) -> Option<&[T]> {
+        let _ = (source, targets);
+        None
+    }
+
     /// A tile of entries exp((f_i + g_j - C_ij) / epsilon), laid out as [`tile`](Self::tile) lays out costs, and their
     /// sums times weights, added to `sums`. The terms are those of the tile: potentials of `atoms`, potentials and
     /// weights of `others`.
@@ -169,6 +175,27 @@ pub(super) fn visit_pairs<T: CpuScalar, R: CostRows<T>>(
         rows.tile(side, block.clone(), others.clone(), TILE, tile);
         for row in 0..block.len() {
             visit(row, others.clone(), &mut tile[row * TILE..][..others.len()]);
+        }
+    }
+}
+
+/// [`visit_pairs`] of source atoms for costs that are only read: where they stand in memory they are not copied, and rows are whole.
+pub(super) fn read_pairs<T: CpuScalar, R: CostRows<T>>(
+    rows: &R,
+    block: Range<usize>,
+    targets: Range<usize>,
+    tile: &mut [T; BLOCK * TILE],
+    mut visit: impl FnMut(usize, Range<usize>, &[T]),
+) {
+    if !R::STORED {
+        return visit_pairs(rows, Side::Source, block, targets, tile, |row, targets, costs| visit(row, targets, costs));
+    }
+    for (row, source) in block.enumerate() {
+        match rows.stored(source, targets.clone()) {
+            Some(costs) => visit(row, targets.clone(), costs),
+            None => visit_pairs(rows, Side::Source, source..source + 1, targets.clone(), tile, |_, targets, costs| {
+                visit(row, targets, costs);
+            }),
         }
     }
 }

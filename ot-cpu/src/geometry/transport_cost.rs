@@ -20,7 +20,7 @@ use super::{
     clouds::Clouds,
     functionals::{Functionals, PlanColumn},
     operand::{self, operand_len},
-    rows::{BLOCK, CostRows, TILE, visit_pairs},
+    rows::{BLOCK, CostRows, TILE, read_pairs},
 };
 
 /// The largest difference of potentials to those of the first column, in units of epsilon, at which entries around them serve:
@@ -57,7 +57,7 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
             let cost = self.sum_blocks(|block, buffers| {
                 let mut total = 0.0;
                 let (cost, tile) = (self.cost.as_ref(), &mut buffers.tile);
-                plan.visit_costs(cost, Side::Source, block.clone(), tile, |r, others, costs| {
+                plan.read_costs(cost, block.clone(), tile, |r, others, costs| {
                     let (row, weights) = (block.start + r, &plan.other_weights[others.clone()]);
                     let (f, g) = (plan.potential[row], &plan.other_potential[others]);
                     let paid = T::gibbs_cost(f, self.binding.epsilon(), g, weights, costs);
@@ -92,7 +92,7 @@ impl<T: CpuScalar, R: CostRows<T>> TransportCost<Host<T>> for Functionals<T, R> 
                     let spans = if twice { [block.clone(), block.end..all.end] } else { [all, 0..0] };
                     for (span, factor) in spans.into_iter().zip([1.0, 2.0]) {
                         let rows = self.cost.as_ref();
-                        visit_pairs(rows, Side::Source, block.clone(), span, tile, |r, others, costs| {
+                        read_pairs(rows, block.clone(), span, tile, |r, others, costs| {
                             let u = u[block.start + r].to_f64();
                             if u > 0.0 {
                                 total += factor * u * of_row(costs, &v[others]);
@@ -154,7 +154,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
         };
         self.sum_blocks(|block, buffers| {
             let mut total = 0.0;
-            plan.visit_costs(self.cost.as_ref(), Side::Source, block.clone(), &mut buffers.tile, |r, others, costs| {
+            plan.read_costs(self.cost.as_ref(), block.clone(), &mut buffers.tile, |r, others, costs| {
                 let row = block.start + r;
                 let (f, a) = (plan.potential[row].to_f64(), plan.weights[row].to_f64());
                 let partners = plan.other_potential[others.clone()].iter().zip(&plan.other_weights[others]);
