@@ -1,11 +1,14 @@
 //! The Gibbs kernel of one solve on grids.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use ot_core::{
-    Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend, LOG_ZERO, PlanOperator, PlanSide,
-    PlanView, Side, SoftMin, TransportCost, UNREACHABLE,
-    host::{HostReduced, HostVector, for_each_chunk},
+    Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, LOG_ZERO, PlanOperator, PlanView, Side, SoftMin,
+    TransportCost, UNREACHABLE,
+    host::{HostReduced, HostVector},
 };
 
 use super::{
@@ -18,7 +21,6 @@ use crate::{
     geometry::{
         CpuScalar,
         memory::{Pool, zeroed},
-        rows::TASKS,
     },
     simd::LineCost,
 };
@@ -36,7 +38,7 @@ pub(super) struct GridKernel<T> {
     lines: [Vec<LineCost<T>>; 2],
     /// What passes read and write in turn.
     buffers: [Vec<T>; 2],
-    /// Sums of one column.
+    /// Sums of the tensors that go together.
     sums: Vec<T>,
     workspaces: Pool<Workspace<T>>,
 }
@@ -62,7 +64,7 @@ impl<T: CpuScalar> GridKernel<T> {
             grids: Arc::clone(grids),
             binding,
             buffers: [zeroed(group * largest, "tensors of a grid")?, zeroed(group * largest, "tensors of a grid")?],
-            sums: zeroed(lens[0].max(lens[1]), "sums of a grid")?,
+            sums: zeroed(group * lens[0].max(lens[1]), "sums of a grid")?,
             workspaces: Pool(Mutex::new(workspaces)),
         })
     }
@@ -119,21 +121,22 @@ impl<T: CpuScalar> GridKernel<T> {
         }
     }
 
-    /// log sum_j b_j exp((g_j - C_ij) / epsilon) |v_j| for one column, over the j where v has this sign, terms multiplied
-    /// by the cost of an axis if one is named; left in `sums`.
-    fn column_sums(
+    /// a_i exp(f_i / epsilon) sum_j b_j exp((g_j - C_ij) / epsilon) |v_j| for some columns, no more than go together, over the j
+    /// where v has this sign, terms multiplied by the cost of an axis if one is named; left in `sums`.
+    fn sums_of_plan(
         &mut self,
         side: Side,
-        other: PlanSide<'_, Host<T>>,
-        column: usize,
+        plan: PlanView<'_, Host<T>>,
+        columns: Range<usize>,
         values: Option<(&[T], f64)>,
         weighted: Option<usize>,
     ) {
         let inverse = 1.0 / self.binding.epsilon();
-        let (potential, log_weights) = (other.potential.column(column), other.log_weights.column(column));
+        let (own, other, first) = (plan.side(side), plan.side(side.opposite()), columns.start);
         let mut sums = std::mem::take(&mut self.sums);
-        let read = |_: usize, start: usize, row: &mut [T]| {
-            logs(potential, log_weights, inverse, start, row);
+        let read = |tensor: usize, start: usize, row: &mut [T]| {
+            let column = first + tensor;
+            logs(other.potential.column(column), other.log_weights.column(column), inverse, start, row);
             if let Some((values, sign)) = values {
                 for (row, &value) in row.iter_mut().zip(&values[start..]) {
                     let value = sign * value.to_f64();
@@ -142,37 +145,28 @@ impl<T: CpuScalar> GridKernel<T> {
                 }
             }
         };
+        let weigh = |tensor: usize, start: usize, sums: &mut [T]| {
+            let column = first + tensor;
+            let (potential, log_weights) = (own.potential.column(column), own.log_weights.column(column));
+            for (sum, (potential, log_weight)) in
+                sums.iter_mut().zip(potential[start..].iter().zip(&log_weights[start..]))
+            {
+                let log_weight = log_weight.to_f64();
+                let is_left_out = log_weight <= 0.5 * LOG_ZERO || sum.to_f64() <= 0.5 * DARK;
+                let exponent = potential.to_f64() * inverse + log_weight + sum.to_f64();
+                *sum = T::from_f64(if is_left_out { DARK } else { exponent.clamp(DARK, -DARK) });
+            }
+            T::exp_in_place(sums);
+        };
         let len = self.binding.len(side);
-        self.passes(side, weighted, read, 1, std::iter::once(&mut sums[..len]), |_, _, _| ());
+        self.passes(side, weighted, read, columns.len(), sums.chunks_exact_mut(len), weigh);
         self.sums = sums;
     }
 
-    /// a_i exp(f_i / epsilon + sums_i), in place of the sums.
-    fn weigh_by_plan(&mut self, side: Side, own: PlanSide<'_, Host<T>>, column: usize) {
-        let inverse = 1.0 / self.binding.epsilon();
-        let (potential, log_weights) = (own.potential.column(column), own.log_weights.column(column));
+    /// The total of the sums of a tensor, in an order that the shape fixes.
+    fn total(&self, side: Side, tensor: usize) -> f64 {
         let len = self.binding.len(side);
-        let task = len.div_ceil(TASKS).max(1);
-        for_each_chunk(
-            |tasks, job| self.backend.parallel(tasks, job),
-            len.div_ceil(task),
-            self.sums[..len].chunks_mut(task),
-            |index, sums| {
-                for (offset, sum) in sums.iter_mut().enumerate() {
-                    let node = index * task + offset;
-                    let log_weight = log_weights[node].to_f64();
-                    let is_left_out = log_weight <= 0.5 * LOG_ZERO || sum.to_f64() <= 0.5 * DARK;
-                    let exponent = potential[node].to_f64() * inverse + log_weight + sum.to_f64();
-                    *sum = T::from_f64(if is_left_out { DARK } else { exponent.clamp(DARK, -DARK) });
-                }
-                T::exp_in_place(sums);
-            },
-        );
-    }
-
-    /// The total of the sums, in an order that the shape fixes.
-    fn total(&self, side: Side) -> f64 {
-        let sums = &self.sums[..self.binding.len(side)];
+        let sums = &self.sums[tensor * len..][..len];
         sums.chunks(1 << 10).map(|sums| sums.iter().map(|sum| sum.to_f64()).sum::<f64>()).sum()
     }
 }
@@ -223,7 +217,6 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
         values: &HostVector<T>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        let (own, other) = (plan.side(side), plan.side(side.opposite()));
         let (_, channels) = values.shape();
         for channel in 0..channels {
             let column = channel * self.binding.columns() / channels;
@@ -232,8 +225,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
             // Logarithms have no signs: the positive part less the negative one.
             for sign in [1.0, -1.0] {
                 if values.iter().any(|value| sign * value.to_f64() > 0.0) {
-                    self.column_sums(side, other, column, Some((values, sign)), None);
-                    self.weigh_by_plan(side, own, column);
+                    self.sums_of_plan(side, plan, column..column + 1, Some((values, sign)), None);
                     for (out, &sum) in out.column_mut(channel).iter_mut().zip(&self.sums) {
                         *out = *out + T::from_f64(sign) * sum;
                     }
@@ -284,19 +276,17 @@ impl<T: CpuScalar> GibbsKernel<Host<T>> for GridKernel<T> {
 impl<T: CpuScalar> TransportCost<Host<T>> for GridKernel<T> {
     fn plan_cost(&mut self, plan: PlanView<'_, Host<T>>, out: &mut HostReduced) -> Result<(), Error> {
         let (side, epsilon) = (Side::Source, self.binding.epsilon());
-        let (own, other) = (plan.source, plan.target);
-        for (column, out) in out.values_mut().iter_mut().enumerate() {
-            *out = 0.0;
-            for axis in 0..self.grids.costs.axes().len() {
-                self.column_sums(side, other, column, None, Some(axis));
-                self.weigh_by_plan(side, own, column);
-                *out += epsilon * self.total(side);
-            }
-            let least: f64 = self.lines[0].iter().map(|cost| cost.least_weight()).sum();
-            if least != 0.0 {
-                self.column_sums(side, other, column, None, None);
-                self.weigh_by_plan(side, own, column);
-                *out += epsilon * least * self.total(side);
+        let least: f64 = self.lines[0].iter().map(|cost| cost.least_weight()).sum();
+        let axes = (0..self.grids.costs.axes().len()).map(|axis| (Some(axis), 1.0));
+        let parts: Vec<_> = axes.chain((least != 0.0).then_some((None, least))).collect();
+        let group = self.group();
+        for (index, out) in out.values_mut().chunks_mut(group).enumerate() {
+            out.fill(0.0);
+            for &(axis, factor) in &parts {
+                self.sums_of_plan(side, plan, index * group..index * group + out.len(), None, axis);
+                for (tensor, out) in out.iter_mut().enumerate() {
+                    *out += epsilon * factor * self.total(side, tensor);
+                }
             }
         }
         Ok(())

@@ -92,11 +92,12 @@ impl<T: CpuScalar> Pass<'_, T> {
     ) {
         let lines = sums.len() / self.cost.outputs();
         let read = |input: usize, row: &mut [T]| read(tensor, input * self.lines + start, row);
-        let is_wide = lines >= FEWEST_SIDE_BY_SIDE && !self.times_cost && self.cost.goes_side_by_side();
+        let is_wide = lines >= FEWEST_SIDE_BY_SIDE && self.cost.goes_side_by_side(self.times_cost);
         match self.cost {
             LineCost::Squares(squares) if is_wide => {
                 fill(&mut workspace.tile, self.cost.inputs(), lines, read);
-                T::log_sums_side_by_side(squares, &workspace.tile, sums, &mut workspace.scratch, counts);
+                let Workspace { tile, scratch } = workspace;
+                T::log_sums_side_by_side(squares, tile, self.times_cost, sums, scratch, counts);
             }
             LineCost::Distances(distances) => {
                 fill(&mut workspace.tile, self.cost.inputs(), lines, read);
