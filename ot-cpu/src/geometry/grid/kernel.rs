@@ -6,9 +6,10 @@ use std::{
 };
 
 use ot_core::{
-    Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, LOG_ZERO, PlanOperator, PlanView, Side, SoftMin,
-    TransportCost, UNREACHABLE,
+    Backend, Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, LOG_ZERO, PenaltyKind, PlanOperator,
+    PlanSide, PlanView, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
     host::{HostReduced, HostVector},
+    kernel::half_step,
 };
 
 use super::{
@@ -118,6 +119,34 @@ impl<T: CpuScalar> GridKernel<T> {
             }
             std::mem::swap(&mut entering, &mut leaving);
             size = next;
+        }
+    }
+
+    /// The softmins of the active columns: `finish(column, start, softmins)` changes those from place `start` on before they are
+    /// left in `out`.
+    fn softmins_of(
+        &mut self,
+        SoftMin { side, other, active, .. }: SoftMin<'_, Host<T>>,
+        out: &mut HostVector<T>,
+        finish: impl Fn(usize, usize, &mut [T]) + Sync,
+    ) {
+        let epsilon = self.binding.epsilon();
+        let rows = self.binding.len(side);
+        let (scale, half) = (T::from_f64(-epsilon), T::from_f64(0.5 * DARK));
+        for group in active.indices().chunks(self.group()) {
+            let read = |tensor: usize, start: usize, row: &mut [T]| {
+                let column = group[tensor];
+                let (potential, log_weights) = (other.potential.column(column), other.log_weights.column(column));
+                logs(potential, log_weights, 1.0 / epsilon, start, row);
+            };
+            let outputs = out.values_mut().chunks_exact_mut(rows).enumerate();
+            let outputs = outputs.filter_map(|(column, out)| group.contains(&column).then_some(out));
+            self.passes(side, None, read, group.len(), outputs, |tensor, start, sums| {
+                for sum in &mut *sums {
+                    *sum = if *sum > half { scale * *sum } else { T::from_f64(UNREACHABLE) };
+                }
+                finish(group[tensor], start, sums);
+            });
         }
     }
 
@@ -251,24 +280,35 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
 impl<T: CpuScalar> GibbsKernel<Host<T>> for GridKernel<T> {
     /// The guess is not needed.
     fn softmin(&mut self, request: SoftMin<'_, Host<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
-        let SoftMin { side, other, active, .. } = request;
-        let epsilon = self.binding.epsilon();
-        let rows = self.binding.len(side);
-        let (scale, half) = (T::from_f64(-epsilon), T::from_f64(0.5 * DARK));
-        for group in active.indices().chunks(self.group()) {
-            let read = |tensor: usize, start: usize, row: &mut [T]| {
-                let column = group[tensor];
-                let (potential, log_weights) = (other.potential.column(column), other.log_weights.column(column));
-                logs(potential, log_weights, 1.0 / epsilon, start, row);
-            };
-            let outputs = out.values_mut().chunks_exact_mut(rows).enumerate();
-            let outputs = outputs.filter_map(|(column, out)| group.contains(&column).then_some(out));
-            self.passes(side, None, read, group.len(), outputs, |_, _, sums| {
-                for sum in sums {
-                    *sum = if *sum > half { scale * *sum } else { T::from_f64(UNREACHABLE) };
-                }
-            });
+        self.softmins_of(request, out, |_, _, _| ());
+        Ok(())
+    }
+
+    /// A prescribed marginal relaxes its softmin where that is made: potentials are read and written once.
+    fn fused_half_step(
+        &mut self,
+        backend: &dyn Backend<Host<T>>,
+        side: Side,
+        sweep: &mut Sweep<'_, Host<T>>,
+    ) -> Result<(), Error> {
+        let is_prescribed = sweep.marginal(side).penalty().kind() == PenaltyKind::Balanced;
+        let moves_all = sweep.active.indices().len() == self.binding.columns();
+        if !(is_prescribed && moves_all) || sweep.by_products.is_some() {
+            return half_step(self, backend, side, sweep);
         }
+        let Sweep { source, target, potentials, relaxation, active, scratch, .. } = sweep;
+        let (opposite, omegas) = (side.opposite(), relaxation.values());
+        let other = PlanSide::new(potentials.side(opposite), opposite.of([*source, *target]).device_weights());
+        let own = potentials.side(side);
+        let request = SoftMin { side, other, shift: own, active };
+        self.softmins_of(request, scratch.side_mut(side), |column, start, softmins| {
+            let omega = T::from_f64(omegas[column.min(omegas.len() - 1)]);
+            let rests = omega == T::default();
+            for (softmin, &f) in softmins.iter_mut().zip(&own.column(column)[start..]) {
+                *softmin = if rests { f } else { f + omega * (*softmin - f) };
+            }
+        });
+        std::mem::swap(potentials.side_mut(side), scratch.side_mut(side));
         Ok(())
     }
 }
