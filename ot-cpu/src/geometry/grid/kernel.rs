@@ -14,7 +14,7 @@ use ot_core::{
 
 use super::{
     Grids,
-    axis::line_cost,
+    axis::Lines,
     pass::{DARK, Pass, Workspace},
 };
 use crate::{
@@ -23,7 +23,6 @@ use crate::{
         CpuScalar,
         memory::{Pool, zeroed},
     },
-    simd::LineCost,
 };
 
 /// Nodes of all tensors that go through a pass together, about.
@@ -36,7 +35,7 @@ pub(super) struct GridKernel<T> {
     pub(super) grids: Arc<Grids<T>>,
     binding: Binding,
     /// The cost of each axis, seen from either side.
-    lines: [Vec<LineCost<T>>; 2],
+    lines: Arc<Lines<T>>,
     /// What passes read and write in turn.
     buffers: [Vec<T>; 2],
     /// Sums of the tensors that go together.
@@ -61,7 +60,7 @@ impl<T: CpuScalar> GridKernel<T> {
         let workspaces = (0..backend.threads()).map(|_| Workspace::new(longest, longest)).collect();
         Ok(Self {
             backend: backend.clone(),
-            lines: lines(grids, epsilon),
+            lines: grids.lines(epsilon),
             grids: Arc::clone(grids),
             binding,
             buffers: [zeroed(group * largest, "tensors of a grid")?, zeroed(group * largest, "tensors of a grid")?],
@@ -223,11 +222,6 @@ fn largest_tensor<T>(grids: &Grids<T>, side: Side) -> usize {
     sizes.max().unwrap_or(1)
 }
 
-/// The costs of all axes over epsilon, seen from either side.
-fn lines<T: CpuScalar>(grids: &Grids<T>, epsilon: f64) -> [Vec<LineCost<T>>; 2] {
-    Side::BOTH.map(|side| grids.costs.axes().iter().map(|axis| line_cost(axis, side, epsilon)).collect())
-}
-
 impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
     fn binding(&self) -> &Binding {
         &self.binding
@@ -235,7 +229,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
 
     fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
         self.binding.rebind(epsilon)?;
-        self.lines = lines(&self.grids, epsilon);
+        self.lines = self.grids.lines(epsilon);
         Ok(())
     }
 
