@@ -200,7 +200,12 @@ pub(in crate::simd) fn log_sums_side_by_side<V: Vector>(
     let search = Search { squares, tau, block: blocks.len, rows, shade: V::load(&shade) };
     let tiles = &mut scratch.tiles;
     tiles.fit(squares.inputs, squares.outputs, blocks.len);
-    search.find(tiles);
+    if squares.outputs <= blocks.len && squares.inputs <= blocks.len.min(2 * most) {
+        // A single block of outputs reaches nearly all inputs: looking for those that matter costs more than it saves.
+        tiles.windows[0] = (0, squares.inputs);
+    } else {
+        search.find(tiles);
+    }
     for b in 0..squares.outputs.div_ceil(blocks.len) {
         let (first, behind) = tiles.windows[b];
         let count = blocks.len.min(squares.outputs - b * blocks.len);
