@@ -38,7 +38,7 @@ pub(super) struct GridKernel<T> {
     lines: Arc<Lines<T>>,
     /// What passes read and write in turn.
     buffers: [Vec<T>; 2],
-    /// Sums of the tensors that go together.
+    /// Sums of the tensors that go together; none before they are asked for.
     sums: Vec<T>,
     workspaces: Pool<Workspace<T>>,
 }
@@ -64,7 +64,7 @@ impl<T: CpuScalar> GridKernel<T> {
             grids: Arc::clone(grids),
             binding,
             buffers: [zeroed(group * largest, "tensors of a grid")?, zeroed(group * largest, "tensors of a grid")?],
-            sums: zeroed(group * lens[0].max(lens[1]), "sums of a grid")?,
+            sums: Vec::new(),
             workspaces: Pool(Mutex::new(workspaces)),
         })
     }
@@ -158,9 +158,13 @@ impl<T: CpuScalar> GridKernel<T> {
         columns: Range<usize>,
         values: Option<(&[T], f64)>,
         weighted: Option<usize>,
-    ) {
+    ) -> Result<(), Error> {
         let inverse = 1.0 / self.binding.epsilon();
         let (own, other, first) = (plan.side(side), plan.side(side.opposite()), columns.start);
+        let len = self.binding.len(side);
+        if self.sums.len() < columns.len() * len {
+            self.sums = zeroed(columns.len() * len, "sums of a grid")?;
+        }
         let mut sums = std::mem::take(&mut self.sums);
         let read = |tensor: usize, start: usize, row: &mut [T]| {
             let column = first + tensor;
@@ -186,9 +190,9 @@ impl<T: CpuScalar> GridKernel<T> {
             }
             T::exp_in_place(sums);
         };
-        let len = self.binding.len(side);
         self.passes(side, weighted, read, columns.len(), sums.chunks_exact_mut(len), weigh);
         self.sums = sums;
+        Ok(())
     }
 
     /// The total of the sums of a tensor, in an order that the shape fixes.
@@ -248,7 +252,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
             // Logarithms have no signs: the positive part less the negative one.
             for sign in [1.0, -1.0] {
                 if values.iter().any(|value| sign * value.to_f64() > 0.0) {
-                    self.sums_of_plan(side, plan, column..column + 1, Some((values, sign)), None);
+                    self.sums_of_plan(side, plan, column..column + 1, Some((values, sign)), None)?;
                     for (out, &sum) in out.column_mut(channel).iter_mut().zip(&self.sums) {
                         *out = *out + T::from_f64(sign) * sum;
                     }
@@ -317,7 +321,7 @@ impl<T: CpuScalar> TransportCost<Host<T>> for GridKernel<T> {
         for (index, out) in out.values_mut().chunks_mut(group).enumerate() {
             out.fill(0.0);
             for &(axis, factor) in &parts {
-                self.sums_of_plan(side, plan, index * group..index * group + out.len(), None, axis);
+                self.sums_of_plan(side, plan, index * group..index * group + out.len(), None, axis)?;
                 for (tensor, out) in out.iter_mut().enumerate() {
                     *out += epsilon * factor * self.total(side, tensor);
                 }
