@@ -322,6 +322,34 @@ impl Peers {
         }
     }
 
+    /// [`double`](Self::double), and then fewer iterations that are enough too, to an eighth of them.
+    pub(super) fn fewest(
+        &mut self,
+        solver: Solver,
+        posed: &dyn Posed,
+        tolerance: f64,
+        first: usize,
+        budget: f64,
+    ) -> Result<Option<Reached>, Failure> {
+        let mut reached = self.double(solver, posed, tolerance, first, budget)?;
+        let Some(iterations) =
+            reached.as_ref().filter(|reached| reached.met).and_then(|reached| reached.measured.iterations)
+        else {
+            return Ok(reached);
+        };
+        let (mut enough, mut step) = (iterations, iterations / 4);
+        while enough > first && step > 0 && 8 * step >= iterations {
+            let ask = Ask { threshold: 0.0, iterations: enough - step, fixed: true, repeats: 1, budget };
+            let Some(outcome) = self.ask(solver, posed, ask)? else { return Ok(reached) };
+            if outcome.recomputed.error <= tolerance {
+                enough -= step;
+                reached = Some(Reached { measured: measured(solver, &outcome), met: true });
+            }
+            step /= 2;
+        }
+        Ok(reached)
+    }
+
     /// The solve that a peer's own schedule prescribes.
     pub(super) fn schedule(
         &mut self,

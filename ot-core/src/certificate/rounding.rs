@@ -225,12 +225,16 @@ impl<D: Device> Scaled<D> {
 /// arithmetic of a certificate is not that of the solver.
 fn rounded_side<T: Scalar>(vectors: &[Vec<T>], column: usize, columns: usize) -> RoundedSide {
     let len = vectors[1].len() / columns;
-    let [weights, potential, density, log_scaling, scaled_density] =
-        [0, 1, 2, 3, 4].map(|index| of_column(&vectors[index], len, column));
-    let marginal = weights.iter().zip(&density).map(|(&weight, &density)| mass(weight, density)).collect();
-    let scaled = (0..len).map(|i| match log_scaling[i].exp() {
-        0.0 => 0.0,
-        scaling => mass(weights[i] * scaling, scaled_density[i]),
+    let [weights, potential, log_scaling] = [0, 1, 3].map(|index| of_column(&vectors[index], len, column));
+    let [density, scaled_density] = [2, 4].map(|index| vectors[index][column * len..][..len].iter());
+    let marginal = weights.iter().zip(density).map(|(&weight, density)| mass(weight, density.to_f64())).collect();
+    let atoms = weights.iter().zip(&log_scaling).zip(scaled_density);
+    let scaled = atoms.map(|((&weight, &log), density)| match log {
+        0.0 => mass(weight, density.to_f64()),
+        log => match log.exp() {
+            0.0 => 0.0,
+            scaling => mass(weight * scaling, density.to_f64()),
+        },
     });
     let scaled = scaled.collect();
     RoundedSide { weights, potential, marginal, log_scaling, scaled, added: [Vec::new(), Vec::new()] }
@@ -243,7 +247,12 @@ fn energy<T: Scalar>(vectors: &[Vec<T>], column: usize, columns: usize, epsilon:
     let own = column.min(weights.len() / len - 1) * len;
     let atoms = weights[own..own + len].iter().zip(&density[column * len..][..len]);
     let atoms = atoms.map(|(weight, density)| (weight.to_f64(), density.to_f64()));
-    atoms.filter(|(weight, density)| *weight > 0.0 && *density > 0.0).map(|(a, r)| product([a, r, epsilon])).sum()
+    let of_atom = |(a, r): (f64, f64)| {
+        let (mass, plain) = (a * r, a * r * epsilon);
+        // Products within the normal numbers have all their digits.
+        if mass.is_normal() && plain.is_normal() { plain } else { product([a, r, epsilon]) }
+    };
+    atoms.filter(|(weight, density)| *weight > 0.0 && *density > 0.0).map(of_atom).sum()
 }
 
 /// Finds what the scaled plan lacks, where it goes, and what both penalties say of the result.

@@ -45,6 +45,9 @@ pub(super) fn side_values(
 ) -> Result<SideValues, Error> {
     let RoundedSide { weights, potential, marginal, .. } = side;
     let len = weights.len();
+    if penalty.kind() == PenaltyKind::Balanced {
+        return Ok(prescribed_values(side));
+    }
 
     // The subdifferential falls with the potential, which is known to a rounding: a kink may be within it.
     let subdifferential = |direction: f64| -> Result<[Vec<f64>; 2], Error> {
@@ -82,12 +85,38 @@ pub(super) fn side_values(
             false => atoms().map(|i| -weights[i] * conjugate[i]).sum(),
         },
         size: atoms().map(|i| weights[i] * conjugate[i].abs()).sum(),
-        accepted_rounding: match penalty.kind() {
-            PenaltyKind::Balanced => 0.0,
-            _ => atoms().map(accepted_rounding).sum(),
-        },
-        largest_potential: atoms().filter(|&i| marginal[i] > 0.0).map(|i| potential[i].abs()).fold(0.0, f64::max),
+        accepted_rounding: atoms().map(accepted_rounding).sum(),
+        largest_potential: largest_potential(side),
     })
+}
+
+/// [`side_values`] of a marginal that is prescribed: phi*(q) = q, and the weights are what is asked for.
+fn prescribed_values(side: &RoundedSide) -> SideValues {
+    let RoundedSide { weights, potential, marginal, .. } = side;
+    let atoms = || weights.iter().zip(potential).filter(|(weight, _)| **weight > 0.0);
+    let broken = atoms().any(|(_, potential)| !potential.is_finite());
+    SideValues {
+        residual: match broken {
+            true => f64::INFINITY,
+            false => weights.iter().zip(marginal).map(|(weight, mass)| (weight - mass).abs()).sum(),
+        },
+        mass: marginal.iter().sum(),
+        weight: weights.iter().sum(),
+        dual: match broken {
+            true => f64::NEG_INFINITY,
+            false => atoms().map(|(weight, potential)| weight * potential).sum(),
+        },
+        size: atoms().map(|(weight, potential)| weight * potential.abs()).sum(),
+        accepted_rounding: 0.0,
+        largest_potential: largest_potential(side),
+    }
+}
+
+/// The largest potential of an atom to which the plan gives mass.
+fn largest_potential(RoundedSide { weights, potential, marginal, .. }: &RoundedSide) -> f64 {
+    let atoms = weights.iter().zip(marginal).zip(potential);
+    let reached = atoms.filter(|((weight, mass), _)| **weight > 0.0 && **mass > 0.0);
+    reached.map(|(_, potential)| potential.abs()).fold(0.0, f64::max)
 }
 
 /// The values of a side at the densities r of the rounded plan.
@@ -110,6 +139,13 @@ pub(super) fn rounded_side_values(
     side: &RoundedSide,
     added: &[f64],
 ) -> Result<RoundedSideValues, Error> {
+    if penalty.kind() == PenaltyKind::Balanced {
+        // The rounded plan has the weights for its marginal.
+        let atoms = || side.weights.iter().zip(&side.potential).filter(|(weight, _)| **weight > 0.0);
+        let size = atoms().map(|(weight, potential)| weight * potential.abs()).sum();
+        let primal = atoms().map(|(weight, potential)| weight * potential).sum();
+        return Ok(RoundedSideValues { fenchel_gap: 0.0, primal, size, sensitivity: size });
+    }
     let [low, high] = penalty.density_bounds();
     let density = |i: usize| match side.weights[i] {
         weight if weight > 0.0 => ((side.scaled[i] + added[i]) / weight).clamp(low, high),
@@ -120,9 +156,6 @@ pub(super) fn rounded_side_values(
     let [value] = run(penalty.value(), [&densities])?;
     let [conjugate] = run(penalty.conjugate(), [&slopes])?;
     let slope = |density: f64| {
-        if penalty.kind() == PenaltyKind::Balanced {
-            return 0.0;
-        }
         let value = penalty.value().call::<_, 1, 1>([Dual::variable(density)]);
         value.map_or(f64::NAN, |[value]| value.derivative)
     };

@@ -103,12 +103,20 @@ where
         fold_rows::<T, M>(program, fold, operands, count, column, start..rows.min(start + part_rows))
     };
 
-    for column in 0..columns {
+    // Short columns go together: who waits at the end waits once.
+    let together = (PARTS / parts.max(1)).max(1);
+    for first in (0..columns).step_by(together) {
+        let batch = together.min(columns - first);
         let mut partial = [[0.0; MAX_OUTPUTS]; PARTS];
-        for_each_chunk(&parallel, parts, partial[..parts].iter_mut(), |index, partial| *partial = part(column, index));
-        for (index, output) in outputs.iter_mut().enumerate() {
-            output.values_mut()[column] =
-                partial[..parts].iter().map(|partial| partial[index]).fold(neutral(fold), |a, b| combine(fold, a, b));
+        for_each_chunk(&parallel, batch * parts, partial[..batch * parts].iter_mut(), |index, partial| {
+            *partial = part(first + index / parts, index % parts);
+        });
+        for column in 0..batch {
+            let own = &partial[column * parts..][..parts];
+            for (index, output) in outputs.iter_mut().enumerate() {
+                output.values_mut()[first + column] =
+                    own.iter().map(|partial| partial[index]).fold(neutral(fold), |a, b| combine(fold, a, b));
+            }
         }
     }
     Ok(())
@@ -233,11 +241,27 @@ where
         let run = program.run_block::<_, M>(&inputs[..operands.len()], &mut registers, &mut blocks[..count]);
         debug_assert!(run.is_ok(), "arity was checked");
         for (total, result) in totals.iter_mut().zip(&results[..count]) {
-            let lanes = result[..size].iter().map(|lane| lane.to_f64());
-            *total = combine(fold, *total, lanes.fold(neutral(fold), |a, b| combine(fold, a, b)));
+            *total = combine(fold, *total, fold_lanes(fold, &result[..size]));
         }
     }
     totals
+}
+
+/// The fold of some lanes, in a few turns that do not wait for each other.
+fn fold_lanes<T: Scalar>(fold: Fold, lanes: &[T]) -> f64 {
+    fn in_turns<T: Scalar>(neutral: f64, lanes: &[T], combine: impl Fn(f64, f64) -> f64) -> f64 {
+        let (mut turns, (chunks, rest)) = ([neutral; 8], lanes.as_chunks::<8>());
+        for chunk in chunks {
+            turns.iter_mut().zip(chunk).for_each(|(turn, lane)| *turn = combine(*turn, lane.to_f64()));
+        }
+        turns.iter_mut().zip(rest).for_each(|(turn, lane)| *turn = combine(*turn, lane.to_f64()));
+        turns.into_iter().fold(neutral, combine)
+    }
+    match fold {
+        Fold::Sum => in_turns(0.0, lanes, |a, b| a + b),
+        Fold::Max => in_turns(f64::NEG_INFINITY, lanes, f64::max),
+        Fold::Min => in_turns(f64::INFINITY, lanes, f64::min),
+    }
 }
 
 /// What a program reads of one operand in one block of a column.

@@ -23,7 +23,10 @@ use ot_core::{
     measure::{Support, WeightsView},
 };
 
-use self::kernel::GridKernel;
+use self::{
+    axis::{Lines, line_cost},
+    kernel::GridKernel,
+};
 use super::{CpuScalar, between};
 use crate::{backend::CpuBackend, simd::LineCounts};
 
@@ -73,6 +76,24 @@ struct Grids<T> {
     /// The cost, if it can be kept, for what does not factor.
     cost: Option<Arc<dyn GroundCost>>,
     counts: Mutex<LineCounts>,
+    /// The costs over the last epsilon that a kernel was bound to: solvers bind some kernels to one.
+    lines: Mutex<Option<(f64, Arc<Lines<T>>)>>,
+}
+
+impl<T: CpuScalar> Grids<T> {
+    /// The costs of all axes over epsilon, seen from either side.
+    fn lines(&self, epsilon: f64) -> Arc<Lines<T>> {
+        let mut kept = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, lines)) if *of == epsilon => Arc::clone(lines),
+            _ => {
+                let of_side = |side| self.costs.axes().iter().map(|axis| line_cost(axis, side, epsilon)).collect();
+                let lines = Arc::new(Side::BOTH.map(of_side));
+                *kept = Some((epsilon, Arc::clone(&lines)));
+                lines
+            }
+        }
+    }
 }
 
 impl<T: CpuScalar> GridGeometry<T> {
@@ -92,7 +113,7 @@ impl<T: CpuScalar> GridGeometry<T> {
         let counts = Mutex::new(LineCounts::default());
         Ok(Self {
             backend: backend.clone(),
-            grids: Arc::new(Grids { sides, costs, blur, cost: cost.shared(), counts }),
+            grids: Arc::new(Grids { sides, costs, blur, cost: cost.shared(), counts, lines: Mutex::new(None) }),
         })
     }
 

@@ -60,9 +60,16 @@ impl<T> LineCost<T> {
         }
     }
 
-    /// Can lines under squares go side by side? A few, or terms times their cost, go one after the other all the same.
-    pub fn goes_side_by_side(&self) -> bool {
-        matches!(self, Self::Squares(Squares { blocks: Some(_), .. }))
+    /// Can lines under squares go side by side, plain or with each term times its cost? A few go one after the other all the
+    /// same.
+    pub fn goes_side_by_side(&self, times_cost: bool) -> bool
+    where
+        T: Element,
+    {
+        match self {
+            Self::Squares(Squares { blocks: Some(blocks), .. }) => !times_cost || blocks.reaches_under_costs(),
+            _ => false,
+        }
     }
 
     /// The least cost over epsilon: what is taken from the cost that multiplies terms.

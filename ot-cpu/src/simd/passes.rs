@@ -114,7 +114,8 @@ macro_rules! passes {
         /// [go side by side](LineCost::goes_side_by_side): in the tile an input of all lines follows another, four entries of no
         /// mass behind the last; in `out` one line follows another.
         fn log_sums_side_by_side_at, log_sums_side_by_side(
-            squares: &Squares<$T>, tile: &[$T], out: &mut [$T], scratch: &mut LineScratch<$T>, counts: &mut LineCounts
+            squares: &Squares<$T>, tile: &[$T], times_cost: bool, out: &mut [$T], scratch: &mut LineScratch<$T>,
+            counts: &mut LineCounts
         ) = vectors lines::log_sums_side_by_side;
 
         /// The same under distances, with each term times its cost (over ε) if asked.

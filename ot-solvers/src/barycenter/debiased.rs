@@ -37,8 +37,8 @@ use crate::{history::History, limits::Limits};
 /// Stopped by its gap, relative to epsilon times the mass, and never called converged before: images take tens of iterations to
 /// a gap of 1e-2 and hundreds to 1e-3.
 ///
-/// Cost: one sweep of each term, two softmins of p and one read an iteration; a warm Sinkhorn solve of each at a check whose
-/// estimate of the gap is within the tolerance. Memory: five copies of the potentials of p.
+/// Cost: one sweep of each term, two softmins of p and one read an iteration; warm Sinkhorn iterations of each at a check whose
+/// estimate of the gap is within the tolerance, and certificates once the gap is. Memory: five copies of the potentials of p.
 ///
 /// ```
 /// use ot_core::{Epsilon, PointCloud, SqEuclidean};

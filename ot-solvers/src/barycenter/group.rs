@@ -114,7 +114,7 @@ impl<D: Device> Group<D> {
     }
 
     /// Columns of each term.
-    fn columns_of_term(&self) -> usize {
+    pub(super) fn columns_of_term(&self) -> usize {
         self.problem.columns() / self.terms.len()
     }
 
@@ -158,6 +158,11 @@ impl<D: Device> Group<D> {
     /// Makes the entering iterate of some columns of each term the best one.
     pub(super) fn keep_entering(&mut self, wanted: &[bool]) -> Result<(), Error> {
         let Self { problem, terms, best, entering, chosen, .. } = self;
+        if !wanted.contains(&false) {
+            // The next check enters with an iterate of its own.
+            std::mem::swap(best, entering);
+            return Ok(());
+        }
         choose_columns(problem.backend(), best, entering, &wanted.repeat(terms.len()), chosen)
     }
 
@@ -232,8 +237,12 @@ impl<D: Device> Group<D> {
         self.terms.iter().copied().zip(numbers.chunks_exact(self.columns_of_term()))
     }
 
-    /// Writes a vector with the columns of one term, once for each, into the scratch space of a side.
+    /// Makes an operand for all columns of a vector with the columns of one term, which [`spread`](Self::spread) then tells: a
+    /// single column serves all as it is, others are written once for each term into the scratch space of a side.
     pub(super) fn repeat(&mut self, vector: &D::Vector, side: Side) -> Result<(), Error> {
+        if self.columns_of_term() == 1 {
+            return Ok(());
+        }
         let (columns, backend, out) = (self.columns_of_term(), self.problem.backend(), self.scratch.side_mut(side));
         match self.terms.len() {
             1 => backend.copy(vector, out),
@@ -246,14 +255,25 @@ impl<D: Device> Group<D> {
         }
     }
 
+    /// A vector of the columns of one term that has been [repeated](Self::repeat).
+    pub(super) fn spread<'v>(
+        scratch: &'v Potentials<D>,
+        vector: &'v D::Vector,
+        columns: usize,
+        side: Side,
+    ) -> &'v D::Vector {
+        if columns == 1 { vector } else { scratch.side(side) }
+    }
+
     /// The potentials beside p in the place of the reference m at the target: epsilon log(p / m), a vector with the columns of one
     /// term, is subtracted by the program (g, l) to g - l.
     pub(super) fn beside(&mut self, logarithm: &D::Vector, subtract: &Program) -> Result<Potentials<D>, Error> {
         self.repeat(logarithm, Side::Target)?;
+        let columns = self.columns_of_term();
         let Self { problem, potentials, scratch, .. } = self;
-        let backend = problem.backend();
+        let (backend, logarithm) = (problem.backend(), Self::spread(scratch, logarithm, columns, Side::Target));
         let (source, mut target) = (backend.copied(&potentials.source)?, backend.copied(&potentials.target)?);
-        backend.map(subtract, &[Operand::Output(0), Operand::Vector(&scratch.target)], &mut [&mut target])?;
+        backend.map(subtract, &[Operand::Output(0), Operand::Vector(logarithm)], &mut [&mut target])?;
         Ok(Potentials { source, target, epsilon: potentials.epsilon })
     }
 

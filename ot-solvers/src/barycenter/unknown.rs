@@ -187,7 +187,9 @@ impl<'a, D: Device> Unknown<'a, D> {
         for Ends { group, side, residuals, .. } in ends {
             let (group, side) = (&mut groups[*group], *side);
             group.repeat(mean, side)?;
-            let (mean, relaxation) = (Operand::Vector(group.scratch.side(side)), Operand::Reduced(&group.relaxation));
+            let columns = group.columns_of_term();
+            let mean = Operand::Vector(Group::spread(&group.scratch, mean, columns, side));
+            let relaxation = Operand::Reduced(&group.relaxation);
             let potential = group.potentials.side_mut(side);
             if at_check {
                 let marginal = group.problem.marginal(side);
@@ -288,7 +290,8 @@ fn add_to_ends<D: Device>(
     for (group, side) in ends {
         let group = &mut groups[group];
         group.repeat(vector, side)?;
-        let operands = [Operand::Output(0), Operand::Vector(group.scratch.side(side))];
+        let columns = group.columns_of_term();
+        let operands = [Operand::Output(0), Operand::Vector(Group::spread(&group.scratch, vector, columns, side))];
         backend.map(program, &operands, &mut [group.potentials.side_mut(side)])?;
     }
     Ok(())

@@ -22,6 +22,9 @@ pub(super) fn spacing(axis: &AxisPair, side: Side) -> f64 {
     side.of(axis.axes()).spacing()
 }
 
+/// The costs of all axes over epsilon, seen from either side.
+pub(super) type Lines<T> = [Vec<LineCost<T>>; 2];
+
 /// The cost over epsilon, for the lines of one side.
 pub(super) fn line_cost<T: CpuScalar>(axis: &AxisPair, side: Side, epsilon: f64) -> LineCost<T> {
     let (outputs, inputs) = (axis.len(side), axis.len(side.opposite()));

@@ -1,16 +1,20 @@
 //! The Gibbs kernel of one solve on grids.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use ot_core::{
-    Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, HostBackend, LOG_ZERO, PlanOperator, PlanSide,
-    PlanView, Side, SoftMin, TransportCost, UNREACHABLE,
-    host::{HostReduced, HostVector, for_each_chunk},
+    Backend, Binding, CostDerivative, Error, GibbsKernel, HardTransform, Host, LOG_ZERO, PenaltyKind, PlanOperator,
+    PlanSide, PlanView, Side, SoftMin, Sweep, TransportCost, UNREACHABLE,
+    host::{HostReduced, HostVector},
+    kernel::half_step,
 };
 
 use super::{
     Grids,
-    axis::line_cost,
+    axis::Lines,
     pass::{DARK, Pass, Workspace},
 };
 use crate::{
@@ -18,9 +22,7 @@ use crate::{
     geometry::{
         CpuScalar,
         memory::{Pool, zeroed},
-        rows::TASKS,
     },
-    simd::LineCost,
 };
 
 /// Nodes of all tensors that go through a pass together, about.
@@ -33,10 +35,10 @@ pub(super) struct GridKernel<T> {
     pub(super) grids: Arc<Grids<T>>,
     binding: Binding,
     /// The cost of each axis, seen from either side.
-    lines: [Vec<LineCost<T>>; 2],
+    lines: Arc<Lines<T>>,
     /// What passes read and write in turn.
     buffers: [Vec<T>; 2],
-    /// Sums of one column.
+    /// Sums of the tensors that go together; none before they are asked for.
     sums: Vec<T>,
     workspaces: Pool<Workspace<T>>,
 }
@@ -58,11 +60,11 @@ impl<T: CpuScalar> GridKernel<T> {
         let workspaces = (0..backend.threads()).map(|_| Workspace::new(longest, longest)).collect();
         Ok(Self {
             backend: backend.clone(),
-            lines: lines(grids, epsilon),
+            lines: grids.lines(epsilon),
             grids: Arc::clone(grids),
             binding,
             buffers: [zeroed(group * largest, "tensors of a grid")?, zeroed(group * largest, "tensors of a grid")?],
-            sums: zeroed(lens[0].max(lens[1]), "sums of a grid")?,
+            sums: Vec::new(),
             workspaces: Pool(Mutex::new(workspaces)),
         })
     }
@@ -119,21 +121,54 @@ impl<T: CpuScalar> GridKernel<T> {
         }
     }
 
-    /// log sum_j b_j exp((g_j - C_ij) / epsilon) |v_j| for one column, over the j where v has this sign, terms multiplied
-    /// by the cost of an axis if one is named; left in `sums`.
-    fn column_sums(
+    /// The softmins of the active columns: `finish(column, start, softmins)` changes those from place `start` on before they are
+    /// left in `out`.
+    fn softmins_of(
+        &mut self,
+        SoftMin { side, other, active, .. }: SoftMin<'_, Host<T>>,
+        out: &mut HostVector<T>,
+        finish: impl Fn(usize, usize, &mut [T]) + Sync,
+    ) {
+        let epsilon = self.binding.epsilon();
+        let rows = self.binding.len(side);
+        let (scale, half) = (T::from_f64(-epsilon), T::from_f64(0.5 * DARK));
+        for group in active.indices().chunks(self.group()) {
+            let read = |tensor: usize, start: usize, row: &mut [T]| {
+                let column = group[tensor];
+                let (potential, log_weights) = (other.potential.column(column), other.log_weights.column(column));
+                logs(potential, log_weights, 1.0 / epsilon, start, row);
+            };
+            let outputs = out.values_mut().chunks_exact_mut(rows).enumerate();
+            let outputs = outputs.filter_map(|(column, out)| group.contains(&column).then_some(out));
+            self.passes(side, None, read, group.len(), outputs, |tensor, start, sums| {
+                for sum in &mut *sums {
+                    *sum = if *sum > half { scale * *sum } else { T::from_f64(UNREACHABLE) };
+                }
+                finish(group[tensor], start, sums);
+            });
+        }
+    }
+
+    /// a_i exp(f_i / epsilon) sum_j b_j exp((g_j - C_ij) / epsilon) |v_j| for some columns, no more than go together, over the j
+    /// where v has this sign, terms multiplied by the cost of an axis if one is named; left in `sums`.
+    fn sums_of_plan(
         &mut self,
         side: Side,
-        other: PlanSide<'_, Host<T>>,
-        column: usize,
+        plan: PlanView<'_, Host<T>>,
+        columns: Range<usize>,
         values: Option<(&[T], f64)>,
         weighted: Option<usize>,
-    ) {
+    ) -> Result<(), Error> {
         let inverse = 1.0 / self.binding.epsilon();
-        let (potential, log_weights) = (other.potential.column(column), other.log_weights.column(column));
+        let (own, other, first) = (plan.side(side), plan.side(side.opposite()), columns.start);
+        let len = self.binding.len(side);
+        if self.sums.len() < columns.len() * len {
+            self.sums = zeroed(columns.len() * len, "sums of a grid")?;
+        }
         let mut sums = std::mem::take(&mut self.sums);
-        let read = |_: usize, start: usize, row: &mut [T]| {
-            logs(potential, log_weights, inverse, start, row);
+        let read = |tensor: usize, start: usize, row: &mut [T]| {
+            let column = first + tensor;
+            logs(other.potential.column(column), other.log_weights.column(column), inverse, start, row);
             if let Some((values, sign)) = values {
                 for (row, &value) in row.iter_mut().zip(&values[start..]) {
                     let value = sign * value.to_f64();
@@ -142,37 +177,28 @@ impl<T: CpuScalar> GridKernel<T> {
                 }
             }
         };
-        let len = self.binding.len(side);
-        self.passes(side, weighted, read, 1, std::iter::once(&mut sums[..len]), |_, _, _| ());
+        let weigh = |tensor: usize, start: usize, sums: &mut [T]| {
+            let column = first + tensor;
+            let (potential, log_weights) = (own.potential.column(column), own.log_weights.column(column));
+            for (sum, (potential, log_weight)) in
+                sums.iter_mut().zip(potential[start..].iter().zip(&log_weights[start..]))
+            {
+                let log_weight = log_weight.to_f64();
+                let is_left_out = log_weight <= 0.5 * LOG_ZERO || sum.to_f64() <= 0.5 * DARK;
+                let exponent = potential.to_f64() * inverse + log_weight + sum.to_f64();
+                *sum = T::from_f64(if is_left_out { DARK } else { exponent.clamp(DARK, -DARK) });
+            }
+            T::exp_in_place(sums);
+        };
+        self.passes(side, weighted, read, columns.len(), sums.chunks_exact_mut(len), weigh);
         self.sums = sums;
+        Ok(())
     }
 
-    /// a_i exp(f_i / epsilon + sums_i), in place of the sums.
-    fn weigh_by_plan(&mut self, side: Side, own: PlanSide<'_, Host<T>>, column: usize) {
-        let inverse = 1.0 / self.binding.epsilon();
-        let (potential, log_weights) = (own.potential.column(column), own.log_weights.column(column));
+    /// The total of the sums of a tensor, in an order that the shape fixes.
+    fn total(&self, side: Side, tensor: usize) -> f64 {
         let len = self.binding.len(side);
-        let task = len.div_ceil(TASKS).max(1);
-        for_each_chunk(
-            |tasks, job| self.backend.parallel(tasks, job),
-            len.div_ceil(task),
-            self.sums[..len].chunks_mut(task),
-            |index, sums| {
-                for (offset, sum) in sums.iter_mut().enumerate() {
-                    let node = index * task + offset;
-                    let log_weight = log_weights[node].to_f64();
-                    let is_left_out = log_weight <= 0.5 * LOG_ZERO || sum.to_f64() <= 0.5 * DARK;
-                    let exponent = potential[node].to_f64() * inverse + log_weight + sum.to_f64();
-                    *sum = T::from_f64(if is_left_out { DARK } else { exponent.clamp(DARK, -DARK) });
-                }
-                T::exp_in_place(sums);
-            },
-        );
-    }
-
-    /// The total of the sums, in an order that the shape fixes.
-    fn total(&self, side: Side) -> f64 {
-        let sums = &self.sums[..self.binding.len(side)];
+        let sums = &self.sums[tensor * len..][..len];
         sums.chunks(1 << 10).map(|sums| sums.iter().map(|sum| sum.to_f64()).sum::<f64>()).sum()
     }
 }
@@ -200,11 +226,6 @@ fn largest_tensor<T>(grids: &Grids<T>, side: Side) -> usize {
     sizes.max().unwrap_or(1)
 }
 
-/// The costs of all axes over epsilon, seen from either side.
-fn lines<T: CpuScalar>(grids: &Grids<T>, epsilon: f64) -> [Vec<LineCost<T>>; 2] {
-    Side::BOTH.map(|side| grids.costs.axes().iter().map(|axis| line_cost(axis, side, epsilon)).collect())
-}
-
 impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
     fn binding(&self) -> &Binding {
         &self.binding
@@ -212,7 +233,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
 
     fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
         self.binding.rebind(epsilon)?;
-        self.lines = lines(&self.grids, epsilon);
+        self.lines = self.grids.lines(epsilon);
         Ok(())
     }
 
@@ -223,7 +244,6 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
         values: &HostVector<T>,
         out: &mut HostVector<T>,
     ) -> Result<(), Error> {
-        let (own, other) = (plan.side(side), plan.side(side.opposite()));
         let (_, channels) = values.shape();
         for channel in 0..channels {
             let column = channel * self.binding.columns() / channels;
@@ -232,8 +252,7 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
             // Logarithms have no signs: the positive part less the negative one.
             for sign in [1.0, -1.0] {
                 if values.iter().any(|value| sign * value.to_f64() > 0.0) {
-                    self.column_sums(side, other, column, Some((values, sign)), None);
-                    self.weigh_by_plan(side, own, column);
+                    self.sums_of_plan(side, plan, column..column + 1, Some((values, sign)), None)?;
                     for (out, &sum) in out.column_mut(channel).iter_mut().zip(&self.sums) {
                         *out = *out + T::from_f64(sign) * sum;
                     }
@@ -259,24 +278,35 @@ impl<T: CpuScalar> PlanOperator<Host<T>> for GridKernel<T> {
 impl<T: CpuScalar> GibbsKernel<Host<T>> for GridKernel<T> {
     /// The guess is not needed.
     fn softmin(&mut self, request: SoftMin<'_, Host<T>>, out: &mut HostVector<T>) -> Result<(), Error> {
-        let SoftMin { side, other, active, .. } = request;
-        let epsilon = self.binding.epsilon();
-        let rows = self.binding.len(side);
-        let (scale, half) = (T::from_f64(-epsilon), T::from_f64(0.5 * DARK));
-        for group in active.indices().chunks(self.group()) {
-            let read = |tensor: usize, start: usize, row: &mut [T]| {
-                let column = group[tensor];
-                let (potential, log_weights) = (other.potential.column(column), other.log_weights.column(column));
-                logs(potential, log_weights, 1.0 / epsilon, start, row);
-            };
-            let outputs = out.values_mut().chunks_exact_mut(rows).enumerate();
-            let outputs = outputs.filter_map(|(column, out)| group.contains(&column).then_some(out));
-            self.passes(side, None, read, group.len(), outputs, |_, _, sums| {
-                for sum in sums {
-                    *sum = if *sum > half { scale * *sum } else { T::from_f64(UNREACHABLE) };
-                }
-            });
+        self.softmins_of(request, out, |_, _, _| ());
+        Ok(())
+    }
+
+    /// A prescribed marginal relaxes its softmin where that is made: potentials are read and written once.
+    fn fused_half_step(
+        &mut self,
+        backend: &dyn Backend<Host<T>>,
+        side: Side,
+        sweep: &mut Sweep<'_, Host<T>>,
+    ) -> Result<(), Error> {
+        let is_prescribed = sweep.marginal(side).penalty().kind() == PenaltyKind::Balanced;
+        let moves_all = sweep.active.indices().len() == self.binding.columns();
+        if !(is_prescribed && moves_all) || sweep.by_products.is_some() {
+            return half_step(self, backend, side, sweep);
         }
+        let Sweep { source, target, potentials, relaxation, active, scratch, .. } = sweep;
+        let (opposite, omegas) = (side.opposite(), relaxation.values());
+        let other = PlanSide::new(potentials.side(opposite), opposite.of([*source, *target]).device_weights());
+        let own = potentials.side(side);
+        let request = SoftMin { side, other, shift: own, active };
+        self.softmins_of(request, scratch.side_mut(side), |column, start, softmins| {
+            let omega = T::from_f64(omegas[column.min(omegas.len() - 1)]);
+            let rests = omega == T::default();
+            for (softmin, &f) in softmins.iter_mut().zip(&own.column(column)[start..]) {
+                *softmin = if rests { f } else { f + omega * (*softmin - f) };
+            }
+        });
+        std::mem::swap(potentials.side_mut(side), scratch.side_mut(side));
         Ok(())
     }
 }
@@ -284,19 +314,17 @@ impl<T: CpuScalar> GibbsKernel<Host<T>> for GridKernel<T> {
 impl<T: CpuScalar> TransportCost<Host<T>> for GridKernel<T> {
     fn plan_cost(&mut self, plan: PlanView<'_, Host<T>>, out: &mut HostReduced) -> Result<(), Error> {
         let (side, epsilon) = (Side::Source, self.binding.epsilon());
-        let (own, other) = (plan.source, plan.target);
-        for (column, out) in out.values_mut().iter_mut().enumerate() {
-            *out = 0.0;
-            for axis in 0..self.grids.costs.axes().len() {
-                self.column_sums(side, other, column, None, Some(axis));
-                self.weigh_by_plan(side, own, column);
-                *out += epsilon * self.total(side);
-            }
-            let least: f64 = self.lines[0].iter().map(|cost| cost.least_weight()).sum();
-            if least != 0.0 {
-                self.column_sums(side, other, column, None, None);
-                self.weigh_by_plan(side, own, column);
-                *out += epsilon * least * self.total(side);
+        let least: f64 = self.lines[0].iter().map(|cost| cost.least_weight()).sum();
+        let axes = (0..self.grids.costs.axes().len()).map(|axis| (Some(axis), 1.0));
+        let parts: Vec<_> = axes.chain((least != 0.0).then_some((None, least))).collect();
+        let group = self.group();
+        for (index, out) in out.values_mut().chunks_mut(group).enumerate() {
+            out.fill(0.0);
+            for &(axis, factor) in &parts {
+                self.sums_of_plan(side, plan, index * group..index * group + out.len(), None, axis)?;
+                for (tensor, out) in out.iter_mut().enumerate() {
+                    *out += epsilon * factor * self.total(side, tensor);
+                }
             }
         }
         Ok(())

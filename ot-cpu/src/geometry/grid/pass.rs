@@ -92,11 +92,12 @@ impl<T: CpuScalar> Pass<'_, T> {
     ) {
         let lines = sums.len() / self.cost.outputs();
         let read = |input: usize, row: &mut [T]| read(tensor, input * self.lines + start, row);
-        let is_wide = lines >= FEWEST_SIDE_BY_SIDE && !self.times_cost && self.cost.goes_side_by_side();
+        let is_wide = lines >= FEWEST_SIDE_BY_SIDE && self.cost.goes_side_by_side(self.times_cost);
         match self.cost {
             LineCost::Squares(squares) if is_wide => {
                 fill(&mut workspace.tile, self.cost.inputs(), lines, read);
-                T::log_sums_side_by_side(squares, &workspace.tile, sums, &mut workspace.scratch, counts);
+                let Workspace { tile, scratch } = workspace;
+                T::log_sums_side_by_side(squares, tile, self.times_cost, sums, scratch, counts);
             }
             LineCost::Distances(distances) => {
                 fill(&mut workspace.tile, self.cost.inputs(), lines, read);
@@ -137,10 +138,28 @@ impl<T: CpuScalar> Pass<'_, T> {
 /// Fills a tile whose lines go side by side: an input of all of them after the other, and inputs without mass.
 fn fill<T: CpuScalar>(tile: &mut [T], inputs: usize, lines: usize, read: impl Fn(usize, &mut [T])) {
     let (width, dark) = (lines_of_tile::<T>(), T::from_f64(DARK));
-    for (input, row) in tile[..inputs * width].chunks_exact_mut(width).enumerate() {
+    let (rows, padding) = tile.split_at_mut(inputs * width);
+    match width {
+        _ if lines < width => fill_partly(rows, width, lines, &read),
+        8 => fill_rows::<T, 8>(rows, read),
+        _ => fill_rows::<T, 16>(rows, read),
+    }
+    padding[..LINE_PADDING * width].fill(dark);
+}
+
+/// Rows of a width that is known to the compiler.
+#[inline(always)]
+fn fill_rows<T: CpuScalar, const WIDTH: usize>(rows: &mut [T], read: impl Fn(usize, &mut [T])) {
+    for (input, row) in rows.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+        read(input, row);
+    }
+}
+
+/// Rows of fewer lines than go side by side.
+fn fill_partly<T: CpuScalar>(rows: &mut [T], width: usize, lines: usize, read: &dyn Fn(usize, &mut [T])) {
+    for (input, row) in rows.chunks_exact_mut(width).enumerate() {
         let (row, absent) = row.split_at_mut(lines);
         read(input, row);
-        absent.fill(dark);
+        absent.fill(T::from_f64(DARK));
     }
-    tile[inputs * width..][..LINE_PADDING * width].fill(dark);
 }

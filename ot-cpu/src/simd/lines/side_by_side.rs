@@ -12,7 +12,8 @@
 //! where d_t = c t^2 - 2 c (x - J) t, and base is the largest h_j - d_t of the line. So u <= 1, one exponential for each
 //! input of a block, and K is the same for all blocks of all lines. An exponent below the range is raised to its lowest, and
 //! such terms are, beside the largest, less than exp(2 |log K| - range): |log K| is kept below the half of the range less
-//! what matters. A window that is longer than that allows is cut into pieces, whose sums are added by their logarithms: so
+//! what matters. Terms times their cost take K c (x + xi - j)^2, made for a block, in the place of K: twice as much matters of
+//! them, for the largest term may cost nothing. A window that is longer than that allows is cut into pieces, whose sums are added by their logarithms: so
 //! nothing depends on how much the lines of a tile have in common but the time.
 
 use std::f64::consts::{LN_2, LOG2_E};
@@ -49,8 +50,9 @@ pub const fn lines_of_tile<T>() -> usize {
 pub(super) struct Blocks<T> {
     /// Outputs of a block.
     pub(super) len: usize,
-    /// The largest |t| of a piece of a window.
+    /// The largest |t| of a piece of a window, and that where terms are multiplied by their cost.
     most: usize,
+    most_of_costs: usize,
     /// exp(2 c xi t), for [`columns`] outputs after the others, and there for t = -most, ..., most.
     factor: Vec<T>,
 }
@@ -63,9 +65,12 @@ const fn columns(block: usize) -> usize {
 impl<T: Element> Blocks<T> {
     /// The blocks that take the least time; `None` where a factor would reach no further than a few inputs.
     pub(super) fn new(inputs: usize, outputs: usize, step: f64, curvature: f64, tau: f64) -> Option<Self> {
-        let range = 0.5 * (exponent_range::<T>() - tau);
         let width = (tau / curvature).sqrt();
-        let reach = |len: usize| (range / (curvature * (len - 1) as f64 * step)).min(inputs as f64).floor();
+        let reach_of = |tau: f64, len: usize| {
+            let range = 0.5 * (exponent_range::<T>() - tau);
+            (range / (curvature * (len - 1) as f64 * step)).min(inputs as f64).floor()
+        };
+        let reach = |len: usize| reach_of(tau, len);
         let time = |len: usize| {
             let window = (len as f64 * step + 2.0 * width + CHUNK as f64).min(inputs as f64);
             let joined = (window / (2.0 * reach(len))).ceil() - 1.0;
@@ -73,7 +78,8 @@ impl<T: Element> Blocks<T> {
         };
         let reaches = |len: &usize| reach(*len) >= CHUNK.min(inputs) as f64;
         let len = BLOCKS.into_iter().filter(reaches).min_by(|left, right| time(*left).total_cmp(&time(*right)))?;
-        let (most, columns) = (reach(len) as usize, columns(len));
+        let (most, most_of_costs) = (reach(len) as usize, reach_of(2.0 * tau, len).max(0.0) as usize);
+        let columns = columns(len);
         let mut factor = Vec::with_capacity(len * (2 * most + 1));
         for first in (0..len).step_by(columns) {
             for row in 0..=2 * most {
@@ -84,7 +90,12 @@ impl<T: Element> Blocks<T> {
                 }));
             }
         }
-        Some(Self { len, most, factor })
+        Some(Self { len, most, most_of_costs, factor })
+    }
+
+    /// Is a piece more than a few inputs where terms are multiplied by their cost?
+    pub(super) fn reaches_under_costs(&self) -> bool {
+        2 * self.most_of_costs >= CHUNK.min(2 * self.most)
     }
 }
 
@@ -101,6 +112,8 @@ pub(super) struct TileScratch<T> {
     costs: Vec<T>,
     /// Factors u.
     factors: Vec<T>,
+    /// K times the costs of a block.
+    weighted: Vec<T>,
     /// The sums of a block.
     sums: Vec<T>,
     /// Running sums at all outputs, three numbers each.
@@ -116,6 +129,7 @@ impl<T> Default for TileScratch<T> {
             of_chunks: Vec::new(),
             costs: Vec::new(),
             factors: Vec::new(),
+            weighted: Vec::new(),
             sums: Vec::new(),
             running: Vec::new(),
         }
@@ -150,12 +164,14 @@ fn grow<T: Copy>(buffer: &mut Vec<T>, len: usize, value: T) {
     }
 }
 
-/// The sums along the lines of a tile, one line after the other in `out`; in the tile an input of all lines follows another.
-/// Inputs, whole chunks of them, and lines without mass have entries of no mass.
+/// The sums along the lines of a tile, plain, or each term times its cost (over epsilon), one line after the other in `out`;
+/// in the tile an input of all lines follows another. Inputs, whole chunks of them, and lines without mass have entries of no
+/// mass.
 #[inline(always)]
 pub(in crate::simd) fn log_sums_side_by_side<V: Vector>(
     squares: &Squares<V::Element>,
     tile: &[V::Element],
+    times_cost: bool,
     out: &mut [V::Element],
     scratch: &mut LineScratch<V::Element>,
     counts: &mut LineCounts,
@@ -180,23 +196,31 @@ pub(in crate::simd) fn log_sums_side_by_side<V: Vector>(
     for (shade, is_lit) in shade.iter_mut().zip(is_lit) {
         *shade = V::Element::of_double(if is_lit { 0.0 } else { -10.0 * LOG_ZERO });
     }
-    let search = Search { squares, block: blocks.len, rows, shade: V::load(&shade) };
+    let (tau, most) = if times_cost { (2.0 * squares.tau, blocks.most_of_costs) } else { (squares.tau, blocks.most) };
+    let search = Search { squares, tau, block: blocks.len, rows, shade: V::load(&shade) };
     let tiles = &mut scratch.tiles;
     tiles.fit(squares.inputs, squares.outputs, blocks.len);
-    search.find(tiles);
+    if squares.outputs <= blocks.len && squares.inputs <= blocks.len.min(2 * most) {
+        // A single block of outputs reaches nearly all inputs: looking for those that matter costs more than it saves.
+        tiles.windows[0] = (0, squares.inputs);
+    } else {
+        search.find(tiles);
+    }
     for b in 0..squares.outputs.div_ceil(blocks.len) {
         let (first, behind) = tiles.windows[b];
         let count = blocks.len.min(squares.outputs - b * blocks.len);
         let mut start = first;
         while start < behind {
-            let end = behind.min(start + 2 * blocks.most);
-            let piece = Piece { squares, blocks, start, end, first: b * blocks.len, count };
+            let end = behind.min(start + 2 * most);
+            let piece = Piece { squares, blocks, start, end, first: b * blocks.len, count, times_cost };
             piece.add::<V>(&rows[start * V::LEN..end * V::LEN], tiles, start > first);
             start = end;
         }
-        let is_joined = behind - first > 2 * blocks.most;
-        let counted = if is_joined { &mut counts.joined } else { &mut counts.tilted };
-        *counted += lit as u64;
+        if !times_cost {
+            let is_joined = behind - first > 2 * most;
+            let counted = if is_joined { &mut counts.joined } else { &mut counts.tilted };
+            *counted += lit as u64;
+        }
         for (line, out) in out.chunks_exact_mut(squares.outputs).enumerate() {
             let out = &mut out[b * blocks.len..][..count];
             if is_lit[line] {
@@ -214,6 +238,8 @@ pub(in crate::simd) fn log_sums_side_by_side<V: Vector>(
 /// [`windows`](super::windows) say, in chunks.
 struct Search<'a, V: Vector> {
     squares: &'a Squares<V::Element>,
+    /// The exponent below the largest at which inputs do not matter.
+    tau: f64,
     block: usize,
     rows: &'a [V::Element],
     /// What is added to a bound, so that nothing on a line without mass reaches it.
@@ -269,7 +295,7 @@ impl<V: Vector> Search<'_, V> {
     fn least(&self, b: usize, tiles: &TileScratch<V::Element>) -> V {
         let maximum = V::load(&tiles.maxima[b * V::LEN..]);
         let [constant, relative] = [self.squares.slack(0.0), self.squares.slack(1.0) - self.squares.slack(0.0)];
-        let slack = maximum.magnitude().times(splat(relative)).plus(splat(self.squares.tau + constant));
+        let slack = maximum.magnitude().times(splat(relative)).plus(splat(self.tau + constant));
         maximum.minus(slack).plus(self.shade)
     }
 
@@ -332,17 +358,19 @@ struct Piece<'a, T> {
     /// The first output, and how many.
     first: usize,
     count: usize,
+    /// Is each term multiplied by its cost?
+    times_cost: bool,
 }
 
 impl<T: Element> Piece<'_, T> {
     /// The sums of a block over the inputs of a piece, in the place of those that are there or added to them.
     #[inline(always)]
     fn add<V: Vector<Element = T>>(&self, rows: &[T], tiles: &mut TileScratch<T>, is_added: bool) {
-        let Self { squares, blocks, start, end, first, count } = *self;
+        let Self { squares, blocks, start, end, first, count, times_cost } = *self;
         let middle = start + (end - start) / 2;
         let centre = squares.place(first) + 0.5 * (blocks.len - 1) as f64 * squares.step;
         let slope = 2.0 * squares.curvature * (centre - middle as f64);
-        let TileScratch { costs, factors, sums, .. } = tiles;
+        let TileScratch { costs, factors, weighted, sums, .. } = tiles;
         let (exponents, factors) = (&mut costs[..end - start], &mut factors[..rows.len()]);
         for (i, exponent) in exponents.iter_mut().enumerate() {
             let t = f64::from(start as i32 + i as i32 - middle as i32);
@@ -360,11 +388,16 @@ impl<T: Element> Piece<'_, T> {
             let exponent = V::load(row).minus(base).multiply_add(unit, V::splat(exponent));
             power_of_two(exponent.smaller(highest)).store(factor);
         }
-        let reference = Reference { squares, base, middle };
-        let table = blocks.factor.as_slice();
         let group = columns(blocks.len);
-        let rows_of_group = 2 * blocks.most + 1;
-        let skipped = blocks.most + start - middle;
+        let (mut table, mut rows_of_group, mut skipped) =
+            (blocks.factor.as_slice(), 2 * blocks.most + 1, blocks.most + start - middle);
+        let mut scale = 0.0;
+        if times_cost {
+            let rows = |column: usize| &table[(column / group * rows_of_group + skipped) * group..];
+            scale = self.weigh(rows, &mut *weighted);
+            (table, rows_of_group, skipped) = (weighted.as_slice(), end - start, 0);
+        }
+        let reference = Reference { squares, base, middle, scale };
         for column in (0..count).step_by(group) {
             let table = &table[(column / group * rows_of_group + skipped) * group..];
             let sums = &mut sums[column * V::LEN..];
@@ -379,6 +412,35 @@ impl<T: Element> Piece<'_, T> {
                 _ => reference.finish(product::<V, 4, 4>(factors, table, 0), first, sums, is_added),
             }
         }
+    }
+}
+
+impl<T: Element> Piece<'_, T> {
+    /// K times the cost of each pair over the largest, from what tells the rows of K from a column on; and the logarithm of the
+    /// largest cost.
+    #[inline(always)]
+    fn weigh<'t>(&self, factor: impl Fn(usize) -> &'t [T], weighted: &mut Vec<T>) -> f64
+    where
+        T: 't,
+    {
+        let Self { squares, blocks, start, end, first, count, .. } = *self;
+        let (group, len) = (columns(blocks.len), end - start);
+        grow(weighted, count.next_multiple_of(group) * len, T::NEUTRAL_OF_SUM);
+        let distance = |output: usize, input: usize| squares.place(output) - f64::from(input as i32);
+        let corners = [(first, start), (first, end - 1), (first + count - 1, start), (first + count - 1, end - 1)];
+        let largest = corners.into_iter().map(|(output, input)| distance(output, input).abs()).fold(0.0, f64::max);
+        let unit = if largest > 0.0 { 1.0 / largest } else { 0.0 };
+        for (index, rows) in weighted.chunks_exact_mut(group * len).take(count.div_ceil(group)).enumerate() {
+            let column = index * group;
+            for (row, (out, factor)) in rows.chunks_exact_mut(group).zip(factor(column).chunks_exact(group)).enumerate()
+            {
+                for (k, (out, &factor)) in out.iter_mut().zip(factor).enumerate() {
+                    let share = distance(first + column + k, start + row) * unit;
+                    *out = factor * T::of_double(share * share);
+                }
+            }
+        }
+        (squares.curvature * largest * largest).ln().clamp(LOG_ZERO, -LOG_ZERO)
     }
 }
 
@@ -399,11 +461,12 @@ fn product<V: Vector, const R: usize, const N: usize>(
     sums
 }
 
-/// base - c (x + xi - J)^2 on all lines.
+/// base - c (x + xi - J)^2 on all lines, and the logarithm of what the sums are seen from.
 struct Reference<'a, V: Vector> {
     squares: &'a Squares<V::Element>,
     base: V,
     middle: usize,
+    scale: f64,
 }
 
 impl<V: Vector> Reference<'_, V> {
@@ -412,7 +475,7 @@ impl<V: Vector> Reference<'_, V> {
     fn finish<const N: usize>(&self, products: [V; N], first: usize, out: &mut [V::Element], is_added: bool) {
         for (k, (sum, out)) in products.into_iter().zip(out.chunks_exact_mut(V::LEN)).enumerate() {
             let distance = self.squares.place(first + k) - self.middle as f64;
-            let cost = (self.squares.curvature * distance * distance).min(-LOG_ZERO);
+            let cost = (self.squares.curvature * distance * distance).min(-LOG_ZERO) - self.scale;
             let high = V::Element::of_double(cost);
             let low = V::Element::of_double(cost - high.as_double());
             // The difference and its rounding (Knuth 1969).
@@ -421,6 +484,8 @@ impl<V: Vector> Reference<'_, V> {
             let taken = reference.minus(self.base);
             let rounding = self.base.minus(reference.minus(taken)).plus(minus_cost.minus(taken));
             let own = reference.plus(sum.logarithm().plus(rounding.minus(V::splat(low))));
+            // Terms that cost nothing have no logarithm.
+            let own = own.larger(splat(LOG_ZERO));
             let own = if is_added { log_add(V::load(out), own) } else { own };
             own.store(out);
         }

@@ -117,7 +117,7 @@ fn sums_of_tile<T: VectorMath>(level: Level, case: &Case<T>, times_cost: bool, c
     let (mut out, mut scratch) = (vec![T::NEUTRAL_OF_SUM; lines * n], LineScratch::new(m, n));
     match &case.cost {
         LineCost::Squares(squares) => {
-            T::log_sums_side_by_side_at(level, squares, &tile, &mut out, &mut scratch, counts);
+            T::log_sums_side_by_side_at(level, squares, &tile, times_cost, &mut out, &mut scratch, counts);
         }
         LineCost::Distances(distances) => {
             T::log_sums_of_distances_at(level, distances, &tile, times_cost, &mut out, &mut scratch, counts);
@@ -150,7 +150,7 @@ fn tiles_are_the_sums<T: VectorMath + PartialEq + std::fmt::Debug>(cases: &[Case
                     _ => assert!(found.iter().all(|sum| sum.as_double() <= 0.5 * LOG_ZERO), "{found:?}"),
                 }
             }
-            if matches!(case.cost, LineCost::Distances(_)) {
+            if matches!(case.cost, LineCost::Distances(_)) || case.cost.goes_side_by_side(true) {
                 let times_cost = sums_of_tile(level, case, true, &mut counts);
                 for ((found, expected), plain) in times_cost[0].iter().zip(&case.times_cost).zip(&case.plain) {
                     let [found, expected] = [found.as_double() - plain, expected - plain].map(|log| log.max(-30.0));
@@ -212,7 +212,7 @@ fn lines_are_sums_of_exponentials() {
 #[test]
 fn tiles_are_sums_of_exponentials() {
     fn side_by_side<T: Element>() -> Vec<Case<T>> {
-        squares::<T>().into_iter().filter(|case| case.cost.goes_side_by_side()).collect()
+        squares::<T>().into_iter().filter(|case| case.cost.goes_side_by_side(false)).collect()
     }
     for counts in [tiles_are_the_sums(&side_by_side::<f64>()), tiles_are_the_sums(&side_by_side::<f32>())] {
         assert!(counts.tilted > 0 && counts.joined > 0 && counts.unlit > 0 && counts.direct == 0, "{counts:?}");

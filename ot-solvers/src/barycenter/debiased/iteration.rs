@@ -1,17 +1,19 @@
-//! The loop of the debiased barycenter, and its gap.
+//! The loop of the debiased barycenter.
+
+mod gap;
 
 use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, Backend, CTransform, Device, Epsilon, Error, Fold, Geometry, JointProblem, KernelOp, LOG_ZERO,
-    Operand, Phase, PlanSide, PlanView, Potentials, Problem, Program, Progress, Real, Scalar, Side, Solution, Status,
-    WeightsView,
+    ActiveColumns, Backend, CTransform, Device, Error, Fold, Geometry, JointProblem, KernelOp, LOG_ZERO, Operand,
+    Phase, PlanSide, PlanView, Program, Progress, Real, Scalar, Side, Status,
 };
 
+use self::gap::Check;
 use super::{DebiasedBarycenter, DebiasedSolution, mixing::Mixing};
 use crate::{
-    barycenter::{group::Group, inputs::Weighted, unknown::Unknown},
-    entropic::{Sinkhorn, Start, Update},
+    barycenter::{group::Group, unknown::Unknown},
+    entropic::Start,
     history::History,
 };
 
@@ -24,21 +26,6 @@ const UNMIXED: usize = 10;
 /// The part of the iterations so far that pass between two solves for the transports: a hope that failed may fail again.
 const PATIENCE: usize = 4;
 
-/// The marginal error of the transports of p over the tolerance of the gap, and the least that is asked for unasked.
-const INNER: f64 = 1e-2;
-const LEAST_INNER: f64 = 1e-7;
-
-/// What is known of an iterate.
-struct Check<D: Device> {
-    /// p of the mass of the inputs.
-    measure: Vec<D::Elem>,
-    /// The gap of each column.
-    gaps: Vec<f64>,
-    /// From each input to p, and of p to itself.
-    transports: Vec<Solution<D>>,
-    own: Option<Solution<D>>,
-}
-
 /// The state of one run.
 pub(super) struct Iteration<'a, D: Device> {
     settings: &'a DebiasedBarycenter,
@@ -49,6 +36,8 @@ pub(super) struct Iteration<'a, D: Device> {
     unknown: Unknown<'a, D>,
     /// The kernel of p with itself.
     kernel: Box<dyn KernelOp<D>>,
+    /// Those of the transports of p, bound at the first check: of each group, and of p to itself.
+    of_transports: Vec<Box<dyn KernelOp<D>>>,
     /// h, and its softmin.
     own: D::Vector,
     softmin: D::Vector,
@@ -91,6 +80,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             mixing: Mixing::new(backend, &groups, len, columns)?,
             groups,
             kernel: geometry.bind_entropic(problem.epsilon(), columns)?,
+            of_transports: Vec::new(),
             own: backend.filled(0.0, len, columns)?,
             softmin: backend.filled(0.0, len, columns)?,
             logarithm: backend.filled(0.0, len, columns)?,
@@ -122,8 +112,9 @@ impl<'a, D: Device> Iteration<'a, D> {
         let scale = |column: usize| epsilon * self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
         let scales: Vec<f64> = (0..columns).map(scale).collect();
         let mut iterations = 0_usize;
-        // The iteration from which on transports may be solved for again.
-        let mut next = 0_usize;
+        // The iterations from which on transports may be solved for again, and whatever the last ones told; by how much the gap
+        // was above its estimate then.
+        let (mut next, mut latest, mut excess) = (0_usize, 0_usize, 1.0_f64);
         loop {
             iterations += 1;
             self.step(&active, epsilon)?;
@@ -141,15 +132,23 @@ impl<'a, D: Device> Iteration<'a, D> {
                     ..Progress::new(Phase::Iterations, iterations)
                 };
                 // Estimates that are no numbers count as nothing: they are looked at too.
-                let is_near = ratio(&estimates) <= tolerance && iterations >= next;
-                let check = if is_last || is_near { Some(self.check(epsilon)?) } else { None };
+                let estimate = ratio(&estimates);
+                let is_near = estimate <= tolerance
+                    && iterations >= next
+                    && (excess * estimate <= tolerance || iterations >= latest);
+                let check = match is_last || is_near {
+                    true => Some(self.check(epsilon, |gaps| is_last || ratio(gaps) <= tolerance)?),
+                    false => None,
+                };
                 if let Some(check) = &check {
                     progress.gap = check.gaps.iter().copied().reduce(f64::max);
-                    next = iterations + iterations / PATIENCE;
+                    (next, latest) = (iterations + iterations / PATIENCE, 2 * iterations);
+                    let found = ratio(&check.gaps) / estimate;
+                    excess = if found.is_finite() { found.max(1.0) } else { 1.0 };
                 }
                 let cancelled = matches!(history.tell(progress), ControlFlow::Break(()));
                 let check = match check {
-                    None if cancelled => Some(self.check(epsilon)?),
+                    None if cancelled => Some(self.check(epsilon, |_| true)?),
                     check => check,
                 };
                 if let Some(Check { measure, gaps, transports, own }) = check {
@@ -233,67 +232,4 @@ impl<'a, D: Device> Iteration<'a, D> {
         let mass = |column: usize| self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
         Ok((0..read[0].len()).map(|column| mass(column) * read[0][column] - read[1][column]).collect())
     }
-
-    /// What is known of p.
-    fn check(&mut self, epsilon: f64) -> Result<Check<D>, Error> {
-        let (len, columns) = (self.problem.unknown()[0], self.problem.columns());
-        let mut measure = self.backend.download(&[self.unknown.masses()])?.swap_remove(0);
-        for (column, values) in measure.chunks_exact_mut(len).enumerate() {
-            let mass = self.problem.terms()[0].problem.marginal(Side::Source).mass(column);
-            let ratio = mass / values.iter().map(|p| p.to_f64()).sum::<f64>();
-            values.iter_mut().for_each(|p| *p = D::Elem::from_f64(p.to_f64() * ratio));
-        }
-        let weights = WeightsView::new(&measure, columns)?;
-        if weights.validate().is_err() {
-            return Ok(Check { measure, gaps: vec![f64::INFINITY; columns], transports: Vec::new(), own: None });
-        }
-        let mut transports = Vec::with_capacity(self.problem.terms().len());
-        let inner = self.settings.inner_tolerance;
-        let inner = inner.unwrap_or_else(|| (INNER * self.settings.limits.tolerance_or(1e-3)).max(LEAST_INNER));
-        let sinkhorn = Sinkhorn::new().tolerance(inner);
-        let mut slope = vec![0.0; len * columns];
-        let total = |column: usize| -> f64 { self.problem.terms().iter().map(|term| term.weight(column)).sum() };
-        for group in &mut self.groups {
-            let target = measure.repeat(group.terms().len());
-            let given =
-                group.problem.with_weights(Side::Target, WeightsView::new(&target, group.problem.columns())?)?;
-            let start = group.beside(&self.logarithm, &self.subtract)?;
-            let solution = sinkhorn.run(&given).start(Start::Warm(&start)).solve()?;
-            let g = exact(&given, solution.potentials())?;
-            for (&term, g) in group.terms().iter().zip(g.chunks_exact(len * columns)) {
-                for (column, (slope, g)) in slope.chunks_exact_mut(len).zip(g.chunks_exact(len)).enumerate() {
-                    let weight = self.problem.terms()[term].weight(column) / total(column);
-                    slope.iter_mut().zip(g).for_each(|(slope, g)| *slope += weight * g.to_f64());
-                }
-            }
-            transports.extend(group.solutions_of_terms(self.problem, &solution, weights)?);
-        }
-        transports.sort_by_key(|(term, _)| *term);
-        let transports = transports.into_iter().map(|(_, transport)| transport).collect();
-        let atoms = Weighted(weights);
-        let own = Problem::new(Arc::clone(&self.geometry), &atoms, &atoms, Epsilon::Absolute(epsilon))?;
-        let mut source = self.backend.copied(&self.own)?;
-        let operands = [Operand::Output(0), Operand::Vector(&self.logarithm)];
-        self.backend.map(&self.subtract, &operands, &mut [&mut source])?;
-        let start = Potentials { target: self.backend.copied(&source)?, source, epsilon };
-        let solution = sinkhorn.update(Update::Symmetric).run(&own).start(Start::Warm(&start)).solve()?;
-        let h = exact(&own, solution.potentials())?;
-        slope.iter_mut().zip(&h).for_each(|(slope, h)| *slope -= h.to_f64());
-        let gap = |(p, slope): (&[D::Elem], &[f64])| -> f64 {
-            let least = slope.iter().copied().fold(f64::INFINITY, f64::min);
-            p.iter().zip(slope).map(|(p, slope)| p.to_f64() * (slope - least)).sum()
-        };
-        let gaps = measure.chunks_exact(len).zip(slope.chunks_exact(len)).map(gap).collect();
-        Ok(Check { measure, gaps, transports, own: Some(solution) })
-    }
-}
-
-/// The potential of p at all atoms: the softmin of that of the other side.
-fn exact<D: Device>(problem: &Problem<D>, potentials: &Potentials<D>) -> Result<Vec<D::Elem>, Error> {
-    let (backend, active) = (problem.backend(), ActiveColumns::all(problem.columns()));
-    let penalty = problem.marginal(Side::Target).penalty();
-    let request = CTransform { side: Side::Target, plan: problem.view(potentials), penalty, active: &active };
-    let mut out = backend.alloc(problem.marginal(Side::Target).len(), problem.columns())?;
-    problem.bind()?.c_transform(backend, request, &mut out, None)?;
-    Ok(backend.download(&[&out])?.swap_remove(0))
 }
