@@ -12,8 +12,10 @@ use ot_core::{
 
 use super::geometric::{Guided, SHARPNESS, iterate, zeros};
 
-/// Iterations at each epsilon of the annealing.
-const SWEEPS: usize = 8;
+/// Iterations at each epsilon of the annealing: the fewest, and how many nodes of the longest axis ask for one more. What is wrong
+/// over many steps takes many iterations, and a pivot more costs more than a sweep.
+const FEWEST_SWEEPS: usize = 8;
+const NODES_OF_A_SWEEP: usize = 2;
 
 /// First arcs of an atom are those whose reduced cost is above its least by less than so many epsilons of the guide.
 const HEIGHT: f64 = 8.0;
@@ -37,6 +39,9 @@ pub(super) fn guided<D: Device>(
     let steps = [x.axes(), y.axes()].into_iter().flat_map(|axes| axes.iter().zip(&along));
     let spacing = steps.filter_map(|(axis, cost)| step(axis, cost.as_ref())).fold(0.0, f64::max);
 
+    let longest = [x, y].into_iter().flat_map(|grid| grid.axes()).map(Axis::len).max().unwrap_or(0);
+    let sweeps = (longest / NODES_OF_A_SWEEP).max(FEWEST_SWEEPS);
+
     let geometry = builder.geometry(Support::Grid(x), Support::Grid(y), cost)?;
     let bound = geometry.cost_bound().unwrap_or(0.0);
     let epsilon = (SHARPNESS * spacing).max(64.0 * D::Elem::EPSILON * bound);
@@ -44,7 +49,7 @@ pub(super) fn guided<D: Device>(
         return Ok(None);
     }
     let problem = Problem::new(geometry, measures[0], measures[1], Epsilon::Absolute(epsilon))?;
-    let potentials = iterate(&problem, zeros(&problem)?, (bound / 4.0).max(epsilon), SWEEPS)?;
+    let potentials = iterate(&problem, zeros(&problem)?, (bound / 4.0).max(epsilon), sweeps)?;
     let both = problem.backend().download(&[&potentials.source, &potentials.target])?;
     let of_atoms = |(potential, atoms): (&Vec<D::Elem>, &[u32])| -> Vec<f64> {
         atoms.iter().map(|&atom| potential[atom as usize].to_f64()).collect()
