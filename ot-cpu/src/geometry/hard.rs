@@ -114,6 +114,7 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
             |index, found| {
                 let mut tile = [T::default(); BLOCK * TILE];
                 let mut partners = Vec::new();
+                let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
                 let start = index * task;
                 for block in pieces(start..atoms.min(start + task), BLOCK) {
                     // One arc over the limit, of whatever tasks, is enough to tell that there are too many.
@@ -126,7 +127,6 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                     let (top, level) =
                         (self.cost.top(Side::Source, block.clone(), of_row), -self.rounding_of(highest, &heights));
                     self.cost.partners(Side::Source, block.clone(), &top, &heights, level, &mut partners);
-                    let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
                     let cost = self.cost.as_ref();
                     visit_partners(cost, Side::Source, block.clone(), &partners, &mut tile, |r, others, costs| {
                         let (arcs, f) = (&mut of_rows[r], f[block.start + r].to_f64());
@@ -149,7 +149,7 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                         }
                     });
                     total.fetch_add(of_rows.iter().map(Vec::len).sum(), Ordering::Relaxed);
-                    found.extend(of_rows.into_iter().flatten());
+                    of_rows.iter_mut().for_each(|of_row| found.append(of_row));
                 }
             },
         );
@@ -157,7 +157,13 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
             let bytes = (limit as u64).saturating_add(1).saturating_mul(size_of::<PricedArc>() as u64);
             return Err(Error::OutOfMemory { what: "arcs of small reduced cost", bytes });
         }
-        Ok(found.into_iter().flatten().collect())
+        // The arcs of a large list are moved once, where there are several tasks.
+        let mut found = found.into_iter();
+        let mut all = found.next().unwrap_or_default();
+        let rest = found.as_slice();
+        all.reserve_exact(rest.iter().map(Vec::len).sum());
+        found.for_each(|mut found| all.append(&mut found));
+        Ok(all)
     }
 }
 
