@@ -7,6 +7,7 @@ use super::{
     arcs::{Arcs, Reach},
     by_products::{self, Held},
     direction::{Forcing, LinearWork, direction},
+    laplacian::Entries,
     restricted::{self, CLIP, End, FAR, share_at},
     sides::{Iterate, Sides},
 };
@@ -134,9 +135,11 @@ impl<'a> Path<'a> {
         let share = share_at(self.now.error.min(STAGE_ERROR), self.atoms);
         self.relist(pairs, share)?;
         let Some(arcs) = &self.arcs else { return Ok(self.now.g.clone()) };
-        let laplacian = arcs.laplacian(self.sides, epsilon, &self.now, share);
+        let plan = arcs.plan(self.sides, epsilon, &self.now);
+        let laplacian = arcs.laplacian(self.sides, epsilon, &self.now, &plan, share, Entries::default());
         let forcing = Forcing::new(TANGENT_TOLERANCE, TANGENT_LEVENBERG);
-        let tangent = direction(&laplacian, &laplacian.slope_in_epsilon(), forcing, &mut self.work);
+        let slope = arcs.slope_in_epsilon(self.sides, epsilon, &self.now, &plan);
+        let tangent = direction(&laplacian, &slope, forcing, &mut self.work);
         if !tangent.iter().all(|slope| slope.is_finite()) {
             return Ok(self.now.g.clone());
         }
