@@ -36,6 +36,15 @@ pub(super) fn stages(epsilon: f64, from: f64) -> Vec<f64> {
     stages
 }
 
+/// What tells that a round has come to its goal.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// A sweep over all pairs.
+    AllPairs,
+    /// The arcs alone, if none that counts is missing: the sweep at the next epsilon sees all pairs.
+    Arcs,
+}
+
 /// What is carried along the path: the potentials, and the arcs listed last.
 pub(super) struct Path<'a> {
     pub(super) sides: &'a Sides,
@@ -72,12 +81,13 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's
+    /// One round: solve on the arcs that matter, then look at all pairs, if asked for. A round that makes nothing better is Sinkhorn's
     /// step. Without arcs it is one step by products.
     pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
         &mut self,
         pairs: &mut AllPairs<'_, D, K>,
         tolerance: f64,
+        check: Check,
     ) -> Result<(), Error> {
         let epsilon = pairs.epsilon();
         let (sides, now) = (self.sides, &self.now);
@@ -102,12 +112,16 @@ impl<'a> Path<'a> {
                 // The plan is not sparse, but its cells are. Where as many arcs as are allowed have been asked for, products are all
                 // there is.
                 (self.is_dense, self.slow_rounds) = (true, 0);
-                return self.round(pairs, tolerance);
+                return self.round(pairs, tolerance, check);
             }
             listed => listed?,
         }
         let Some(arcs) = &self.arcs else { return Ok(()) };
         let (restricted, end) = restricted::solve(arcs, sides, epsilon, self.now.g.clone(), goal, &mut self.work);
+        if end == End::Reached && check == Check::Arcs {
+            self.now = restricted;
+            return Ok(());
+        }
         let next = pairs.iterate(sides, &restricted.f, &restricted.g)?;
         let rises = next.dual >= self.now.dual - self.now.dual_rounding;
         self.now = match next.error.is_finite() && (rises || next.error < self.now.error / 2.0) {
