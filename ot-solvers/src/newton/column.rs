@@ -110,7 +110,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         let [f, g] = start.map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
         let mut pairs = AllPairs::new(self.problem, kernel, self.settings.most_arcs)?;
         pairs.rebind(if ended { epsilon } else { first }, &f, &g)?;
-        let mut path = Path::new(&sides, pairs.iterate(&sides, &f, &g)?, lists_arcs);
+        let mut path = Path::new(&sides, self.largest_cost(), pairs.iterate(&sides, &f, &g)?, lists_arcs);
         let last = stages.pop().unwrap_or(epsilon);
         for next in stages.iter().copied().skip(1).chain([last]) {
             let check = if next == pairs.epsilon() { Check::AllPairs } else { Check::Arcs };

@@ -16,10 +16,12 @@ use super::{
 pub(super) const RATIO: f64 = 0.25;
 /// The error of a stage before the last.
 pub(super) const STAGE_ERROR: f64 = 1e-3;
-/// By how much potentials may rise on the listed arcs before arcs may be missing, in epsilons.
-const MARGIN: f64 = 32.0;
-/// The largest margin: all arcs of potentials that move no farther.
-const LARGEST_MARGIN: f64 = 4096.0;
+/// By how much potentials may rise on the listed arcs before arcs may be missing, in epsilons, the least and the most, and in parts of
+/// the largest cost between these: where epsilon is large a margin costs many arcs, and potentials move little.
+const MARGINS: [f64; 2] = [8.0, 32.0];
+const FARTHEST: f64 = 8e-3;
+/// The most that margins grow by: all arcs of potentials that move no farther.
+const LARGEST_GROWTH: f64 = 128.0;
 /// The Levenberg term of the tangent.
 const TANGENT_LEVENBERG: f64 = 1e-2;
 /// So many rounds by products that do not halve the error are too many.
@@ -51,8 +53,10 @@ pub(super) struct Path<'a> {
     pub(super) now: Iterate,
     pub(super) work: LinearWork,
     arcs: Option<Arcs>,
-    margin: f64,
+    /// Margins are that many times what they were at first.
+    growth: f64,
     atoms: usize,
+    largest_cost: f64,
     /// Are arcs listed, or is the plan met by products alone?
     lists_arcs: bool,
     /// Are there too many of them at this epsilon?
@@ -64,7 +68,7 @@ pub(super) struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    pub(super) fn new(sides: &'a Sides, start: Iterate, lists_arcs: bool) -> Self {
+    pub(super) fn new(sides: &'a Sides, largest_cost: f64, start: Iterate, lists_arcs: bool) -> Self {
         let (work, atoms) = (LinearWork::default(), sides.most_atoms());
         let held = Held::default();
         Self {
@@ -72,8 +76,9 @@ impl<'a> Path<'a> {
             now: start,
             work,
             arcs: None,
-            margin: MARGIN,
+            growth: 1.0,
             atoms,
+            largest_cost,
             lists_arcs,
             is_dense: false,
             held,
@@ -129,7 +134,7 @@ impl<'a> Path<'a> {
             false => pairs.iterate(sides, &self.now.f, &self.now.transform)?,
         };
         if end != End::Reached {
-            self.margin = (2.0 * self.margin).min(LARGEST_MARGIN);
+            self.growth = (2.0 * self.growth).min(LARGEST_GROWTH);
         }
         Ok(())
     }
@@ -169,7 +174,9 @@ impl<'a> Path<'a> {
         share: f64,
     ) -> Result<(), Error> {
         let epsilon = pairs.epsilon();
-        let reach = Reach { epsilon, share, margin: self.margin };
+        let [least, most] = MARGINS;
+        let margin = self.growth * (FARTHEST * self.largest_cost / epsilon).clamp(least, most);
+        let reach = Reach { epsilon, share, margin };
         self.arcs = Some(match self.arcs.take() {
             Some(arcs) if arcs.cover(self.sides, &self.now, epsilon, share) => {
                 match arcs.reach().base() > FAR_TOO_MANY * reach.base() {
