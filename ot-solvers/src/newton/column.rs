@@ -112,15 +112,10 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         pairs.rebind(if ended { epsilon } else { first }, &f, &g)?;
         let mut path = Path::new(&sides, self.largest_cost(), pairs.iterate(&sides, &f, &g)?, lists_arcs);
         let last = stages.pop().unwrap_or(epsilon);
-        for next in stages.iter().copied().skip(1).chain([last]) {
-            let check = if next == pairs.epsilon() { Check::AllPairs } else { Check::Arcs };
-            ended = ended || self.descend(&mut path, &mut pairs, STAGE_ERROR, STAGE_ROUNDS, check)?;
+        for next in stages.iter().copied().skip(1).chain([last]).filter(|next| *next != first) {
+            ended = ended || self.descend(&mut path, &mut pairs, STAGE_ERROR, STAGE_ROUNDS, Check::Arcs)?;
             if ended {
                 break;
-            }
-            if next == pairs.epsilon() {
-                // A path of one stage.
-                continue;
             }
             let predicted = path.predict(&mut pairs, next)?;
             pairs.rebind(next, &path.now.f, &predicted)?;
