@@ -167,7 +167,7 @@ impl Arcs {
         exponentials(&mut plan);
         for (i, a) in a.iter().enumerate() {
             for (entry, &j) in plan[self.row(i)].iter_mut().zip(&self.columns[self.row(i)]) {
-                *entry = a * b[j as usize] * *entry;
+                *entry *= a * b[j as usize];
             }
         }
         plan
