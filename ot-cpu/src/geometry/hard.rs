@@ -102,9 +102,10 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
         let (atoms, others) = (self.cost.len(Side::Source), self.cost.len(Side::Target));
         let task = task_atoms(atoms, others);
         let of_source = |i: usize| threshold.base + threshold.atoms.map_or(0.0, |[source, _]| source[i]);
-        let of_target = |j: usize| threshold.atoms.map_or(0.0, |[_, target]| target[j]);
-        let largest_of_target = (0..others).map(of_target).fold(f64::NEG_INFINITY, f64::max);
-        let heights = self.cost.heights(Side::Target, |j| g[j].to_f64() + of_target(j));
+        let of_target =
+            threshold.atoms.map_or_else(|| Cow::Owned(vec![0.0; others]), |[_, target]| Cow::Borrowed(target));
+        let largest_of_target = of_target.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let heights = self.cost.heights(Side::Target, |j| g[j].to_f64() + of_target[j]);
         let mut found: [Vec<PricedArc>; TASKS] = std::array::from_fn(|_| Vec::new());
         let total = AtomicUsize::new(0);
         for_each_chunk(
@@ -114,6 +115,7 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
             |index, found| {
                 let mut tile = [T::default(); BLOCK * TILE];
                 let mut partners = Vec::new();
+                let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
                 let start = index * task;
                 for block in pieces(start..atoms.min(start + task), BLOCK) {
                     // One arc over the limit, of whatever tasks, is enough to tell that there are too many.
@@ -126,7 +128,6 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                     let (top, level) =
                         (self.cost.top(Side::Source, block.clone(), of_row), -self.rounding_of(highest, &heights));
                     self.cost.partners(Side::Source, block.clone(), &top, &heights, level, &mut partners);
-                    let mut of_rows: [Vec<PricedArc>; BLOCK] = std::array::from_fn(|_| Vec::new());
                     let cost = self.cost.as_ref();
                     visit_partners(cost, Side::Source, block.clone(), &partners, &mut tile, |r, others, costs| {
                         let (arcs, f) = (&mut of_rows[r], f[block.start + r].to_f64());
@@ -139,17 +140,24 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
                             if least_reduced(costs, &g[run.clone()]) > highest {
                                 continue;
                             }
-                            for (j, cost) in run.zip(costs) {
-                                let reduced_cost = cost.to_f64() - f - g[j].to_f64();
-                                if reduced_cost <= of_source + of_target(j) && cost.is_finite() && arcs.len() < left {
-                                    let source = (block.start + r) as u32;
-                                    arcs.push(PricedArc { source, target: j as u32, reduced_cost });
-                                }
+                            let reduced = |(cost, g): (&T, &T)| cost.to_f64() - f - g.to_f64();
+                            let (g, of_target) = (&g[run.clone()], &of_target[run.clone()]);
+                            let (mut places, mut len) = ([0; RUN], 0);
+                            for (place, (pair, of_target)) in costs.iter().zip(g).zip(of_target).enumerate() {
+                                // Without a branch: the next place overwrites one that is not kept.
+                                places[len] = place;
+                                len += usize::from(reduced(pair) <= of_source + of_target && pair.0.is_finite());
                             }
+                            let source = (block.start + r) as u32;
+                            let kept = places[..len].iter().take(left.saturating_sub(arcs.len()));
+                            arcs.extend(kept.map(|&place| {
+                                let reduced_cost = reduced((&costs[place], &g[place]));
+                                PricedArc { source, target: (run.start + place) as u32, reduced_cost }
+                            }));
                         }
                     });
                     total.fetch_add(of_rows.iter().map(Vec::len).sum(), Ordering::Relaxed);
-                    found.extend(of_rows.into_iter().flatten());
+                    of_rows.iter_mut().for_each(|of_row| found.append(of_row));
                 }
             },
         );
@@ -157,7 +165,13 @@ impl<T: CpuScalar, R: CostRows<T>> HardTransform<Host<T>> for Functionals<T, R> 
             let bytes = (limit as u64).saturating_add(1).saturating_mul(size_of::<PricedArc>() as u64);
             return Err(Error::OutOfMemory { what: "arcs of small reduced cost", bytes });
         }
-        Ok(found.into_iter().flatten().collect())
+        // The arcs of a large list are moved once, where there are several tasks.
+        let mut found = found.into_iter();
+        let mut all = found.next().unwrap_or_default();
+        let rest = found.as_slice();
+        all.reserve_exact(rest.iter().map(Vec::len).sum());
+        found.for_each(|mut found| all.append(&mut found));
+        Ok(all)
     }
 }
 

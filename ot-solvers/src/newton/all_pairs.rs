@@ -195,11 +195,7 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         let mut listed: Vec<PricedArc> = Vec::new();
         for atoms in &thresholds {
             let threshold = ArcThreshold { base: reach.base(), atoms: Some([&atoms[0], &atoms[1]]) };
-            listed.extend(self.below(threshold)?);
-        }
-        if thresholds.len() > 1 {
-            listed.sort_unstable_by_key(|arc| (arc.source, arc.target));
-            listed.dedup_by_key(|arc| (arc.source, arc.target));
+            listed = union(listed, self.below(threshold)?);
         }
         Ok(Arcs::new(&listed, iterate.f.clone(), raised, reach))
     }
@@ -221,4 +217,23 @@ impl<'a, D: Device, K: KernelOp<D> + ?Sized> AllPairs<'a, D, K> {
         let (f, g) = (&self.potentials.source, &self.potentials.target);
         hard.arcs_below(f, g, 0, threshold, self.few_arcs)
     }
+}
+
+/// The arcs of either list; both are in the order of rows, and of columns within rows.
+fn union(first: Vec<PricedArc>, second: Vec<PricedArc>) -> Vec<PricedArc> {
+    if first.is_empty() {
+        return second;
+    }
+    let place = |arc: &PricedArc| (arc.source, arc.target);
+    let mut union = Vec::with_capacity(first.len() + second.len());
+    let mut first = first.into_iter().peekable();
+    for arc in second {
+        while let Some(before) = first.next_if(|before| place(before) < place(&arc)) {
+            union.push(before);
+        }
+        first.next_if(|same| place(same) == place(&arc));
+        union.push(arc);
+    }
+    union.extend(first);
+    union
 }

@@ -6,7 +6,7 @@ use ot_core::{LOG_ZERO, PricedArc, Side};
 
 use super::{
     exponential::exponentials,
-    laplacian::{Curvature, PlanLaplacian},
+    laplacian::{Curvature, Entries, PlanLaplacian},
     sides::{Iterate, Sides},
 };
 
@@ -117,33 +117,38 @@ impl Arcs {
         self.rows[i]..self.rows[i + 1]
     }
 
-    /// The iterate of a potential g, as if there were no other arcs.
-    pub(super) fn iterate(&self, sides: &Sides, epsilon: f64, g: Vec<f64>) -> Iterate {
+    /// The iterate of a potential g, as if there were no other arcs, and its plan, arc by arc.
+    pub(super) fn iterate(&self, sides: &Sides, epsilon: f64, g: Vec<f64>, plan: &mut Vec<f64>) -> Iterate {
         let ([a, b], [_, log_b]) = (&sides.weights, &sides.log_weights);
         let shifted: Vec<f64> = g.iter().zip(log_b).map(|(g, log_b)| g / epsilon + log_b).collect();
         let (mut f, mut marginal) = (self.f.clone(), vec![0.0; g.len()]);
-        let mut entries: Vec<f64> =
-            self.columns.iter().zip(&self.costs).map(|(&j, cost)| shifted[j as usize] - cost / epsilon).collect();
-        let largest: Vec<f64> = (0..f.len())
-            .map(|i| {
-                let row = &mut entries[self.row(i)];
-                let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                row.iter_mut().for_each(|entry| *entry -= largest);
-                largest
-            })
-            .collect();
-        exponentials(&mut entries);
+        plan.clear();
+        plan.resize(self.columns.len(), 0.0);
+        let mut largest = Vec::with_capacity(f.len());
+        for i in 0..f.len() {
+            let (columns, costs, plan) = (&self.columns[self.row(i)], &self.costs[self.row(i)], &mut plan[self.row(i)]);
+            let mut of_row = f64::NEG_INFINITY;
+            for (entry, (&j, cost)) in plan.iter_mut().zip(columns.iter().zip(costs)) {
+                *entry = shifted[j as usize] - cost / epsilon;
+                of_row = if *entry > of_row { *entry } else { of_row };
+            }
+            plan.iter_mut().for_each(|entry| *entry -= of_row);
+            largest.push(of_row);
+        }
+        exponentials(plan);
         for (i, largest) in largest.into_iter().enumerate() {
+            let (columns, plan) = (&self.columns[self.row(i)], &mut plan[self.row(i)]);
             if largest <= LOG_ZERO / 2.0 {
+                plan.fill(0.0);
                 continue;
             }
-            let (columns, entries) = (&self.columns[self.row(i)], &entries[self.row(i)]);
-            let sum: f64 = entries.iter().sum();
+            let sum: f64 = plan.iter().sum();
             let [potential, density] = sides.best_source(-epsilon * (largest + sum.ln()), epsilon);
             f[i] = potential;
             let factor = a[i] * density / sum;
-            for (&j, entry) in columns.iter().zip(entries) {
-                marginal[j as usize] += factor * entry;
+            for (&j, entry) in columns.iter().zip(plan) {
+                *entry *= factor;
+                marginal[j as usize] += *entry;
             }
         }
         let transform = (0..g.len()).map(|j| match b[j] > 0.0 {
@@ -155,27 +160,53 @@ impl Arcs {
         sides.iterate(epsilon, f, g, transform)
     }
 
-    /// The matrix of Newton's method at an iterate, of the arcs whose part of a row or a column is above `share`. What
+    /// The plan of an iterate that is not one of these arcs alone.
+    pub(super) fn plan(&self, sides: &Sides, epsilon: f64, Iterate { f, g, .. }: &Iterate) -> Vec<f64> {
+        let [a, b] = &sides.weights;
+        let mut plan: Vec<f64> = self.exponents(epsilon, f, g, 0..f.len()).collect();
+        exponentials(&mut plan);
+        for (i, a) in a.iter().enumerate() {
+            for (entry, &j) in plan[self.row(i)].iter_mut().zip(&self.columns[self.row(i)]) {
+                *entry *= a * b[j as usize];
+            }
+        }
+        plan
+    }
+
+    /// (f_i + g_j - C_ij) / epsilon of the arcs of rows.
+    fn exponents<'a>(
+        &'a self,
+        epsilon: f64,
+        f: &'a [f64],
+        g: &'a [f64],
+        rows: Range<usize>,
+    ) -> impl Iterator<Item = f64> + 'a {
+        rows.flat_map(move |i| {
+            let arcs = self.columns[self.row(i)].iter().zip(&self.costs[self.row(i)]);
+            arcs.map(move |(&j, cost)| (f[i] + g[j as usize] - cost) / epsilon)
+        })
+    }
+
+    /// The matrix of Newton's method at an iterate of this plan, of the arcs whose part of a row or a column is above `share`. What
     /// is left out of rows and columns stays in the matrix as a rank-one plan of the same sums.
-    pub(super) fn laplacian(&self, sides: &Sides, epsilon: f64, iterate: &Iterate, share: f64) -> PlanLaplacian {
+    pub(super) fn laplacian(
+        &self,
+        sides: &Sides,
+        epsilon: f64,
+        iterate: &Iterate,
+        plan: &[f64],
+        share: f64,
+        mut entries: Entries,
+    ) -> PlanLaplacian {
         let [a, b] = &sides.weights;
         let [f, g] = [&iterate.f, &iterate.g];
-        let exponent = |i: usize, arc: usize| (f[i] + g[self.columns[arc] as usize] - self.costs[arc]) / epsilon;
-        let of_row = |i: usize| self.row(i).map(move |arc| exponent(i, arc));
-        let mut densities: Vec<f64> = (0..f.len()).flat_map(of_row).collect();
-        exponentials(&mut densities);
-        let (mut rows, mut columns, mut entries, mut exponents) = (vec![0], Vec::new(), Vec::new(), Vec::new());
+        let bounds: Vec<f64> = b.iter().map(|b| share * b).collect();
+        entries.clear(f.len(), plan.len());
         for (i, a) in a.iter().enumerate() {
-            for arc in self.row(i) {
-                let b = b[self.columns[arc] as usize];
-                let entry = a * b * densities[arc];
-                if entry > share * a || entry > share * b {
-                    columns.push(self.columns[arc]);
-                    entries.push(entry);
-                    exponents.push(exponent(i, arc));
-                }
-            }
-            rows.push(columns.len());
+            let bound = share * a;
+            entries.push_row(self.columns[self.row(i)].iter().zip(&plan[self.row(i)]), |j, entry| {
+                entry > bound || entry > bounds[j]
+            });
         }
         let row_sums = f.iter().zip(a).map(|(&f, a)| a * sides.density_of_source(f, epsilon)).collect();
         let curvature = Curvature {
@@ -185,6 +216,29 @@ impl Arcs {
             held: vec![0.0; g.len()],
             has_gauge: sides.has_gauge(),
         };
-        PlanLaplacian::new(rows, columns, entries, exponents, curvature)
+        PlanLaplacian::new(entries, curvature)
     }
+
+    /// The derivative of the condition that g is its own transform in epsilon, times c and epsilon, at a plan: with
+    /// h_i = sum_j P_ij z_ij / r_i and z_ij = (f_i + g_j - C_ij) / epsilon, sum_i P_ij (z_ij - t_i h_i).
+    pub(super) fn slope_in_epsilon(&self, sides: &Sides, epsilon: f64, iterate: &Iterate, plan: &[f64]) -> Vec<f64> {
+        let Iterate { f, g, .. } = iterate;
+        let slopes = sides.slopes(Side::Source, f, epsilon);
+        let mut out = vec![0.0; g.len()];
+        for i in 0..f.len() {
+            let (columns, plan) = (&self.columns[self.row(i)], &plan[self.row(i)]);
+            let exponents = || self.exponents(epsilon, f, g, i..i + 1);
+            let sum = plan.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+            let mean = slopes[i] * plan.iter().zip(exponents()).map(|(entry, z)| times(*entry, z)).sum::<f64>() / sum;
+            for ((&j, entry), z) in columns.iter().zip(plan).zip(exponents()) {
+                out[j as usize] += times(*entry, z - mean);
+            }
+        }
+        out
+    }
+}
+
+/// The product of a mass and an exponent, zero where there is no mass.
+fn times(mass: f64, exponent: f64) -> f64 {
+    if mass == 0.0 { 0.0 } else { mass * exponent }
 }

@@ -13,8 +13,8 @@
 use ot_core::PlanCells;
 
 use super::{
-    elimination::{EXACT_DEGREE, Elimination},
-    laplacian::{Curvature, PlanLaplacian},
+    elimination::{Elimination, Fidelity},
+    laplacian::{Curvature, Entries, PlanLaplacian},
 };
 
 /// The part of a row or a column of cells below which the plan between two does not count.
@@ -61,7 +61,6 @@ impl<'a> CellCorrection<'a> {
             filled.for_each(|(sum, kept)| *sum = kept);
         }
         let (to, masses): (Vec<u32>, Vec<f64>) = kept.into_iter().map(|(_, column, mass)| (column, mass)).unzip();
-        let exponents = vec![0.0; masses.len()];
         let curvature = Curvature {
             row_sums: rows.sums,
             held: vec![0.0; columns.sums.len()],
@@ -69,11 +68,11 @@ impl<'a> CellCorrection<'a> {
             slopes: [rows.slopes, columns.slopes],
             has_gauge,
         };
-        let (edges, ground) = PlanLaplacian::new(starts, to, masses, exponents, curvature).graph(lambda);
+        let (edges, ground) = PlanLaplacian::new(Entries::new(starts, to, masses), curvature).graph(lambda);
         let buffer = vec![0.0; ground.len()];
         Self {
             of_columns: &cells.of_atoms[1],
-            factor: Elimination::of(&edges, ground, EXACT_DEGREE),
+            factor: Elimination::of(&edges, ground, Fidelity::FINE),
             rows: count,
             buffer,
         }

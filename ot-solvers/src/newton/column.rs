@@ -10,7 +10,7 @@ use ot_core::{
 use super::{
     Newton, NewtonReport, Told,
     all_pairs::AllPairs,
-    path::{Path, STAGE_ERROR, stages},
+    path::{Check, Path, STAGE_ERROR, stages},
     sides::Sides,
 };
 use crate::entropic::{HandOver, Sinkhorn, Start};
@@ -18,7 +18,7 @@ use crate::entropic::{HandOver, Sinkhorn, Start};
 /// The error that Sinkhorn's iteration hands over at.
 const START_ERROR: f64 = 1e-2;
 /// The first epsilon of the path is the first that is not below this part of the bound of the cost.
-const FIRST: f64 = 5e-3;
+const FIRST: f64 = 1e-3;
 /// Potentials of no known epsilon are taken up at this many times the epsilon of the problem: those of an exact solution
 /// are a vertex of the dual face, which is far from its centre.
 const ABOVE: f64 = 10.0;
@@ -110,16 +110,12 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         let [f, g] = start.map(|potential| potential.iter().map(|value| value.to_f64()).collect::<Vec<_>>());
         let mut pairs = AllPairs::new(self.problem, kernel, self.settings.most_arcs)?;
         pairs.rebind(if ended { epsilon } else { first }, &f, &g)?;
-        let mut path = Path::new(&sides, pairs.iterate(&sides, &f, &g)?, lists_arcs);
+        let mut path = Path::new(&sides, self.largest_cost(), pairs.iterate(&sides, &f, &g)?, lists_arcs);
         let last = stages.pop().unwrap_or(epsilon);
-        for next in stages.iter().copied().skip(1).chain([last]) {
-            ended = ended || self.descend(&mut path, &mut pairs, STAGE_ERROR, STAGE_ROUNDS)?;
+        for next in stages.iter().copied().skip(1).chain([last]).filter(|next| *next != first) {
+            ended = ended || self.descend(&mut path, &mut pairs, STAGE_ERROR, STAGE_ROUNDS, Check::Arcs)?;
             if ended {
                 break;
-            }
-            if next == pairs.epsilon() {
-                // A path of one stage.
-                continue;
             }
             let predicted = path.predict(&mut pairs, next)?;
             pairs.rebind(next, &path.now.f, &predicted)?;
@@ -181,6 +177,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         pairs: &mut AllPairs<'_, D, K>,
         tolerance: f64,
         rounds: usize,
+        check: Check,
     ) -> Result<bool, Error> {
         let (mut smallest, mut since) = (f64::INFINITY, 0);
         for _ in 0..rounds {
@@ -201,7 +198,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
                 self.status = if path.now.error.is_finite() { Status::Stalled } else { Status::NotFinite };
                 return Ok(true);
             }
-            path.round(pairs, tolerance)?;
+            path.round(pairs, tolerance, check)?;
         }
         Ok(false)
     }
@@ -215,7 +212,7 @@ impl<'a, 'b, D: Device> ColumnSolver<'a, 'b, D> {
         let tolerance = self.settings.tolerance_on(self.problem);
         let mut goal = tolerance / 2.0;
         for _ in 0..CHANCES {
-            if self.descend(path, pairs, goal, usize::MAX)? {
+            if self.descend(path, pairs, goal, usize::MAX, Check::AllPairs)? {
                 return Ok(());
             }
             self.status = Status::Converged;

@@ -3,7 +3,7 @@
 use ot_core::power_of_two::{binary_exponent, times_power_of_two};
 
 use super::{
-    elimination::{EXACT_DEGREE, Elimination},
+    elimination::{Elimination, Fidelity},
     laplacian::{PlanLaplacian, dot},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct Forcing {
 impl Forcing {
     /// For plans whose entries differ by decades.
     pub(super) fn new(tolerance: f64, lambda: f64) -> Self {
-        Self { tolerance, lambda, sparse: 20.0, diagonal_steps: 60 }
+        Self { tolerance, lambda, sparse: 10.0, diagonal_steps: 60 }
     }
 }
 
@@ -56,8 +56,8 @@ pub(super) fn direction(laplacian: &PlanLaplacian, b: &[f64], forcing: Forcing, 
     }
     work.factors += 1;
     let (edges, ground) = laplacian.graph(forcing.lambda);
-    let (factor, mut buffer) =
-        (Elimination::of(&edges, ground, EXACT_DEGREE), vec![0.0; laplacian.shape().iter().sum()]);
+    let factor = Elimination::of(&edges, ground, Fidelity::COARSE);
+    let mut buffer = vec![0.0; laplacian.shape().iter().sum()];
     let rows = laplacian.shape()[0];
     let by_factor = |residual: &[f64], out: &mut [f64]| {
         buffer[..rows].fill(0.0);

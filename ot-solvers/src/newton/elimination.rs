@@ -19,28 +19,42 @@ pub(super) struct Elimination {
     sums: Vec<f64>,
 }
 
-/// Up to this many neighbours the mesh is exact, for directions that need few digits.
-pub(super) const EXACT_DEGREE: usize = 6;
-/// Edges drawn for each neighbour of a larger star.
-const DRAWS: usize = 2;
+/// How near a factor is to the matrix.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Fidelity {
+    /// Up to this many neighbours the mesh is exact.
+    pub(super) exact_degree: usize,
+    /// Edges drawn for each neighbour of a larger star.
+    pub(super) draws: usize,
+}
+
+impl Fidelity {
+    /// For systems whose products cost little: a third of the price of a finer factor, for one step more in four.
+    pub(super) const COARSE: Self = Self { exact_degree: 6, draws: 1 };
+    /// For systems whose products cost much.
+    pub(super) const FINE: Self = Self { exact_degree: 6, draws: 2 };
+    /// For systems that are solved to many digits.
+    pub(super) const FINEST: Self = Self { exact_degree: 256, draws: 2 };
+}
+
 /// Degrees from here on are eliminated as equals.
 const LARGEST_DEGREE: usize = 4096;
 
 impl Elimination {
-    /// Eliminates all vertices of a graph; `ground` has a tie for each, not all zero in any component. Stars of up to
-    /// `exact_degree` neighbours are eliminated exactly.
-    pub(super) fn of(edges: &[(u32, u32, f64)], mut ground: Vec<f64>, exact_degree: usize) -> Self {
+    /// Eliminates all vertices of a graph; `ground` has a tie for each, not all zero in any component.
+    pub(super) fn of(edges: &[(u32, u32, f64)], mut ground: Vec<f64>, fidelity: Fidelity) -> Self {
         let vertices = ground.len();
         let mut graph = Graph::new(vertices, edges);
         let mut factor = Self {
             order: Vec::with_capacity(vertices),
-            starts: vec![0],
-            to: Vec::new(),
-            weights: Vec::new(),
+            starts: Vec::with_capacity(vertices + 1),
+            to: Vec::with_capacity(edges.len()),
+            weights: Vec::with_capacity(edges.len()),
             sums: Vec::with_capacity(vertices),
         };
-        let mut draws = Random::new(0, 0, 0);
-        while let Some((vertex, mut star)) = graph.take_least() {
+        factor.starts.push(0);
+        let (mut random, mut star, mut heavier) = (Random::new(0, 0, 0), Vec::new(), Vec::new());
+        while let Some(vertex) = graph.take_least(&mut star) {
             let sum = star.iter().map(|(_, weight)| weight).sum::<f64>() + ground[vertex as usize];
             let sum = sum.max(f64::MIN_POSITIVE);
             for &(neighbour, weight) in &star {
@@ -51,10 +65,10 @@ impl Elimination {
             factor.starts.push(factor.to.len());
             factor.order.push(vertex);
             factor.sums.push(sum);
-            if star.len() <= exact_degree {
+            if star.len() <= fidelity.exact_degree {
                 graph.mesh(&star, sum);
             } else {
-                graph.sampled_mesh(&mut star, sum, &mut draws);
+                graph.sampled_mesh(&mut star, sum, fidelity.draws, &mut random, &mut heavier);
             }
             graph.count(&star);
         }
@@ -77,15 +91,30 @@ impl Elimination {
     }
 }
 
-/// The vertices that are left, with the edges of each: some doubled, some to eliminated ones, until they are looked at.
+/// The vertices that are left, with the edges of each in a list: some doubled, some to eliminated ones, until they are looked at.
 struct Graph {
-    edges: Vec<Vec<(u32, f64)>>,
+    /// The first edge of each vertex.
+    first: Vec<u32>,
+    edges: Vec<Edge>,
+    /// The first of the edges that are free to be used again.
+    free: u32,
+    /// Edges of each vertex to those that are left, doubled ones counted twice: an upper bound of its degree.
+    degrees: Vec<u32>,
     eliminated: Vec<bool>,
-    /// Vertices by the degree that they had when they were put there.
-    by_degree: Vec<Vec<u32>>,
+    /// Vertices by the degree that they had when they were put there: the last entry of each degree, and entries with the one
+    /// before.
+    by_degree: Vec<u32>,
+    entries: Vec<(u32, u32)>,
     least: usize,
-    /// Where a neighbour stands in the list that is being merged.
+    /// Where a neighbour stands in the star that is being merged.
     place: Vec<u32>,
+}
+
+/// One end of an edge, and the next edge of the vertex at the other end.
+struct Edge {
+    to: u32,
+    next: u32,
+    weight: f64,
 }
 
 /// No place.
@@ -93,76 +122,97 @@ const NOWHERE: u32 = u32::MAX;
 
 impl Graph {
     fn new(vertices: usize, edges: &[(u32, u32, f64)]) -> Self {
-        let mut of_vertex = vec![Vec::new(); vertices];
-        for &(p, q, weight) in edges {
-            of_vertex[p as usize].push((q, weight));
-            of_vertex[q as usize].push((p, weight));
-        }
         let mut graph = Self {
-            edges: of_vertex,
+            first: vec![NOWHERE; vertices],
+            edges: Vec::with_capacity(2 * edges.len()),
+            free: NOWHERE,
+            degrees: vec![0; vertices],
             eliminated: vec![false; vertices],
-            by_degree: vec![Vec::new(); LARGEST_DEGREE.min(vertices) + 1],
+            by_degree: vec![NOWHERE; LARGEST_DEGREE.min(vertices) + 1],
+            entries: Vec::with_capacity(2 * vertices),
             least: 0,
             place: vec![NOWHERE; vertices],
         };
+        edges.iter().for_each(|&(p, q, weight)| graph.join(p, q, weight));
         (0..vertices as u32).for_each(|vertex| graph.put(vertex));
         graph
     }
 
-    /// Puts a vertex where its number of edges belongs, an upper bound of its degree.
-    fn put(&mut self, vertex: u32) {
-        let degree = self.edges[vertex as usize].len().min(self.by_degree.len() - 1);
-        self.by_degree[degree].push(vertex);
-        self.least = self.least.min(degree);
+    /// Where a vertex belongs by its degree.
+    fn level(&self, vertex: u32) -> usize {
+        (self.degrees[vertex as usize] as usize).min(self.by_degree.len() - 1)
     }
 
-    /// Takes out a vertex of least degree, with its star.
-    fn take_least(&mut self) -> Option<(u32, Vec<(u32, f64)>)> {
+    /// Puts a vertex where it belongs.
+    fn put(&mut self, vertex: u32) {
+        let level = self.level(vertex);
+        self.entries.push((vertex, self.by_degree[level]));
+        self.by_degree[level] = (self.entries.len() - 1) as u32;
+        self.least = self.least.min(level);
+    }
+
+    /// Takes out a vertex of least degree, with its star: its neighbours that are left, each once.
+    fn take_least(&mut self, star: &mut Vec<(u32, f64)>) -> Option<u32> {
         loop {
-            let Some(vertex) = self.by_degree.get_mut(self.least)?.pop() else {
+            let entry = *self.by_degree.get(self.least)?;
+            if entry == NOWHERE {
                 self.least += 1;
                 continue;
-            };
-            if self.eliminated[vertex as usize] {
-                continue;
             }
-            // It may have got more edges since it was put there.
-            let star = self.merged(vertex);
-            if star.len().min(self.by_degree.len() - 1) > self.least {
-                self.edges[vertex as usize] = star;
-                self.put(vertex);
-                continue;
+            let (vertex, before) = self.entries[entry as usize];
+            self.by_degree[self.least] = before;
+            // It may have been put elsewhere since.
+            if !self.eliminated[vertex as usize] && self.level(vertex) == self.least {
+                self.eliminated[vertex as usize] = true;
+                self.take_star(vertex, star);
+                return Some(vertex);
             }
-            self.eliminated[vertex as usize] = true;
-            return Some((vertex, star));
         }
     }
 
-    /// The edges of a vertex to those that are left, each neighbour once.
-    fn merged(&mut self, vertex: u32) -> Vec<(u32, f64)> {
-        let edges = std::mem::take(&mut self.edges[vertex as usize]);
-        let mut merged: Vec<(u32, f64)> = Vec::with_capacity(edges.len());
-        for (neighbour, weight) in edges {
-            if self.eliminated[neighbour as usize] {
+    fn take_star(&mut self, vertex: u32, star: &mut Vec<(u32, f64)>) {
+        star.clear();
+        let mut at = std::mem::replace(&mut self.first[vertex as usize], NOWHERE);
+        while at != NOWHERE {
+            let Edge { to, next, weight } = self.edges[at as usize];
+            self.edges[at as usize].next = std::mem::replace(&mut self.free, at);
+            at = next;
+            if self.eliminated[to as usize] {
                 continue;
             }
-            match self.place[neighbour as usize] {
+            self.degrees[to as usize] -= 1;
+            match self.place[to as usize] {
                 NOWHERE => {
-                    self.place[neighbour as usize] = merged.len() as u32;
-                    merged.push((neighbour, weight));
+                    self.place[to as usize] = star.len() as u32;
+                    star.push((to, weight));
                 }
-                place => merged[place as usize].1 += weight,
+                place => star[place as usize].1 += weight,
             }
         }
-        merged.iter().for_each(|&(neighbour, _)| self.place[neighbour as usize] = NOWHERE);
-        merged
+        star.iter().for_each(|&(neighbour, _)| self.place[neighbour as usize] = NOWHERE);
     }
 
     fn join(&mut self, p: u32, q: u32, weight: f64) {
         if weight > 0.0 {
-            self.edges[p as usize].push((q, weight));
-            self.edges[q as usize].push((p, weight));
+            self.add(p, q, weight);
+            self.add(q, p, weight);
         }
+    }
+
+    /// Adds one end of an edge.
+    fn add(&mut self, at: u32, to: u32, weight: f64) {
+        let edge = Edge { to, next: self.first[at as usize], weight };
+        self.degrees[at as usize] += 1;
+        self.first[at as usize] = match self.free {
+            NOWHERE => {
+                self.edges.push(edge);
+                (self.edges.len() - 1) as u32
+            }
+            free => {
+                self.free = std::mem::replace(&mut self.edges[free as usize], edge).next;
+                free
+            }
+        };
     }
 
     /// All edges between the neighbours of an eliminated vertex.
@@ -174,22 +224,30 @@ impl Graph {
         }
     }
 
-    /// Some of them, with the same mean.
-    fn sampled_mesh(&mut self, star: &mut [(u32, f64)], sum: f64, draws: &mut Random) {
-        star.sort_by(|p, q| p.1.total_cmp(&q.1).then(p.0.cmp(&q.0)));
-        let mut heavier = vec![0.0; star.len() + 1];
+    /// Some of them, with the same mean. `heavier` is scratch.
+    fn sampled_mesh(
+        &mut self,
+        star: &mut [(u32, f64)],
+        sum: f64,
+        draws: usize,
+        random: &mut Random,
+        heavier: &mut Vec<f64>,
+    ) {
+        star.sort_unstable_by(|p, q| p.1.total_cmp(&q.1).then(p.0.cmp(&q.0)));
+        heavier.clear();
+        heavier.resize(star.len() + 1, 0.0);
         for index in (0..star.len()).rev() {
             heavier[index] = heavier[index + 1] + star[index].1;
         }
         for index in 0..star.len() - 1 {
             let (p, of_p) = star[index];
             let all = heavier[index + 1];
-            for _ in 0..DRAWS {
-                let drawn = draws.uniform() * all;
+            for _ in 0..draws {
+                let drawn = random.uniform() * all;
                 // The heavier neighbours stand behind; the sums of those from each on fall.
                 let behind = heavier[index + 1..star.len()].partition_point(|&sum| sum > drawn);
                 let (q, _) = star[index + behind.max(1)];
-                self.join(p, q, of_p * (all / sum) / DRAWS as f64);
+                self.join(p, q, of_p * (all / sum) / draws as f64);
             }
         }
     }
@@ -223,7 +281,7 @@ mod tests {
         ground[7] = 1e-3;
         let x: Vec<f64> = (0..200).map(|vertex| f64::from(vertex % 11) - 4.0).collect();
         let mut solved = product(&edges, &ground, &x);
-        Elimination::of(&edges, ground, EXACT_DEGREE).solve(&mut solved);
+        Elimination::of(&edges, ground, Fidelity::FINE).solve(&mut solved);
         for (solved, x) in solved.iter().zip(&x) {
             assert!((solved - x).abs() < 1e-9, "{solved} {x}");
         }
@@ -236,7 +294,7 @@ mod tests {
         let ground = vec![0.25; 12];
         let x: Vec<f64> = (0..12).map(|vertex| f64::from(vertex).sin()).collect();
         let mut solved = product(&edges, &ground, &x);
-        Elimination::of(&edges, ground, EXACT_DEGREE).solve(&mut solved);
+        Elimination::of(&edges, ground, Fidelity::FINE).solve(&mut solved);
         assert!(solved.iter().zip(&x).all(|(solved, x)| (solved - x).abs() < 1e-12));
     }
 
@@ -250,17 +308,19 @@ mod tests {
             edges.extend((0..p).map(|q| (p, q, 0.1 + draws.uniform())).collect::<Vec<_>>());
         }
         let ground = vec![0.01; 60];
-        let factor = Elimination::of(&edges, ground.clone(), EXACT_DEGREE);
-        for _ in 0..20 {
-            let x: Vec<f64> = (0..60).map(|_| draws.uniform() - 0.5).collect();
-            let mut solved = product(&edges, &ground, &x);
-            let energy: f64 = solved.iter().zip(&x).map(|(product, x)| product * x).sum();
-            let image = solved.clone();
-            factor.solve(&mut solved);
-            let preconditioned: f64 = solved.iter().zip(&image).map(|(solved, image)| solved * image).sum();
-            let ratio = preconditioned / energy;
-            assert!((0.2..5.0).contains(&ratio), "{ratio}");
+        for fidelity in [Fidelity::COARSE, Fidelity::FINE] {
+            let factor = Elimination::of(&edges, ground.clone(), fidelity);
+            for _ in 0..20 {
+                let x: Vec<f64> = (0..60).map(|_| draws.uniform() - 0.5).collect();
+                let mut solved = product(&edges, &ground, &x);
+                let energy: f64 = solved.iter().zip(&x).map(|(product, x)| product * x).sum();
+                let image = solved.clone();
+                factor.solve(&mut solved);
+                let preconditioned: f64 = solved.iter().zip(&image).map(|(solved, image)| solved * image).sum();
+                let ratio = preconditioned / energy;
+                assert!((0.2..5.0).contains(&ratio), "{ratio}");
+            }
+            assert_eq!(Elimination::of(&edges, ground.clone(), fidelity).weights, factor.weights);
         }
-        assert_eq!(Elimination::of(&edges, ground, EXACT_DEGREE).weights, factor.weights);
     }
 }

@@ -2,12 +2,17 @@
 
 use ot_core::{Device, Error, Problem, Scalar, Side, Solution};
 
-use super::{all_pairs::AllPairs, arcs::Reach, column::column_of, elimination::Elimination, sides::Sides};
+use super::{
+    all_pairs::AllPairs,
+    arcs::Reach,
+    column::column_of,
+    elimination::{Elimination, Fidelity},
+    laplacian::Entries,
+    sides::Sides,
+};
 
 /// The part of a row or a column below which an entry of the plan does not count.
 const SHARE: f64 = 1e-4;
-/// Stars of so many arcs are eliminated exactly: systems that are solved to many digits want a better factor than Newton's steps.
-const EXACT_DEGREE: usize = 256;
 /// More arcs for each atom than this are no sparse plan.
 const MOST_ARCS: usize = 64;
 
@@ -110,10 +115,11 @@ impl Column {
         pairs.rebind(epsilon, f, g)?;
         let now = pairs.iterate(&sides, f, g)?;
         let arcs = pairs.list(&sides, &now, Reach { epsilon, share: SHARE, margin: 0.0 })?;
-        let laplacian = arcs.laplacian(&sides, epsilon, &now, SHARE);
+        let plan = arcs.plan(&sides, epsilon, &now);
+        let laplacian = arcs.laplacian(&sides, epsilon, &now, &plan, SHARE, Entries::default());
         let (edges, ground) = laplacian.graph(0.0);
         Ok(Self {
-            factor: Elimination::of(&edges, ground, EXACT_DEGREE),
+            factor: Elimination::of(&edges, ground, Fidelity::FINEST),
             rows,
             sums: laplacian.column_sums().to_vec(),
             slopes: laplacian.column_slopes().to_vec(),

@@ -28,14 +28,57 @@ pub(super) struct Curvature {
     pub(super) has_gauge: bool,
 }
 
+/// Entries row by row, in memory that can be used again.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    rows: Vec<usize>,
+    /// Places behind the last row mean nothing.
+    columns: Vec<u32>,
+    values: Vec<f64>,
+}
+
+impl Entries {
+    pub(super) fn new(rows: Vec<usize>, columns: Vec<u32>, values: Vec<f64>) -> Self {
+        Self { rows, columns, values }
+    }
+
+    /// No rows, and room for so many rows and entries.
+    pub(super) fn clear(&mut self, rows: usize, entries: usize) {
+        self.rows.clear();
+        self.rows.reserve(rows + 1);
+        self.rows.push(0);
+        self.columns.resize(entries, 0);
+        self.values.resize(entries, 0.0);
+    }
+
+    /// Adds a row of those of its entries that are kept.
+    pub(super) fn push_row<'a>(
+        &mut self,
+        row: impl Iterator<Item = (&'a u32, &'a f64)>,
+        is_kept: impl Fn(usize, f64) -> bool,
+    ) {
+        let mut len = self.len();
+        for (&column, &value) in row {
+            // Without a branch: the next entry overwrites one that is not kept.
+            (self.columns[len], self.values[len]) = (column, value);
+            len += usize::from(is_kept(column as usize, value));
+        }
+        self.rows.push(len);
+    }
+
+    fn len(&self) -> usize {
+        self.rows.last().copied().unwrap_or(0)
+    }
+
+    fn row(&self, i: usize) -> Range<usize> {
+        self.rows[i]..self.rows[i + 1]
+    }
+}
+
 /// The matrix L of a sparse plan.
 #[derive(Debug)]
 pub(super) struct PlanLaplacian {
-    rows: Vec<usize>,
-    columns: Vec<u32>,
-    entries: Vec<f64>,
-    /// (f_i + g_j - C_ij) / epsilon of each entry.
-    exponents: Vec<f64>,
+    entries: Entries,
     curvature: Curvature,
     /// What rows and columns lack.
     lacking: [Vec<f64>; 2],
@@ -44,33 +87,33 @@ pub(super) struct PlanLaplacian {
 }
 
 impl PlanLaplacian {
-    pub(super) fn new(
-        rows: Vec<usize>,
-        columns: Vec<u32>,
-        entries: Vec<f64>,
-        exponents: Vec<f64>,
-        curvature: Curvature,
-    ) -> Self {
-        let mut lacking = [curvature.row_sums.clone(), curvature.column_sums.clone()];
-        for (i, row) in rows.windows(2).enumerate() {
-            for arc in row[0]..row[1] {
-                lacking[0][i] -= entries[arc];
-                lacking[1][columns[arc] as usize] -= entries[arc];
+    pub(super) fn new(entries: Entries, curvature: Curvature) -> Self {
+        let [mut of_rows, mut of_columns] = [curvature.row_sums.clone(), curvature.column_sums.clone()];
+        let mut row_sums = Vec::with_capacity(of_rows.len());
+        for (i, lacking) in of_rows.iter_mut().enumerate() {
+            let row = entries.row(i);
+            let mut sum = 0.0;
+            for (&j, entry) in entries.columns[row.clone()].iter().zip(&entries.values[row]) {
+                sum += entry;
+                of_columns[j as usize] -= entry;
             }
+            *lacking = (*lacking - sum).max(0.0);
+            row_sums.push((sum + *lacking).max(f64::MIN_POSITIVE));
         }
-        lacking.iter_mut().flatten().for_each(|lacking| *lacking = lacking.max(0.0));
-        let sum = |(row, lacking): (&[usize], &f64)| {
-            (entries[row[0]..row[1]].iter().sum::<f64>() + lacking).max(f64::MIN_POSITIVE)
-        };
-        let row_sums = rows.windows(2).zip(&lacking[0]).map(sum).collect();
-        Self { rows, columns, entries, exponents, curvature, lacking, row_sums }
+        of_columns.iter_mut().for_each(|lacking| *lacking = lacking.max(0.0));
+        Self { entries, curvature, lacking: [of_rows, of_columns], row_sums }
     }
 
-    /// Of entries that leave nothing out, and whose exponents are not asked for.
-    pub(super) fn complete(rows: Vec<usize>, columns: Vec<u32>, entries: Vec<f64>, curvature: Curvature) -> Self {
+    /// Of entries that leave nothing out.
+    pub(super) fn complete(entries: Entries, curvature: Curvature) -> Self {
         let lacking = [&curvature.row_sums, &curvature.column_sums].map(|sums| vec![0.0; sums.len()]);
         let row_sums = curvature.row_sums.iter().map(|sum| sum.max(f64::MIN_POSITIVE)).collect();
-        Self { rows, columns, entries, exponents: Vec::new(), curvature, lacking, row_sums }
+        Self { entries, curvature, lacking, row_sums }
+    }
+
+    /// The memory of the entries.
+    pub(super) fn into_entries(self) -> Entries {
+        self.entries
     }
 
     /// Number of rows, and of columns: the order of L.
@@ -97,13 +140,11 @@ impl PlanLaplacian {
         &self.curvature.slopes[1]
     }
 
-    fn row(&self, i: usize) -> Range<usize> {
-        self.rows[i]..self.rows[i + 1]
-    }
-
     /// The column and the entry of each arc of a row.
     fn arcs(&self, i: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
-        self.columns[self.row(i)].iter().map(|&j| j as usize).zip(self.entries[self.row(i)].iter().copied())
+        let row = self.entries.row(i);
+        let columns = self.entries.columns[row.clone()].iter().map(|&j| j as usize);
+        columns.zip(self.entries.values[row].iter().copied())
     }
 
     /// The diagonal that does not come from differences, c_j (1 / u_j - 1 + lambda).
@@ -173,21 +214,6 @@ impl PlanLaplacian {
         let of_columns = self.ground(lambda).into_iter().zip(&self.curvature.column_sums).map(tie);
         ground.extend(of_columns.zip(&self.lacking[1]).map(|(ground, lacking)| ground + lacking));
         (edges, ground)
-    }
-
-    /// The derivative of the condition that g is its own transform in epsilon, times c and epsilon: with
-    /// h_i = sum_j P_ij z_ij / r_i and z_ij = (f_i + g_j - C_ij) / epsilon, sum_i P_ij (z_ij - t_i h_i).
-    pub(super) fn slope_in_epsilon(&self) -> Vec<f64> {
-        let mut out = vec![0.0; self.curvature.column_sums.len()];
-        for i in 0..self.curvature.row_sums.len() {
-            let exponents = &self.exponents[self.row(i)];
-            let weighted: f64 = self.arcs(i).zip(exponents).map(|((_, entry), exponent)| entry * exponent).sum();
-            let mean = self.curvature.slopes[0][i] * weighted / self.row_sums[i];
-            for ((j, entry), exponent) in self.arcs(i).zip(exponents) {
-                out[j] += entry * (exponent - mean);
-            }
-        }
-        out
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     arcs::{Arcs, Reach},
     by_products::{self, Held},
     direction::{Forcing, LinearWork, direction},
+    laplacian::Entries,
     restricted::{self, CLIP, End, FAR, share_at},
     sides::{Iterate, Sides},
 };
@@ -15,10 +16,12 @@ use super::{
 pub(super) const RATIO: f64 = 0.25;
 /// The error of a stage before the last.
 pub(super) const STAGE_ERROR: f64 = 1e-3;
-/// By how much potentials may rise on the listed arcs before arcs may be missing, in epsilons.
-const MARGIN: f64 = 32.0;
-/// The largest margin: all arcs of potentials that move no farther.
-const LARGEST_MARGIN: f64 = 4096.0;
+/// By how much potentials may rise on the listed arcs before arcs may be missing, in epsilons, the least and the most, and in parts of
+/// the largest cost between these: where epsilon is large a margin costs many arcs, and potentials move little.
+const MARGINS: [f64; 2] = [8.0, 32.0];
+const FARTHEST: f64 = 8e-3;
+/// The most that margins grow by: all arcs of potentials that move no farther.
+const LARGEST_GROWTH: f64 = 128.0;
 /// The Levenberg term of the tangent.
 const TANGENT_LEVENBERG: f64 = 1e-2;
 /// So many rounds by products that do not halve the error are too many.
@@ -35,14 +38,25 @@ pub(super) fn stages(epsilon: f64, from: f64) -> Vec<f64> {
     stages
 }
 
+/// What tells that a round has come to its goal.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Check {
+    /// A sweep over all pairs.
+    AllPairs,
+    /// The arcs alone, if none that counts is missing: the sweep at the next epsilon sees all pairs.
+    Arcs,
+}
+
 /// What is carried along the path: the potentials, and the arcs listed last.
 pub(super) struct Path<'a> {
     pub(super) sides: &'a Sides,
     pub(super) now: Iterate,
     pub(super) work: LinearWork,
     arcs: Option<Arcs>,
-    margin: f64,
+    /// Margins are that many times what they were at first.
+    growth: f64,
     atoms: usize,
+    largest_cost: f64,
     /// Are arcs listed, or is the plan met by products alone?
     lists_arcs: bool,
     /// Are there too many of them at this epsilon?
@@ -54,7 +68,7 @@ pub(super) struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
-    pub(super) fn new(sides: &'a Sides, start: Iterate, lists_arcs: bool) -> Self {
+    pub(super) fn new(sides: &'a Sides, largest_cost: f64, start: Iterate, lists_arcs: bool) -> Self {
         let (work, atoms) = (LinearWork::default(), sides.most_atoms());
         let held = Held::default();
         Self {
@@ -62,8 +76,9 @@ impl<'a> Path<'a> {
             now: start,
             work,
             arcs: None,
-            margin: MARGIN,
+            growth: 1.0,
             atoms,
+            largest_cost,
             lists_arcs,
             is_dense: false,
             held,
@@ -71,12 +86,13 @@ impl<'a> Path<'a> {
         }
     }
 
-    /// One round: solve on the arcs that matter, then look at all pairs. A round that makes nothing better is Sinkhorn's
+    /// One round: solve on the arcs that matter, then look at all pairs, if asked for. A round that makes nothing better is Sinkhorn's
     /// step. Without arcs it is one step by products.
     pub(super) fn round<D: Device, K: KernelOp<D> + ?Sized>(
         &mut self,
         pairs: &mut AllPairs<'_, D, K>,
         tolerance: f64,
+        check: Check,
     ) -> Result<(), Error> {
         let epsilon = pairs.epsilon();
         let (sides, now) = (self.sides, &self.now);
@@ -101,12 +117,16 @@ impl<'a> Path<'a> {
                 // The plan is not sparse, but its cells are. Where as many arcs as are allowed have been asked for, products are all
                 // there is.
                 (self.is_dense, self.slow_rounds) = (true, 0);
-                return self.round(pairs, tolerance);
+                return self.round(pairs, tolerance, check);
             }
             listed => listed?,
         }
         let Some(arcs) = &self.arcs else { return Ok(()) };
         let (restricted, end) = restricted::solve(arcs, sides, epsilon, self.now.g.clone(), goal, &mut self.work);
+        if end == End::Reached && check == Check::Arcs {
+            self.now = restricted;
+            return Ok(());
+        }
         let next = pairs.iterate(sides, &restricted.f, &restricted.g)?;
         let rises = next.dual >= self.now.dual - self.now.dual_rounding;
         self.now = match next.error.is_finite() && (rises || next.error < self.now.error / 2.0) {
@@ -114,7 +134,7 @@ impl<'a> Path<'a> {
             false => pairs.iterate(sides, &self.now.f, &self.now.transform)?,
         };
         if end != End::Reached {
-            self.margin = (2.0 * self.margin).min(LARGEST_MARGIN);
+            self.growth = (2.0 * self.growth).min(LARGEST_GROWTH);
         }
         Ok(())
     }
@@ -134,9 +154,11 @@ impl<'a> Path<'a> {
         let share = share_at(self.now.error.min(STAGE_ERROR), self.atoms);
         self.relist(pairs, share)?;
         let Some(arcs) = &self.arcs else { return Ok(self.now.g.clone()) };
-        let laplacian = arcs.laplacian(self.sides, epsilon, &self.now, share);
+        let plan = arcs.plan(self.sides, epsilon, &self.now);
+        let laplacian = arcs.laplacian(self.sides, epsilon, &self.now, &plan, share, Entries::default());
         let forcing = Forcing::new(TANGENT_TOLERANCE, TANGENT_LEVENBERG);
-        let tangent = direction(&laplacian, &laplacian.slope_in_epsilon(), forcing, &mut self.work);
+        let slope = arcs.slope_in_epsilon(self.sides, epsilon, &self.now, &plan);
+        let tangent = direction(&laplacian, &slope, forcing, &mut self.work);
         if !tangent.iter().all(|slope| slope.is_finite()) {
             return Ok(self.now.g.clone());
         }
@@ -152,7 +174,9 @@ impl<'a> Path<'a> {
         share: f64,
     ) -> Result<(), Error> {
         let epsilon = pairs.epsilon();
-        let reach = Reach { epsilon, share, margin: self.margin };
+        let [least, most] = MARGINS;
+        let margin = self.growth * (FARTHEST * self.largest_cost / epsilon).clamp(least, most);
+        let reach = Reach { epsilon, share, margin };
         self.arcs = Some(match self.arcs.take() {
             Some(arcs) if arcs.cover(self.sides, &self.now, epsilon, share) => {
                 match arcs.reach().base() > FAR_TOO_MANY * reach.base() {

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use super::{
     arcs::Arcs,
     direction::{Forcing, LinearWork, direction},
+    laplacian::Entries,
     sides::{Iterate, Sides},
 };
 
@@ -26,6 +27,10 @@ pub(super) const FAR: f64 = 0.5;
 /// The Levenberg term over the error. It vanishes with it, so that the rate stays superlinear, and leaves alone what couples
 /// too weakly to matter.
 const LEVENBERG: f64 = 0.1;
+/// The most that is left of the residual of a linear solve, and the part of the goal that is not looked beyond: residuals of linear
+/// solves hide what couples weakly.
+const LOOSE: f64 = 0.1;
+const BEYOND: f64 = 1e-3;
 /// The largest change of a potential in one step, in epsilons.
 pub(super) const CLIP: f64 = 20.0;
 /// Shortenings of a step, and by how much.
@@ -51,7 +56,10 @@ pub(super) fn solve(
     work: &mut LinearWork,
 ) -> (Iterate, End) {
     let atoms = sides.most_atoms();
-    let mut now = arcs.iterate(sides, epsilon, start);
+    // The plan of the iterate that was made last.
+    let mut plan = Vec::new();
+    let mut entries = Entries::default();
+    let mut now = arcs.iterate(sides, epsilon, start, &mut plan);
     for _ in 0..STEPS {
         if now.error <= goal {
             return (now, End::Reached);
@@ -59,17 +67,19 @@ pub(super) fn solve(
         let next = match now.error > FAR {
             true => None,
             false => {
-                let share = share_at(now.error, atoms);
-                let laplacian = arcs.laplacian(sides, epsilon, &now, share);
+                let accuracy = accuracy(now.error, goal);
+                let share = share_at(accuracy, atoms);
+                let laplacian = arcs.laplacian(sides, epsilon, &now, &plan, share, entries);
                 let b = towards_transform(sides, epsilon, &now);
-                let step = direction(&laplacian, &b, forcing(now.error), work);
-                let on_arcs = |g: Vec<f64>| Ok::<_, Infallible>(arcs.iterate(sides, epsilon, g));
+                let step = direction(&laplacian, &b, Forcing::new(accuracy, LEVENBERG * now.error), work);
+                entries = laplacian.into_entries();
+                let on_arcs = |g: Vec<f64>| Ok::<_, Infallible>(arcs.iterate(sides, epsilon, g, &mut plan));
                 ascend(sides, epsilon, &now, &step, on_arcs).unwrap_or_else(|never| match never {})
             }
         };
         now = match next {
             Some(next) => next,
-            None => arcs.iterate(sides, epsilon, now.transform),
+            None => arcs.iterate(sides, epsilon, now.transform, &mut plan),
         };
         if !arcs.cover(sides, &now, epsilon, share_at(now.error.max(goal), atoms)) {
             return (now, End::LeftReach);
@@ -111,7 +121,7 @@ pub(super) fn towards_transform(sides: &Sides, epsilon: f64, now: &Iterate) -> V
     moved.zip(&now.marginal).zip(slopes).map(|((moved, c), slope)| c / slope * moved).collect()
 }
 
-/// How accurate a step is, and how far it is held back.
-pub(super) fn forcing(error: f64) -> Forcing {
-    Forcing::new(error.min(0.1), LEVENBERG * error)
+/// How accurate a step from an error to a goal is: as Newton's method is there, but no digits far beyond the goal.
+fn accuracy(error: f64, goal: f64) -> f64 {
+    error.max(BEYOND * goal / error).min(LOOSE)
 }

@@ -6,7 +6,7 @@ use ot_core::{PricedArc, RecordedRegularizer, Side, regularizer::c_transform_of_
 
 use super::{
     super::{
-        laplacian::{Curvature, PlanLaplacian},
+        laplacian::{Curvature, Entries, PlanLaplacian},
         sides::Sides,
     },
     row::{Partners, second_slope},
@@ -251,7 +251,7 @@ impl SparseArcs {
         let mean = column_sums.iter().sum::<f64>() / b.iter().sum::<f64>();
         let held = column_sums.iter().zip(b).map(|(sum, b)| (mean * b - sum).max(0.0)).collect();
         let curvature = Curvature { row_sums, column_sums, slopes, held, has_gauge: sides.has_gauge() };
-        PlanLaplacian::complete(rows, columns, entries, curvature)
+        PlanLaplacian::complete(Entries::new(rows, columns, entries), curvature)
     }
 }
 
