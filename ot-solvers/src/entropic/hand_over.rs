@@ -16,7 +16,7 @@ use crate::newton;
 pub enum HandOver {
     /// Goes over to [`Newton`](crate::Newton): where the rate observed at the relaxation that suits it predicts that more iterations are left
     /// than Newton's method costs (200 between 1000 atoms, growing with the root of their number; 30 between large clouds whose kernel tells the plan between
-    /// [cells](ot_core::PlanProduct::cells), where the rate between clusters is believed before any iteration), or at once where epsilon is below 1.5e-4 of the largest cost, below 1e-3 for tolerances below 1e-8. For alternating updates,
+    /// [cells](ot_core::PlanProduct::cells), where the rate between clusters is believed before any iteration), or at once where epsilon is below 1.5e-4 of the largest cost. For alternating updates,
     /// adaptive relaxation, entropy, penalties with a derivative and kernels that list arcs; elsewhere it iterates on. Passes
     /// of Newton's method count as iterations. If it ends without the tolerance, the iteration goes on.
     #[default]
@@ -39,10 +39,6 @@ const SEEN: f64 = 1.0 / 8.0;
 /// whose epsilon is no larger part than its start.
 const SMALL: f64 = 1.5e-4;
 const START: f64 = 2e-2;
-/// At most at this part of the bound it begins where many digits are asked for: until a rate is observed the iteration costs as much as is
-/// left of Newton's method then.
-const MODERATE: f64 = 1.05e-3;
-const MANY_DIGITS: f64 = 1e-8;
 /// Fewer iterations left than this do not let Newton's method end.
 const LEAST_LEFT: usize = 60;
 /// Potentials of a larger error are not where Newton's method starts, if there are those of a larger epsilon.
@@ -63,8 +59,6 @@ pub(super) struct Watch<D: Device> {
     pub(super) most_arcs: usize,
     /// Epsilons of the annealing up to this one are where Newton's method starts, if that of the problem is small.
     start: Option<f64>,
-    /// Is Newton's method to begin, at an epsilon that is not as small as that?
-    is_moderate: bool,
     /// The iteration since which the rate is too slow.
     slow_since: Option<usize>,
     /// Is there a Newton's method to go over to?
@@ -83,7 +77,6 @@ impl<D: Device> Watch<D> {
         problem: &Problem<D>,
         kernel: &mut K,
         hand_over: HandOver,
-        tolerance: f64,
         most: usize,
     ) -> Option<Self> {
         let [n, m] = Side::BOTH.map(|side| problem.marginal(side).len());
@@ -109,7 +102,6 @@ impl<D: Device> Watch<D> {
             by_products,
             most_arcs: matrix.max(MOST_ARCS + ARCS_OF_ATOM * (n + m)),
             start: is_small.then_some(START * bound),
-            is_moderate: !by_products && tolerance <= MANY_DIGITS && problem.epsilon() <= MODERATE * bound,
             slow_since: None,
             has_newton,
             may_be_infeasible,
@@ -121,7 +113,7 @@ impl<D: Device> Watch<D> {
     /// Is epsilon so small that Newton's method is to begin, without an annealing before it? Stages of an annealing find violated
     /// cuts sooner.
     pub(super) fn begins_with_newton(&self) -> bool {
-        self.has_newton && (self.start.is_some() || self.is_moderate) && !self.may_be_infeasible
+        self.has_newton && self.start.is_some() && !self.may_be_infeasible
     }
 
     /// Before the first iteration from clusters, with the iterations that their rate predicts and those allowed: where

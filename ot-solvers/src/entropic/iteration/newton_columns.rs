@@ -17,10 +17,9 @@ impl<D: Device> Iteration<'_, D> {
     /// Looks out for slow rates and violated cuts from now on, where the rate is observed.
     pub(in crate::entropic) fn look_out<K: KernelOp<D> + ?Sized>(&mut self, kernel: &mut K) {
         let settings = self.settings;
-        let tolerance = settings.tolerance_on(self.problem);
         let has_rate = settings.update == Update::Alternating && settings.relaxation == Relaxation::Adaptive;
         self.watch = match has_rate {
-            true => Watch::new(self.problem, kernel, settings.hand_over, tolerance, settings.limits.most),
+            true => Watch::new(self.problem, kernel, settings.hand_over, settings.limits.most),
             false => None,
         };
     }
