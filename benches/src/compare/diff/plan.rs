@@ -4,6 +4,8 @@
 //! Implicit, the statistic is <w, P v> with w_i = cos i, v_j = sin j, after a solve that is part of the clock on both sides;
 //! unrolled, the transport cost after L iterations. Iterations of ours are steps of conjugate gradients.
 
+use std::sync::Arc;
+
 use ot_core::{Backend, CostMatrix, Epsilon, GeometryBuilder, Histogram, Host, Measure, Problem, Side, Solution};
 use ot_cpu::CpuBackend;
 use ot_diff::{Gradient, LinearSolver, Linearised, Objective, Output, Unrolled};
@@ -68,6 +70,8 @@ enum Kind {
 /// A problem that is answered by a gradient in its cost matrix.
 struct Posing {
     arrays: Arrays,
+    /// The matrix that a caller has, shared without a copy.
+    matrix: Arc<Vec<f64>>,
     kind: Kind,
     backend: CpuBackend<f64>,
     exact: Vec<f64>,
@@ -75,7 +79,8 @@ struct Posing {
 
 impl Posing {
     fn new(arrays: Arrays, threads: usize, kind: Kind) -> Result<Self, Failure> {
-        let mut posing = Self { arrays, kind, backend: CpuBackend::new(threads)?, exact: Vec::new() };
+        let (matrix, backend) = (arrays.matrix()?, CpuBackend::new(threads)?);
+        let mut posing = Self { arrays, matrix, kind, backend, exact: Vec::new() };
         posing.exact = match kind {
             Kind::Implicit => posing.implicit(1e-13, LinearSolver::new().tolerance(1e-13))?.0,
             Kind::Unrolled => posing.unrolled()?,
@@ -87,7 +92,7 @@ impl Posing {
     fn problem(&self) -> Result<Problem<Host<f64>>, Failure> {
         let (n, m) = self.arrays.shape();
         let (a, b) = (Histogram::new(self.arrays.source.as_slice())?, Histogram::new(self.arrays.target.as_slice())?);
-        let cost = CostMatrix::new(self.arrays.matrix()?.as_ref().clone(), n, m)?;
+        let cost = CostMatrix::new(Arc::clone(&self.matrix), n, m)?;
         let geometry = self.backend.geometry(a.support(), b.support(), &cost)?;
         Ok(Problem::new(geometry, &a, &b, Epsilon::Absolute(self.arrays.epsilon))?)
     }
@@ -148,6 +153,7 @@ fn product(bench: &mut Bench<'_>, arrays: &Arrays) -> Result<(), Failure> {
     let (n, m) = arrays.shape();
     let posing = Posing {
         arrays: arrays.clone(),
+        matrix: arrays.matrix()?,
         kind: Kind::Implicit,
         backend: CpuBackend::new(bench.options.threads)?,
         exact: Vec::new(),
