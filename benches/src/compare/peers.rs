@@ -392,6 +392,10 @@ impl Peers {
         let Some(few) = self.ask(solver, posed, fixed(first))? else { return Ok(None) };
         let Some(many) = self.ask(solver, posed, fixed(last))? else { return Ok(None) };
         let seconds = (many.seconds - few.seconds) / (many.iterations - few.iterations) as f64;
+        if seconds <= 0.0 {
+            self.leave_out(solver, "more iterations took no longer: noise hides one");
+            return Ok(None);
+        }
         Ok(Some(Measured::seconds(solver.name(), seconds)))
     }
 
