@@ -4,7 +4,7 @@ use ot_core::{CostParameter, Device, Error, Scalar, Side};
 
 use crate::{
     Tangent,
-    algebra::{host, row_major, sum_of_blocks},
+    algebra::{column_major, host, row_major, sum_of_blocks},
     frame::Frame,
 };
 
@@ -125,7 +125,20 @@ fn product<T: Scalar>(x: &[T], y: &[T]) -> Result<f64, Error> {
 }
 
 impl<D: Device> Frame<D> {
-    /// A vector over a parameter of the cost on the host: point by point, or row by row of a matrix.
+    /// Values of a parameter of the cost, point by point or row by row of a matrix, as a vector of its shape.
+    pub(crate) fn on_device(
+        &self,
+        parameter: CostParameter,
+        (rows, columns): (usize, usize),
+        values: &[D::Elem],
+    ) -> Result<D::Vector, Error> {
+        match parameter {
+            CostParameter::Matrix => self.backend().upload(values, columns),
+            _ => self.backend().upload(&column_major(values, rows, columns), columns),
+        }
+    }
+
+    /// What [`on_device`](Self::on_device) makes a vector of.
     pub(crate) fn on_host(&self, parameter: CostParameter, vector: D::Vector) -> Result<Vec<D::Elem>, Error> {
         let (rows, columns) = self.backend().shape(&vector);
         let values = self.backend().take(vector)?;

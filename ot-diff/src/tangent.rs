@@ -2,10 +2,7 @@
 
 use ot_core::{CostParameter, Device, Error, KernelOp, Scalar, Side};
 
-use crate::{
-    algebra::{Sided, column_major},
-    frame::Frame,
-};
+use crate::{algebra::Sided, frame::Frame};
 
 /// A direction in which the data of a problem move, on the host; nothing moves that is not named.
 ///
@@ -111,13 +108,9 @@ impl<T: Scalar> Tangent<T> {
         let backend = frame.backend();
         let mut cost = Vec::with_capacity(self.cost.len());
         for (parameter, values) in &self.cost {
-            let (rows, columns) = frame.parameter_shape(kernel, *parameter)?;
-            check("a tangent of the cost", values, rows * columns)?;
-            let vector = match parameter {
-                CostParameter::Matrix => backend.upload(values, columns)?,
-                _ => backend.upload(&column_major(values, rows, columns), columns)?,
-            };
-            cost.push((*parameter, vector));
+            let shape = frame.parameter_shape(kernel, *parameter)?;
+            check("a tangent of the cost", values, shape.0 * shape.1)?;
+            cost.push((*parameter, frame.on_device(*parameter, shape, values)?));
         }
         let weights = Sided::try_new(|side| {
             let Some(values) = &self.weights[side.index()] else { return Ok(None) };
