@@ -10,6 +10,8 @@
 //! programs. Marginals of both sides come from one pass over the rows, with the column sums of each task apart and
 //! folded in order, so that the bits do not depend on the threads.
 
+mod squares;
+
 use std::{
     array,
     cell::Cell,
@@ -269,7 +271,10 @@ impl<T: CpuScalar, R: CostRows<T>> KernelOp<Host<T>> for GeneralKernel<T, R> {
         out: [&mut HostVector<T>; 2],
         conjugate: &mut HostReduced,
     ) -> Result<(), Error> {
-        self.both_densities(plan, active, out, conjugate, None);
+        match squares::is_moderate(&self.regularizer, self.epsilon(), plan) {
+            true => self.square_densities(plan, active, out, conjugate),
+            false => self.both_densities(plan, active, out, conjugate, None),
+        }
         Ok(())
     }
 

@@ -17,10 +17,10 @@ use super::vector::{MOST_LANES, Vector, fetch};
 use super::{Level, VectorMath};
 
 /// Columns whose products are summed in the element type before they are added in `f64`.
-const RUN: usize = 256;
+pub(super) const RUN: usize = 256;
 
 /// How many bytes ahead of an exponential its cost is asked for: what memory takes to answer, beyond the end of a row that of the next.
-const AHEAD: usize = 2048;
+pub(super) const AHEAD: usize = 2048;
 
 /// Vectors of a row that go side by side, to hide each other's latency.
 const CHAINS: usize = 4;
@@ -365,7 +365,7 @@ fn without_absent<V: Vector>(entries: V, columns: usize) -> V {
 
 /// Adds the sums of a run, in `f64`.
 #[inline(always)]
-fn add_run<V: Vector>(total: &mut [f64; MOST_LANES], run: V) {
+pub(super) fn add_run<V: Vector>(total: &mut [f64; MOST_LANES], run: V) {
     let mut lanes = [V::Element::NEUTRAL_OF_SUM; MOST_LANES];
     run.store(&mut lanes);
     for (total, run) in total.iter_mut().zip(lanes) {

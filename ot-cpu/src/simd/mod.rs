@@ -72,7 +72,7 @@ pub use gibbs::GibbsTerms;
 pub use level::Level;
 pub use lines::{Distances, LINE_PADDING, LineCost, LineCounts, LineScratch, Squares, Table, lines_of_tile};
 pub use passes::VectorMath;
-pub use positive::SquareChange;
+pub use positive::{PositiveRows, SquareChange};
 pub use product::{NARROW_LANES, PRODUCT_LANES};
 pub use store::Stored;
 #[cfg(feature = "heat")]

@@ -25,7 +25,7 @@ use super::costs::{self, Fold, PointCost, PointPairs};
 use super::gibbs::{self, GibbsTerms};
 use super::level::{Level, dispatch};
 use super::lines::{self, Distances, LineCost, LineCounts, LineScratch, Squares};
-use super::positive::{self, SquareChange};
+use super::positive::{self, PositiveRows, SquareChange};
 use super::product::{self, NARROW_LANES, PRODUCT_LANES};
 use super::vector::Vectors;
 use super::{map, reduce, wide};
@@ -213,6 +213,15 @@ macro_rules! passes {
         /// lane, and the runs in `f64`. Where the lengths differ, the entries beyond the shortest do not count.
         fn gibbs_cost_at, gibbs_cost(f: $T, epsilon: f64, g: &[$T], weights: &[$T], costs: &[$T]) -> f64
             = vectors gibbs::gibbs_cost;
+
+        /// Positive parts t of some rows of costs, as [`PositiveRows`] says: adds `Σ_j b[j]·t[r][j]` to `sums[r]` and
+        /// `Σ_r a[r]·t[r][j]` to `columns[j]`, and returns `Σ a[r]·b[j]·t[r][j]²`.
+        ///
+        /// Runs of 256 terms of a row are summed in the element type, 16 to a lane, and up to four rows of a column; those sums are
+        /// added in `f64`. Panics if something of rows or columns is shorter than these.
+        fn positive_marginals_at, positive_marginals(
+            rows: PositiveRows<'_, $T>, sums: &mut [f64], columns: &mut [f64]
+        ) -> f64 = vectors positive::positive_marginals;
 
         /// Adds `Σ_r factors[r]·rows[r·stride + j]` to `out[j]`.
         ///

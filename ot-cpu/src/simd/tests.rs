@@ -7,7 +7,7 @@ mod reference;
 #[cfg(feature = "heat")]
 mod substitution;
 
-use super::{Level, SquareChange, VectorMath};
+use super::{Level, PositiveRows, SquareChange, VectorMath};
 use reference::DoubleDouble;
 
 /// The next number of the `SplitMix64` sequence.
@@ -378,6 +378,38 @@ macro_rules! tests_of_type {
                         let expected: Vec<$type> = costs.iter().zip(&weights).map(|(&c, &g)| g - c).collect();
                         $type::differences_from_at(level, &weights, &mut costs);
                         assert_eq!(bits(&costs), bits(&expected));
+                    }
+                }
+            }
+
+            #[test]
+            fn marginals_of_positive_parts_are_those_of_the_formula() {
+                for (rows, length) in [(1, 1), (3, 15), (4, 64), (5, 255), (8, 256), (7, 300), (8, 1000)] {
+                    let (f, mut a) = (values(rows, -1.0, 0.0), values(rows + 1, 0.0, 1.0));
+                    let (g, b) = (values(length, 0.0, 1.0), values(length + 2, 0.0, 1.0));
+                    let mut costs = values(rows * length, -1.0, 1.0);
+                    (a[rows / 2], costs[length / 2]) = (0.0, $type::INFINITY);
+                    let lines: Vec<&[$type]> = costs.chunks_exact(length).collect();
+                    let part = |r: usize, j: usize| f64::from(((g[j] - lines[r][j]) + f[r]).max(0.0));
+                    let near = |found: f64, expected: f64| {
+                        assert!(
+                            (found - expected).abs() <= 40.0 * f64::from($type::EPSILON) * expected,
+                            "{found} {expected}"
+                        );
+                    };
+                    for level in Level::available() {
+                        let (mut sums, mut columns) = (vec![1.0; rows], vec![2.0; length]);
+                        let marginals = PositiveRows { f: &f, a: &a, g: &g, b: &b, costs: &lines };
+                        let squares = $type::positive_marginals_at(level, marginals, &mut sums, &mut columns);
+                        let [a, b] = [&a, &b].map(|weights| weights.iter().copied().map(f64::from).collect::<Vec<_>>());
+                        for (r, &sum) in sums.iter().enumerate() {
+                            near(sum, 1.0 + (0..length).map(|j| b[j] * part(r, j)).sum::<f64>());
+                        }
+                        for (j, &column) in columns.iter().enumerate() {
+                            near(column, 2.0 + (0..rows).map(|r| a[r] * part(r, j)).sum::<f64>());
+                        }
+                        let of_row = |r: usize| a[r] * (0..length).map(|j| b[j] * part(r, j).powi(2)).sum::<f64>();
+                        near(squares, (0..rows).map(of_row).sum());
                     }
                 }
             }

@@ -1,13 +1,13 @@
-//! The solver: a sweep or two of the alternating iteration, and then the ascent of the dual or of the semi-dual.
+//! The solver: a half-step of the alternating iteration, and then the ascent of the dual or of the semi-dual.
 
 use std::{ops::ControlFlow, sync::Arc};
 
 use ot_core::{
-    ActiveColumns, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Progress, Side, Solution, Status,
-    Sweep, certificate::certify_with,
+    ActiveColumns, CTransform, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Progress, Side, Solution,
+    Status, certificate::certify_with,
 };
 
-use super::{Ascended, ConcaveObjective, DualObjective, Lbfgs, SemiDualObjective};
+use super::{Ascended, ConcaveObjective, DualObjective, Lbfgs, SemiDualObjective, dual::plan};
 use crate::{entropic::fix_gauge, history::History, limits::Limits};
 
 /// What is climbed.
@@ -85,7 +85,7 @@ impl DualAscent {
         Self { memory, ..self }
     }
 
-    /// Solves a problem from the potentials that one sweep makes of zero.
+    /// Solves a problem from the c-transform of zero, and zero.
     ///
     /// # Errors
     /// Those of [`DualAscentRun::solve`].
@@ -169,14 +169,14 @@ impl<D: Device> Climb<'_, D> {
         self.finish(objective.kernel(), potentials, end, history.into_told())
     }
 
-    /// Climbs the dual from the potentials that one sweep makes of zero.
+    /// Climbs the dual from the c-transform of zero, and zero.
     fn climb_dual(
         &self,
         objective: &mut DualObjective<D>,
         tell: &mut Tell<'_>,
     ) -> Result<(Potentials<D>, Ascended<D>), Error> {
-        let start = first_sweep(self.problem, objective.kernel())?;
-        let mut end = self.ascend(objective, vec![start.source, start.target], tell)?;
+        let from = start(self.problem, objective.kernel())?;
+        let mut end = self.ascend(objective, vec![from.source, from.target], tell)?;
         let (Some(target), Some(source)) = (end.point.pop(), end.point.pop()) else {
             return Err(Error::Length { what: "blocks of variables", expected: 2, found: 0 });
         };
@@ -185,8 +185,8 @@ impl<D: Device> Climb<'_, D> {
 
     fn semidual(&self, mut history: History<'_>) -> Result<Solution<D>, Error> {
         let mut objective = SemiDualObjective::new(self.problem)?;
-        let start = first_sweep(self.problem, objective.kernel())?;
-        let mut end = self.ascend(&mut objective, vec![start.target], &mut |progress| history.tell(progress))?;
+        let from = start(self.problem, objective.kernel())?;
+        let mut end = self.ascend(&mut objective, vec![from.target], &mut |progress| history.tell(progress))?;
         let Some(target) = end.point.pop() else {
             return Err(Error::Length { what: "blocks of variables", expected: 1, found: 0 });
         };
@@ -248,23 +248,18 @@ impl<D: Device> Climb<'_, D> {
     }
 }
 
-/// The potentials that one sweep makes of zero.
-fn first_sweep<D: Device>(problem: &Problem<D>, kernel: &mut dyn KernelOp<D>) -> Result<Potentials<D>, Error> {
+/// The c-transform of zero, and zero.
+fn start<D: Device>(problem: &Problem<D>, kernel: &mut dyn KernelOp<D>) -> Result<Potentials<D>, Error> {
     let (backend, columns) = (problem.backend(), problem.columns());
-    let zeros = || -> Result<Potentials<D>, Error> {
-        let zeros = |side| backend.filled(0.0, problem.marginal(side).len(), columns);
-        Ok(Potentials { source: zeros(Side::Source)?, target: zeros(Side::Target)?, epsilon: problem.epsilon() })
-    };
-    let mut potentials = zeros()?;
-    let sweep = Sweep {
-        source: problem.marginal(Side::Source),
-        target: problem.marginal(Side::Target),
-        potentials: &mut potentials,
-        relaxation: &backend.upload_reduced(&vec![1.0; columns])?,
+    let zeros = |side| backend.filled(0.0, problem.marginal(side).len(), columns);
+    let (guess, target) = (zeros(Side::Source)?, zeros(Side::Target)?);
+    let mut source = backend.alloc(problem.marginal(Side::Source).len(), columns)?;
+    let request = CTransform {
+        side: Side::Source,
+        plan: plan(problem, [&guess, &target]),
+        penalty: problem.marginal(Side::Source).penalty(),
         active: &ActiveColumns::all(columns),
-        scratch: &mut zeros()?,
-        by_products: None,
     };
-    kernel.sweep(backend, sweep)?;
-    Ok(potentials)
+    kernel.c_transform(backend, request, &mut source, None)?;
+    Ok(Potentials { source, target, epsilon: problem.epsilon() })
 }
