@@ -16,6 +16,7 @@
 //! [`Linearised`](crate::Linearised), which cost less.
 
 mod adjoint;
+mod anchored;
 mod forward;
 mod gradient;
 mod hessian;

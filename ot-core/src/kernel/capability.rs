@@ -211,6 +211,11 @@ pub trait PlanProduct<D: Device>: Debug {
         self.normal_product(side, plan, diagonal, values, out)
     }
 
+    /// Are the entries of a plan kept from one product to the next, so that the second of many costs no exponentials? The default is no.
+    fn keeps_entries(&self) -> bool {
+        false
+    }
+
     /// For the atoms i of `side`: out_i = sum_j a_i b_j h*''(z_ij) values_j. For entropy this is the plan applied.
     ///
     /// # Errors

@@ -117,14 +117,13 @@ impl<T: CpuScalar> PlanProducts<T> {
         Ok(false)
     }
 
-    /// The rows of one column of the batch, after [`prepare`](Self::prepare), and the sums of all tasks, zero.
+    /// The rows of one column of the batch, after [`prepare`](Self::prepare), and memory for the sums of all tasks.
     fn rows<R: CostRows<T>>(
         &mut self,
         functionals: &Functionals<T, R>,
         column: usize,
         is_kept: bool,
     ) -> (Rows<'_, T>, &mut [f64]) {
-        self.sums.fill(0.0);
         if !functionals.keeps_plans() {
             return (Rows::Passing, &mut self.sums);
         }
@@ -216,6 +215,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> PlanProduct<Host<T>
             let (of_column, diagonal) = (functionals.column(rows, plan, column), diagonal.column(column));
             let (values, weights) = (values.column(column), of_column.weights);
             let (entries, sums) = products.rows(functionals, column, is_kept);
+            sums.fill(0.0);
             functionals.for_rows(rows, &of_column, entries, sums.chunks_mut(others), |block, entries, sums| {
                 let (mut products, mut factors) = ([0.0; BLOCK], [T::default(); BLOCK]);
                 let products = &mut products[..block.len()];
@@ -229,6 +229,10 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> PlanProduct<Host<T>
             fold(sums, out.column_mut(column));
         }
         Ok(())
+    }
+
+    fn keeps_entries(&self) -> bool {
+        self.functionals.keeps_plans()
     }
 
     /// Of entropy h*'' is h*'. By the rows that are kept, of whichever side.
@@ -266,6 +270,7 @@ impl<T: CpuScalar + Stored<X>, R: CostRows<T>, X: CpuScalar> PlanProduct<Host<T>
                 });
             } else {
                 let (entries, sums) = products.rows(functionals, column, is_kept);
+                sums.fill(0.0);
                 functionals.for_rows(rows, &of_column, entries, sums.chunks_mut(others), |block, entries, sums| {
                     let mut factors = [T::default(); BLOCK];
                     for (factor, k) in factors.iter_mut().zip(block.clone()) {

@@ -11,9 +11,9 @@
 //!
 //! where x' is the cotangent of x. For a prescribed marginal sigma is 1.
 
-use ot_core::{Device, Error, KernelOp, Operand};
+use ot_core::{Device, Error, Operand};
 
-use super::{objective::Seeds, trajectory::Path};
+use super::{anchored::AnchoredKernel, objective::Seeds, trajectory::Path};
 use crate::{
     algebra::{Sided, add, scaled, times, update},
     frame::{Frame, HalfStep},
@@ -31,10 +31,10 @@ pub(super) struct Back<'a, D: Device> {
 /// Walks back from the seeds of an objective, calls `visit` at each half-step, and returns the cotangents of the weights.
 pub(super) fn walk_back<D: Device>(
     frame: &Frame<D>,
-    kernel: &mut dyn KernelOp<D>,
+    kernel: &mut AnchoredKernel<D>,
     path: &Path<D>,
     seeds: &Seeds<D>,
-    mut visit: impl FnMut(&mut dyn KernelOp<D>, Back<'_, D>) -> Result<(), Error>,
+    mut visit: impl FnMut(&mut AnchoredKernel<D>, Back<'_, D>) -> Result<(), Error>,
 ) -> Result<Sided<D::Vector>, Error> {
     let backend = frame.backend();
     let copies = |of: &Sided<D::Vector>| Sided::try_new(|side| backend.copied(&of[side]));
@@ -56,7 +56,7 @@ pub(super) fn walk_back<D: Device>(
             }
         };
         if previous.is_some() {
-            let q = scaled(backend, &frame.apply(kernel, other, frame.density(half), &softmin)?, -1.0)?;
+            let q = scaled(backend, &kernel.apply(frame, other, frame.density(half), &softmin)?, -1.0)?;
             add(backend, &mut potentials[other], &times(backend, frame.weights(other), &q)?)?;
             add(backend, &mut weights[other], &scaled(backend, &q, frame.epsilon())?)?;
         }

@@ -5,10 +5,11 @@
 //! df = sigma ds + (sigma - 1) epsilon da / a + (d step / d epsilon) d epsilon + (d step / d rho) d rho
 //! ```
 
-use ot_core::{Device, Error, KernelOp, Operand, PairWeight, Side, WeightedPlan};
+use ot_core::{Device, Error, Operand, PairWeight, Side, WeightedPlan};
 
 use super::{
     Objective, Trajectory,
+    anchored::AnchoredKernel,
     trajectory::{Path, Step},
 };
 use crate::{
@@ -44,7 +45,7 @@ impl<D: Device> Trajectory<D> {
         let Self { frame, kernel, path } = self;
         let backend = frame.backend();
         let mut potentials = Sided::try_new(|side| frame.filled(side, 0.0))?;
-        path.forward(frame, kernel.as_mut(), |kernel, step, previous| {
+        path.forward(frame, kernel, |kernel, step, previous| {
             let moved = moved(frame, kernel, path, &tangent, (step, previous), &potentials)?;
             potentials[step.side] = moved.potential;
             Ok(())
@@ -72,7 +73,7 @@ impl<D: Device> Trajectory<D> {
 /// How a half-step moves, given how potentials moved before.
 pub(super) fn moved<D: Device>(
     frame: &Frame<D>,
-    kernel: &mut dyn KernelOp<D>,
+    kernel: &mut AnchoredKernel<D>,
     path: &Path<D>,
     tangent: &DeviceTangent<D>,
     (step, previous): (&Step<D>, Option<&Step<D>>),
@@ -82,9 +83,9 @@ pub(super) fn moved<D: Device>(
     let half = path.half(frame, step, previous);
     // The scaling of 1 at the start has no weights.
     let weights = tangent.weights[other].as_ref().filter(|_| previous.is_some());
-    let mut softmin = frame.explicit(kernel, half, &tangent.cost, weights, tangent.epsilon)?;
+    let mut softmin = frame.explicit(kernel.as_mut(), half, &tangent.cost, weights, tangent.epsilon)?;
     if previous.is_some() {
-        let response = frame.apply(kernel, side, frame.conditional(half), &potentials[other])?;
+        let response = kernel.apply(frame, side, frame.conditional(half), &potentials[other])?;
         update(backend, &mut softmin, [Operand::Vector(&response)], |ds, [response]| ds - response)?;
     }
     let mut potential = backend.copied(&softmin)?;

@@ -44,7 +44,7 @@ impl<D: Device> Gradient<D> for UnrolledGradient<'_, D> {
         let backend = frame.backend();
         backend.scope(|| {
             let mut products = Products::new(frame, parameter);
-            let found = walk_back(frame, kernel.as_mut(), path, seeds, |kernel, back| products.add(kernel, &back))?;
+            let found = walk_back(frame, kernel, path, seeds, |kernel, back| products.add(kernel.as_mut(), &back))?;
             *weights = Some(found);
             products.flush(kernel.as_mut())?;
             // P (1 - C / epsilon) of the transport cost.
@@ -67,7 +67,7 @@ impl<D: Device> Gradient<D> for UnrolledGradient<'_, D> {
         let backend = frame.backend();
         if self.weights.is_none() {
             let seeds = &self.seeds;
-            let found = backend.scope(|| walk_back(frame, kernel.as_mut(), path, seeds, |_, _| Ok(())))?;
+            let found = backend.scope(|| walk_back(frame, kernel, path, seeds, |_, _| Ok(())))?;
             self.weights = Some(found);
         }
         match &self.weights {
@@ -80,9 +80,9 @@ impl<D: Device> Gradient<D> for UnrolledGradient<'_, D> {
         let Trajectory { frame, kernel, path } = &mut *self.trajectory;
         let backend = frame.backend();
         let mut derivative: f64 = self.seeds.epsilon.iter().sum();
-        walk_back(frame, kernel.as_mut(), path, &self.seeds, |kernel, back| {
+        walk_back(frame, kernel, path, &self.seeds, |kernel, back| {
             let side = back.half.side;
-            let explicit = frame.explicit(kernel, back.half, &[], None, 1.0)?;
+            let explicit = frame.explicit(kernel.as_mut(), back.half, &[], None, 1.0)?;
             derivative += total(backend, &pairing(backend, frame.shape(side), back.softmin, &explicit)?)?;
             if let Some(law) = &path.laws[side] {
                 let drift = path.of_law(frame, side, &law.drift, back.half.softmin)?;
@@ -98,7 +98,7 @@ impl<D: Device> Gradient<D> for UnrolledGradient<'_, D> {
         let backend = frame.backend();
         let Some(law) = &path.laws[side] else { return Ok(Vec::new()) };
         let mut derivatives = vec![0.0; law.parameters.len()];
-        walk_back(frame, kernel.as_mut(), path, &self.seeds, |_, back| {
+        walk_back(frame, kernel, path, &self.seeds, |_, back| {
             if back.half.side != side {
                 return Ok(());
             }

@@ -54,7 +54,7 @@ impl<D: Device> Trajectory<D> {
         let backend = frame.backend();
         let (mut potentials, mut moves) = (Sided::try_new(|side| frame.filled(side, 0.0))?, Vec::new());
         // How potentials had moved before each half-step, and how its softmin moves.
-        path.forward(frame, kernel.as_mut(), |kernel, step, previous| {
+        path.forward(frame, kernel, |kernel, step, previous| {
             let Moved { softmin, potential } = moved(frame, kernel, path, &tangent, (step, previous), &potentials)?;
             moves.push([softmin, backend.copied(&potentials[step.side.opposite()])?]);
             potentials[step.side] = potential;
@@ -68,7 +68,7 @@ impl<D: Device> Trajectory<D> {
         };
         let weights = Sided::try_new(weights)?;
         let epsilon = Operand::Constant(frame.epsilon());
-        walk_back(frame, kernel.as_mut(), path, &seeds, |kernel, back| {
+        walk_back(frame, kernel, path, &seeds, |kernel, back| {
             let (side, other) = (back.half.side, back.half.side.opposite());
             let Some([ds, dg]) = moves.pop() else { return Ok(()) };
             let potential = std::mem::replace(&mut second.potentials[side], frame.filled(side, 0.0)?);
@@ -95,8 +95,8 @@ impl<D: Device> Trajectory<D> {
             }
             let [s, ds_here] = [back.softmin, &ds].map(Operand::Vector);
             update(backend, &mut softmin, [s, ds_here, epsilon], |moved, [s, ds, epsilon]| moved + s * ds / epsilon)?;
-            let image = frame.apply(kernel, other, frame.density(back.half), &softmin)?;
-            let q = frame.apply(kernel, other, frame.density(back.half), back.softmin)?;
+            let image = kernel.apply(frame, other, frame.density(back.half), &softmin)?;
+            let q = kernel.apply(frame, other, frame.density(back.half), back.softmin)?;
             let [image, q, dg] = [&image, &q, &dg].map(Operand::Vector);
             // q = -K^T s'.
             let turned = vector(backend, frame.shape(other), [image, q, dg, epsilon], |[image, q, dg, epsilon]| {

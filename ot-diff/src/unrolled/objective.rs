@@ -38,7 +38,7 @@ impl<D: Device> Trajectory<D> {
         match objective {
             Objective::TransportCost => {
                 let mut out = backend.alloc_reduced(frame.columns())?;
-                let transport = kernel.transport_cost().ok_or(Error::MissingCapability("transport cost"))?;
+                let transport = kernel.as_mut().transport_cost().ok_or(Error::MissingCapability("transport cost"))?;
                 transport.plan_cost(path.plan(frame), &mut out)?;
                 Ok(backend.read(&[&out])?.swap_remove(0))
             }

@@ -25,6 +25,9 @@ pub enum Memory {
 /// In general the side that moves [first](Self::first) meets a scaling of 1 of the other, and moves L times. If it is the
 /// [last](Self::last) too, the other moves L - 1 times, else L times. No iterations leave u = v = 1 and P = K.
 ///
+/// Over a stored cost K is kept, scaled, as much memory as the cost, and a half-step is a product with it; elsewhere it is a pass of
+/// exponentials. Nothing overflows at any epsilon: where potentials leave the range, the kernel is scaled anew.
+///
 /// ```
 /// use ot_core::{Epsilon, GeometryBuilder, Measure, PointCloud, Problem, Side, SqEuclidean};
 /// use ot_cpu::CpuBackend;

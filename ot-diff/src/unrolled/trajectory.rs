@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use ot_core::{
-    ActiveColumns, Balanced, CTransform, Device, Dual, Error, KernelOp, Operand, PenaltyKind, PlanSide, PlanView,
-    Problem, Program, Real, RecordedPenalty, Scalar, Side,
+    Balanced, Device, Dual, Error, Operand, PenaltyKind, PlanSide, PlanView, Problem, Program, Real, RecordedPenalty,
+    Scalar, Side,
 };
 
-use super::Unrolled;
+use super::{Unrolled, anchored::AnchoredKernel};
 use crate::{
     algebra::{Sided, host, vector},
-    frame::{Frame, HalfStep, view},
+    frame::{Frame, HalfStep},
 };
 
 /// What one half-step leaves: the softmin, and the potential that the penalty makes of it, relative to epsilon log of the
@@ -80,7 +80,7 @@ impl Law {
 #[derive(Debug)]
 pub struct Trajectory<D: Device> {
     pub(super) frame: Frame<D>,
-    pub(super) kernel: Box<dyn KernelOp<D>>,
+    pub(super) kernel: AnchoredKernel<D>,
     pub(super) path: Path<D>,
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Path<D: Device> {
 impl<D: Device> Trajectory<D> {
     pub(super) fn new(scheme: Unrolled, problem: &Problem<D>) -> Result<Self, Error> {
         let frame = Frame::new(problem.clone())?;
-        let mut kernel = frame.problem.bind()?;
+        let mut kernel = AnchoredKernel::new(frame.problem.bind()?);
         let laws = Sided::try_new(|side| Law::of(frame.problem.marginal(side).penalty()))?;
         let mut weightless = [None, None];
         for side in Side::BOTH {
@@ -128,7 +128,7 @@ impl<D: Device> Trajectory<D> {
         frame.backend().scope(|| {
             let mut previous = None;
             for index in 0..path.schedule.len() {
-                let step = path.step(&frame, kernel.as_mut(), index, previous.as_ref())?;
+                let step = path.step(&frame, &mut kernel, index, previous.as_ref())?;
                 if index % path.stride == 0 {
                     path.kept.push(step.clone());
                 }
@@ -170,7 +170,7 @@ impl<D: Device> Trajectory<D> {
     pub fn marginal(&mut self, side: Side) -> Result<Vec<D::Elem>, Error> {
         let Self { frame, kernel, path } = self;
         let ones = frame.filled(side.opposite(), 1.0)?;
-        host(frame.backend(), &frame.apply(kernel.as_mut(), side, path.plan(frame), &ones)?)
+        host(frame.backend(), &kernel.apply(frame, side, path.plan(frame), &ones)?)
     }
 }
 
@@ -179,19 +179,13 @@ impl<D: Device> Path<D> {
     fn step(
         &self,
         frame: &Frame<D>,
-        kernel: &mut dyn KernelOp<D>,
+        kernel: &mut AnchoredKernel<D>,
         index: usize,
         previous: Option<&Step<D>>,
     ) -> Result<Step<D>, Error> {
         let side = self.schedule[index];
         let other = self.other(frame, side, previous);
-        // The guess of the result is the potential before; another would change rounding alone.
-        let own = frame.unweighted(side, &self.zero[side]);
-        let active = ActiveColumns::all(frame.columns());
-        let request = CTransform { side, plan: view(side, own, other), penalty: &self.prescribed, active: &active };
-        let mut softmin = frame.unwritten(side)?;
-        kernel.c_transform(frame.backend(), request, &mut softmin, None)?;
-        let softmin = Arc::new(softmin);
+        let softmin = kernel.softmin(frame, side, other, previous, &self.prescribed)?;
         let potential = match &self.laws[side] {
             None => Arc::clone(&softmin),
             Some(law) => Arc::new(self.of_law(frame, side, &law.value, &softmin)?),
@@ -260,8 +254,8 @@ impl<D: Device> Path<D> {
     pub(super) fn forward(
         &self,
         frame: &Frame<D>,
-        kernel: &mut dyn KernelOp<D>,
-        mut visit: impl FnMut(&mut dyn KernelOp<D>, &Step<D>, Option<&Step<D>>) -> Result<(), Error>,
+        kernel: &mut AnchoredKernel<D>,
+        mut visit: impl FnMut(&mut AnchoredKernel<D>, &Step<D>, Option<&Step<D>>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut previous: Option<Step<D>> = None;
         for index in 0..self.schedule.len() {
@@ -279,8 +273,8 @@ impl<D: Device> Path<D> {
     pub(super) fn back(
         &self,
         frame: &Frame<D>,
-        kernel: &mut dyn KernelOp<D>,
-        mut visit: impl FnMut(&mut dyn KernelOp<D>, &Step<D>, Option<&Step<D>>) -> Result<(), Error>,
+        kernel: &mut AnchoredKernel<D>,
+        mut visit: impl FnMut(&mut AnchoredKernel<D>, &Step<D>, Option<&Step<D>>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut after: Vec<Step<D>> = Vec::new();
         for (block, kept) in self.kept.iter().enumerate().rev() {

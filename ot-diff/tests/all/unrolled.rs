@@ -230,6 +230,25 @@ fn small_epsilon_overflows_nothing() {
     assert!((found.unwrap() - forward).abs() < 1e-2 * (1.0 + forward.abs()));
 }
 
+/// Entries kept around a pair of potentials give the numbers of entries made anew for each half-step: near the pair, and where
+/// potentials have left it.
+#[test]
+fn kept_entries_give_the_same_numbers() {
+    for epsilon in [0.5, 2e-2, 1e-3] {
+        let data = Data { epsilon, ..Data::clouds(12, 15) };
+        let [kept, made] = [usize::MAX, 0].map(|limit| {
+            let backend = CpuBackend::<f64>::new(1).unwrap().with_dense_limit(limit);
+            let mut run = Unrolled::new(30).run(&data.problem(&backend)).unwrap();
+            let mut gradient = run.gradient(Objective::TransportCost).unwrap();
+            let sides = [gradient.points(Side::Source).unwrap(), gradient.weights(Side::Target).unwrap()].concat();
+            let tangent = data.moving_points(Side::Target, 83).tangent();
+            let forward = run.push_forward(Objective::Dual, &tangent).unwrap();
+            [run.value(Objective::TransportCost).unwrap(), forward, sides].concat()
+        });
+        assert_agree(&format!("epsilon {epsilon}"), &kept, &made, 1e-10, 1.0);
+    }
+}
+
 /// Single precision gives the same numbers to 1e-3.
 #[test]
 fn single_precision_agrees_with_double() {
