@@ -103,6 +103,8 @@ def gradient(problem, request, implicit_diff, statistic):
         threshold=request["threshold"],
         min_iterations=iterations if request["fixed"] else 0,
         max_iterations=iterations,
+        # Unrolled with checks in between, its gradient is not that of its value: three times as long, where the value is the same.
+        inner_iterations=iterations if implicit_diff is None else 10,
         implicit_diff=implicit_diff,
     )
 
