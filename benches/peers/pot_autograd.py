@@ -1,6 +1,6 @@
 """POT differentiated through its iterations by automatic differentiation: PyTorch's where it is installed, else JAX's.
 
-POT's log-domain barycenters assign to slices, which JAX refuses; there its scaling domain stands for them.
+POT's log-domain barycenters assign to slices, which both refuse: its scaling domain stands for them.
 """
 
 import os
@@ -63,7 +63,7 @@ def barycenter_gradient(problem, request):
             images,
             2.0 * problem.epsilon / (side - 1) ** 2,
             weights=weights,
-            method="sinkhorn" if torch is None else "sinkhorn_log",
+            method="sinkhorn",
             numItermax=iterations,
             stopThr=-1.0,
             warn=False,

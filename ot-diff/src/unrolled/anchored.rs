@@ -17,7 +17,6 @@ use ot_core::{
     RecordedPenalty, Scalar, Side,
 };
 
-use super::trajectory::Step;
 use crate::{
     algebra::{Sided, times, vector},
     frame::{Frame, view},
@@ -40,34 +39,31 @@ impl<D: Device> AnchoredKernel<D> {
         self.kernel.as_mut()
     }
 
-    /// The softmin of a side after a half-step of the other, or before any, whose potential is then zero.
+    /// The softmin s that `side` gets of the other one, whose potential is given once more, to be kept.
     pub(super) fn softmin(
         &mut self,
         frame: &Frame<D>,
         side: Side,
         other: PlanSide<'_, D>,
-        previous: Option<&Step<D>>,
+        potential: &Arc<D::Vector>,
         prescribed: &RecordedPenalty,
     ) -> Result<Arc<D::Vector>, Error> {
         if let Some(softmin) = self.softmin_by_anchor(frame, side, other)? {
             return Ok(Arc::new(softmin));
         }
-        let zero = Arc::new(frame.filled(side, 0.0)?);
-        // The guess of the result is zero; another would change rounding alone.
-        let own = frame.unweighted(side, &zero);
+        // A guess of zero; another would change rounding alone.
+        let (guess, mut softmin) = (frame.filled(side, 0.0)?, frame.unwritten(side)?);
+        let plan = view(side, frame.unweighted(side, &guess), other);
         let active = ActiveColumns::all(frame.columns());
-        let request = CTransform { side, plan: view(side, own, other), penalty: prescribed, active: &active };
-        let mut softmin = frame.unwritten(side)?;
+        let request = CTransform { side, plan, penalty: prescribed, active: &active };
         self.kernel.c_transform(frame.backend(), request, &mut softmin, None)?;
         let softmin = Arc::new(softmin);
         if self.keeps_entries() {
-            let potential = match previous {
-                Some(step) => Arc::clone(&step.potential),
-                None => Arc::new(frame.filled(side.opposite(), 0.0)?),
-            };
-            let [source, target] =
-                side.of([[Arc::clone(&softmin), potential.clone()], [potential, Arc::clone(&softmin)]]);
-            self.anchor = Some(Sided { source, target });
+            let (own, other) = (Arc::clone(&softmin), Arc::clone(potential));
+            self.anchor = Some(match side {
+                Side::Source => Sided { source: own, target: other },
+                Side::Target => Sided { source: other, target: own },
+            });
         }
         Ok(softmin)
     }

@@ -185,7 +185,8 @@ impl<D: Device> Path<D> {
     ) -> Result<Step<D>, Error> {
         let side = self.schedule[index];
         let other = self.other(frame, side, previous);
-        let softmin = kernel.softmin(frame, side, other, previous, &self.prescribed)?;
+        let shared = previous.map_or(&self.zero[side.opposite()], |step| &step.potential);
+        let softmin = kernel.softmin(frame, side, other, shared, &self.prescribed)?;
         let potential = match &self.laws[side] {
             None => Arc::clone(&softmin),
             Some(law) => Arc::new(self.of_law(frame, side, &law.value, &softmin)?),

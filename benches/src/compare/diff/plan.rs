@@ -40,11 +40,9 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
     let sizes: &[usize] = bench.options.pick(&[500], &[1000, 4000]);
     let (threads, budget) = (bench.options.threads, bench.options.budget());
     for &n in sizes {
+        product(bench, &Arrays::gaussian_matrix(bench.options.seed, n, n, 1, 1e-2))?;
         for epsilon in [1e-2, 1e-3] {
             let arrays = Arrays::gaussian_matrix(bench.options.seed, n, n, 1, epsilon);
-            if n == sizes[0] {
-                product(bench, &arrays)?;
-            }
             let implicit = Posing::new(arrays, threads, Kind::Implicit)?;
             let row = implicit.row(bench, "gradient of a statistic of the plan, implicit")?;
             bench.add_beside(&row, &[Solver::OttImplicit], |peers, solver| {
