@@ -615,11 +615,9 @@ impl<'a, T: CpuScalar> Factor<'a, T> {
         }
         if let Some(product) = self.product {
             let (own, other) = side.of([(product[0], product[1]), (product[1], product[0])]);
-            for channel in self.channels.clone() {
-                let factor = own.column(channel)[atom].to_f64();
-                let values = &other.column(channel)[others.clone()];
-                out.iter_mut().zip(values).for_each(|(out, value)| *out += factor * value.to_f64());
-            }
+            let factors: Vec<f64> = self.channels.clone().map(|channel| coordinate(own, channel, atom)).collect();
+            let (stride, _) = other.shape();
+            T::wide_accumulate(&factors, &other.values()[self.channels.start * stride + others.start..], stride, out);
         }
         if self.cost != 0.0 {
             out.iter_mut().zip(costs).for_each(|(out, cost)| *out += self.cost * cost.to_f64());

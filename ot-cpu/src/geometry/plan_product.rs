@@ -168,7 +168,7 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
             atoms.div_ceil(task),
             pieces_of_tasks.zip(rows.pieces(task * others)),
             |index, (mut piece, mut rows)| {
-                let (mut buffers, start) = (Buffers::new(), index * task);
+                let (mut buffers, start) = (None, index * task);
                 let mut passing = match rows {
                     Rows::Passing => vec![T::default(); BLOCK * others],
                     _ => Vec::new(),
@@ -176,7 +176,8 @@ impl<T: CpuScalar, R: CostRows<T>> Functionals<T, R> {
                 for block in pieces(start..atoms.min(start + task), BLOCK) {
                     let here = (block.start - start) * others..(block.end - start) * others;
                     let mut make = |entries: &mut [T]| {
-                        plan.visit_block(self.cost.as_ref(), side, block.clone(), &mut buffers, |r, range, _, made| {
+                        let buffers = buffers.get_or_insert_with(Buffers::new);
+                        plan.visit_block(self.cost.as_ref(), side, block.clone(), buffers, |r, range, _, made| {
                             entries[r * others..][range].copy_from_slice(made);
                         });
                     };
