@@ -137,7 +137,7 @@ fn marginals_of_rows<V: Vector, const R: usize>(
     let (mut totals, mut squares) = ([[0.0; MOST_LANES]; R], [0.0; MOST_LANES]);
     for start in (0..length).step_by(RUN) {
         let end = length.min(start + RUN);
-        let mut sums = RowSums { of_rows: [V::splat(zero); R], of_squares: V::splat(zero) };
+        let mut run = RowSums { of_rows: [V::splat(zero); R], of_squares: V::splat(zero) };
         let mut at = start;
         while at + V::LEN <= end {
             let mut loaded = [V::splat(zero); R];
@@ -145,7 +145,7 @@ fn marginals_of_rows<V: Vector, const R: usize>(
                 fetch(costs[row], at + ahead);
                 loaded[row] = V::load(&costs[row][at..]);
             }
-            let of_column = sums.add(loaded, [&f, &a], V::load(&g[at..]), V::load(&b[at..]));
+            let of_column = run.add(loaded, [&f, &a], V::load(&g[at..]), V::load(&b[at..]));
             let mut lanes = [zero; MOST_LANES];
             of_column.store(&mut lanes);
             let columns = &mut columns[at..at + V::LEN];
@@ -160,17 +160,17 @@ fn marginals_of_rows<V: Vector, const R: usize>(
             for row in 0..R {
                 loaded[row] = load_some(&costs[row][at..end]);
             }
-            let of_column = sums.add(loaded, [&f, &a], load_some(&g[at..end]), load_some(&b[at..end]));
+            let of_column = run.add(loaded, [&f, &a], load_some(&g[at..end]), load_some(&b[at..end]));
             let mut lanes = [zero; MOST_LANES];
             of_column.store(&mut lanes);
             for (column, lane) in columns[at..end].iter_mut().zip(lanes) {
                 *column += lane.as_double() * largest;
             }
         }
-        for row in 0..R {
-            add_run(&mut totals[row], sums.of_rows[row]);
+        for (total, of_row) in totals.iter_mut().zip(run.of_rows) {
+            add_run(total, of_row);
         }
-        add_run(&mut squares, sums.of_squares);
+        add_run(&mut squares, run.of_squares);
     }
     for (sum, total) in sums.iter_mut().zip(totals) {
         *sum += sum_of_lanes(total);
