@@ -185,8 +185,9 @@ impl<D: Device> Climb<'_, D> {
 
     fn semidual(&self, mut history: History<'_>) -> Result<Solution<D>, Error> {
         let mut objective = SemiDualObjective::new(self.problem)?;
-        let from = start(self.problem, objective.kernel())?;
-        let mut end = self.ascend(&mut objective, vec![from.target], &mut |progress| history.tell(progress))?;
+        let (backend, target) = (self.problem.backend(), self.problem.marginal(Side::Target));
+        let zero = backend.filled(0.0, target.len(), self.problem.columns())?;
+        let mut end = self.ascend(&mut objective, vec![zero], &mut |progress| history.tell(progress))?;
         let Some(target) = end.point.pop() else {
             return Err(Error::Length { what: "blocks of variables", expected: 1, found: 0 });
         };
