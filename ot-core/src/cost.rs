@@ -138,6 +138,15 @@ pub trait GroundCost: Debug + Send + Sync {
         None
     }
 
+    /// The cost as a function in WGSL, the shader language of WebGPU, for points of `dimension` coordinates: what a GPU computes of a
+    /// cost that is no formula. The text declares `fn cost(x: Point, y: Point) -> f32`, and what it calls; `Point` is `f32` for one
+    /// coordinate, `vec2<f32>` to `vec4<f32>` for two to four, else `array<f32, d>`. A forbidden pair costs 3e38 or more. The default
+    /// has none.
+    fn wgsl(&self, dimension: usize) -> Option<String> {
+        let _ = dimension;
+        None
+    }
+
     /// The pairs of finite cost between indices, of a cost that lists them. Backends may then look at these alone. The default
     /// lists none.
     fn pairs(&self) -> Option<SparseView<'_>> {

@@ -329,6 +329,18 @@ pub enum Error {
         /// The mass claimed.
         found: f64,
     },
+    /// A cost that a device computes otherwise than the host.
+    #[error("the cost of pair ({source_index}, {target_index}) is {} on the host, and {} on the device", short(*.expected), short(*.found))]
+    CostOfDevice {
+        /// Index of the source atom.
+        source_index: usize,
+        /// Index of the target atom.
+        target_index: usize,
+        /// What the host computes.
+        expected: f64,
+        /// What the device computes.
+        found: f64,
+    },
     /// Problems that belong together and do not agree.
     #[error("the problems disagree in {what}")]
     Disagreement {

@@ -85,8 +85,9 @@ impl Geometry<Wgpu> for WgpuGeometry {
 impl GeometryBuilder for WgpuBackend {
     type Device = Wgpu;
 
-    /// Grids under a cost that is a sum over the axes: a [`GridGeometry`]. Points, and nodes of grids, under a cost that is a [formula](GroundCost::program) and can be
-    /// [shared](GroundCost::shared): [`WgpuGeometry::streaming`]. Matrices and closures: [`WgpuGeometry::dense`].
+    /// Grids under a cost that is a sum over the axes: a [`GridGeometry`]. Points, and nodes of grids, under a cost that is a
+    /// [formula](GroundCost::program), or has a [text](GroundCost::wgsl): [`WgpuGeometry::streaming`]. Matrices and closures:
+    /// [`WgpuGeometry::dense`].
     fn geometry(
         &self,
         source: Support<'_, Elem<Self>>,

@@ -30,7 +30,7 @@
 //! |---|---|
 //! | which device: the default, one by name, by power, one that a program has already | [`Adapter`], [`WgpuBackend`] |
 //! | grids and a cost that is a sum over the axes | [`GridGeometry`]: axis by axis, nothing formed |
-//! | points and a cost that is a formula | [`WgpuGeometry::streaming`]: costs from coordinates, memory O(n + m) |
+//! | points and a cost that is a formula, or a [text](ot_core::GroundCost::wgsl) in WGSL | [`WgpuGeometry::streaming`]: costs from coordinates, memory O(n + m) |
 //! | a matrix, a closure | [`WgpuGeometry::dense`]: the costs in single precision |
 //! | vectors | single precision; reduced numbers are pairs of numbers with 48 bits |
 //!

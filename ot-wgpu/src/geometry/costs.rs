@@ -1,11 +1,13 @@
 //! The costs between two supports on a device.
 
+mod snippet;
 mod text;
 
 use std::sync::{Arc, OnceLock};
 
 use ot_core::{CostForm, Error, PointsView, Program, Scalar, Side};
 
+use self::snippet::Snippet;
 use super::slopes::{
     Variables, first_derivatives, first_derivatives_of_squares, second_derivatives, second_derivatives_of_squares,
 };
@@ -42,16 +44,53 @@ pub(super) struct Costs {
 /// Where costs come from.
 #[derive(Debug)]
 enum Source {
-    /// A formula of points, which are kept coordinate after coordinate.
+    /// A function of points, which are kept coordinate after coordinate.
+    Points { function: Function, dimension: usize, points: [Chunk; 2] },
+    /// A matrix, row after row, so many rows in each window.
+    Matrix { windows: Windows, rows: usize, count: usize },
+}
+
+/// What computes a cost from two points.
+#[derive(Clone, Debug)]
+pub(super) enum Function {
+    /// A recorded formula.
     Formula {
         program: Program,
-        dimension: usize,
-        points: [Chunk; 2],
         /// The factor of the squared distance, if the cost is one.
         square: Option<f64>,
     },
-    /// A matrix, row after row, so many rows in each window.
-    Matrix { windows: Windows, rows: usize, count: usize },
+    /// A text.
+    Snippet(Snippet),
+}
+
+impl Function {
+    /// A formula, of which the form tells whether it is a squared distance.
+    pub(super) fn of_formula(program: Program, form: CostForm<'_>) -> Self {
+        let square = match form {
+            CostForm::SqEuclidean { scale } => Some(scale),
+            _ => None,
+        };
+        Self::Formula { program, square }
+    }
+
+    /// A text in WGSL, for points of so many coordinates.
+    ///
+    /// # Errors
+    /// [`BackendFailure::Compiler`](ot_core::BackendFailure::Compiler) for a text that no compiler takes, with the line.
+    pub(super) fn of_text(text: &str, dimension: usize) -> Result<Self, Error> {
+        Snippet::new(text, dimension).map(Self::Snippet)
+    }
+
+    /// How many instructions there are for a pair.
+    pub(super) fn instructions(&self) -> usize {
+        match self {
+            Self::Formula { program, .. } => {
+                let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
+                program.instructions().len() + of_loops
+            }
+            Self::Snippet(snippet) => snippet.instructions,
+        }
+    }
 }
 
 /// An atom of the other side in a shader: its place in the tile, if it is in it, and its index.
@@ -62,11 +101,10 @@ pub(super) struct Other {
 }
 
 impl Costs {
-    /// The costs that a formula gives between points.
-    pub(super) fn of_formula(
+    /// The costs that a function gives between points.
+    pub(super) fn of_points(
         gpu: &Arc<Gpu>,
-        program: Program,
-        form: CostForm<'_>,
+        function: Function,
         points: [PointsView<'_, f32>; 2],
         forbids: bool,
     ) -> Result<Self, Error> {
@@ -76,15 +114,11 @@ impl Costs {
             gpu.upload(&axes.collect::<Vec<u32>>(), "points")
         };
         let [source, target] = points;
-        let square = match form {
-            CostForm::SqEuclidean { scale } => Some(scale),
-            _ => None,
-        };
         let places = [upload(source)?, upload(target)?];
         Ok(Self {
             gpu: Arc::clone(gpu),
             atoms: [source.len(), target.len()],
-            source: Source::Formula { program, dimension, points: places, square },
+            source: Source::Points { function, dimension, points: places },
             forbids,
             slopes: Default::default(),
         })
@@ -120,63 +154,70 @@ impl Costs {
         side.of(self.atoms)
     }
 
-    /// The formula, and the number of coordinates.
-    pub(super) fn formula(&self) -> Option<(&Program, usize)> {
+    /// The formula, if the cost is one.
+    pub(super) fn formula(&self) -> Option<&Program> {
         match &self.source {
-            Source::Formula { program, dimension, .. } => Some((program, *dimension)),
-            Source::Matrix { .. } => None,
+            Source::Points { function: Function::Formula { program, .. }, .. } => Some(program),
+            Source::Points { .. } | Source::Matrix { .. } => None,
         }
     }
 
     /// The first derivatives of the formula.
     pub(super) fn slopes(&self, variables: Variables) -> Result<Arc<[Program]>, Error> {
-        let record = || match &self.source {
-            Source::Formula { program, square: Some(scale), .. } => {
-                first_derivatives_of_squares(program, *scale, variables)
-            }
-            Source::Formula { program, .. } => first_derivatives(program, variables),
-            Source::Matrix { .. } => Err(Error::MissingCapability("formula of the cost")),
+        let record = || match self.formula_and_square()? {
+            (program, Some(scale)) => first_derivatives_of_squares(program, scale, variables),
+            (program, None) => first_derivatives(program, variables),
         };
         self.slopes[variables.key() as usize].get_or_init(record).clone()
     }
 
     /// The second derivatives of the formula, along a direction.
     pub(super) fn curvatures(&self, both: [Variables; 2]) -> Result<Arc<[Program]>, Error> {
+        match self.formula_and_square()? {
+            (program, Some(scale)) => second_derivatives_of_squares(program, scale, both),
+            (program, None) => second_derivatives(program, both),
+        }
+    }
+
+    /// The formula, and the factor of the squared distance, if it is one.
+    fn formula_and_square(&self) -> Result<(&Program, Option<f64>), Error> {
         match &self.source {
-            Source::Formula { program, square: Some(scale), .. } => {
-                second_derivatives_of_squares(program, *scale, both)
-            }
-            Source::Formula { program, .. } => second_derivatives(program, both),
-            Source::Matrix { .. } => Err(Error::MissingCapability("formula of the cost")),
+            Source::Points { function: Function::Formula { program, square }, .. } => Ok((program, *square)),
+            Source::Points { .. } | Source::Matrix { .. } => Err(Error::MissingCapability("formula of the cost")),
         }
     }
 
     /// What is bound beside the buffer of words.
     pub(super) fn windows(&self) -> Option<&Windows> {
         match &self.source {
-            Source::Formula { .. } => None,
+            Source::Points { .. } => None,
             Source::Matrix { windows, .. } => Some(windows),
         }
     }
 
     /// The key of a kernel on these costs, seen from a side.
     pub(super) fn key(&self, kernel: &'static str, side: Side, options: &[u32]) -> Key {
-        let (formulas, of_costs) = match &self.source {
-            Source::Formula { program, dimension, .. } => (vec![program.code_key()], [0, *dimension as u32]),
-            Source::Matrix { count, .. } => (Vec::new(), [1, *count as u32]),
+        let (formulas, of_costs, text): (_, _, &[u32]) = match &self.source {
+            Source::Points { function: Function::Formula { program, .. }, dimension, .. } => {
+                (vec![program.code_key()], [0, *dimension as u32], &[])
+            }
+            Source::Points { function: Function::Snippet(snippet), .. } => (Vec::new(), [2, 0], &snippet.key),
+            Source::Matrix { count, .. } => (Vec::new(), [1, *count as u32], &[]),
         };
         let own = [side.index() as u32, u32::from(self.forbids)];
-        Key { kernel, formulas, options: [&own, &of_costs, options].concat() }
+        Key { kernel, formulas, options: [&own, &of_costs, options, text].concat() }
     }
 
     /// Adds what shaders are told of the costs.
     pub(super) fn tell(&self, side: Side, arguments: &mut Arguments) {
         arguments.index("rows", self.len(side)).index("others", self.len(side.opposite()));
         match &self.source {
-            Source::Formula { program, points, .. } => {
+            Source::Points { function, points, .. } => {
                 arguments.place("own_points", points[side.index()].start());
                 arguments.place("other_points", points[side.opposite().index()].start());
-                arguments.parameters("c", program, Arithmetic::Single);
+                if let Function::Formula { program, .. } = function {
+                    arguments.parameters("c", program, Arithmetic::Single);
+                }
             }
             Source::Matrix { rows, .. } => {
                 arguments.index("window_rows", *rows).index("matrix_columns", self.atoms[1]);
@@ -196,10 +237,7 @@ impl Costs {
     /// the workgroups, an invocation has more of them.
     pub(super) fn lanes(&self, rows: usize, more: usize) -> [usize; 2] {
         let instructions = match &self.source {
-            Source::Formula { program, .. } => {
-                let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
-                program.instructions().len() + of_loops
-            }
+            Source::Points { function, .. } => function.instructions(),
             Source::Matrix { .. } => 1,
         };
         let pairs = MAX_UNROLLED / (instructions + more).max(1);
@@ -223,12 +261,15 @@ impl Costs {
 
     /// Steps of loops over coordinates for each step over pairs.
     pub(super) fn steps(&self) -> usize {
-        let folds = self.formula().map_or(&[][..], |(program, _)| program.folds());
+        let folds = self.formula().map_or(&[][..], Program::folds);
         1 + folds.iter().map(|fold| fold.count()).sum::<usize>()
     }
 
     /// Coordinates that are read by way of workgroup memory.
     fn tiled_dimension(&self) -> usize {
-        self.formula().map_or(0, |(_, dimension)| if dimension <= MAX_TILED { dimension } else { 0 })
+        match self.source {
+            Source::Points { dimension, .. } if dimension <= MAX_TILED => dimension,
+            Source::Points { .. } | Source::Matrix { .. } => 0,
+        }
     }
 }

@@ -21,7 +21,7 @@ impl CostDerivative<Wgpu> for WgpuKernel {
         if parameter == CostParameter::Scale {
             return Some((1, 1));
         }
-        let (program, _) = self.costs.formula()?;
+        let program = self.costs.formula()?;
         let variables = Variables::of(program, parameter)?;
         self.costs.slopes(variables).ok()?;
         Some(match variables {
@@ -157,7 +157,7 @@ impl Outputs<'_> {
 
 impl WgpuKernel {
     fn variables(&self, parameter: CostParameter) -> Result<Variables, Error> {
-        self.costs.formula().and_then(|(formula, _)| Variables::of(formula, parameter)).ok_or(MISSING)
+        self.costs.formula().and_then(|formula| Variables::of(formula, parameter)).ok_or(MISSING)
     }
 
     /// The first derivatives in a parameter.
@@ -210,7 +210,7 @@ impl WgpuKernel {
         let direction = match outputs {
             Outputs::ScaledSlopes(_, tangent) => Some(factors.tangent(*tangent, 1)),
             Outputs::Bent(_, [_, along], tangent) => {
-                let len = self.costs.formula().map_or(0, |(program, _)| along.len(program));
+                let len = self.costs.formula().map_or(0, |program| along.len(program));
                 Some(factors.tangent(*tangent, len))
             }
             _ => None,

@@ -47,6 +47,13 @@ pub(super) fn cost_statistics(
     })
 }
 
+/// The costs between all source atoms and one target atom, infinite where they are forbidden.
+pub(super) fn costs_with(costs: &Costs, target: usize) -> Result<Vec<f64>, Error> {
+    let alone: Vec<f64> = (0..costs.len(Side::Target)).map(|j| f64::from(u8::from(j == target))).collect();
+    let moments = Moments::of(costs, Side::Source, &alone, 0.0)?;
+    Ok(moments.rows.iter().map(|row| if row.weight > 0.0 { row.sum } else { f64::INFINITY }).collect())
+}
+
 /// What is known of the costs of one atom.
 #[derive(Clone, Copy, Debug)]
 struct RowMoments {

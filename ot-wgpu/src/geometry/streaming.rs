@@ -8,11 +8,21 @@ use ot_core::{
     host::try_zeros,
 };
 
-use super::{WgpuGeometry, costs::Costs};
-use crate::backend::WgpuBackend;
+use super::{
+    WgpuGeometry,
+    costs::{Costs, Function},
+    statistics::costs_with,
+};
+use crate::{backend::WgpuBackend, gpu::Gpu};
 
 /// The longest program of a cost that is made a part of kernels: beyond, compilers of drivers take minutes.
 const MAX_INSTRUCTIONS: usize = 512;
+
+/// The most atoms of a side between which the text of a cost is compared with what the host computes.
+const COMPARED: usize = 8;
+
+/// The relative error that a text may have, of a cost and of the largest of those compared.
+const ALLOWED: [f64; 2] = [1e-3, 1e-4];
 
 /// The widest extent of points whose squares single precision holds.
 const WIDEST: f64 = 1e18;
@@ -23,16 +33,18 @@ const NARROWEST: f64 = 1e-12;
 impl WgpuGeometry {
     /// A cost between two point clouds, recomputed from coordinates wherever it is needed: memory O(n + m).
     ///
-    /// The cost is a recorded formula, which becomes a part of each kernel: `c` in single precision, one evaluation and one
-    /// exponential for each pair. A softmin is two launches: sums over tiles of the other cloud around the previous potential,
+    /// The cost is a recorded formula, or, where there is none, a [text](GroundCost::wgsl), which becomes a part of each kernel: `c` in
+    /// single precision, one evaluation and one exponential for each pair. A text is compared with what the host computes between a few
+    /// atoms; it has no derivatives. A softmin is two launches: sums over tiles of the other cloud around the previous potential,
     /// and what is made of them.
     ///
     /// A cost that tells no [bound](GroundCost::bound) is evaluated by the host once for all pairs, to refuse what is no cost.
     ///
     /// # Errors
     /// Those of [`CostBetween::new`], [`CostBetween::bound`] and [`CostSummary::check`]; [`Error::MissingCapability`] for a cost
-    /// that is no formula, or one of more than 512 operations, and for points so far apart or so close together that squares of
-    /// their differences leave single precision; [`Error::OutOfMemory`].
+    /// without text that is no formula, or one of more than 512 operations, and for points so far apart or so close together that
+    /// squares of their differences leave single precision; [`Compiler`](ot_core::BackendFailure::Compiler) for a text that does not
+    /// compile, with its line, and [`Error::CostOfDevice`] for one that computes another cost; [`Error::OutOfMemory`].
     pub fn streaming(
         backend: &WgpuBackend,
         source: PointsView<'_, f32>,
@@ -47,13 +59,10 @@ impl WgpuGeometry {
     pub(super) fn if_possible(backend: &WgpuBackend, costs: &CostBetween<'_, f32>) -> Result<Option<Self>, Error> {
         let bound = costs.bound()?;
         let Some(points) = costs.points() else { return Ok(None) };
-        let dimension = points[0].dimension();
-        let Some(program) = costs.cost().program(dimension) else { return Ok(None) };
-        let program = program?;
-        let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
-        if program.instructions().len() + of_loops > MAX_INSTRUCTIONS || !are_in_range(points) {
-            return Ok(None);
-        }
+        let function = match function_of(costs.cost(), points[0].dimension())? {
+            Some(function) if are_in_range(points) => function,
+            _ => return Ok(None),
+        };
         let (bound, forbids) = match bound {
             Some(bound) => (bound, costs.cost().may_forbid()),
             None => {
@@ -61,10 +70,62 @@ impl WgpuGeometry {
                 (summary.bound(), summary.forbids())
             }
         };
-        let on_device = Costs::of_formula(&backend.gpu, program, costs.cost().form(), points, forbids)?;
+        if let Function::Snippet(_) = function {
+            compare(&backend.gpu, &function, costs.cost(), points, forbids)?;
+        }
+        let on_device = Costs::of_points(&backend.gpu, function, points, forbids)?;
         let blur = Blur::of(costs.cost().form());
         Ok(Some(Self { backend: backend.clone(), costs: Arc::new(on_device), bound, blur }))
     }
+}
+
+/// What computes a cost on a device, if anything can.
+fn function_of(cost: &dyn GroundCost, dimension: usize) -> Result<Option<Function>, Error> {
+    if let Some(program) = cost.program(dimension).transpose()? {
+        let formula = Function::of_formula(program, cost.form());
+        if formula.instructions() <= MAX_INSTRUCTIONS {
+            return Ok(Some(formula));
+        }
+    }
+    cost.wgsl(dimension).map(|text| Function::of_text(&text, dimension)).transpose()
+}
+
+/// Compares what a device makes of a function with the cost itself, between a few atoms.
+fn compare(
+    gpu: &Arc<Gpu>,
+    function: &Function,
+    cost: &dyn GroundCost,
+    points: [PointsView<'_, f32>; 2],
+    forbids: bool,
+) -> Result<(), Error> {
+    let dimension = points[0].dimension();
+    // Spread over all atoms: the first and the last among them.
+    let [rows, columns] = points.map(|points| {
+        let (len, most) = (points.len(), COMPARED.min(points.len()));
+        (0..most).map(|k| k * (len - 1) / (most - 1).max(1)).collect::<Vec<_>>()
+    });
+    let gathered = |points: PointsView<'_, f32>, atoms: &[usize]| -> Vec<f32> {
+        atoms.iter().flat_map(|&atom| points.point(atom).iter().copied()).collect()
+    };
+    let [x, y] = [gathered(points[0], &rows), gathered(points[1], &columns)];
+    let few = [PointsView::new(&x, dimension)?, PointsView::new(&y, dimension)?];
+    let on_device = Costs::of_points(gpu, function.clone(), few, forbids)?;
+    let mut expected = vec![0.0_f32; rows.len() * columns.len()];
+    for (point, row) in few[0].iter().zip(expected.chunks_mut(columns.len())) {
+        cost.costs(point, &y, row);
+    }
+    let largest =
+        expected.iter().filter(|cost| cost.is_finite()).fold(0.0_f64, |most, &cost| most.max(f64::from(cost).abs()));
+    for (j, &target_index) in columns.iter().enumerate() {
+        for (i, (found, &source_index)) in costs_with(&on_device, j)?.into_iter().zip(&rows).enumerate() {
+            let expected = f64::from(expected[i * columns.len() + j]);
+            let allowed = ALLOWED[0] * expected.abs() + ALLOWED[1] * largest;
+            if found != expected && !((found - expected).abs() <= allowed) {
+                return Err(Error::CostOfDevice { source_index, target_index, expected, found });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Are the squares of all differences numbers of single precision, the smallest of which do not matter?

@@ -9,3 +9,4 @@ mod grids;
 mod shaders;
 mod solves;
 mod support;
+mod texts;

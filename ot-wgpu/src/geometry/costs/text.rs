@@ -6,7 +6,8 @@ use ot_core::{Program, Side};
 
 use super::{
     super::row_pass::{Place, Step},
-    Costs, FORBIDDEN, Other, Source,
+    Costs, FORBIDDEN, Function, Other, Source,
+    snippet::Snippet,
 };
 use crate::{
     gpu::Arguments,
@@ -14,14 +15,20 @@ use crate::{
 };
 
 impl Costs {
-    /// Declarations: the tile of points, or the windows of the matrix.
+    /// Declarations: the text of an author and the tile of points, or the windows of the matrix.
     pub(in crate::geometry) fn declarations(&self, tile: Option<usize>) -> String {
-        match (&self.source, tile) {
-            (Source::Formula { .. }, Some(tile)) if self.tiled_dimension() > 0 => {
-                format!("var<workgroup> tile_points: array<f32, {}>;\n", tile * self.tiled_dimension())
+        match &self.source {
+            Source::Points { function, .. } => {
+                let mut text = match function {
+                    Function::Formula { .. } => String::new(),
+                    Function::Snippet(snippet) => snippet.declarations().into(),
+                };
+                if let (Some(tile), dimension @ 1..) = (tile, self.tiled_dimension()) {
+                    let _ = writeln!(text, "var<workgroup> tile_points: array<f32, {}>;", tile * dimension);
+                }
+                text
             }
-            (Source::Formula { .. }, _) => String::new(),
-            (Source::Matrix { count, .. }, _) => {
+            Source::Matrix { count, .. } => {
                 let mut text = String::new();
                 for window in 0..*count {
                     let binding = 2 + window;
@@ -43,22 +50,25 @@ impl Costs {
 
     /// Statements that read the parameters of the formula, before all others.
     pub(in crate::geometry) fn read_parameters(&self) -> String {
-        let count = self.formula().map_or(0, |(program, _)| program.parameters().len());
+        let count = self.formula().map_or(0, |program| program.parameters().len());
         let read = |index| format!("let theta{index} = {};\n", Arguments::parameter("c", index, Arithmetic::Single));
         (0..count).map(read).collect()
     }
 
     /// Statements that read what belongs to the own atom, whose index is the variable `own` and the name of its row.
     pub(in crate::geometry) fn read_own(&self, row: &str) -> String {
-        let mut text = String::new();
-        if let Some((program, dimension)) = self.formula()
-            && program.folds().is_empty()
-        {
-            for axis in 0..dimension {
-                let _ = writeln!(text, "let x{axis}_{row} = load(P.own_points + {axis}u * P.rows + own{row});");
+        let coordinate = |axis: usize| format!("load(P.own_points + {axis}u * P.rows + own{row})");
+        match &self.source {
+            Source::Points { function: Function::Formula { program, .. }, dimension, .. }
+                if program.folds().is_empty() =>
+            {
+                (0..*dimension).map(|axis| format!("let x{axis}_{row} = {};\n", coordinate(axis))).collect()
             }
+            Source::Points { function: Function::Snippet(snippet), .. } => {
+                Snippet::point(&format!("x_{row}"), (0..snippet.dimension).map(coordinate))
+            }
+            Source::Points { .. } | Source::Matrix { .. } => String::new(),
         }
-        text
     }
 
     /// Statements that fill place `slot` of the tile with atom `other`.
@@ -91,7 +101,20 @@ impl Costs {
                 let of_row = |row| others.iter().map(|other| entry(row, other)).collect::<Vec<_>>();
                 (String::new(), rows.iter().map(of_row).collect::<Vec<_>>())
             }
-            Source::Formula { program, .. } => {
+            Source::Points { function: Function::Snippet(snippet), .. } => {
+                let mut text = String::new();
+                for (lane, other) in others.iter().enumerate() {
+                    let coordinate = |axis: usize| self.coordinate_of(other, tile, &format!("{axis}u"));
+                    text += &Snippet::point(&format!("y_{lane}"), (0..snippet.dimension).map(coordinate));
+                }
+                let cost = |row: &String, lane: usize| {
+                    let (own, other) = (format!("x_{row}"), format!("y_{lane}"));
+                    Snippet::call(side.of([[&own, &other], [&other, &own]]))
+                };
+                let of_row = |row| (0..others.len()).map(|lane| cost(row, lane)).collect::<Vec<_>>();
+                (text, rows.iter().map(of_row).collect())
+            }
+            Source::Points { function: Function::Formula { program, .. }, .. } => {
                 let mut text = String::new();
                 if program.folds().is_empty() {
                     for (lane, other) in others.iter().enumerate() {
@@ -113,7 +136,7 @@ impl Costs {
             for (lane, cost) in costs.into_iter().enumerate() {
                 let name = format!("cost{row}_{lane}");
                 let _ = match (&self.source, self.forbids) {
-                    (Source::Formula { .. }, true) => {
+                    (Source::Points { .. }, true) => {
                         writeln!(text, "let {name} = select({FORBIDDEN:e}f, {cost}, {cost} < {FORBIDDEN:e}f);")
                     }
                     _ => writeln!(text, "let {name} = {cost};"),
@@ -153,8 +176,8 @@ impl Costs {
         more: &dyn Fn(usize, usize) -> String,
         tag: &str,
     ) -> (String, Vec<Vec<Vec<String>>>) {
-        let Some((cost, dimension)) = self.formula() else { return (String::new(), Vec::new()) };
-        let are_named = cost.folds().is_empty();
+        let Some(cost) = self.formula() else { return (String::new(), Vec::new()) };
+        let (dimension, are_named) = (cost.inputs() / 2, cost.folds().is_empty());
         let pairs: Vec<_> = rows
             .iter()
             .flat_map(|row| others.iter().enumerate().map(move |(lane, other)| (row, lane, other)))
