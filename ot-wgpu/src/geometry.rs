@@ -7,6 +7,7 @@ mod factor;
 mod grid;
 mod hard;
 mod kernel;
+mod pairs;
 mod products;
 mod row_pass;
 mod slopes;
@@ -22,8 +23,8 @@ use ot_core::{
     WeightsView, cost::Blur,
 };
 
-pub use self::grid::GridGeometry;
 use self::{costs::Costs, kernel::WgpuKernel, statistics::cost_statistics};
+pub use self::{grid::GridGeometry, pairs::WgpuPairGeometry};
 use crate::backend::{Wgpu, WgpuBackend};
 
 /// The costs between two supports on a device: [recomputed from coordinates](Self::streaming) or [stored](Self::dense).

@@ -33,12 +33,14 @@
 //! | points and a cost that is a formula, or a [text](ot_core::GroundCost::wgsl) in WGSL | [`WgpuGeometry::streaming`]: costs from coordinates, memory O(n + m) |
 //! | a matrix, a closure | [`WgpuGeometry::dense`]: the costs in single precision |
 //! | vectors | single precision; reduced numbers are pairs of numbers with 48 bits |
+//! | all numbers in pairs, for points and matrices | [`WgpuBackend::in_pairs`]: [`WgpuPairGeometry`], elements in `f64` |
 //!
 //! # Accuracy
 //!
 //! Everything is computed in single precision, sums over vectors with 48 bits. [`Precision`](ot_core::Precision) tells a unit of
 //! 2^-22: a rounding, and as much again for exponential and cost. At an epsilon below 1e-3 of the mean cost the marginal error
-//! that single precision allows is above 1e-3; a solution then says so with its status and its floor.
+//! that single precision allows is above 1e-3; a solution then says so with its status and its floor. [In
+//! pairs](WgpuBackend::in_pairs) the unit is 2^-38.
 //!
 //! # Drivers
 //!
@@ -52,6 +54,7 @@
 
 mod adapter;
 mod backend;
+mod device;
 mod geometry;
 mod gpu;
 mod limit;
@@ -60,8 +63,9 @@ mod wgsl;
 
 pub use self::{
     adapter::Adapter,
-    backend::{Wgpu, WgpuBackend},
-    geometry::{GridGeometry, WgpuGeometry},
+    backend::WgpuBackend,
+    device::{Wgpu, WgpuDevice, WgpuPairs},
+    geometry::{GridGeometry, WgpuGeometry, WgpuPairGeometry},
     gpu::Work,
     vector::{DeviceReduced, DeviceVector},
 };

@@ -1,18 +1,29 @@
 //! Vectors on the device: pieces of its one buffer of words.
 
-use crate::gpu::Chunk;
+use crate::{gpu::Chunk, wgsl::Arithmetic};
 
-/// A matrix of rows x columns, in single precision, column after column.
+/// A matrix of rows x columns, column after column: in single precision, or in pairs of numbers of single precision.
 #[derive(Debug)]
 pub struct DeviceVector {
     chunk: Chunk,
     rows: usize,
     columns: usize,
+    arithmetic: Arithmetic,
 }
 
 impl DeviceVector {
-    pub(crate) fn new(chunk: Chunk, rows: usize, columns: usize) -> Self {
-        Self { chunk, rows, columns }
+    pub(crate) fn new(chunk: Chunk, [rows, columns]: [usize; 2], arithmetic: Arithmetic) -> Self {
+        Self { chunk, rows, columns, arithmetic }
+    }
+
+    /// How its numbers are stored.
+    pub(crate) fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// Number of entries.
+    pub(crate) fn entries(&self) -> usize {
+        self.rows * self.columns
     }
 
     /// The index of the first word.
@@ -34,7 +45,7 @@ impl DeviceVector {
 
     /// Number of words.
     pub(crate) fn words(&self) -> usize {
-        self.rows * self.columns
+        self.entries() * self.arithmetic.words()
     }
 }
 

@@ -27,6 +27,38 @@ pub(crate) enum Arithmetic {
 }
 
 impl Arithmetic {
+    /// Words of a number.
+    pub(crate) fn words(self) -> usize {
+        match self {
+            Self::Single => 1,
+            Self::Pair => 2,
+        }
+    }
+
+    /// The words of numbers.
+    pub(crate) fn encoded(self, numbers: &[f64]) -> Vec<u32> {
+        match self {
+            Self::Single => numbers.iter().map(|&number| (number as f32).to_bits()).collect(),
+            Self::Pair => numbers.iter().flat_map(|&number| split(number).map(f32::to_bits)).collect(),
+        }
+    }
+
+    /// An expression that reads number `index` from the word `start` on.
+    pub(crate) fn load(self, start: &str, index: &str) -> String {
+        match self {
+            Self::Single => format!("load({start} + {index})"),
+            Self::Pair => format!("load_pair({start} + 2u * ({index}))"),
+        }
+    }
+
+    /// The start of a statement that stores number `index` from the word `start` on.
+    pub(crate) fn store(self, start: &str, index: &str) -> String {
+        match self {
+            Self::Single => format!("store({start} + {index}, "),
+            Self::Pair => format!("store_pair({start} + 2u * ({index}), "),
+        }
+    }
+
     /// A constant, finite if it is, as [`Real::constant`](ot_core::Real::constant) has it.
     pub(crate) fn constant(self, value: f64) -> String {
         let largest = f64::from(f32::MAX);

@@ -4,7 +4,7 @@
 //! The first adapter of the machine, or the one whose name contains the variable `OT_WGPU_ADAPTER`. A software adapter is told
 //! as what it is.
 
-use ot_core::{Epsilon, GeometryBuilder, Grid, GridHistogram, Measure, PointCloud, Problem, SqEuclidean};
+use ot_core::{Elem, Epsilon, GeometryBuilder, Grid, GridHistogram, Measure, PointCloud, Problem, SqEuclidean};
 use ot_wgpu::{Adapter, WgpuBackend, bench_support::exponentials_and_squares, wgpu::DeviceType};
 
 use super::{
@@ -44,6 +44,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<(), Failure> {
         bench.options.pick(vec![4096, 10_000], vec![10_000, 50_000, 200_000])
     };
     clouds(bench, &backend, limit, &sizes)?;
+    pairs(bench, &backend, limit, if is_software { 512 } else { 10_000 })?;
     let sides = if is_software { vec![128, 256] } else { bench.options.pick(vec![512], vec![512, 2048]) };
     grids(bench, &backend, limit, &sides)
 }
@@ -60,6 +61,16 @@ fn clouds(bench: &mut Bench<'_>, backend: &WgpuBackend, limit: f64, sizes: &[usi
         bench.add(row.with_limit(pairs / limit).with_note(format!("{:.2e} pairs a second", pairs / seconds)))?;
     }
     Ok(())
+}
+
+/// The same in pairs of numbers of single precision, beside the limit of single precision.
+fn pairs(bench: &mut Bench<'_>, backend: &WgpuBackend, limit: f64, n: usize) -> Result<(), Failure> {
+    let seconds = iteration(&backend.in_pairs(), n, bench.options.seed)?;
+    let pairs = 2.0 * (n as f64) * (n as f64);
+    let measured = Measured::seconds("Sinkhorn, wgpu, in pairs", seconds);
+    let mut row = Row::new("gpu", "squares", (n, n), bench.options.threads, Per::Iteration, measured);
+    (row.d, row.epsilon, row.dtype) = (Some(DIMENSION), Some(EPSILON), "f64");
+    Ok(bench.add(row.with_limit(pairs / limit).with_note(format!("{:.2e} pairs a second", pairs / seconds)))?)
 }
 
 /// Images of so many pixels a side. A half-step takes an exponential for each pixel and each other one of its row, and for each
@@ -95,11 +106,11 @@ fn limit(backend: &WgpuBackend, is_software: bool) -> Result<f64, Failure> {
 }
 
 /// The mean seconds of an iteration.
-fn iteration(backend: &WgpuBackend, n: usize, seed: u64) -> Result<f64, Failure> {
+fn iteration<B: GeometryBuilder>(backend: &B, n: usize, seed: u64) -> Result<f64, Failure> {
     let mut random = Seeded::new(seed);
     let mut cloud = || {
         let points: Vec<f64> = (0..DIMENSION * n).map(|_| random.uniform()).collect();
-        PointCloud::uniform(narrow::<f32>(&points), DIMENSION)
+        PointCloud::uniform(narrow::<Elem<B>>(&points), DIMENSION)
     };
     let (a, b) = (cloud()?, cloud()?);
     let geometry = backend.geometry(a.support(), b.support(), &SqEuclidean)?;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use ot_core::{Operand, Program};
 
 use crate::{
-    backend::Wgpu,
+    backend::WgpuDevice,
     gpu::Arguments,
     wgsl::{Arithmetic, Names, emit},
 };
@@ -23,9 +23,9 @@ pub(super) struct Operands {
 impl Operands {
     /// Adds to the arguments where they are, and the parameters of the program that reads them. The shader knows the
     /// variables `row` and `column`.
-    pub(super) fn new(
+    pub(super) fn new<D: WgpuDevice>(
         program: &Program,
-        operands: &[Operand<'_, Wgpu>],
+        operands: &[Operand<'_, D>],
         arithmetic: Arithmetic,
         arguments: &mut Arguments,
     ) -> Self {
@@ -35,7 +35,8 @@ impl Operands {
             let (kind, single, pair) = match operand {
                 Operand::Vector(vector) => {
                     arguments.vector(&name, vector);
-                    (0, format!("load(P.{name}_at + column * P.{name}_stride + row)"), String::new())
+                    let (start, entry) = (format!("P.{name}_at"), format!("column * P.{name}_stride + row"));
+                    (0, Arithmetic::Single.load(&start, &entry), Arithmetic::Pair.load(&start, &entry))
                 }
                 Operand::Reduced(reduced) => {
                     arguments.reduced(&name, reduced);
@@ -46,11 +47,11 @@ impl Operands {
                     arguments.pair(&name, *value);
                     (2, format!("P.{name}_high"), format!("vec2<f32>(P.{name}_high, P.{name}_low)"))
                 }
-                Operand::Output(output) => (
-                    3 + *output as u32,
-                    format!("load(P.out{output} + column * P.rows + row)"),
-                    format!("load_pair(P.out{output} + 2u * column)"),
-                ),
+                Operand::Output(output) => {
+                    let (start, entry) = (format!("P.out{output}"), "column * P.rows + row");
+                    let read = |arithmetic: Arithmetic| arithmetic.load(&start, entry);
+                    (3 + *output as u32, read(Arithmetic::Single), read(Arithmetic::Pair))
+                }
             };
             let read = if arithmetic == Arithmetic::Single { single } else { pair };
             let _ = writeln!(statements, "let {name} = {read};");

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use ot_core::{Error, Operand, Program};
 
-use super::{Wgpu, operands::Operands};
+use super::{Computed, WgpuDevice, operands::Operands};
 use crate::{
     gpu::{Arguments, Gpu, Key, Launch, MAX_GROUPS},
     vector::{DeviceReduced, DeviceVector},
@@ -15,36 +15,38 @@ use crate::{
 const WORKGROUP: usize = 128;
 
 /// outputs(i, k) = program(operands at (i, k)).
-pub(super) fn map(
+pub(super) fn map<D: WgpuDevice>(
     gpu: &Gpu,
     program: &Program,
-    operands: &[Operand<'_, Wgpu>],
+    operands: &[Operand<'_, D>],
     outputs: &mut [&mut DeviceVector],
 ) -> Result<(), Error> {
-    let Some(entries) = outputs.first().map(|output| output.words()) else { return Ok(()) };
+    let Some(entries) = outputs.first().map(|output| output.entries()) else { return Ok(()) };
     let mut arguments = Arguments::new();
     arguments.index("rows", outputs[0].rows());
     for (index, output) in outputs.iter().enumerate() {
         arguments.place(format!("out{index}"), output.start());
     }
-    let operands = Operands::new(program, operands, Arithmetic::Single, &mut arguments);
-    let pointwise = Pointwise { kernel: "map", program: Some(program), options: &operands.kinds, entries };
+    let operands = Operands::new(program, operands, D::ARITHMETIC, &mut arguments);
+    let options = [&[D::ARITHMETIC as u32], &*operands.kinds].concat();
+    let pointwise = Pointwise { kernel: "map", program: Some(program), options: &options, entries };
     pointwise.launch(gpu, &mut arguments, &|| {
         let (statements, results) = operands.emit(program);
         let statements = format!("{ROW_AND_COLUMN}{statements}");
-        (statements, results, |index| format!("store(P.out{index} + entry, "))
+        (statements, results, |index| D::ARITHMETIC.store(&format!("P.out{index}"), "entry"))
     })
 }
 
 /// outputs_k = program(operands at k), in pairs.
-pub(super) fn map_reduced(
+pub(super) fn map_reduced<D: WgpuDevice>(
     gpu: &Gpu,
     program: &Program,
-    operands: &[Operand<'_, Wgpu>],
+    operands: &[Operand<'_, D>],
     outputs: &mut [&mut DeviceReduced],
 ) -> Result<(), Error> {
     let Some(entries) = outputs.first().map(|output| output.len()) else { return Ok(()) };
     let mut arguments = Arguments::new();
+    arguments.index("rows", 1);
     for (index, output) in outputs.iter().enumerate() {
         arguments.place(format!("out{index}"), output.start());
     }
@@ -52,29 +54,38 @@ pub(super) fn map_reduced(
     let pointwise = Pointwise { kernel: "map of reduced", program: Some(program), options: &operands.kinds, entries };
     pointwise.launch(gpu, &mut arguments, &|| {
         let (statements, results) = operands.emit(program);
-        let statements = format!("let column = entry;\n{statements}");
-        (statements, results, |index| format!("store_pair(P.out{index} + 2u * entry, "))
+        let statements = format!("let row = 0u;\nlet column = entry;\n{statements}");
+        (statements, results, |index| Arithmetic::Pair.store(&format!("P.out{index}"), "entry"))
     })
 }
 
 /// out = vector * matrix.
 pub(super) fn mix(gpu: &Arc<Gpu>, vector: &DeviceVector, matrix: &[f64], out: &mut DeviceVector) -> Result<(), Error> {
-    let words: Vec<u32> = matrix.iter().map(|&entry| (entry as f32).to_bits()).collect();
-    let matrix = gpu.upload(&words, "a mixing matrix")?;
+    let arithmetic = out.arithmetic();
+    let matrix = gpu.upload(&arithmetic.encoded(matrix), "a mixing matrix")?;
     let mut arguments = Arguments::new();
     arguments.index("rows", out.rows()).index("columns", out.columns()).index("inner", vector.columns());
     arguments.place("vector", vector.start()).place("matrix", matrix.start()).place("out0", out.start());
-    let pointwise = Pointwise { kernel: "mix", program: None, options: &[], entries: out.words() };
+    let options = [arithmetic as u32];
+    let pointwise = Pointwise { kernel: "mix", program: None, options: &options, entries: out.entries() };
     pointwise.launch(gpu, &mut arguments, &|| {
+        let factor = arithmetic.load("P.matrix", "k * P.columns + column");
+        let number = arithmetic.load("P.vector", "k * P.rows + row");
+        let (zero, is_zero, sum) = match arithmetic {
+            Arithmetic::Single => ("0.0f", "factor == 0.0f", format!("sum + {number} * factor")),
+            Arithmetic::Pair => {
+                ("vec2<f32>(0.0f, 0.0f)", "factor.x == 0.0f", format!("pair_add(sum, pair_mul({number}, factor))"))
+            }
+        };
         let statements = format!(
-            "{ROW_AND_COLUMN}var sum = 0.0f;
+            "{ROW_AND_COLUMN}var sum = {zero};
 for (var k = 0u; k < P.inner; k++) {{
-let factor = load(P.matrix + k * P.columns + column);
-if (factor != 0.0f) {{ sum += load(P.vector + k * P.rows + row) * factor; }}
+let factor = {factor};
+if (!({is_zero})) {{ sum = {sum}; }}
 }}
 "
         );
-        (statements, vec!["sum".into()], |index| format!("store(P.out{index} + entry, "))
+        (statements, vec!["sum".into()], |index| arithmetic.store(&format!("P.out{index}"), "entry"))
     })
 }
 

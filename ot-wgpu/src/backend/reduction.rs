@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use ot_core::{Error, Fold, Operand, Program};
 
-use super::{Wgpu, operands::Operands};
+use super::{Computed, WgpuDevice, operands::Operands};
 use crate::{
     gpu::{Arguments, Chunk, Gpu, Key, Launch, MAX_GROUPS},
     vector::DeviceReduced,
@@ -18,12 +18,12 @@ const WORKGROUP: usize = 128;
 const BLOCK: usize = 8192;
 
 /// outputs_k = fold over the rows of program(operands), block by block, and then over the blocks.
-pub(super) fn reduce(
+pub(super) fn reduce<D: WgpuDevice>(
     gpu: &Arc<Gpu>,
     program: &Program,
     fold: Fold,
     rows: usize,
-    operands: &[Operand<'_, Wgpu>],
+    operands: &[Operand<'_, D>],
     outputs: &mut [&mut DeviceReduced],
 ) -> Result<(), Error> {
     let Some(columns) = outputs.first().map(|output| output.len()) else { return Ok(()) };
@@ -52,10 +52,10 @@ struct Folding<'a> {
 
 impl Folding<'_> {
     /// Folds a program over blocks of rows, into as many pairs for each column.
-    fn fold_program(
+    fn fold_program<D: WgpuDevice>(
         &self,
         program: &Program,
-        operands: &[Operand<'_, Wgpu>],
+        operands: &[Operand<'_, D>],
         blocks: usize,
         starts: &[u32],
     ) -> Result<(), Error> {
@@ -63,15 +63,16 @@ impl Folding<'_> {
         for (index, &start) in starts.iter().enumerate() {
             arguments.place(format!("out{index}"), start);
         }
-        let operands = Operands::new(program, operands, Arithmetic::Single, &mut arguments);
+        let operands = Operands::new(program, operands, D::ARITHMETIC, &mut arguments);
         let source = || {
             let (statements, results) = operands.emit(program);
-            self.source(&statements, &results, |total, value| match self.fold {
-                Fold::Sum => format!("pair_add_number({total}, {value})"),
-                _ => self.joined(total, &format!("vec2<f32>({value}, 0.0f)")),
+            self.source(&statements, &results, |total, value| match (D::ARITHMETIC, self.fold) {
+                (Arithmetic::Pair, _) => self.joined(total, value),
+                (Arithmetic::Single, Fold::Sum) => format!("pair_add_number({total}, {value})"),
+                (Arithmetic::Single, _) => self.joined(total, &format!("vec2<f32>({value}, 0.0f)")),
             })
         };
-        let options = [&[self.fold as u32], &*operands.kinds].concat();
+        let options = [&[self.fold as u32, D::ARITHMETIC as u32], &*operands.kinds].concat();
         let key = Key { kernel: "reduction", formulas: vec![program.code_key()], options };
         self.launch(&key, &source, &arguments, blocks)
     }

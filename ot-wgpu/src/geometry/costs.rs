@@ -82,7 +82,7 @@ impl Function {
     }
 
     /// How many instructions there are for a pair.
-    pub(super) fn instructions(&self) -> usize {
+    fn instructions(&self) -> usize {
         match self {
             Self::Formula { program, .. } => {
                 let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();

@@ -1,7 +1,7 @@
 //! Statistics of the cost: a pass for the mean and the range, and one for the deviation around the mean, whose sums over rows
 //! the host joins in f64.
 
-use ot_core::{CostStatistics, Error, Side, WeightsView};
+use ot_core::{CostStatistics, Error, Scalar, Side, WeightsView};
 
 use super::{
     costs::{Costs, FORBIDDEN},
@@ -18,31 +18,45 @@ pub(super) fn cost_statistics(
     source: WeightsView<'_, f32>,
     target: WeightsView<'_, f32>,
 ) -> Result<CostStatistics, Error> {
+    let of_rows = |side: Side, others: &[f64], centre: f64| moments(costs, side, others, centre);
+    statistics_of(Side::BOTH.map(|side| costs.len(side)), source, target, &of_rows)
+}
+
+/// The moments of the costs of all atoms of a side under weights of the other, around a centre.
+pub(super) type MomentsOf<'a> = dyn Fn(Side, &[f64], f64) -> Result<Vec<RowMoments>, Error> + 'a;
+
+/// The statistics that moments of rows give.
+pub(super) fn statistics_of<T: Scalar>(
+    atoms: [usize; 2],
+    source: WeightsView<'_, T>,
+    target: WeightsView<'_, T>,
+    moments: &MomentsOf<'_>,
+) -> Result<CostStatistics, Error> {
     for (side, what, weights) in [(Side::Source, "source weights", source), (Side::Target, "target weights", target)] {
-        let (expected, found) = (costs.len(side), weights.len());
+        let (expected, found) = (side.of(atoms), weights.len());
         if expected != found {
             return Err(Error::Length { what, expected, found });
         }
     }
     let (a, b) = (source.shares(), target.shares());
-    let first = Moments::of(costs, Side::Source, &b, 0.0)?;
+    let first = moments(Side::Source, &b, 0.0)?;
     let joined = |moments: &[RowMoments]| {
         let pairs = a.iter().zip(moments);
         pairs.fold([0.0; 2], |[weight, sum], (a, row)| [weight + a * row.weight, sum + a * row.sum])
     };
-    let [weight, sum] = joined(&first.rows);
+    let [weight, sum] = joined(&first);
     let mean = if weight > 0.0 { sum / weight } else { 0.0 };
-    let forbidden = first.rows.iter().any(|row| row.forbidden);
+    let forbidden = first.iter().any(|row| row.forbidden);
     if forbidden {
-        check_partners(costs, source, target)?;
+        check_partners(source, target, moments)?;
     }
-    let around = Moments::of(costs, Side::Source, &b, mean)?;
-    let variance: f64 = a.iter().zip(&around.rows).map(|(a, row)| a * row.squares).sum();
+    let around = moments(Side::Source, &b, mean)?;
+    let variance: f64 = a.iter().zip(&around).map(|(a, row)| a * row.squares).sum();
     Ok(CostStatistics {
         mean,
         deviation: if weight > 0.0 { (variance / weight).max(0.0).sqrt() } else { 0.0 },
-        minimum: first.rows.iter().map(|row| row.minimum).fold(f64::INFINITY, f64::min),
-        maximum: first.rows.iter().map(|row| row.maximum).fold(f64::NEG_INFINITY, f64::max),
+        minimum: first.iter().map(|row| row.minimum).fold(f64::INFINITY, f64::min),
+        maximum: first.iter().map(|row| row.maximum).fold(f64::NEG_INFINITY, f64::max),
         forbidden,
     })
 }
@@ -50,63 +64,56 @@ pub(super) fn cost_statistics(
 /// The costs between all source atoms and one target atom, infinite where they are forbidden.
 pub(super) fn costs_with(costs: &Costs, target: usize) -> Result<Vec<f64>, Error> {
     let alone: Vec<f64> = (0..costs.len(Side::Target)).map(|j| f64::from(u8::from(j == target))).collect();
-    let moments = Moments::of(costs, Side::Source, &alone, 0.0)?;
-    Ok(moments.rows.iter().map(|row| if row.weight > 0.0 { row.sum } else { f64::INFINITY }).collect())
+    let moments = moments(costs, Side::Source, &alone, 0.0)?;
+    Ok(moments.iter().map(|row| if row.weight > 0.0 { row.sum } else { f64::INFINITY }).collect())
 }
 
 /// What is known of the costs of one atom.
 #[derive(Clone, Copy, Debug)]
-struct RowMoments {
+pub(super) struct RowMoments {
     /// sum_j b_j over the allowed pairs.
-    weight: f64,
+    pub(super) weight: f64,
     /// sum_j b_j C_ij.
-    sum: f64,
+    pub(super) sum: f64,
     /// sum_j b_j (C_ij - centre)^2.
-    squares: f64,
-    minimum: f64,
-    maximum: f64,
-    forbidden: bool,
+    pub(super) squares: f64,
+    pub(super) minimum: f64,
+    pub(super) maximum: f64,
+    pub(super) forbidden: bool,
 }
 
 /// The moments of all atoms of a side.
-struct Moments {
-    rows: Vec<RowMoments>,
-}
-
-impl Moments {
-    fn of(costs: &Costs, side: Side, others: &[f64], centre: f64) -> Result<Self, Error> {
-        let (rows, cut) = (costs.len(side), Cut::new(costs, side, 1, 1));
-        let words: Vec<u32> = others.iter().map(|&weight| (weight as f32).to_bits()).collect();
-        let weights = costs.gpu.upload(&words, "weights")?;
-        let found = costs.gpu.take(WORDS * rows * cut.splits, "moments of rows")?;
-        let mut arguments = Arguments::new();
-        costs.tell(side, &mut arguments);
-        arguments.place("weights", weights.start()).place("found", found.start()).number("centre", centre);
-        let key = costs.key("moments", side, &cut.options());
-        launch(costs, side, cut, &key, &|| source(costs, side, cut), &arguments, &[0])?;
-        let words = costs.gpu.read(&[(found.start(), WORDS * rows * cut.splits)])?.concat();
-        let number = |split: usize, word: usize, row: usize| {
-            f64::from(f32::from_bits(words[(split * WORDS + word) * rows + row]))
-        };
-        let of_row = |row: usize| {
-            let sum = |word: usize| (0..cut.splits).map(|split| number(split, word, row)).sum::<f64>();
-            let numbers = |word: usize| (0..cut.splits).map(move |split| number(split, word, row));
-            RowMoments {
-                weight: sum(0),
-                sum: sum(1),
-                squares: sum(2),
-                minimum: numbers(3).fold(f64::INFINITY, f64::min),
-                maximum: numbers(4).fold(f64::NEG_INFINITY, f64::max),
-                forbidden: sum(5) > 0.0,
-            }
-        };
-        Ok(Self { rows: (0..rows).map(of_row).map(RowMoments::told).collect() })
-    }
+fn moments(costs: &Costs, side: Side, others: &[f64], centre: f64) -> Result<Vec<RowMoments>, Error> {
+    let (rows, cut) = (costs.len(side), Cut::new(costs, side, 1, 1));
+    let words: Vec<u32> = others.iter().map(|&weight| (weight as f32).to_bits()).collect();
+    let weights = costs.gpu.upload(&words, "weights")?;
+    let found = costs.gpu.take(WORDS * rows * cut.splits, "moments of rows")?;
+    let mut arguments = Arguments::new();
+    costs.tell(side, &mut arguments);
+    arguments.place("weights", weights.start()).place("found", found.start()).number("centre", centre);
+    let key = costs.key("moments", side, &cut.options());
+    launch(costs, side, cut, &key, &|| source(costs, side, cut), &arguments, &[0])?;
+    let words = costs.gpu.read(&[(found.start(), WORDS * rows * cut.splits)])?.concat();
+    let number =
+        |split: usize, word: usize, row: usize| f64::from(f32::from_bits(words[(split * WORDS + word) * rows + row]));
+    let of_row = |row: usize| {
+        let sum = |word: usize| (0..cut.splits).map(|split| number(split, word, row)).sum::<f64>();
+        let numbers = |word: usize| (0..cut.splits).map(move |split| number(split, word, row));
+        RowMoments {
+            weight: sum(0),
+            sum: sum(1),
+            squares: sum(2),
+            minimum: numbers(3).fold(f64::INFINITY, f64::min),
+            maximum: numbers(4).fold(f64::NEG_INFINITY, f64::max),
+            forbidden: sum(5) > 0.0,
+        }
+    };
+    Ok((0..rows).map(of_row).map(RowMoments::told).collect())
 }
 
 impl RowMoments {
     /// Infinities for the range of a row without an allowed pair.
-    fn told(self) -> Self {
+    pub(super) fn told(self) -> Self {
         let limit = 0.5 * f64::from(FORBIDDEN);
         Self {
             minimum: if self.minimum > limit { f64::INFINITY } else { self.minimum },
@@ -167,14 +174,18 @@ most{row} = max(most{row}, {cost});
 }
 
 /// Has every atom with mass a partner with mass at finite cost, in every column?
-fn check_partners(costs: &Costs, source: WeightsView<'_, f32>, target: WeightsView<'_, f32>) -> Result<(), Error> {
-    let at = |weights: WeightsView<'_, f32>, column: usize| column.min(weights.columns() - 1);
+fn check_partners<T: Scalar>(
+    source: WeightsView<'_, T>,
+    target: WeightsView<'_, T>,
+    moments: &MomentsOf<'_>,
+) -> Result<(), Error> {
+    let at = |weights: WeightsView<'_, T>, column: usize| column.min(weights.columns() - 1);
     for column in 0..source.columns().max(target.columns()) {
         let (a, b) = (source.column(at(source, column)), target.column(at(target, column)));
         for (side, own, others) in [(Side::Source, a, b), (Side::Target, b, a)] {
-            let counted: Vec<f64> = others.iter().map(|&weight| f64::from(u8::from(weight > 0.0))).collect();
-            let partners = Moments::of(costs, side, &counted, 0.0)?.rows;
-            let is_stranded = |index: &usize| own[*index] > 0.0 && partners[*index].weight == 0.0;
+            let counted: Vec<f64> = others.iter().map(|&weight| f64::from(u8::from(weight.to_f64() > 0.0))).collect();
+            let partners = moments(side, &counted, 0.0)?;
+            let is_stranded = |index: &usize| own[*index].to_f64() > 0.0 && partners[*index].weight == 0.0;
             if let Some(index) = (0..own.len()).find(is_stranded) {
                 return Err(Error::Stranded { side, index, column });
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ot_core::{
-    BoundingBox, CostBetween, CostSummary, Error, GroundCost, PointsView, Support,
+    BoundingBox, CostBetween, CostSummary, Error, GroundCost, PointsView, Program, Support,
     cost::{Blur, check_bound},
     host::try_zeros,
 };
@@ -79,13 +79,18 @@ impl WgpuGeometry {
     }
 }
 
+/// Is a program short enough to be a part of kernels?
+pub(super) fn is_short(program: &Program) -> bool {
+    let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
+    program.instructions().len() + of_loops <= MAX_INSTRUCTIONS
+}
+
 /// What computes a cost on a device, if anything can.
 fn function_of(cost: &dyn GroundCost, dimension: usize) -> Result<Option<Function>, Error> {
-    if let Some(program) = cost.program(dimension).transpose()? {
-        let formula = Function::of_formula(program, cost.form());
-        if formula.instructions() <= MAX_INSTRUCTIONS {
-            return Ok(Some(formula));
-        }
+    if let Some(program) = cost.program(dimension).transpose()?
+        && is_short(&program)
+    {
+        return Ok(Some(Function::of_formula(program, cost.form())));
     }
     cost.wgsl(dimension).map(|text| Function::of_text(&text, dimension)).transpose()
 }

@@ -45,7 +45,7 @@ impl Arguments {
         self.word(format!("{name}_low"), "f32", low.to_bits())
     }
 
-    /// Where a vector starts, and the words from a column to the next: `name_at` and `name_stride`.
+    /// Where a vector starts, and the numbers from a column to the next: `name_at` and `name_stride`.
     pub(crate) fn vector(&mut self, name: &str, vector: &DeviceVector) -> &mut Self {
         self.word(format!("{name}_at"), "u32", vector.start());
         self.index(format!("{name}_stride"), if vector.columns() == 1 { 0 } else { vector.rows() })

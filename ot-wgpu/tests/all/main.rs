@@ -6,6 +6,7 @@ mod conformance;
 mod device;
 mod functions;
 mod grids;
+mod pairs;
 mod shaders;
 mod solves;
 mod support;
