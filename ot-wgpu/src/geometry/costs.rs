@@ -26,8 +26,8 @@ const MAX_TILED: usize = 24;
 /// Instructions of an unrolled loop over pairs.
 const MAX_UNROLLED: usize = 128;
 
-/// Atoms above which software is given more of them for each invocation.
-const MANY: usize = 512;
+/// Atoms above which software is given more of them for each invocation, and still more: a longer text takes seconds to compile.
+const MANY: [usize; 2] = [512, 2048];
 
 /// C between n and m atoms.
 #[derive(Debug)]
@@ -241,8 +241,9 @@ impl Costs {
             Source::Matrix { .. } => 1,
         };
         let pairs = MAX_UNROLLED / (instructions + more).max(1);
-        if self.gpu.is_software() && rows > MANY {
+        if self.gpu.is_software() && rows > MANY[0] {
             return match pairs {
+                16.. if rows > MANY[1] => [64, 1],
                 16.. => [16, 2],
                 8.. => [8, 2],
                 4.. => [4, 2],

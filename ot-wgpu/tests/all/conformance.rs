@@ -13,12 +13,16 @@ ot_conformance::conformance_geometry!(
     windows,
     standard_cases(&backend_or_return!().with_window_limit(3 * 19 * 4), &[SupportKind::Indices])
 );
-// More atoms than one workgroup has, for which kernels are written anew in software.
+// More atoms than one workgroup has, and many more, for which kernels are written anew in software.
 ot_conformance::conformance_geometry!(many, many_atoms(&backend_or_return!()));
 
 fn many_atoms<G: GeometryBuilder>(builder: &G) -> Result<Vec<GeometryCase<G::Device>>, Error> {
     let mut seeded = Seeded::new(21);
     let mut cloud = |len: usize| seeded.vector::<f32>(2 * len, -1.0, 1.0);
-    let clouds = [cloud(1100), cloud(9)];
-    Ok(vec![GeometryCase::between_points(builder, "1100 x 9, square", clouds, 2, Arc::new(SqEuclidean))?])
+    let (many, more) = ([cloud(1100), cloud(9)], [cloud(2100), cloud(5)]);
+    let square = Arc::new(SqEuclidean);
+    Ok(vec![
+        GeometryCase::between_points(builder, "1100 x 9, square", many, 2, square.clone())?,
+        GeometryCase::between_points(builder, "2100 x 5, square", more, 2, square)?,
+    ])
 }
