@@ -7,7 +7,7 @@ mod program;
 
 use ot_core::program::Operation;
 
-pub(crate) use self::program::{Inputs, Names, emit, emit_lanes};
+pub(crate) use self::program::{Inputs, Names, emit, emit_lanes, length};
 use crate::gpu::split;
 
 /// What every kernel starts with, behind the declaration of its arguments: the buffers, pairs, elementary functions.

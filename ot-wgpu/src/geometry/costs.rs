@@ -13,7 +13,7 @@ use super::slopes::{
 };
 use crate::{
     gpu::{Arguments, Chunk, Gpu, Key, MAX_WINDOWS, Windows},
-    wgsl::Arithmetic,
+    wgsl::{Arithmetic, length},
 };
 
 /// What stands for the cost of a forbidden pair: far above all costs that are accepted, and finite, since shader compilers
@@ -84,10 +84,7 @@ impl Function {
     /// How many instructions there are for a pair.
     fn instructions(&self) -> usize {
         match self {
-            Self::Formula { program, .. } => {
-                let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
-                program.instructions().len() + of_loops
-            }
+            Self::Formula { program, .. } => length(program),
             Self::Snippet(snippet) => snippet.instructions,
         }
     }

@@ -29,6 +29,12 @@ impl Inputs for Names<'_> {
     }
 }
 
+/// Instructions of a program, those of its loops counted once.
+pub(crate) fn length(program: &Program) -> usize {
+    let of_loops: usize = program.folds().iter().map(|fold| fold.instructions().len()).sum();
+    program.instructions().len() + of_loops
+}
+
 /// Statements, and the expressions of the outputs after them.
 #[derive(Clone, Debug)]
 pub(crate) struct Emitted {

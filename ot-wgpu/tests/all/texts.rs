@@ -242,6 +242,36 @@ fn a_text_is_compared_with_the_host() {
     assert!(matches!(refused(none), Some(Error::CostOfDevice { .. })));
 }
 
+/// A pair that the host forbids is to be forbidden by the text.
+#[test]
+fn a_text_forbids_what_the_host_does() {
+    #[derive(Clone, Debug)]
+    struct Open(Near);
+    impl GroundCost for Open {
+        fn form(&self) -> CostForm<'_> {
+            CostForm::Generic
+        }
+        fn may_forbid(&self) -> bool {
+            true
+        }
+        fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
+            self.0.costs_f64(x, points, out);
+        }
+        fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
+            self.0.costs_f32(x, points, out);
+        }
+        fn wgsl(&self, _: usize) -> Option<String> {
+            Some("fn cost(x: Point, y: Point) -> f32 { return abs(x - y); }".into())
+        }
+    }
+    let device = backend_or_return!();
+    let x = [0.0, 0.5, 3.0];
+    let cloud = Support::Points(PointsView::new(&x, 1).unwrap());
+    let refused = device.geometry(cloud, cloud, &Open(Near { farthest: 1.0 })).err();
+    let is_pair = |refused: &Error| matches!(refused, Error::CostOfDevice { source_index: 2, target_index: 0, expected: f64::INFINITY, found } if *found == 3.0);
+    assert!(refused.as_ref().is_some_and(is_pair), "{refused:?}");
+}
+
 /// A point is held by an invocation: beyond so many coordinates costs are stored, or a formula.
 #[test]
 fn too_many_coordinates_are_refused() {
