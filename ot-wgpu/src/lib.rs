@@ -1,7 +1,8 @@
 //! GPUs as a backend of the framework: Vulkan, Metal and DX12 through [wgpu].
 //!
 //! Every solver of `ot-solvers` runs on it unchanged. Iterates stay on the device: a solve reads a few numbers at each
-//! check, and downloads potentials for its certificate, which the host computes in `f64`.
+//! check. The densities and costs of its certificate come from the device, the host sums them in `f64`, and what rounding may hide
+//! is a part of the bounds.
 //!
 //! ```
 //! use ot_core::{Epsilon, Error, GeometryBuilder, Measure, PointCloud, Problem, SqEuclidean};

@@ -19,7 +19,10 @@ use self::{
     kernel::PairKernel,
     statistics::moments,
 };
-use super::{statistics::statistics_of, streaming::is_short};
+use super::{
+    statistics::{Around, statistics_of},
+    streaming::is_short,
+};
 use crate::{backend::WgpuBackend, device::WgpuPairs};
 
 /// The smallest bound of costs whose 48 bits single precision holds.
@@ -75,7 +78,7 @@ impl Geometry<WgpuPairs> for WgpuPairGeometry {
         source: WeightsView<'_, f64>,
         target: WeightsView<'_, f64>,
     ) -> Result<CostStatistics, Error> {
-        let of_rows = |side: Side, others: &[f64], centre: f64| moments(&self.costs, side, others, centre);
+        let of_rows = |side: Side, others: &[f64], around: Around| moments(&self.costs, side, others, around);
         statistics_of(Side::BOTH.map(|side| self.costs.len(side)), source, target, &of_rows)
     }
 }

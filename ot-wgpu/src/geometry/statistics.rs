@@ -18,12 +18,24 @@ pub(super) fn cost_statistics(
     source: WeightsView<'_, f32>,
     target: WeightsView<'_, f32>,
 ) -> Result<CostStatistics, Error> {
-    let of_rows = |side: Side, others: &[f64], centre: f64| moments(costs, side, others, centre);
+    let of_rows = |side: Side, others: &[f64], around: Around| moments(costs, side, others, around);
     statistics_of(Side::BOTH.map(|side| costs.len(side)), source, target, &of_rows)
 }
 
-/// The moments of the costs of all atoms of a side under weights of the other, around a centre.
-pub(super) type MomentsOf<'a> = dyn Fn(Side, &[f64], f64) -> Result<Vec<RowMoments>, Error> + 'a;
+/// What squares are taken of: (C - centre) / unit, which single precision holds whatever the costs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around {
+    pub(super) centre: f64,
+    pub(super) unit: f64,
+}
+
+impl Around {
+    /// For passes that no square is read of.
+    const ZERO: Self = Self { centre: 0.0, unit: 1.0 };
+}
+
+/// The moments of the costs of all atoms of a side under weights of the other.
+pub(super) type MomentsOf<'a> = dyn Fn(Side, &[f64], Around) -> Result<Vec<RowMoments>, Error> + 'a;
 
 /// The statistics that moments of rows give.
 pub(super) fn statistics_of<T: Scalar>(
@@ -39,7 +51,7 @@ pub(super) fn statistics_of<T: Scalar>(
         }
     }
     let (a, b) = (source.shares(), target.shares());
-    let first = moments(Side::Source, &b, 0.0)?;
+    let first = moments(Side::Source, &b, Around::ZERO)?;
     let joined = |moments: &[RowMoments]| {
         let pairs = a.iter().zip(moments);
         pairs.fold([0.0; 2], |[weight, sum], (a, row)| [weight + a * row.weight, sum + a * row.sum])
@@ -50,21 +62,20 @@ pub(super) fn statistics_of<T: Scalar>(
     if forbidden {
         check_partners(source, target, moments)?;
     }
-    let around = moments(Side::Source, &b, mean)?;
+    let minimum = first.iter().map(|row| row.minimum).fold(f64::INFINITY, f64::min);
+    let maximum = first.iter().map(|row| row.maximum).fold(f64::NEG_INFINITY, f64::max);
+    let reach = (maximum - mean).abs().max((mean - minimum).abs());
+    let unit = if reach.is_finite() && reach > 0.0 { reach } else { 1.0 };
+    let around = moments(Side::Source, &b, Around { centre: mean, unit })?;
     let variance: f64 = a.iter().zip(&around).map(|(a, row)| a * row.squares).sum();
-    Ok(CostStatistics {
-        mean,
-        deviation: if weight > 0.0 { (variance / weight).max(0.0).sqrt() } else { 0.0 },
-        minimum: first.iter().map(|row| row.minimum).fold(f64::INFINITY, f64::min),
-        maximum: first.iter().map(|row| row.maximum).fold(f64::NEG_INFINITY, f64::max),
-        forbidden,
-    })
+    let deviation = if weight > 0.0 { unit * (variance / weight).max(0.0).sqrt() } else { 0.0 };
+    Ok(CostStatistics { mean, deviation, minimum, maximum, forbidden })
 }
 
 /// The costs between all source atoms and one target atom, infinite where they are forbidden.
 pub(super) fn costs_with(costs: &Costs, target: usize) -> Result<Vec<f64>, Error> {
     let alone: Vec<f64> = (0..costs.len(Side::Target)).map(|j| f64::from(u8::from(j == target))).collect();
-    let moments = moments(costs, Side::Source, &alone, 0.0)?;
+    let moments = moments(costs, Side::Source, &alone, Around::ZERO)?;
     Ok(moments.iter().map(|row| if row.weight > 0.0 { row.sum } else { f64::INFINITY }).collect())
 }
 
@@ -75,7 +86,7 @@ pub(super) struct RowMoments {
     pub(super) weight: f64,
     /// sum_j b_j C_ij.
     pub(super) sum: f64,
-    /// sum_j b_j (C_ij - centre)^2.
+    /// sum_j b_j ((C_ij - centre) / unit)^2.
     pub(super) squares: f64,
     pub(super) minimum: f64,
     pub(super) maximum: f64,
@@ -83,14 +94,15 @@ pub(super) struct RowMoments {
 }
 
 /// The moments of all atoms of a side.
-fn moments(costs: &Costs, side: Side, others: &[f64], centre: f64) -> Result<Vec<RowMoments>, Error> {
+fn moments(costs: &Costs, side: Side, others: &[f64], around: Around) -> Result<Vec<RowMoments>, Error> {
     let (rows, cut) = (costs.len(side), Cut::new(costs, side, 1, 1));
     let words: Vec<u32> = others.iter().map(|&weight| (weight as f32).to_bits()).collect();
     let weights = costs.gpu.upload(&words, "weights")?;
     let found = costs.gpu.take(WORDS * rows * cut.splits, "moments of rows")?;
     let mut arguments = Arguments::new();
     costs.tell(side, &mut arguments);
-    arguments.place("weights", weights.start()).place("found", found.start()).number("centre", centre);
+    arguments.place("weights", weights.start()).place("found", found.start()).number("centre", around.centre);
+    arguments.number("inverse_unit", around.unit.recip());
     let key = costs.key("moments", side, &cut.options());
     launch(costs, side, cut, &key, &|| source(costs, side, cut), &arguments, &[0])?;
     let words = costs.gpu.read(&[(found.start(), WORDS * rows * cut.splits)])?.concat();
@@ -160,7 +172,7 @@ store(at + 5u * P.rows, forbidden#);
             format!(
                 "if ({index} < end) {{
 if ({cost} < 1.0e38f) {{
-let distance = {cost} - P.centre;
+let distance = ({cost} - P.centre) * P.inverse_unit;
 parts{row} += {weight} * vec3<f32>(1.0f, {cost}, distance * distance);
 least{row} = min(least{row}, {cost});
 most{row} = max(most{row}, {cost});
@@ -184,7 +196,7 @@ fn check_partners<T: Scalar>(
         let (a, b) = (source.column(at(source, column)), target.column(at(target, column)));
         for (side, own, others) in [(Side::Source, a, b), (Side::Target, b, a)] {
             let counted: Vec<f64> = others.iter().map(|&weight| f64::from(u8::from(weight.to_f64() > 0.0))).collect();
-            let partners = moments(side, &counted, 0.0)?;
+            let partners = moments(side, &counted, Around::ZERO)?;
             let is_stranded = |index: &usize| own[*index].to_f64() > 0.0 && partners[*index].weight == 0.0;
             if let Some(index) = (0..own.len()).find(is_stranded) {
                 return Err(Error::Stranded { side, index, column });

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ot_conformance::Seeded;
 use ot_core::{
-    ActiveColumns, Backend, BackendFailure, Balanced, CTransform, Epsilon, Error, Fold, GeometryBuilder, Marginal,
-    Operand, PlanSide, PlanView, PointCloud, PointsView, Problem, Program, RecordedPenalty, Side, SqEuclidean, Support,
-    WeightsView,
+    ActiveColumns, Backend, BackendFailure, Balanced, CTransform, CostMatrix, Epsilon, Error, Fold, GeometryBuilder,
+    Marginal, Operand, PlanSide, PlanView, PointCloud, PointsView, Problem, Program, RecordedPenalty, Side,
+    SqEuclidean, Support, WeightsView,
 };
 use ot_cpu::CpuBackend;
 use ot_solvers::Sinkhorn;
@@ -199,4 +199,18 @@ fn a_backend_is_dropped_with_work_in_flight() {
         backend.fill(f64::from(value), &mut vector).unwrap();
     }
     drop((backend, geometry));
+}
+
+/// Squares of large costs leave single precision; their deviation does not.
+#[test]
+fn statistics_of_large_costs_are_finite() {
+    let device = backend_or_return!();
+    let scale = 1e24;
+    let matrix = CostMatrix::new(vec![1.0 * scale, 3.0 * scale, 5.0 * scale, 7.0 * scale], 2, 2).unwrap();
+    let geometry = device.geometry(Support::Indices(2), Support::Indices(2), &matrix).unwrap();
+    let weights = [0.5, 0.5];
+    let view = WeightsView::new(&weights, 1).unwrap();
+    let found = geometry.cost_statistics(view, view).unwrap();
+    assert!((found.mean / scale - 4.0).abs() < 1e-5, "{found:?}");
+    assert!((found.deviation / scale - 5.0_f64.sqrt()).abs() < 1e-5, "{found:?}");
 }

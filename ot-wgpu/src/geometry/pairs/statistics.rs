@@ -4,20 +4,25 @@ use ot_core::{Error, Fold, Side};
 
 use super::{costs::PairCosts, row_fold::RowFold};
 use crate::{
-    backend::WgpuDevice, device::WgpuPairs, geometry::statistics::RowMoments, gpu::Arguments, wgsl::Arithmetic,
+    backend::WgpuDevice,
+    device::WgpuPairs,
+    geometry::statistics::{Around, RowMoments},
+    gpu::Arguments,
+    wgsl::Arithmetic,
 };
 
 /// Numbers for each row.
 const NUMBERS: usize = 6;
 
 /// What is known of the costs of each atom of a side, under weights of the other.
-pub(super) fn moments(costs: &PairCosts, side: Side, others: &[f64], centre: f64) -> Result<Vec<RowMoments>, Error> {
+pub(super) fn moments(costs: &PairCosts, side: Side, others: &[f64], around: Around) -> Result<Vec<RowMoments>, Error> {
     let rows = costs.len(side);
     let weights = costs.gpu.upload(&WgpuPairs::encoded(others)?, "weights")?;
     let found = costs.gpu.take(2 * NUMBERS * rows, "moments of rows")?;
     let mut arguments = Arguments::new();
     costs.tell(side, &mut arguments);
-    arguments.place("weights", weights.start()).place("found", found.start()).pair("centre", centre);
+    arguments.place("weights", weights.start()).place("found", found.start()).pair("centre", around.centre);
+    arguments.pair("inverse_unit", around.unit.recip());
     let either = |allowed: &str, forbidden: &str| format!("select({forbidden}, {allowed}, is_allowed)");
     let none = "vec2<f32>(0.0f, 0.0f)";
     let folds = [
@@ -33,7 +38,8 @@ pub(super) fn moments(costs: &PairCosts, side: Side, others: &[f64], centre: f64
     let pair = format!(
         "let weight = {};
 let is_allowed = cost.x < 1.0e38f;
-let distance = pair_add(cost, -vec2<f32>(P.centre_high, P.centre_low));
+let inverse_unit = vec2<f32>(P.inverse_unit_high, P.inverse_unit_low);
+let distance = pair_mul(pair_add(cost, -vec2<f32>(P.centre_high, P.centre_low)), inverse_unit);
 ",
         Arithmetic::Pair.load("P.weights", "other")
     );
