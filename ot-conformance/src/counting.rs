@@ -180,6 +180,10 @@ impl<D: Device> Backend<D> for Counting<D> {
         self.inner.precision()
     }
 
+    fn range(&self) -> [f64; 2] {
+        self.inner.range()
+    }
+
     fn enter(&self, work: &mut (dyn FnMut() + Send)) {
         self.inner.enter(work);
     }

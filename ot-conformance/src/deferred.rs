@@ -229,6 +229,10 @@ impl<D: Device> Backend<DeferredDevice<D>> for Deferred<D> {
         self.inner.precision()
     }
 
+    fn range(&self) -> [f64; 2] {
+        self.inner.range()
+    }
+
     fn enter(&self, work: &mut (dyn FnMut() + Send)) {
         self.inner.enter(work);
     }

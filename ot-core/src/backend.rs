@@ -144,6 +144,12 @@ pub trait Backend<D: Device>: Debug + Send + Sync {
         Precision::of::<D::Elem>()
     }
 
+    /// The smallest normal number and the largest number of the arithmetic. The default is those of the element type; numbers that are
+    /// pairs of narrower ones have the range of these.
+    fn range(&self) -> [f64; 2] {
+        [D::Elem::TINY, D::Elem::MAX]
+    }
+
     /// Runs work where this backend's workers are at hand: a thread pool is entered once, not once for each operation.
     /// `scope` is the form of it that returns a result. The default just runs it.
     fn enter(&self, work: &mut (dyn FnMut() + Send)) {

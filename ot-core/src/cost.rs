@@ -140,8 +140,8 @@ pub trait GroundCost: Debug + Send + Sync {
 
     /// The cost as a function in WGSL, the shader language of WebGPU, for points of `dimension` coordinates: what a GPU computes of a
     /// cost that is no formula. The text declares `fn cost(x: Point, y: Point) -> f32`, and what it calls; `Point` is `f32` for one
-    /// coordinate, `vec2<f32>` to `vec4<f32>` for two to four, else `array<f32, d>`. A forbidden pair costs 3e38 or more. The default
-    /// has none.
+    /// coordinate, `vec2<f32>` to `vec4<f32>` for two to four, else `array<f32, d>`. A forbidden pair costs 3e38 or more. At most 16 KiB and
+    /// 128 coordinates; no variables of the module, and no names that kernels have. The default has none.
     fn wgsl(&self, dimension: usize) -> Option<String> {
         let _ = dimension;
         None

@@ -7,7 +7,7 @@ mod reduction;
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use ot_core::{
-    Backend, Error, Fold, Operand, Precision, Program,
+    Backend, Error, Fold, Operand, Precision, Program, Scalar,
     backend::{MAX_OPERANDS, MAX_OUTPUTS},
 };
 
@@ -156,16 +156,16 @@ impl<D: WgpuDevice> fmt::Debug for WgpuBackend<D> {
 }
 
 impl<D: WgpuDevice> Backend<D> for WgpuBackend<D> {
-    fn alloc(&self, rows: usize, columns: usize) -> Result<DeviceVector, Error> {
+    fn alloc(&self, rows: usize, columns: usize) -> Result<DeviceVector<D>, Error> {
         let words = rows.saturating_mul(columns).saturating_mul(D::ARITHMETIC.words());
-        Ok(DeviceVector::new(self.gpu.take(words, "a vector")?, [rows, columns], D::ARITHMETIC))
+        Ok(DeviceVector::new(self.gpu.take(words, "a vector")?, [rows, columns]))
     }
 
     fn alloc_reduced(&self, columns: usize) -> Result<DeviceReduced, Error> {
         Ok(DeviceReduced::new(self.gpu.take(columns.saturating_mul(2), "reduced numbers")?, columns))
     }
 
-    fn write(&self, values: &[D::Elem], vector: &mut DeviceVector) -> Result<(), Error> {
+    fn write(&self, values: &[D::Elem], vector: &mut DeviceVector<D>) -> Result<(), Error> {
         check("vector", vector.entries(), values.len())?;
         self.gpu.write(&D::encoded(values)?, vector.start())
     }
@@ -175,11 +175,11 @@ impl<D: WgpuDevice> Backend<D> for WgpuBackend<D> {
         self.gpu.write(&Arithmetic::Pair.encoded(values), reduced.start())
     }
 
-    fn fill(&self, value: f64, vector: &mut DeviceVector) -> Result<(), Error> {
+    fn fill(&self, value: f64, vector: &mut DeviceVector<D>) -> Result<(), Error> {
         pointwise::map::<D>(&self.gpu, &Program::record(|[x]| [x])?, &[Operand::Constant(value)], &mut [vector])
     }
 
-    fn shape(&self, vector: &DeviceVector) -> (usize, usize) {
+    fn shape(&self, vector: &DeviceVector<D>) -> (usize, usize) {
         (vector.rows(), vector.columns())
     }
 
@@ -191,7 +191,7 @@ impl<D: WgpuDevice> Backend<D> for WgpuBackend<D> {
         &self,
         program: &Program,
         operands: &[Operand<'_, D>],
-        outputs: &mut [&mut DeviceVector],
+        outputs: &mut [&mut DeviceVector<D>],
     ) -> Result<(), Error> {
         check_operation(program, operands.len(), outputs.len())?;
         pointwise::map(&self.gpu, program, operands, outputs)
@@ -219,13 +219,13 @@ impl<D: WgpuDevice> Backend<D> for WgpuBackend<D> {
         pointwise::map_reduced(&self.gpu, program, operands, outputs)
     }
 
-    fn mix(&self, vector: &DeviceVector, matrix: &[f64], out: &mut DeviceVector) -> Result<(), Error> {
+    fn mix(&self, vector: &DeviceVector<D>, matrix: &[f64], out: &mut DeviceVector<D>) -> Result<(), Error> {
         check("mixing matrix", vector.columns() * out.columns(), matrix.len())?;
         check("rows of a mixture", vector.rows(), out.rows())?;
         pointwise::mix(&self.gpu, vector, matrix, out)
     }
 
-    fn copy(&self, vector: &DeviceVector, out: &mut DeviceVector) -> Result<(), Error> {
+    fn copy(&self, vector: &DeviceVector<D>, out: &mut DeviceVector<D>) -> Result<(), Error> {
         check("copy", vector.entries(), out.entries())?;
         pointwise::map::<D>(&self.gpu, &Program::record(|[x]| [x])?, &[Operand::Vector(vector)], &mut [out])
     }
@@ -235,7 +235,7 @@ impl<D: WgpuDevice> Backend<D> for WgpuBackend<D> {
         Ok(self.gpu.read(&pieces)?.iter().map(|words| WgpuPairs::decoded(words)).collect())
     }
 
-    fn download(&self, vectors: &[&DeviceVector]) -> Result<Vec<Vec<D::Elem>>, Error> {
+    fn download(&self, vectors: &[&DeviceVector<D>]) -> Result<Vec<Vec<D::Elem>>, Error> {
         let pieces: Vec<_> = vectors.iter().map(|vector| (vector.start(), vector.words())).collect();
         Ok(self.gpu.read(&pieces)?.iter().map(|words| D::decoded(words)).collect())
     }
@@ -243,6 +243,11 @@ impl<D: WgpuDevice> Backend<D> for WgpuBackend<D> {
     /// A unit of 2^-22, or, in pairs, of 2^-38.
     fn precision(&self) -> Precision {
         Precision { unit: D::UNIT }
+    }
+
+    /// That of single precision, also in pairs.
+    fn range(&self) -> [f64; 2] {
+        [<f32 as Scalar>::TINY, <f32 as Scalar>::MAX]
     }
 }
 

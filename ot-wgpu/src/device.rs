@@ -18,18 +18,18 @@ pub enum WgpuPairs {}
 
 impl Device for Wgpu {
     type Elem = f32;
-    type Vector = DeviceVector;
+    type Vector = DeviceVector<Self>;
     type Reduced = DeviceReduced;
 }
 
 impl Device for WgpuPairs {
     type Elem = f64;
-    type Vector = DeviceVector;
+    type Vector = DeviceVector<Self>;
     type Reduced = DeviceReduced;
 }
 
 /// A type of vectors on a device of wgpu: [`Wgpu`] or [`WgpuPairs`].
-pub trait WgpuDevice: Device<Vector = DeviceVector, Reduced = DeviceReduced> + Copy {
+pub trait WgpuDevice: Device<Vector = DeviceVector<Self>, Reduced = DeviceReduced> + Copy {
     /// Are numbers pairs?
     const PAIRS: bool;
 

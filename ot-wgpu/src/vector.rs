@@ -1,24 +1,24 @@
 //! Vectors on the device: pieces of its one buffer of words.
 
-use crate::{gpu::Chunk, wgsl::Arithmetic};
+use std::marker::PhantomData;
+
+use crate::{
+    device::{Computed, Wgpu, WgpuDevice},
+    gpu::Chunk,
+};
 
 /// A matrix of rows x columns, column after column: in single precision, or in pairs of numbers of single precision.
 #[derive(Debug)]
-pub struct DeviceVector {
+pub struct DeviceVector<D = Wgpu> {
     chunk: Chunk,
     rows: usize,
     columns: usize,
-    arithmetic: Arithmetic,
+    device: PhantomData<fn() -> D>,
 }
 
-impl DeviceVector {
-    pub(crate) fn new(chunk: Chunk, [rows, columns]: [usize; 2], arithmetic: Arithmetic) -> Self {
-        Self { chunk, rows, columns, arithmetic }
-    }
-
-    /// How its numbers are stored.
-    pub(crate) fn arithmetic(&self) -> Arithmetic {
-        self.arithmetic
+impl<D: WgpuDevice> DeviceVector<D> {
+    pub(crate) fn new(chunk: Chunk, [rows, columns]: [usize; 2]) -> Self {
+        Self { chunk, rows, columns, device: PhantomData }
     }
 
     /// Number of entries.
@@ -45,7 +45,7 @@ impl DeviceVector {
 
     /// Number of words.
     pub(crate) fn words(&self) -> usize {
-        self.entries() * self.arithmetic.words()
+        self.entries() * D::ARITHMETIC.words()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ot_core::{
     ActiveColumns, Backend, Certificate, Device, End, Error, JointProblem, JointSolution, JointTerm, Observer, Phase,
-    Potentials, Progress, Scalar, Side, Status, certify_joint,
+    Potentials, Progress, Side, Status, certify_joint,
 };
 
 use super::{bregman::BregmanProjections, group::Group, rate, unknown::Unknown};
@@ -325,7 +325,7 @@ impl Read {
         Observed {
             error: error / total,
             dual,
-            dual_rounding: 8.0 * <D::Elem as Scalar>::EPSILON * size,
+            dual_rounding: 8.0 * problem.terms()[0].problem.backend().precision().unit * size,
             dual_size: size,
         }
     }

@@ -10,9 +10,7 @@
 //! own, as towards the marginal m, followed by the subtraction of the mean, is the over-relaxed step towards these. So any
 //! kernel's own sweep serves.
 
-use ot_core::{
-    Backend, Device, End, Error, Fold, JointProblem, LOG_ZERO, Marginal, Operand, Program, Real, Scalar, Side,
-};
+use ot_core::{Backend, Device, End, Error, Fold, JointProblem, LOG_ZERO, Marginal, Operand, Program, Real, Side};
 
 use super::group::{Group, sum_of_terms};
 
@@ -81,8 +79,9 @@ struct Programs {
 }
 
 impl Programs {
-    fn record<T: Scalar>() -> Result<Self, Error> {
-        let largest = T::MAX.ln();
+    /// For numbers up to this one.
+    fn record(largest: f64) -> Result<Self, Error> {
+        let highest = largest.ln();
         Ok(Self {
             first: Program::record(|[g, part]| [part * g])?,
             next: Program::record(|[sum, g, part]| [sum + part * g])?,
@@ -92,9 +91,9 @@ impl Programs {
                 [m.select(m * (density(moved - entering, omega, epsilon) - density(mean, omega, epsilon)).abs(), 0.0)]
             })?,
             subtract: Program::record(|[own, mean]| [own - mean])?,
-            reached: Program::record(|[s, log_m]| [(log_m - 0.5 * LOG_ZERO).select(s, T::MAX)])?,
+            reached: Program::record(|[s, log_m]| [(log_m - 0.5 * LOG_ZERO).select(s, largest)])?,
             mass: Program::record(move |[s, log_m, shift, epsilon]| {
-                let mass = ((shift - s) / epsilon + log_m).min(largest).exp();
+                let mass = ((shift - s) / epsilon + log_m).min(highest).exp();
                 [(log_m - 0.5 * LOG_ZERO).select(mass, 0.0)]
             })?,
             scale: Program::record(|[p, sum, mass]| [p * (mass / sum)])?,
@@ -138,7 +137,7 @@ impl<'a, D: Device> Unknown<'a, D> {
             mean: backend.alloc(len, columns)?,
             part: backend.alloc(len, columns)?,
             masses: backend.filled(0.0, len, columns)?,
-            programs: Programs::record::<D::Elem>()?,
+            programs: Programs::record(backend.range()[1])?,
             reference,
             backend,
             columns,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ot_core::{
     ActiveColumns, ByProducts, Certificate, Device, Error, KernelOp, Observer, Phase, Potentials, Problem, Progress,
-    Scalar, Side, Solution, Status, Sweep, Translation, certificate::certify_with, kernel::simultaneous_sweep,
+    Side, Solution, Status, Sweep, Translation, certificate::certify_with, kernel::simultaneous_sweep,
 };
 
 use super::{
@@ -373,7 +373,7 @@ impl<'a, D: Device> Iteration<'a, D> {
             let observed = Observed {
                 error: residual / self.problem.mean_mass(index),
                 dual: at(3) + at(4) - epsilon * at(2),
-                dual_rounding: 8.0 * <D::Elem as Scalar>::EPSILON * magnitude,
+                dual_rounding: 8.0 * self.problem.backend().precision().unit * magnitude,
                 dual_size: magnitude,
             };
             let column = &mut self.columns[index];

@@ -19,7 +19,7 @@ pub(super) fn map<D: WgpuDevice>(
     gpu: &Gpu,
     program: &Program,
     operands: &[Operand<'_, D>],
-    outputs: &mut [&mut DeviceVector],
+    outputs: &mut [&mut DeviceVector<D>],
 ) -> Result<(), Error> {
     let Some(entries) = outputs.first().map(|output| output.entries()) else { return Ok(()) };
     let mut arguments = Arguments::new();
@@ -60,8 +60,13 @@ pub(super) fn map_reduced<D: WgpuDevice>(
 }
 
 /// out = vector * matrix.
-pub(super) fn mix(gpu: &Arc<Gpu>, vector: &DeviceVector, matrix: &[f64], out: &mut DeviceVector) -> Result<(), Error> {
-    let arithmetic = out.arithmetic();
+pub(super) fn mix<D: WgpuDevice>(
+    gpu: &Arc<Gpu>,
+    vector: &DeviceVector<D>,
+    matrix: &[f64],
+    out: &mut DeviceVector<D>,
+) -> Result<(), Error> {
+    let arithmetic = D::ARITHMETIC;
     let matrix = gpu.upload(&arithmetic.encoded(matrix), "a mixing matrix")?;
     let mut arguments = Arguments::new();
     arguments.index("rows", out.rows()).index("columns", out.columns()).index("inner", vector.columns());

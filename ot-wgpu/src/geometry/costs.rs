@@ -81,6 +81,14 @@ impl Function {
         Snippet::new(text, dimension).map(Self::Snippet)
     }
 
+    /// Can a device be trusted with it? Software counts the steps of all loops of an invocation, and ends them early.
+    pub(super) fn is_for(&self, gpu: &Gpu) -> bool {
+        match self {
+            Self::Formula { .. } => true,
+            Self::Snippet(snippet) => !(snippet.has_loops && gpu.is_software()),
+        }
+    }
+
     /// How many instructions there are for a pair.
     fn instructions(&self) -> usize {
         match self {

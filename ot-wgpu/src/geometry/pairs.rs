@@ -15,7 +15,7 @@ use ot_core::{
 };
 
 use self::{
-    costs::{PairCosts, are_in_range},
+    costs::{PairCosts, are_in_range, origin},
     kernel::PairKernel,
     statistics::moments,
 };
@@ -34,6 +34,9 @@ const SMALLEST: f64 = 1e-20;
 /// [`WgpuBackend::in_pairs`] makes them. A workgroup has an atom, and its invocations share the others; per pair of atoms a softmin takes
 /// some 300 operations, of which the exponential has two thirds. There are softmins, products with the plan and transport costs; derivatives of
 /// the cost in its points and hard transforms are those of [`WgpuGeometry`](super::WgpuGeometry) alone.
+///
+/// Software ends a loop after 65 535 steps. Solves on it that would take more, between some 100 000 atoms, are refused by
+/// [`Error::MissingCapability`].
 ///
 /// Cloning shares points and matrix.
 #[derive(Clone, Debug)]
@@ -87,7 +90,8 @@ impl GeometryBuilder for WgpuBackend<WgpuPairs> {
     type Device = WgpuPairs;
 
     /// Points, and nodes of grids, under a cost that is a [formula](GroundCost::program) and knows a [bound](GroundCost::bound): costs from
-    /// coordinates. All others: a matrix.
+    /// coordinates, if these are no more than 2^9 times as far from the origin as from each other, or the cost is a power of a norm.
+    /// All others, texts in WGSL among them: a matrix, which is one binding of the device at the most.
     ///
     /// # Errors
     /// Those of [`GeometryBuilder::geometry`]; [`Error::CostOverflow`] and [`Error::CostUnderflow`] for costs beyond 2.1e37 and below 1e-20,
@@ -104,25 +108,33 @@ impl GeometryBuilder for WgpuBackend<WgpuPairs> {
             Some(streamed) => streamed,
             None => {
                 let (entries, summary) = costs.table()?;
+                check_range(summary.bound())?;
                 let (rows, columns) = costs.shape();
-                (PairCosts::of_matrix(&self.gpu, &entries, [rows, columns], summary.forbids())?, summary.bound())
+                (PairCosts::of_matrix(&self.gpu, entries, [rows, columns], summary.forbids())?, summary.bound())
             }
         };
-        check_bound::<f32>(bound)?;
-        if bound > 0.0 && bound < SMALLEST {
-            return Err(Error::CostUnderflow { bound, element: "pair of f32", limit: SMALLEST });
-        }
         Ok(Arc::new(WgpuPairGeometry { backend: self.clone(), costs: Arc::new(costs), bound, blur }))
     }
+}
+
+/// Does single precision hold costs of this bound, and their 48 bits?
+fn check_range(bound: f64) -> Result<(), Error> {
+    check_bound::<f32>(bound)?;
+    if bound > 0.0 && bound < SMALLEST {
+        return Err(Error::CostUnderflow { bound, element: "pair of f32", limit: SMALLEST });
+    }
+    Ok(())
 }
 
 /// Costs that are computed from coordinates, and their bound, if they can be.
 fn streamed(backend: &WgpuBackend<WgpuPairs>, costs: &CostBetween<'_, f64>) -> Result<Option<(PairCosts, f64)>, Error> {
     let (Some(bound), Some(points)) = (costs.bound()?, costs.points()) else { return Ok(None) };
+    check_range(bound)?;
     let Some(program) = costs.cost().program(points[0].dimension()).transpose()? else { return Ok(None) };
-    if !is_short(&program) || !are_in_range(points) {
+    let origin = origin(points, costs.cost().form());
+    if !is_short(&program) || !are_in_range(points, &origin) {
         return Ok(None);
     }
-    let on_device = PairCosts::of_formula(&backend.gpu, program, points, costs.cost().may_forbid())?;
+    let on_device = PairCosts::of_formula(&backend.gpu, program, points, &origin, costs.cost().may_forbid())?;
     Ok(Some((on_device, bound)))
 }

@@ -8,6 +8,7 @@ use std::{
 use ot_core::Program;
 
 use crate::{
+    device::WgpuDevice,
     vector::{DeviceReduced, DeviceVector},
     wgsl::Arithmetic,
 };
@@ -46,7 +47,7 @@ impl Arguments {
     }
 
     /// Where a vector starts, and the numbers from a column to the next: `name_at` and `name_stride`.
-    pub(crate) fn vector(&mut self, name: &str, vector: &DeviceVector) -> &mut Self {
+    pub(crate) fn vector<D: WgpuDevice>(&mut self, name: &str, vector: &DeviceVector<D>) -> &mut Self {
         self.word(format!("{name}_at"), "u32", vector.start());
         self.index(format!("{name}_stride"), if vector.columns() == 1 { 0 } else { vector.rows() })
     }

@@ -101,10 +101,11 @@ impl GroundCost for Near {
         let body = match dimension {
             1 => "let distance = abs(x - y);".into(),
             2..=4 => format!("let distance = dot(abs(x - y), vec{dimension}<f32>(1.0));"),
-            _ => format!(
-                "var distance = 0.0;\nvar p = x;\nvar q = y;\n\
-                 for (var k = 0; k < {dimension}; k++) {{ distance += abs(p[k] - q[k]); }}"
-            ),
+            // Written out, since software is given no loops.
+            _ => {
+                let terms: Vec<String> = (0..dimension).map(|k| format!("abs(x[{k}] - y[{k}])")).collect();
+                format!("let distance = {};", terms.join(" + "))
+            }
         };
         Some(format!(
             "fn cost(x: Point, y: Point) -> f32 {{\n{body}\nreturn select(distance, 3.0e38, distance > {farthest:?});\n}}\n"
@@ -166,6 +167,40 @@ fn a_solve_agrees_with_the_host() {
     assert!((found.certificate().primal - expected.certificate().primal).abs() <= found.gap() + expected.gap() + 1e-5);
 }
 
+/// What loops is not given to software, which ends loops early: a matrix is, with the same costs.
+#[test]
+fn texts_with_loops_are_right() {
+    let device = backend_or_return!();
+    let text = "fn cost(x: Point, y: Point) -> f32 {
+  var sum = 0.0;
+  for (var k = 0; k < 5; k++) { sum += abs(x - y) * 0.2; }
+  return sum;
+}";
+    #[derive(Clone, Debug)]
+    struct Looped(Near, &'static str);
+    impl GroundCost for Looped {
+        fn form(&self) -> CostForm<'_> {
+            CostForm::Generic
+        }
+        fn costs_f64(&self, x: &[f64], points: &[f64], out: &mut [f64]) {
+            self.0.costs_f64(x, points, out);
+        }
+        fn costs_f32(&self, x: &[f32], points: &[f32], out: &mut [f32]) {
+            self.0.costs_f32(x, points, out);
+        }
+        fn wgsl(&self, _: usize) -> Option<String> {
+            Some(self.1.into())
+        }
+    }
+    let x = [0.0, 0.5, 3.0];
+    let cloud = Support::Points(PointsView::new(&x, 1).unwrap());
+    let geometry = device.geometry(cloud, cloud, &Looped(Near { farthest: 10.0 }, text)).unwrap();
+    let weights = [1.0, 1.0, 1.0];
+    let view = ot_core::WeightsView::new(&weights, 1).unwrap();
+    let statistics = geometry.cost_statistics(view, view).unwrap();
+    assert!((statistics.mean - 12.0 / 9.0).abs() < 1e-5 && (statistics.maximum - 3.0).abs() < 1e-5);
+}
+
 /// A text has costs and no slopes: what needs them is refused, and the scale is there.
 #[test]
 fn a_text_has_no_derivatives() {
@@ -214,6 +249,16 @@ fn texts_that_are_refused() {
     tells(
         "fn load(x: Point) -> f32 { return x.x; }\nfn cost(x: Point, y: Point) -> f32 { return load(x); }",
         &["load"],
+    );
+    tells(
+        "fn exp2(x: f32) -> f32 { return x; }\nfn cost(x: Point, y: Point) -> f32 { return exp2(x.x - y.x); }",
+        &["exp2"],
+    );
+    tells("const tree: f32 = 1.0;\nfn cost(x: Point, y: Point) -> f32 { return tree; }", &["found tree"]);
+    tells("override fare: f32 = 1.0;\nfn cost(x: Point, y: Point) -> f32 { return fare; }", &["found an override"]);
+    tells(
+        "diagnostic(off, derivative_uniformity);\nfn cost(x: Point, y: Point) -> f32 { return 0.0; }",
+        &["diagnostic"],
     );
     let stores = "@group(0) @binding(7) var<storage> extra: array<f32>;\n\
                   fn cost(x: Point, y: Point) -> f32 { return extra[0]; }";
@@ -272,7 +317,7 @@ fn a_text_forbids_what_the_host_does() {
     assert!(refused.as_ref().is_some_and(is_pair), "{refused:?}");
 }
 
-/// A point is held by an invocation: beyond so many coordinates costs are stored, or a formula.
+/// A point is held by an invocation: beyond so many coordinates, ask for a matrix.
 #[test]
 fn too_many_coordinates_are_refused() {
     let device = backend_or_return!();

@@ -107,7 +107,7 @@ impl<'a, D: Device> Unrolled<'a, D> {
                 problem,
             })
         };
-        let largest = D::Elem::MAX.ln();
+        let largest = backend.range()[1].ln();
         Ok(Self {
             terms: problem.terms().iter().map(input).collect::<Result<_, _>>()?,
             means: (0..iterations).map(|_| backend.alloc(len, 1)).collect::<Result<_, _>>()?,

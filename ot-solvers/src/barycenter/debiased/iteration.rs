@@ -72,8 +72,8 @@ impl<'a, D: Device> Iteration<'a, D> {
     ) -> Result<Self, Error> {
         let (len, columns) = (problem.unknown()[0], problem.columns());
         // Sums of masses are numbers too.
-        let largest = D::Elem::MAX.ln() - (len as f64).ln();
-        let least = D::Elem::TINY;
+        let [least, largest] = backend.range();
+        let largest = largest.ln() - (len as f64).ln();
         let groups = Group::of_problem(problem, |_| Start::Zero)?;
         Ok(Self {
             unknown: Unknown::new(problem, &groups, 0)?,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ot_core::{BackendFailure, Error};
 use wgpu::naga::{
-    Module,
+    Block, Module, Statement,
     front::wgsl::parse_str,
     valid::{Capabilities, ValidationFlags, Validator},
 };
@@ -20,6 +20,55 @@ const MAX_DIMENSION: usize = 128;
 /// What kernels call: a name that no statement of theirs hides.
 const ENTRY: &str = "cost_of_author";
 
+/// Names that kernels declare, or call: a function of the same name would be called in the place of what the language has.
+const RESERVED: [&str; 45] = [
+    "abs",
+    "any",
+    "atomicLoad",
+    "atomicStore",
+    "bitcast",
+    "clamp",
+    "exp",
+    "exp2",
+    "log",
+    "log2",
+    "max",
+    "min",
+    "round",
+    "select",
+    "sqrt",
+    "workgroupBarrier",
+    "workgroupUniformLoad",
+    "again",
+    "best",
+    "exponent",
+    "found",
+    "is_counted",
+    "lost",
+    "main",
+    "matrix_entry",
+    "term",
+    "tile_points",
+    "tile_potential",
+    "tile_value0",
+    "tile_value1",
+    "tile_value2",
+    "tile_value3",
+    "tile_weight",
+    "tree",
+    "tree0",
+    "tree1",
+    "tree2",
+    "tree3",
+    "unreachable",
+    "W0",
+    "W1",
+    "W2",
+    "W3",
+    "W4",
+    "W5",
+];
+
 /// A text that has been parsed and validated: it declares `fn cost(x: Point, y: Point) -> f32`.
 #[derive(Clone, Debug)]
 pub(in crate::geometry) struct Snippet {
@@ -29,6 +78,8 @@ pub(in crate::geometry) struct Snippet {
     pub(super) key: Arc<[u32]>,
     /// Expressions of all its functions.
     pub(super) instructions: usize,
+    /// Is there a loop in them?
+    pub(super) has_loops: bool,
     pub(super) dimension: usize,
 }
 
@@ -56,6 +107,9 @@ impl Snippet {
         if !module.entry_points.is_empty() {
             return Err(refused("the text of a cost: expected functions alone, found an entry point".into()));
         }
+        if !module.overrides.is_empty() {
+            return Err(refused("the text of a cost: expected functions and constants, found an override".into()));
+        }
         if let Some((_, variable)) = module.global_variables.iter().next() {
             let name = variable.name.as_deref().unwrap_or("");
             return Err(refused(format!(
@@ -67,11 +121,20 @@ impl Snippet {
             let expected = format!("fn cost(x: Point, y: Point) -> f32, where Point is {point}");
             refused(format!("the text of a cost: expected {expected}: {error}"))
         })?;
-        // Names that kernels have too are found here.
-        validated(&format!("{declarations}{}{LIBRARY}", Arguments::new().declaration()))?;
+        let functions = module.functions.iter().filter_map(|(_, function)| function.name.as_deref());
+        let constants = module.constants.iter().filter_map(|(_, constant)| constant.name.as_deref());
+        let types = module.types.iter().filter_map(|(_, named)| named.name.as_deref());
+        if let Some(name) = functions.chain(constants).chain(types).find(|name| RESERVED.contains(name)) {
+            return Err(refused(format!(
+                "the text of a cost: expected names of its own, found {name}, which kernels use"
+            )));
+        }
+        // Behind the library, as in kernels.
+        validated(&format!("{}{LIBRARY}{declarations}", Arguments::new().declaration()))?;
         let instructions = module.functions.iter().map(|(_, function)| function.expressions.len()).sum();
         let key = text.bytes().map(u32::from).chain([dimension as u32]).collect();
-        Ok(Self { declarations: declarations.into(), key, instructions, dimension })
+        let has_loops = module.functions.iter().any(|(_, function)| has_loop(&function.body));
+        Ok(Self { declarations: declarations.into(), key, instructions, has_loops, dimension })
     }
 
     /// The declarations that kernels need.
@@ -89,6 +152,17 @@ impl Snippet {
     pub(super) fn call([x, y]: [&str; 2]) -> String {
         format!("{ENTRY}({x}, {y})")
     }
+}
+
+/// Does a block loop?
+fn has_loop(block: &Block) -> bool {
+    block.iter().any(|statement| match statement {
+        Statement::Loop { .. } => true,
+        Statement::Block(block) => has_loop(block),
+        Statement::If { accept, reject, .. } => has_loop(accept) || has_loop(reject),
+        Statement::Switch { cases, .. } => cases.iter().any(|case| has_loop(&case.body)),
+        _ => false,
+    })
 }
 
 fn refused(message: String) -> Error {

@@ -137,7 +137,8 @@ impl Costs {
                 let name = format!("cost{row}_{lane}");
                 let _ = match (&self.source, self.forbids) {
                     (Source::Points { .. }, true) => {
-                        writeln!(text, "let {name} = select({FORBIDDEN:e}f, {cost}, {cost} < {FORBIDDEN:e}f);")
+                        let _ = writeln!(text, "let of{name} = {cost};");
+                        writeln!(text, "let {name} = select({FORBIDDEN:e}f, of{name}, of{name} < {FORBIDDEN:e}f);")
                     }
                     _ => writeln!(text, "let {name} = {cost};"),
                 };

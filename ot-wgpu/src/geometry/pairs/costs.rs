@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use ot_core::{BoundingBox, Error, PointsView, Program, Side};
+use ot_core::{BoundingBox, CostForm, Error, PointsView, Program, Side};
 
 use crate::{
     backend::WgpuDevice,
@@ -19,6 +19,9 @@ const MAX_NAMED: usize = 16;
 
 /// The widest extent of points whose squares pairs hold, and the smallest whose squares keep their bits.
 const RANGE: [f64; 2] = [1e-9, 1e18];
+
+/// How far from their origin points may be, in extents: differences have nine bits less than coordinates then.
+const FARTHEST: f64 = 512.0;
 
 /// C between n and m atoms.
 #[derive(Debug)]
@@ -44,11 +47,12 @@ impl PairCosts {
         gpu: &Arc<Gpu>,
         program: Program,
         points: [PointsView<'_, f64>; 2],
+        origin: &[f64],
         forbids: bool,
     ) -> Result<Self, Error> {
         let dimension = points[0].dimension();
         let upload = |points: PointsView<'_, f64>| {
-            let axes = (0..dimension).flat_map(|axis| points.iter().map(move |point| point[axis]));
+            let axes = (0..dimension).flat_map(|axis| points.iter().map(move |point| point[axis] - origin[axis]));
             gpu.upload(&WgpuPairs::encoded(&axes.collect::<Vec<f64>>())?, "points")
         };
         let [source, target] = points;
@@ -61,9 +65,14 @@ impl PairCosts {
         })
     }
 
-    pub(super) fn of_matrix(gpu: &Arc<Gpu>, entries: &[f64], atoms: [usize; 2], forbids: bool) -> Result<Self, Error> {
-        let finite: Vec<f64> = entries.iter().map(|&entry| entry.min(FORBIDDEN)).collect();
-        let matrix = gpu.upload(&WgpuPairs::encoded(&finite)?, "a cost matrix")?;
+    pub(super) fn of_matrix(
+        gpu: &Arc<Gpu>,
+        mut entries: Vec<f64>,
+        atoms: [usize; 2],
+        forbids: bool,
+    ) -> Result<Self, Error> {
+        entries.iter_mut().for_each(|entry| *entry = entry.min(FORBIDDEN));
+        let matrix = gpu.upload(&WgpuPairs::encoded(&entries)?, "a cost matrix")?;
         Ok(Self { gpu: Arc::clone(gpu), atoms, source: Source::Matrix(matrix), forbids })
     }
 
@@ -181,9 +190,23 @@ impl Inputs for Coordinates {
     }
 }
 
+/// What points are told relative to: one of them where the cost depends on differences alone, so that a cloud far from zero keeps its
+/// bits.
+pub(super) fn origin(points: [PointsView<'_, f64>; 2], form: CostForm<'_>) -> Vec<f64> {
+    let is_of_differences = matches!(form, CostForm::SqEuclidean { .. } | CostForm::PowerOfNorm { .. });
+    match points[0].iter().next() {
+        Some(point) if is_of_differences => point.to_vec(),
+        _ => vec![0.0; points[0].dimension()],
+    }
+}
+
 /// Do pairs hold the squares of all differences, and all their bits where they matter?
-pub(super) fn are_in_range([source, target]: [PointsView<'_, f64>; 2]) -> bool {
-    let (source, target) = (BoundingBox::of(source), BoundingBox::of(target));
+pub(super) fn are_in_range(points: [PointsView<'_, f64>; 2], origin: &[f64]) -> bool {
+    let [source, target] = points.map(BoundingBox::of);
     let widest = source.reach(&target).fold(0.0, f64::max);
-    widest == 0.0 || (RANGE[0]..=RANGE[1]).contains(&widest)
+    let coordinates = points.into_iter().flat_map(|points| points.iter());
+    let size = |point: &[f64]| point.iter().zip(origin).fold(0.0, |size: f64, (x, o)| size.max((x - o).abs()));
+    let farthest = coordinates.map(size).fold(0.0, f64::max);
+    let is_near = farthest <= FARTHEST * widest;
+    widest == 0.0 || (is_near && (RANGE[0]..=RANGE[1]).contains(&widest))
 }

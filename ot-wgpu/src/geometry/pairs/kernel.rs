@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use ot_core::{
     Backend, Binding, Error, Fold, GibbsKernel, Operand, PlanOperator, PlanProduct, PlanView, Program, Side, SoftMin,
-    TransportCost,
+    TransportCost, check_epsilon,
 };
 
 use super::{
@@ -18,6 +18,9 @@ use crate::{
     gpu::Arguments,
     vector::{DeviceReduced, DeviceVector},
 };
+
+/// The second number of the inverse of a larger epsilon is below the normal numbers.
+const LARGEST_EPSILON: f64 = 1e30;
 
 /// The most channels of one pass.
 const MAX_CHANNELS: usize = 4;
@@ -34,7 +37,7 @@ pub(super) struct PairKernel {
 enum Mass<'a> {
     Plan(PlanView<'a, WgpuPairs>),
     /// u_i v_j.
-    Product([&'a DeviceVector; 2]),
+    Product([&'a DeviceVector<WgpuPairs>; 2]),
 }
 
 impl PairKernel {
@@ -44,7 +47,7 @@ impl PairKernel {
         epsilon: f64,
         columns: usize,
     ) -> Result<Self, Error> {
-        let binding = Binding::new(Side::BOTH.map(|side| costs.len(side)), columns, epsilon)?;
+        let binding = Binding::new(Side::BOTH.map(|side| costs.len(side)), columns, checked(epsilon)?)?;
         Ok(Self { backend: backend.clone(), costs: Arc::clone(costs), binding })
     }
 
@@ -56,7 +59,7 @@ impl PairKernel {
         (kernel, mut arguments): (&'static str, Arguments),
         factors: &[String],
         [first, channels]: [usize; 2],
-        out: &DeviceVector,
+        out: &DeviceVector<WgpuPairs>,
     ) -> Result<(), Error> {
         let mut start = String::new();
         self.costs.tell(side, &mut arguments);
@@ -111,11 +114,16 @@ let mass = select(vec2<f32>(0.0f, 0.0f), pair_exp(exponent(slack, logarithm)), i
 
     /// out_k = the sum of the mass times a factor.
     fn total(&self, mass: &Mass<'_>, kernel: &'static str, factor: &str, out: &mut DeviceReduced) -> Result<(), Error> {
-        let rows = self.backend.alloc(self.costs.len(Side::Source), out.len())?;
+        let rows = self.backend.alloc(self.costs.len(Side::Source), self.binding.columns())?;
         self.sums(Side::Source, mass, (kernel, Arguments::new()), &[factor.into()], [0, 1], &rows)?;
         let itself = Program::record(|[x]| [x])?;
         self.backend.reduce(&itself, Fold::Sum, rows.rows(), &[Operand::Vector(&rows)], &mut [out])
     }
+}
+
+/// An epsilon that has an inverse of 48 bits in the range of single precision.
+fn checked(epsilon: f64) -> Result<f64, Error> {
+    if epsilon > LARGEST_EPSILON { Err(Error::Epsilon(epsilon)) } else { check_epsilon::<f32>(epsilon) }
 }
 
 impl PlanOperator<WgpuPairs> for PairKernel {
@@ -124,15 +132,15 @@ impl PlanOperator<WgpuPairs> for PairKernel {
     }
 
     fn rebind(&mut self, epsilon: f64) -> Result<(), Error> {
-        self.binding.rebind(epsilon)
+        self.binding.rebind(checked(epsilon)?)
     }
 
     fn apply(
         &mut self,
         side: Side,
         plan: PlanView<'_, WgpuPairs>,
-        values: &DeviceVector,
-        out: &mut DeviceVector,
+        values: &DeviceVector<WgpuPairs>,
+        out: &mut DeviceVector<WgpuPairs>,
     ) -> Result<(), Error> {
         let channels = values.columns() / self.binding.columns();
         for first in (0..channels).step_by(MAX_CHANNELS) {
@@ -157,7 +165,7 @@ impl PlanOperator<WgpuPairs> for PairKernel {
 }
 
 impl GibbsKernel<WgpuPairs> for PairKernel {
-    fn softmin(&mut self, request: SoftMin<'_, WgpuPairs>, out: &mut DeviceVector) -> Result<(), Error> {
+    fn softmin(&mut self, request: SoftMin<'_, WgpuPairs>, out: &mut DeviceVector<WgpuPairs>) -> Result<(), Error> {
         let SoftMin { side, other, shift, active } = request;
         Request { side, epsilon: self.binding.epsilon(), other, shift, active }.record(&self.costs, out)
     }
@@ -169,7 +177,12 @@ impl TransportCost<WgpuPairs> for PairKernel {
         self.total(&Mass::Plan(plan), "cost of a plan in pairs", "cost", out)
     }
 
-    fn rank_one_cost(&mut self, u: &DeviceVector, v: &DeviceVector, out: &mut DeviceReduced) -> Result<(), Error> {
+    fn rank_one_cost(
+        &mut self,
+        u: &DeviceVector<WgpuPairs>,
+        v: &DeviceVector<WgpuPairs>,
+        out: &mut DeviceReduced,
+    ) -> Result<(), Error> {
         let infinite = "vec2<f32>(opaque_bits(0x7f800000u), 0.0f)";
         let factor = format!("select(cost, {infinite}, cost.x > 1.0e38f && mass.x > 0.0f)");
         self.total(&Mass::Product([u, v]), "cost of a product in pairs", &factor, out)
@@ -181,9 +194,9 @@ impl PlanProduct<WgpuPairs> for PairKernel {
         &mut self,
         side: Side,
         plan: PlanView<'_, WgpuPairs>,
-        diagonal: &DeviceVector,
-        values: &DeviceVector,
-        out: &mut DeviceVector,
+        diagonal: &DeviceVector<WgpuPairs>,
+        values: &DeviceVector<WgpuPairs>,
+        out: &mut DeviceVector<WgpuPairs>,
     ) -> Result<(), Error> {
         let (other, columns) = (side.opposite(), self.binding.columns());
         let mut middle = self.backend.alloc(self.costs.len(other), columns)?;
@@ -198,8 +211,8 @@ impl PlanProduct<WgpuPairs> for PairKernel {
         &mut self,
         side: Side,
         plan: PlanView<'_, WgpuPairs>,
-        values: &DeviceVector,
-        out: &mut DeviceVector,
+        values: &DeviceVector<WgpuPairs>,
+        out: &mut DeviceVector<WgpuPairs>,
     ) -> Result<(), Error> {
         self.apply(side, plan, values, out)
     }

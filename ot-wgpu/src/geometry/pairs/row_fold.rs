@@ -13,8 +13,17 @@ pub(super) const WORKGROUP: usize = 64;
 /// Steps of all loops of an invocation: software ends them after 65 535, silently.
 const MAX_STEPS: usize = 50_000;
 
-/// Pairs of atoms of one launch: each takes some hundreds of operations.
-const MAX_PAIRS_OF_LAUNCH: u64 = MAX_PAIRS / 32;
+/// Steps of the loop in an exponential.
+const EXPONENTIAL_STEPS: usize = 8;
+
+/// How many times the work of a pair in single precision a pair of atoms is.
+const OPERATIONS: u64 = 32;
+
+/// Pairs of atoms of one launch.
+const MAX_PAIRS_OF_LAUNCH: u64 = MAX_PAIRS / OPERATIONS;
+
+/// The most columns of one launch.
+const MAX_LISTED: usize = 256;
 
 /// Sums, maxima and minima of expressions in pairs over all others, for each own atom.
 pub(super) struct RowFold<'a> {
@@ -39,7 +48,8 @@ impl RowFold<'_> {
     /// Launches the fold for some columns.
     pub(super) fn launch(&self, arguments: &Arguments, columns: usize) -> Result<(), Error> {
         let columns: Vec<u32> = (0..columns as u32).collect();
-        launch(self.costs, self.side, (self.kernel, &self.options), &|| self.source(), arguments, &columns)
+        let kernel = Kernel { name: self.kernel, options: &self.options, loops: 1 };
+        launch(self.costs, self.side, kernel, &|| self.source(), arguments, &columns)
     }
 
     fn source(&self) -> String {
@@ -90,7 +100,7 @@ pub(super) const HEADER: &str = "@compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>) {
 let lane = id.x;
 let column = P.list[group.y];
-let row = P.first_row + group.x + group.z * 65535u;
+let row = P.first_row + group.x;
 if (row >= P.rows) { return; }
 ";
 
@@ -112,35 +122,48 @@ fn joined(fold: Fold, a: &str, b: &str) -> String {
     }
 }
 
+/// What a kernel is, beside the costs.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel<'a> {
+    pub(super) name: &'static str,
+    /// What else its text depends on.
+    pub(super) options: &'a [u32],
+    /// How many loops over the atoms of the other side it has.
+    pub(super) loops: usize,
+}
+
 /// Launches a kernel with [`HEADER`] for the columns of a list, few rows at a time where there are many pairs.
 pub(super) fn launch(
     costs: &PairCosts,
     side: Side,
-    (kernel, options): (&'static str, &[u32]),
+    kernel: Kernel<'_>,
     source: &dyn Fn() -> String,
     arguments: &Arguments,
     list: &[u32],
 ) -> Result<(), Error> {
     let [rows, others] = [side, side.opposite()].map(|side| costs.len(side));
-    if costs.gpu.is_software() && others.div_ceil(WORKGROUP) * costs.steps() > MAX_STEPS {
-        return Err(Error::MissingCapability("so many atoms on a device that is software"));
+    let steps = kernel.loops * others.div_ceil(WORKGROUP) * (costs.steps() + EXPONENTIAL_STEPS);
+    if costs.gpu.is_software() && steps > MAX_STEPS {
+        return Err(Error::MissingCapability("way to loop over so many atoms: its device is software"));
     }
-    let key = costs.key(kernel, side, options);
-    let pairs_of_row = others as u64 * list.len() as u64;
-    let step = (MAX_PAIRS_OF_LAUNCH / pairs_of_row.max(1)).clamp(1, rows as u64) as usize;
-    for first in (0..rows).step_by(step) {
-        let count = step.min(rows - first);
-        let mut arguments = arguments.clone();
-        arguments.index("first_row", first);
-        costs.gpu.launch(&Launch {
-            key: &key,
-            source,
-            arguments: &arguments,
-            list,
-            windows: None,
-            groups: [count.min(MAX_GROUPS), list.len(), count.div_ceil(MAX_GROUPS)],
-            pairs: 32 * count as u64 * pairs_of_row,
-        })?;
+    let key = costs.key(kernel.name, side, kernel.options);
+    for list in list.chunks(MAX_LISTED) {
+        let pairs_of_row = others as u64 * list.len() as u64;
+        let step = (MAX_PAIRS_OF_LAUNCH / pairs_of_row.max(1)).clamp(1, MAX_GROUPS as u64) as usize;
+        for first in (0..rows).step_by(step) {
+            let count = step.min(rows - first);
+            let mut arguments = arguments.clone();
+            arguments.index("first_row", first);
+            costs.gpu.launch(&Launch {
+                key: &key,
+                source,
+                arguments: &arguments,
+                list,
+                windows: None,
+                groups: [count, list.len(), 1],
+                pairs: OPERATIONS * count as u64 * pairs_of_row,
+            })?;
+        }
     }
     Ok(())
 }

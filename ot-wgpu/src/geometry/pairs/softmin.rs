@@ -10,9 +10,12 @@ use ot_core::{ActiveColumns, Error, PlanSide, Scalar, Side};
 
 use super::{
     costs::PairCosts,
-    row_fold::{HEADER, WORKGROUP, launch},
+    row_fold::{HEADER, Kernel, WORKGROUP, launch},
 };
 use crate::{device::WgpuPairs, gpu::Arguments, vector::DeviceVector};
+
+/// Loops over the atoms of the other side: around the shift, for the largest exponent, and around it.
+const LOOPS: usize = 3;
 
 /// What a softmin is asked.
 #[derive(Debug)]
@@ -22,12 +25,12 @@ pub(super) struct Request<'a> {
     /// Potential and weights of the other side.
     pub(super) other: PlanSide<'a, WgpuPairs>,
     /// The previous potential.
-    pub(super) shift: &'a DeviceVector,
+    pub(super) shift: &'a DeviceVector<WgpuPairs>,
     pub(super) active: &'a ActiveColumns,
 }
 
 impl Request<'_> {
-    pub(super) fn record(&self, costs: &PairCosts, out: &DeviceVector) -> Result<(), Error> {
+    pub(super) fn record(&self, costs: &PairCosts, out: &DeviceVector<WgpuPairs>) -> Result<(), Error> {
         let mut arguments = Arguments::new();
         costs.tell(self.side, &mut arguments);
         arguments
@@ -38,7 +41,8 @@ impl Request<'_> {
         arguments.place("out", out.start());
         let columns: Vec<u32> = self.active.indices().iter().map(|&column| column as u32).collect();
         let source = || source(costs, self.side);
-        launch(costs, self.side, ("softmins in pairs", &[]), &source, &arguments, &columns)
+        let kernel = Kernel { name: "softmins in pairs", options: &[], loops: LOOPS };
+        launch(costs, self.side, kernel, &source, &arguments, &columns)
     }
 }
 
