@@ -1,6 +1,6 @@
 //! Products with the plan, and sums of the cost under it.
 
-use ot_core::{Backend, Error, Fold, Operand, PlanProduct, PlanView, Program, Side, TransportCost};
+use ot_core::{Backend, Error, Fold, Operand, PlanOperator, PlanProduct, PlanView, Program, Side, TransportCost};
 
 use super::{
     kernel::WgpuKernel,
@@ -8,7 +8,7 @@ use super::{
     sums::{MAX_FACTORS, Mass, Sums},
 };
 use crate::{
-    backend::Wgpu,
+    backend::{Wgpu, WgpuBackend, WgpuDevice},
     gpu::Arguments,
     vector::{DeviceReduced, DeviceVector},
 };
@@ -89,6 +89,23 @@ impl WgpuKernel {
     }
 }
 
+/// out = P^T diag(d) P v, or with the sides the other way round, by two products with the plan.
+pub(super) fn two_products<D: WgpuDevice>(
+    kernel: &mut dyn PlanOperator<D>,
+    backend: &WgpuBackend<D>,
+    side: Side,
+    plan: PlanView<'_, D>,
+    [diagonal, values]: [&DeviceVector<D>; 2],
+    out: &mut DeviceVector<D>,
+) -> Result<(), Error> {
+    let other = side.opposite();
+    let mut middle = backend.alloc(kernel.len(other), kernel.columns())?;
+    kernel.apply(other, plan, values, &mut middle)?;
+    let times = Program::record(|[d, v]| [d * v])?;
+    backend.map(&times, &[Operand::Vector(diagonal), Operand::Output(0)], &mut [&mut middle])?;
+    kernel.apply(side, plan, &middle, out)
+}
+
 impl TransportCost<Wgpu> for WgpuKernel {
     /// A forbidden pair has no mass, and a finite number for a cost.
     fn plan_cost(&mut self, plan: PlanView<'_, Wgpu>, out: &mut DeviceReduced) -> Result<(), Error> {
@@ -114,12 +131,8 @@ impl PlanProduct<Wgpu> for WgpuKernel {
         values: &DeviceVector,
         out: &mut DeviceVector,
     ) -> Result<(), Error> {
-        let (other, columns) = (side.opposite(), self.binding.columns());
-        let mut middle = self.backend.alloc(self.costs.len(other), columns)?;
-        self.product(other, plan, values, &middle)?;
-        let times = Program::record(|[d, v]| [d * v])?;
-        self.backend.map(&times, &[Operand::Vector(diagonal), Operand::Output(0)], &mut [&mut middle])?;
-        self.product(side, plan, &middle, out)
+        let backend = self.backend.clone();
+        two_products(self, &backend, side, plan, [diagonal, values], out)
     }
 
     /// For entropy h*'' is h*'.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     backend::WgpuBackend,
     device::WgpuPairs,
+    geometry::products::two_products,
     gpu::Arguments,
     vector::{DeviceReduced, DeviceVector},
 };
@@ -198,12 +199,8 @@ impl PlanProduct<WgpuPairs> for PairKernel {
         values: &DeviceVector<WgpuPairs>,
         out: &mut DeviceVector<WgpuPairs>,
     ) -> Result<(), Error> {
-        let (other, columns) = (side.opposite(), self.binding.columns());
-        let mut middle = self.backend.alloc(self.costs.len(other), columns)?;
-        self.apply(other, plan, values, &mut middle)?;
-        let times = Program::record(|[d, v]| [d * v])?;
-        self.backend.map(&times, &[Operand::Vector(diagonal), Operand::Output(0)], &mut [&mut middle])?;
-        self.apply(side, plan, &middle, out)
+        let backend = self.backend.clone();
+        two_products(self, &backend, side, plan, [diagonal, values], out)
     }
 
     /// For entropy h*'' is h*'.
