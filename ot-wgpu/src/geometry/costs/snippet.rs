@@ -21,7 +21,7 @@ const MAX_DIMENSION: usize = 128;
 const ENTRY: &str = "cost_of_author";
 
 /// Names that kernels declare, or call: a function of the same name would be called in the place of what the language has.
-const RESERVED: [&str; 45] = [
+const RESERVED: [&str; 46] = [
     "abs",
     "any",
     "atomicLoad",
@@ -50,6 +50,7 @@ const RESERVED: [&str; 45] = [
     "term",
     "tile_points",
     "tile_potential",
+    "tile_threshold",
     "tile_value0",
     "tile_value1",
     "tile_value2",
