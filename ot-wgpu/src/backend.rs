@@ -100,8 +100,8 @@ impl WgpuBackend {
     /// let b = PointCloud::uniform(vec![2.0, 1.0, 3.0, 1.0, 2.0, 2.0], 2)?;
     /// let geometry = pairs.geometry(a.support(), b.support(), &SqEuclidean)?;
     /// let problem = Problem::new(geometry, &a, &b, Epsilon::Absolute(0.1))?;
-    /// let solution = Sinkhorn::default().tolerance(1e-10).solve(&problem)?;
-    /// assert!(solution.status().is_converged() && solution.certificate().marginal_error < 1e-10);
+    /// let solution = Sinkhorn::default().tolerance(1e-8).solve(&problem)?;
+    /// assert!(solution.status().is_converged() && solution.certificate().marginal_error < 1e-8);
     /// # Ok(())
     /// # }
     /// ```
