@@ -5,7 +5,7 @@
 
 mod program;
 
-use ot_core::program::Operation;
+use ot_core::{Fold, program::Operation};
 
 pub(crate) use self::program::{Inputs, Names, emit, emit_lanes, length};
 use crate::gpu::split;
@@ -16,6 +16,24 @@ pub(crate) const LIBRARY: &str =
 
 /// Writes the list of its arguments.
 pub(crate) const WRITE: &str = include_str!("wgsl/write.wgsl");
+
+/// The first number of the pair that a fold starts from.
+pub(crate) fn fold_start(fold: Fold) -> &'static str {
+    match fold {
+        Fold::Sum => "0.0f",
+        Fold::Max => "-3.4028235e38f",
+        Fold::Min => "3.4028235e38f",
+    }
+}
+
+/// Two pairs folded into one.
+pub(crate) fn joined_pairs(fold: Fold, a: &str, b: &str) -> String {
+    match fold {
+        Fold::Sum => format!("pair_add({a}, {b})"),
+        Fold::Max => format!("select({a}, {b}, pair_less({a}, {b}))"),
+        Fold::Min => format!("select({a}, {b}, pair_less({b}, {a}))"),
+    }
+}
 
 /// How numbers are computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

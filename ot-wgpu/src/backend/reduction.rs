@@ -8,7 +8,7 @@ use super::{Computed, WgpuDevice, operands::Operands};
 use crate::{
     gpu::{Arguments, Chunk, Gpu, Key, Launch, MAX_GROUPS},
     vector::DeviceReduced,
-    wgsl::Arithmetic,
+    wgsl::{Arithmetic, fold_start, joined_pairs},
 };
 
 /// Invocations of a workgroup.
@@ -67,9 +67,9 @@ impl Folding<'_> {
         let source = || {
             let (statements, results) = operands.emit(program);
             self.source(&statements, &results, |total, value| match (D::ARITHMETIC, self.fold) {
-                (Arithmetic::Pair, _) => self.joined(total, value),
+                (Arithmetic::Pair, _) => joined_pairs(self.fold, total, value),
                 (Arithmetic::Single, Fold::Sum) => format!("pair_add_number({total}, {value})"),
-                (Arithmetic::Single, _) => self.joined(total, &format!("vec2<f32>({value}, 0.0f)")),
+                (Arithmetic::Single, _) => joined_pairs(self.fold, total, &format!("vec2<f32>({value}, 0.0f)")),
             })
         };
         let options = [&[self.fold as u32, D::ARITHMETIC as u32], &*operands.kinds].concat();
@@ -83,7 +83,7 @@ impl Folding<'_> {
         arguments.place("pairs", pairs.start()).place("out0", output);
         let source = || {
             let read = "let pair = load_pair(P.pairs + 2u * (column * P.rows + row));\n";
-            self.source(read, &["pair".into()], |total, value| self.joined(total, value))
+            self.source(read, &["pair".into()], |total, value| joined_pairs(self.fold, total, value))
         };
         let key = Key { kernel: "reduction of pairs", formulas: Vec::new(), options: vec![self.fold as u32] };
         self.launch(&key, &source, &arguments, 1)
@@ -106,27 +106,14 @@ impl Folding<'_> {
         self.gpu.launch(&Launch { key, source, arguments, list: &[], windows: None, groups, pairs: 0 })
     }
 
-    /// Two pairs in one.
-    fn joined(&self, a: &str, b: &str) -> String {
-        match self.fold {
-            Fold::Sum => format!("pair_add({a}, {b})"),
-            Fold::Max => format!("select({a}, {b}, pair_less({a}, {b}))"),
-            Fold::Min => format!("select({a}, {b}, pair_less({b}, {a}))"),
-        }
-    }
-
     /// One workgroup for each block of rows of each column: an invocation folds every so manieth row, a tree the rest.
     /// The order depends on the shape alone.
     fn source(&self, statements: &str, results: &[String], take: impl Fn(&str, &str) -> String) -> String {
-        let start = match self.fold {
-            Fold::Sum => "0.0f",
-            Fold::Max => "-3.4028235e38f",
-            Fold::Min => "3.4028235e38f",
-        };
+        let start = fold_start(self.fold);
         let [mut trees, mut totals, mut takes, mut keeps, mut joins, mut stores] = [const { String::new() }; 6];
         for (index, result) in results.iter().enumerate() {
             let (total, tree) = (format!("total{index}"), format!("tree{index}"));
-            let joined = self.joined(&format!("{tree}[lane]"), &format!("{tree}[lane + span]"));
+            let joined = joined_pairs(self.fold, &format!("{tree}[lane]"), &format!("{tree}[lane + span]"));
             let _ = writeln!(trees, "var<workgroup> {tree}: array<vec2<f32>, {WORKGROUP}>;");
             let _ = writeln!(totals, "var {total} = vec2<f32>({start}, 0.0f);");
             let _ = writeln!(takes, "{total} = {};", take(&total, result));

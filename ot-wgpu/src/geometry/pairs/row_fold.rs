@@ -5,7 +5,10 @@ use std::fmt::Write;
 use ot_core::{Error, Fold, Side};
 
 use super::costs::PairCosts;
-use crate::gpu::{Arguments, Launch, MAX_GROUPS, MAX_PAIRS};
+use crate::{
+    gpu::{Arguments, Launch, MAX_GROUPS, MAX_PAIRS},
+    wgsl::{fold_start, joined_pairs},
+};
 
 /// Invocations of a workgroup.
 pub(super) const WORKGROUP: usize = 64;
@@ -57,17 +60,17 @@ impl RowFold<'_> {
         for (index, (fold, value)) in self.folds.iter().enumerate() {
             let (total, tree) = (format!("total{index}"), format!("tree{index}"));
             let _ = writeln!(trees, "var<workgroup> {tree}: array<vec2<f32>, {WORKGROUP}>;");
-            let _ = writeln!(totals, "var {total} = vec2<f32>({}, 0.0f);", start(*fold));
+            let _ = writeln!(totals, "var {total} = vec2<f32>({}, 0.0f);", fold_start(*fold));
             let _ = writeln!(
                 takes,
                 "let value{index} = {value};\n{total} = {};",
-                joined(*fold, &total, &format!("value{index}"))
+                joined_pairs(*fold, &total, &format!("value{index}"))
             );
             let _ = writeln!(keeps, "{tree}[lane] = {total};");
             let _ = writeln!(
                 joins,
                 "{tree}[lane] = {};",
-                joined(*fold, &format!("{tree}[lane]"), &format!("{tree}[lane + span]"))
+                joined_pairs(*fold, &format!("{tree}[lane]"), &format!("{tree}[lane + span]"))
             );
             let _ = writeln!(results, "let result{index} = {tree}[0];");
         }
@@ -103,24 +106,6 @@ let column = P.list[group.y];
 let row = P.first_row + group.x;
 if (row >= P.rows) { return; }
 ";
-
-/// What a fold starts from.
-fn start(fold: Fold) -> &'static str {
-    match fold {
-        Fold::Sum => "0.0f",
-        Fold::Max => "-3.4028235e38f",
-        Fold::Min => "3.4028235e38f",
-    }
-}
-
-/// Two pairs in one.
-fn joined(fold: Fold, a: &str, b: &str) -> String {
-    match fold {
-        Fold::Sum => format!("pair_add({a}, {b})"),
-        Fold::Max => format!("select({a}, {b}, pair_less({a}, {b}))"),
-        Fold::Min => format!("select({a}, {b}, pair_less({b}, {a}))"),
-    }
-}
 
 /// What a kernel is, beside the costs.
 #[derive(Clone, Copy)]
