@@ -168,17 +168,21 @@ struct Coordinates {
 }
 
 impl Coordinates {
+    /// Is an input a coordinate of the own point?
+    fn is_own(&self, index: usize) -> bool {
+        (index < self.dimension) == (self.side == Side::Source)
+    }
+
     /// An input, where `axis` is an expression.
     fn at(&self, index: usize, axis: &str) -> String {
-        let is_own = (index < self.dimension) == (self.side == Side::Source);
-        coordinate(if is_own { "own" } else { "other" }, axis)
+        coordinate(if self.is_own(index) { "own" } else { "other" }, axis)
     }
 }
 
 impl Inputs for Coordinates {
     fn input(&self, index: usize) -> String {
-        let (is_own, axis) = ((index < self.dimension) == (self.side == Side::Source), index % self.dimension);
-        match is_own && self.dimension <= MAX_NAMED {
+        let axis = index % self.dimension;
+        match self.is_own(index) && self.dimension <= MAX_NAMED {
             true => format!("x{axis}"),
             false => self.at(index, &format!("{axis}u")),
         }
